@@ -1,0 +1,43 @@
+namespace LazyMount.Blobs;
+
+/// <summary>
+/// SHA-256 of each fixed-size chunk of a compressed blob, recorded while the whole blob was verified by digest.
+/// Chunk i covers bytes [i * ChunkSize, min((i + 1) * ChunkSize, blob size)).
+/// </summary>
+public sealed class ChunkDigests
+{
+    /// <summary>Bytes of one digest.</summary>
+    public const int DigestSize = 32;
+
+    /// <summary>
+    /// Chunk size that layers are indexed with: 32 bytes of digest per 256 KiB are 0.012 % of the blob, and reading
+    /// a span of 1 to 2 MiB over-reads by less than a quarter.
+    /// </summary>
+    public const int DefaultChunkSize = 256 << 10;
+
+    private readonly byte[] _digests;
+
+    /// <summary>Takes ownership of the concatenated digests.</summary>
+    public ChunkDigests(int chunkSize, byte[] digests)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunkSize);
+        if (digests.Length % DigestSize != 0)
+        {
+            throw new ArgumentException("not a whole number of digests", nameof(digests));
+        }
+        ChunkSize = chunkSize;
+        _digests = digests;
+    }
+
+    /// <summary>Bytes of a chunk; the last may be shorter.</summary>
+    public int ChunkSize { get; }
+
+    /// <summary>Number of chunks.</summary>
+    public int Count => _digests.Length / DigestSize;
+
+    /// <summary>All digests, concatenated.</summary>
+    public ReadOnlySpan<byte> Bytes => _digests;
+
+    /// <summary>The digest of one chunk.</summary>
+    public ReadOnlySpan<byte> this[int chunk] => _digests.AsSpan(chunk * DigestSize, DigestSize);
+}

@@ -1,0 +1,28 @@
+using LazyMount.Blobs.Oci;
+
+namespace LazyMount.Blobs;
+
+/// <summary>A manifest or image index as the source gave it: the exact bytes, verified against <see cref="Descriptor"/>'s digest.</summary>
+public sealed record RawManifest(Descriptor Descriptor, ReadOnlyMemory<byte> Bytes);
+
+/// <summary>
+/// Where one image's immutable bytes come from: a registry repository, an OCI layout, an archive.
+/// Thread-safe. Every failure is an <see cref="ImageException"/> (or <see cref="OperationCanceledException"/>).
+/// </summary>
+public interface IImageSource : IAsyncDisposable
+{
+    /// <summary>True when blobs are local files that can be read at random for nothing: they are not copied to the cache.</summary>
+    bool IsLocal { get; }
+
+    /// <summary>What the reference names: a manifest or an image index. Verified when the reference holds a digest.</summary>
+    Task<RawManifest> GetRootAsync(CancellationToken cancellationToken);
+
+    /// <summary>A manifest by descriptor, verified by digest.</summary>
+    Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Bytes [<paramref name="offset"/>, <paramref name="offset"/> + <paramref name="length"/>) of a blob, not verified.
+    /// The stream ends there, or throws <see cref="ImageException"/> when the source gives fewer.
+    /// </summary>
+    Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken);
+}

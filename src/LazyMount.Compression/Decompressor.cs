@@ -1,0 +1,51 @@
+namespace LazyMount.Compression;
+
+/// <summary>
+/// Decodes one compressed stream that arrives in pieces, and records checkpoints as it goes.
+/// <code>
+/// foreach (piece of the blob) { decompressor.Push(piece); while (decompressor.TryRead(out var run)) Use(run); }
+/// decompressor.Complete();
+/// </code>
+/// Not thread-safe. Malformed input throws <see cref="InvalidDataException"/>, whatever it is; nothing is ever
+/// read or written out of bounds.
+/// </summary>
+public abstract class Decompressor : IDisposable
+{
+    /// <summary>
+    /// The distance between checkpoints in uncompressed bytes that layers are indexed with.
+    /// </summary>
+    public const int DefaultCheckpointSpacing = 4 << 20;
+
+    /// <summary>Tells the format from the first bytes of a blob (4 are enough). Unknown bytes are <see cref="CompressionFormat.None"/>.</summary>
+    public static CompressionFormat Detect(ReadOnlySpan<byte> head) => throw new NotImplementedException();
+
+    /// <summary>Starts at the first byte of a blob.</summary>
+    /// <param name="format">The blob's format.</param>
+    /// <param name="checkpointSpacing">A checkpoint is taken at the first possible place at least this many uncompressed bytes after the last; 0 takes none.</param>
+    public static Decompressor Start(CompressionFormat format, long checkpointSpacing = 0) => throw new NotImplementedException();
+
+    /// <summary>Starts at a checkpoint; the first byte pushed must be the one at its compressed offset.</summary>
+    public static Decompressor Resume(CompressionFormat format, in Checkpoint from) => throw new NotImplementedException();
+
+    /// <summary>Uncompressed bytes handed out so far, counted from the start of the blob.</summary>
+    public abstract long UncompressedOffset { get; }
+
+    /// <summary>Compressed bytes consumed so far, counted from the start of the blob.</summary>
+    public abstract long CompressedOffset { get; }
+
+    /// <summary>Gives the next piece of the blob. Allowed only when <see cref="TryRead"/> has returned false.</summary>
+    /// <param name="compressed">Must stay unchanged until <see cref="TryRead"/> returns false.</param>
+    public abstract void Push(ReadOnlyMemory<byte> compressed);
+
+    /// <summary>The next run of uncompressed bytes, valid until the next call; false when more input is needed or the stream has ended.</summary>
+    public abstract bool TryRead(out ReadOnlySpan<byte> run);
+
+    /// <summary>Says that the blob has ended. Throws <see cref="InvalidDataException"/> when the stream is cut off.</summary>
+    public abstract void Complete();
+
+    /// <summary>Takes the next finished checkpoint, in order. The first stands at the very start of the blob. After <see cref="Complete"/> all can be taken.</summary>
+    public abstract bool TryTakeCheckpoint(out Checkpoint checkpoint);
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}

@@ -1,0 +1,42 @@
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+
+namespace LazyMount.Layers;
+
+/// <summary>An extended attribute: byte-exact name and value.</summary>
+public readonly record struct Xattr(ReadOnlyMemory<byte> Name, ReadOnlyMemory<byte> Value);
+
+/// <summary>Our table of contents of one layer: entries, checkpoints and chunk digests. Immutable, keyed by the blob's digest.</summary>
+public sealed class LayerIndex
+{
+    /// <summary>Digest of the layer's blob as stored (compressed).</summary>
+    public required Digest Digest { get; init; }
+
+    /// <summary>Size of the blob.</summary>
+    public required long CompressedSize { get; init; }
+
+    /// <summary>Size of the tar stream.</summary>
+    public required long UncompressedSize { get; init; }
+
+    /// <summary>How the blob is compressed.</summary>
+    public required CompressionFormat Format { get; init; }
+
+    /// <summary>Digests of the blob's chunks.</summary>
+    public required ChunkDigests Chunks { get; init; }
+
+    /// <summary>Where decoding can start, in order; the first at 0.</summary>
+    public required CheckpointTable Checkpoints { get; init; }
+
+    /// <summary>All paths.</summary>
+    public required LayerPaths Paths { get; init; }
+
+    /// <summary>Entries in tar order.</summary>
+    public required LayerEntry[] Entries { get; init; }
+
+    /// <summary>Targets of symbolic links, byte-exact.</summary>
+    public required ReadOnlyMemory<byte>[] LinkTargets { get; init; }
+
+    /// <summary>Distinct sets of extended attributes, each sorted by name.</summary>
+    public required Xattr[][] XattrSets { get; init; }
+}
