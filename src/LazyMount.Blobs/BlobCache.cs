@@ -11,21 +11,129 @@ namespace LazyMount.Blobs;
 /// </summary>
 public sealed class BlobCache
 {
+    private const string Version = "v1";
+
+    private int _swept;
+
     /// <param name="root">The directory; created with mode 0700 when missing.</param>
-    public BlobCache(string root) => throw new NotImplementedException();
+    /// <exception cref="ImageException"><see cref="ImageError.Local"/>: it cannot be created.</exception>
+    public BlobCache(string root)
+    {
+        Root = Path.GetFullPath(root);
+        EnsureDirectory(Root);
+    }
 
     /// <summary>The directory given.</summary>
-    public string Root => throw new NotImplementedException();
+    public string Root { get; }
 
     /// <summary>A directory of this cache for another kind of file, such as "layers"; created when missing.</summary>
-    public string GetDirectory(string kind) => throw new NotImplementedException();
+    public string GetDirectory(string kind)
+    {
+        string directory = Path.Combine(Root, Version, kind);
+        EnsureDirectory(directory);
+        return directory;
+    }
 
     /// <summary>Opens a complete blob for reading, or null.</summary>
-    public SafeFileHandle? TryOpen(Digest digest) => throw new NotImplementedException();
+    public SafeFileHandle? TryOpen(Digest digest)
+    {
+        try
+        {
+            return File.OpenHandle(PathOf(digest), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null; // a blob that cannot be read is one that is not there: it can be fetched
+        }
+    }
 
     /// <summary>Stages a blob that arrives in order; see <see cref="BlobStaging"/>.</summary>
-    public BlobStaging Stage(Descriptor blob) => throw new NotImplementedException();
+    /// <exception cref="ImageException"><see cref="ImageError.Local"/>: no space or no permission.</exception>
+    public BlobStaging Stage(Descriptor blob)
+    {
+        string path = PathOf(blob.Digest);
+        string directory = Path.GetDirectoryName(path)!;
+        EnsureDirectory(directory);
+        if (Interlocked.Exchange(ref _swept, 1) == 0)
+            BlobStaging.Sweep(directory);
+        return new BlobStaging(this, path, blob.Size);
+    }
 
     /// <summary>Where caches live when the user names none: $LAZYMOUNT_CACHE, $XDG_CACHE_HOME/lazymount, root: /var/cache/lazymount, else ~/.cache/lazymount.</summary>
-    public static string DefaultRoot => throw new NotImplementedException();
+    public static string DefaultRoot
+    {
+        get
+        {
+            if (Environment.GetEnvironmentVariable("LAZYMOUNT_CACHE") is { Length: > 0 } own)
+                return Path.GetFullPath(own);
+            // The XDG base directory specification: a relative path is to be ignored.
+            if (Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } xdg && Path.IsPathRooted(xdg))
+                return Path.Combine(xdg, "lazymount");
+            if (OperatingSystem.IsWindows())
+                return Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData), "lazymount");
+            return Environment.IsPrivilegedProcess
+                ? "/var/cache/lazymount"
+                : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache", "lazymount");
+        }
+    }
+
+    /// <summary>A small blob's bytes, verified, or null: absent, and corrupt ones are as good as absent.</summary>
+    internal byte[]? TryRead(Digest digest, int maxSize)
+    {
+        using SafeFileHandle? file = TryOpen(digest);
+        if (file is null)
+            return null;
+        try
+        {
+            long length = RandomAccess.GetLength(file);
+            if (length > maxSize)
+                return null;
+            byte[] bytes = new byte[length];
+            int filled = 0;
+            while (filled < bytes.Length && RandomAccess.Read(file, bytes.AsSpan(filled), filled) is var read && read > 0)
+                filled += read;
+            return filled == bytes.Length && digest.Verifies(bytes) ? bytes : null;
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Keeps a small blob that the caller has verified.</summary>
+    internal void Keep(Descriptor blob, ReadOnlySpan<byte> bytes)
+    {
+        using BlobStaging staging = Stage(blob);
+        staging.Append(bytes);
+        staging.Commit();
+    }
+
+    internal ImageException Failure(string what, Exception cause)
+        => new(ImageError.Local, $"Cannot {what} in the cache {Root}: {Reason(cause)}; free some space there, or choose another directory with --cache-dir.", cause);
+
+    private string PathOf(Digest digest) => Path.Combine(Root, Version, "blobs", digest.Algorithm, digest.Hex);
+
+    // Directories are made again whenever they are needed, because the cache may be deleted under a running mount.
+    private void EnsureDirectory(string directory)
+    {
+        try
+        {
+            if (OperatingSystem.IsWindows())
+                Directory.CreateDirectory(directory);
+            else
+                Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ImageException(ImageError.Local, $"Cannot make the cache directory {directory}: {Reason(e)}; choose another with --cache-dir.", e);
+        }
+    }
+
+    // The runtime's messages end in " : 'PATH'" and a full stop; the sentence has named the place already.
+    private static string Reason(Exception e)
+    {
+        string message = e.Message;
+        int path = message.IndexOf(" : '", StringComparison.Ordinal);
+        return (path < 0 ? message : message[..path]).TrimEnd('.');
+    }
 }

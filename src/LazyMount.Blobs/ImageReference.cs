@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Blobs;
@@ -13,8 +14,11 @@ public enum Transport
 }
 
 /// <summary>Names an image as users do. Immutable; made by <see cref="Parse"/>.</summary>
-public sealed record ImageReference
+public sealed partial record ImageReference
 {
+    private const string DockerHub = "docker.io";
+    private const int MaxNameLength = 255;
+
     /// <summary>Which transport the image comes by.</summary>
     public Transport Transport { get; private init; }
 
@@ -31,8 +35,114 @@ public sealed record ImageReference
     public Digest? Digest { get; private init; }
 
     /// <summary>Parses, or throws <see cref="FormatException"/> with one sentence that says what is wrong.</summary>
-    public static ImageReference Parse(string text) => throw new NotImplementedException();
+    public static ImageReference Parse(string text)
+    {
+        if (text.StartsWith("oci:", StringComparison.Ordinal))
+            return ParseLayout(text);
+        if (text.StartsWith("oci-archive:", StringComparison.Ordinal) || text.StartsWith("docker-archive:", StringComparison.Ordinal))
+            throw Malformed(text, "archives are not supported yet: unpack it with skopeo copy into oci:DIR and use that");
+        if (text.Contains("://", StringComparison.Ordinal) && !text.StartsWith("docker://", StringComparison.Ordinal))
+            throw Malformed(text, "it holds a URL scheme: write HOST/NAME:TAG without one");
+        return ParseRegistry(text, text.StartsWith("docker://", StringComparison.Ordinal) ? text["docker://".Length..] : text);
+    }
 
     /// <summary>The reference in full, such as "docker.io/library/debian:12" or "oci:dir:tag".</summary>
-    public override string ToString() => throw new NotImplementedException();
+    public override string ToString()
+    {
+        string name = Transport == Transport.OciLayout ? $"oci:{Location}" : $"{Location}/{Repository}";
+        return name + (Tag is null ? "" : $":{Tag}") + (Digest is null ? "" : $"@{Digest}");
+    }
+
+    // The directory ends at the first colon, as for skopeo and podman.
+    private static ImageReference ParseLayout(string text)
+    {
+        string rest = text["oci:".Length..];
+        int colon = rest.IndexOf(':');
+        string directory = colon < 0 ? rest : rest[..colon];
+        string? tag = colon < 0 ? null : rest[(colon + 1)..];
+        if (directory.Length == 0)
+            throw Malformed(text, "it names no directory: write oci:DIR or oci:DIR:TAG");
+        if (tag is not null && !LayoutTagPattern().IsMatch(tag))
+            throw Malformed(text, "what stands after the directory is not a tag: write oci:DIR or oci:DIR:TAG, where DIR holds no colon");
+        return new ImageReference { Transport = Transport.OciLayout, Location = directory, Tag = tag };
+    }
+
+    // NAME[:TAG][@DIGEST] (distribution-spec and docker's reference grammar), cut from its end.
+    private static ImageReference ParseRegistry(string text, string rest)
+    {
+        if (rest.Length == 0)
+            throw Malformed(text, "it names no image: write NAME:TAG, such as debian:12");
+        if (rest[0] is '/' or '.' or '~')
+            throw Malformed(text, $"it looks like a path: for an OCI layout directory write oci:{rest}");
+
+        Digest? digest = null;
+        int at = rest.IndexOf('@');
+        if (at >= 0)
+        {
+            if (!Oci.Digest.TryParse(rest[(at + 1)..], out Digest parsed))
+                throw Malformed(text, "what stands after @ is not a digest: write sha256: and 64 lower-case hex digits");
+            digest = parsed;
+            rest = rest[..at];
+        }
+
+        string? tag = null;
+        int colon = rest.LastIndexOf(':');
+        if (colon > rest.LastIndexOf('/'))
+        {
+            tag = rest[(colon + 1)..];
+            if (!TagPattern().IsMatch(tag))
+                throw Malformed(text, $"\"{tag}\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two");
+            rest = rest[..colon];
+        }
+
+        (string host, string repository) = SplitHost(rest);
+        if (!HostPattern().IsMatch(host))
+            throw Malformed(text, $"\"{host}\" is not a registry's host or host:port");
+        if (host is "index.docker.io" or "registry-1.docker.io")
+            host = DockerHub;
+        if (host == DockerHub && !repository.Contains('/'))
+            repository = "library/" + repository;
+        if (!RepositoryPattern().IsMatch(repository))
+        {
+            string lower = rest.ToLowerInvariant();
+            throw Malformed(text, lower != rest && RepositoryPattern().IsMatch(repository.ToLowerInvariant())
+                ? $"a repository's name must be lower case: write {lower}"
+                : $"\"{repository}\" is not a repository's name: it has components of lower-case letters and digits, with single dots, dashes or underscores between them");
+        }
+        if (host.Length + 1 + repository.Length > MaxNameLength)
+            throw Malformed(text, $"the name has more than {MaxNameLength} characters");
+
+        return new ImageReference
+        {
+            Transport = Transport.Registry,
+            Location = host,
+            Repository = repository,
+            Tag = tag ?? (digest is null ? "latest" : null),
+            Digest = digest,
+        };
+    }
+
+    private static (string Host, string Repository) SplitHost(string name)
+    {
+        int slash = name.IndexOf('/');
+        if (slash > 0 && (name.AsSpan(0, slash).ContainsAny('.', ':') || name.AsSpan(0, slash) is "localhost"))
+            return (name[..slash], name[(slash + 1)..]);
+        return (DockerHub, name);
+    }
+
+    private static FormatException Malformed(string text, string reason)
+        => new($"\"{Printable.Of(text)}\" is not an image reference: {reason}.");
+
+    [GeneratedRegex(@"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\z")]
+    private static partial Regex TagPattern();
+
+    // What image-spec annotations.md allows for org.opencontainers.image.ref.name; containerd writes whole names there.
+    [GeneratedRegex(@"\A[A-Za-z0-9](?:[A-Za-z0-9._:@/+-]{0,254})\z")]
+    private static partial Regex LayoutTagPattern();
+
+    [GeneratedRegex(@"\A(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\z")]
+    private static partial Regex HostPattern();
+
+    [GeneratedRegex(@"\A[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\z")]
+    private static partial Regex RepositoryPattern();
 }

@@ -7,7 +7,7 @@ namespace LazyMount.Compression;
 /// decompressor.Complete();
 /// </code>
 /// Not thread-safe. Malformed input throws <see cref="InvalidDataException"/>, whatever it is; nothing is ever
-/// read or written out of bounds.
+/// read or written out of bounds. After that exception no more bytes come out.
 /// </summary>
 public abstract class Decompressor : IDisposable
 {
@@ -17,15 +17,44 @@ public abstract class Decompressor : IDisposable
     public const int DefaultCheckpointSpacing = 4 << 20;
 
     /// <summary>Tells the format from the first bytes of a blob (4 are enough). Unknown bytes are <see cref="CompressionFormat.None"/>.</summary>
-    public static CompressionFormat Detect(ReadOnlySpan<byte> head) => throw new NotImplementedException();
+    public static CompressionFormat Detect(ReadOnlySpan<byte> head)
+        => GzipHeader.HasMagic(head) ? CompressionFormat.Gzip : CompressionFormat.None;
 
     /// <summary>Starts at the first byte of a blob.</summary>
     /// <param name="format">The blob's format.</param>
-    /// <param name="checkpointSpacing">A checkpoint is taken at the first possible place at least this many uncompressed bytes after the last; 0 takes none.</param>
-    public static Decompressor Start(CompressionFormat format, long checkpointSpacing = 0) => throw new NotImplementedException();
+    /// <param name="checkpointSpacing">
+    /// A checkpoint is taken at the first possible place at least this many uncompressed bytes after the last; 0 takes none.
+    /// In gzip a spacing below the size of a window (32 KiB) counts as 32 KiB.
+    /// </param>
+    public static Decompressor Start(CompressionFormat format, long checkpointSpacing = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(checkpointSpacing);
+        return format switch
+        {
+            CompressionFormat.None => new PlainDecompressor(0, checkpointSpacing),
+            CompressionFormat.Gzip => new GzipDecompressor(checkpointSpacing),
+            _ => throw new ArgumentOutOfRangeException(nameof(format), format, null),
+        };
+    }
 
     /// <summary>Starts at a checkpoint; the first byte pushed must be the one at its compressed offset.</summary>
-    public static Decompressor Resume(CompressionFormat format, in Checkpoint from) => throw new NotImplementedException();
+    public static Decompressor Resume(CompressionFormat format, in Checkpoint from)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(from.CompressedOffset, nameof(from));
+        ArgumentOutOfRangeException.ThrowIfNegative(from.UncompressedOffset, nameof(from));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(from.Bit, 7, nameof(from));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(from.Window.Length, Inflater.WindowSize, nameof(from));
+        if (from.AtMemberStart && (from.Bit != 0 || !from.Window.IsEmpty))
+            throw new ArgumentException("A checkpoint at a member's start has neither bit nor window.", nameof(from));
+        return format switch
+        {
+            CompressionFormat.None when from.AtMemberStart && from.CompressedOffset == from.UncompressedOffset
+                => new PlainDecompressor(from.CompressedOffset, 0),
+            CompressionFormat.None => throw new ArgumentException("The checkpoint is not one of an uncompressed blob.", nameof(from)),
+            CompressionFormat.Gzip => new GzipDecompressor(from),
+            _ => throw new ArgumentOutOfRangeException(nameof(format), format, null),
+        };
+    }
 
     /// <summary>Uncompressed bytes handed out so far, counted from the start of the blob.</summary>
     public abstract long UncompressedOffset { get; }

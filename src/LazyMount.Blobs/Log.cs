@@ -1,0 +1,29 @@
+using LazyMount.Blobs.Oci;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Blobs;
+
+/// <summary>Every event that this part logs. No URL here holds a query or user info.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(Level = LogLevel.Debug, Message = "{Method} {Url}: {Status}")]
+    public static partial void Answered(this ILogger logger, string method, string url, int status);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Trying again in {Delay} (attempt {Attempt}): {Reason}")]
+    public static partial void Retrying(this ILogger logger, TimeSpan delay, int attempt, string reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Blob {Digest} stopped at byte {BlobOffset}; going on from there: {Reason}")]
+    public static partial void Resuming(this ILogger logger, Digest digest, long blobOffset, string reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Registry {Registry} on loopback does not speak TLS: using plain HTTP")]
+    public static partial void FellBackToHttp(this ILogger logger, string registry);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Ignoring {Path}: {Reason}")]
+    public static partial void CredentialsIgnored(this ILogger logger, string path, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Cached blob {Digest} is not usable and is fetched instead: {Reason}")]
+    public static partial void CachedBlobUnusable(this ILogger logger, Digest digest, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Chunk {Chunk} of blob {Digest} does not match its SHA-256; fetching it once more")]
+    public static partial void ChunkMismatch(this ILogger logger, Digest digest, int chunk);
+}

@@ -1,0 +1,40 @@
+namespace LazyMount.Blobs.Oci;
+
+/// <summary>The media types that manifests go by (image-spec v1.1, media-types.md; docker's schema 2). A media type is a hint: content decides.</summary>
+public static class MediaTypes
+{
+    /// <summary>OCI image manifest.</summary>
+    public const string OciManifest = "application/vnd.oci.image.manifest.v1+json";
+
+    /// <summary>OCI image index.</summary>
+    public const string OciIndex = "application/vnd.oci.image.index.v1+json";
+
+    /// <summary>OCI image config.</summary>
+    public const string OciConfig = "application/vnd.oci.image.config.v1+json";
+
+    /// <summary>Docker image manifest, schema 2.</summary>
+    public const string DockerManifest = "application/vnd.docker.distribution.manifest.v2+json";
+
+    /// <summary>Docker manifest list.</summary>
+    public const string DockerManifestList = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+    /// <summary>Docker image config.</summary>
+    public const string DockerConfig = "application/vnd.docker.container.image.v1+json";
+
+    private const string Schema1Prefix = "application/vnd.docker.distribution.manifest.v1+";
+
+    /// <summary>What a registry is asked for: all that a reference may name.</summary>
+    public static IReadOnlyList<string> Manifests { get; } = [OciIndex, OciManifest, DockerManifestList, DockerManifest];
+
+    /// <summary>True for an image manifest.</summary>
+    public static bool IsManifest(string? mediaType) => mediaType is OciManifest or DockerManifest;
+
+    /// <summary>True for an image index or manifest list.</summary>
+    public static bool IsIndex(string? mediaType) => mediaType is OciIndex or DockerManifestList;
+
+    /// <summary>True for docker's schema 1, signed or not.</summary>
+    public static bool IsSchema1(string? mediaType) => mediaType?.StartsWith(Schema1Prefix, StringComparison.Ordinal) == true;
+
+    /// <summary>True for the config of a container image, as opposed to another artifact's.</summary>
+    public static bool IsImageConfig(string? mediaType) => mediaType is OciConfig or DockerConfig;
+}
