@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
 
@@ -7,8 +8,10 @@ namespace LazyMount.FileSystem;
 /// <param name="tree">The tree.</param>
 /// <param name="layers">Its layers, lowest first. Not owned.</param>
 /// <param name="logger">Read failures are logged here once per node, with node, layer and cause.</param>
-public sealed class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
+public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
 {
+    private readonly ConcurrentDictionary<ulong, bool> _logged = new();
+
     /// <summary>The tree.</summary>
     public ImageTree Tree { get; } = tree;
 
@@ -16,11 +19,78 @@ public sealed class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer> layers,
     /// Reads when all bytes are decoded in memory: fills <paramref name="data"/> and returns true. False: nothing was
     /// taken, use <see cref="ReadAsync"/>. No allocation. The node must be a regular file. Past the end gives 0 bytes.
     /// </summary>
-    public bool TryRead(ulong id, long offset, int length, FileData data) => throw new NotImplementedException($"{layers}{logger}");
+    public bool TryRead(ulong id, long offset, int length, FileData data)
+    {
+        var (layer, at, end) = Locate(id, offset, length);
+        while (at < end)
+        {
+            if (!layers[layer].TryGetSpan(at, out var span))
+            {
+                data.Clear();
+                return false;
+            }
+            at += Add(data, span, at, end);
+        }
+        return true;
+    }
 
     /// <summary>
     /// The same, waiting for disk, network and decoding. Returns <see cref="Errno.None"/>, <see cref="Errno.EIO"/>
     /// (logged) or <see cref="Errno.EINTR"/> (cancelled); <paramref name="data"/> is filled on success only.
     /// </summary>
-    public ValueTask<Errno> ReadAsync(ulong id, long offset, int length, FileData data, CancellationToken cancellationToken) => throw new NotImplementedException();
+    public async ValueTask<Errno> ReadAsync(ulong id, long offset, int length, FileData data, CancellationToken cancellationToken)
+    {
+        var (layer, at, end) = Locate(id, offset, length);
+        try
+        {
+            while (at < end)
+            {
+                var span = await layers[layer].GetSpanAsync(at, cancellationToken).ConfigureAwait(false);
+                at += Add(data, span, at, end);
+            }
+            return Errno.None;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            data.Clear();
+            return Errno.EINTR;
+        }
+#pragma warning disable CA1031 // The one place where whatever went wrong below becomes an errno.
+        catch (Exception cause)
+#pragma warning restore CA1031
+        {
+            data.Clear();
+            if (_logged.TryAdd(id, true))
+            {
+                LogReadFailed(id, layer, cause.Message, cause);
+            }
+            return Errno.EIO;
+        }
+    }
+
+    // A file's content is contiguous in its layer's tar: [at, end) is what the read wants of it.
+    private (int Layer, long At, long End) Locate(ulong id, long offset, int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        if (!FileMode.IsRegular(Tree.Mode(id)))
+        {
+            throw new ArgumentException($"node {id} is not a regular file", nameof(id));
+        }
+        long size = Tree.Size(id);
+        offset = Math.Min(offset, size);
+        long at = Tree.DataOffset(id) + offset;
+        return (Tree.LayerOf(id), at, at + Math.Min(length, size - offset));
+    }
+
+    private static int Add(FileData data, DecodedSpan span, long at, long end)
+    {
+        int start = (int)(at - span.UncompressedOffset);
+        int length = (int)Math.Min(end - at, span.Length - start);
+        data.Add(span, start, length);
+        return length;
+    }
+
+    [LoggerMessage(1, LogLevel.Error, "cannot read node {Node} of layer {Layer}: {Reason}")]
+    private partial void LogReadFailed(ulong node, int layer, string reason, Exception cause);
 }

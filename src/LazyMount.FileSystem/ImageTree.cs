@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace LazyMount.FileSystem;
 
 /// <summary>
@@ -11,51 +13,192 @@ public sealed class ImageTree
     /// <summary>The root's node id.</summary>
     public const ulong RootId = 1;
 
+    private readonly int[] _nameEnds;
+    private readonly byte[] _names;
+    private readonly int[] _firstNames;
+    private readonly Node[] _nodes;
+    private readonly byte[] _linkTargets;
+    private readonly XattrSet[] _xattrSets;
+
+    /// <param name="nameEnds">By position: where its name ends in <paramref name="names"/>; it begins where the one before ends.</param>
+    /// <param name="names">All names in the order of positions.</param>
+    /// <param name="firstNames">By position: the position of the same node's first name (itself unless hard-linked).</param>
+    /// <param name="nodes">By position; filled at first names only.</param>
+    /// <param name="linkTargets">Targets of symbolic links, found by <see cref="Node.Place"/> and <see cref="Node.Size"/>.</param>
+    /// <param name="xattrSets">Found by <see cref="Node.XattrSet"/>.</param>
+    internal ImageTree(int[] nameEnds, byte[] names, int[] firstNames, Node[] nodes, byte[] linkTargets, XattrSet[] xattrSets)
+    {
+        Debug.Assert(nameEnds.Length == nodes.Length && firstNames.Length == nodes.Length, "one of each per position");
+        (_nameEnds, _names, _firstNames, _nodes, _linkTargets, _xattrSets) = (nameEnds, names, firstNames, nodes, linkTargets, xattrSets);
+        for (int position = 0; position < nodes.Length; position++)
+        {
+            if (firstNames[position] == position)
+            {
+                NodeCount++;
+                TotalFileSize += FileMode.IsRegular(nodes[position].Mode) ? nodes[position].Size : 0;
+            }
+        }
+    }
+
     /// <summary>Number of positions (names) in the tree.</summary>
-    public int Count => throw new NotImplementedException();
+    public int Count => _nodes.Length;
+
+    /// <summary>Number of distinct nodes: names less the further names of hard-linked files.</summary>
+    public int NodeCount { get; }
 
     /// <summary>True when some node has extended attributes.</summary>
-    public bool HasXattrs => throw new NotImplementedException();
+    public bool HasXattrs => _xattrSets.Length > 0;
 
     /// <summary>Sum of the sizes of all distinct regular files.</summary>
-    public long TotalFileSize => throw new NotImplementedException();
+    public long TotalFileSize { get; }
 
     /// <summary>True when <paramref name="id"/> is a node of this tree.</summary>
-    public bool IsNode(ulong id) => throw new NotImplementedException();
+    public bool IsNode(ulong id) => id - 1 < (ulong)_firstNames.Length && _firstNames[id - 1] == (int)(id - 1);
 
     /// <summary>Node id of the thing named at a position.</summary>
-    public ulong NodeAt(int position) => throw new NotImplementedException();
+    public ulong NodeAt(int position) => (ulong)_firstNames[position] + 1;
 
     /// <summary>The byte-exact name at a position; empty for the root.</summary>
-    public ReadOnlySpan<byte> NameAt(int position) => throw new NotImplementedException();
+    public ReadOnlySpan<byte> NameAt(int position)
+    {
+        int start = position == 0 ? 0 : _nameEnds[position - 1];
+        return _names.AsSpan(start, _nameEnds[position] - start);
+    }
 
     /// <summary>st_mode of a node: file type and permissions.</summary>
-    public uint Mode(ulong id) => throw new NotImplementedException();
+    public uint Mode(ulong id) => _nodes[id - 1].Mode;
+
+    /// <summary>Content bytes of a file, length of a symbolic link's target, 0 for others.</summary>
+    public long Size(ulong id) => _nodes[id - 1].Size;
 
     /// <summary>All attributes of a node.</summary>
-    public NodeAttributes Attributes(ulong id) => throw new NotImplementedException();
+    public NodeAttributes Attributes(ulong id)
+    {
+        ref readonly Node node = ref _nodes[id - 1];
+        uint type = node.Mode & FileMode.TypeMask;
+        bool isDevice = type is FileMode.CharacterDevice or FileMode.BlockDevice;
+        return new NodeAttributes
+        {
+            Inode = id,
+            Mode = node.Mode,
+            LinkCount = node.LinkCount,
+            Uid = node.Uid,
+            Gid = node.Gid,
+            Size = node.Size,
+            Blocks = type == FileMode.Regular ? (node.Size + 511) / 512 : 0,
+            MtimeSeconds = node.MtimeSeconds,
+            MtimeNanoseconds = node.MtimeNanoseconds,
+            DeviceMajor = isDevice ? (uint)(node.Place >> 32) : 0,
+            DeviceMinor = isDevice ? (uint)node.Place : 0,
+        };
+    }
 
     /// <summary>First child position and number of children of a directory (0, 0 for others).</summary>
-    public (int First, int Count) Children(ulong directory) => throw new NotImplementedException();
+    public (int First, int Count) Children(ulong directory)
+    {
+        ref readonly Node node = ref _nodes[directory - 1];
+        return FileMode.IsDirectory(node.Mode) ? ((int)node.Place, node.ChildCount) : (0, 0);
+    }
 
     /// <summary>Node id of the directory that holds a directory (the root's is itself).</summary>
-    public ulong ParentOf(ulong directory) => throw new NotImplementedException();
+    public ulong ParentOf(ulong directory) => (ulong)_nodes[directory - 1].Parent + 1;
 
     /// <summary>Finds a child position by name: binary search; -1 when there is none.</summary>
-    public int Find(ulong directory, ReadOnlySpan<byte> name) => throw new NotImplementedException();
+    public int Find(ulong directory, ReadOnlySpan<byte> name)
+    {
+        var (low, count) = Children(directory);
+        int high = low + count - 1;
+        while (low <= high)
+        {
+            int middle = low + ((high - low) >> 1);
+            int order = NameAt(middle).SequenceCompareTo(name);
+            if (order == 0)
+            {
+                return middle;
+            }
+            if (order < 0)
+            {
+                low = middle + 1;
+            }
+            else
+            {
+                high = middle - 1;
+            }
+        }
+        return -1;
+    }
 
     /// <summary>Target of a symbolic link.</summary>
-    public ReadOnlySpan<byte> LinkTarget(ulong id) => throw new NotImplementedException();
+    public ReadOnlySpan<byte> LinkTarget(ulong id)
+    {
+        ref readonly Node node = ref _nodes[id - 1];
+        return FileMode.IsSymlink(node.Mode) ? _linkTargets.AsSpan((int)node.Place, (int)node.Size) : default;
+    }
 
     /// <summary>Value of an extended attribute; false when there is none.</summary>
-    public bool TryGetXattr(ulong id, ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value) => throw new NotImplementedException();
+    public bool TryGetXattr(ulong id, ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value)
+    {
+        int set = _nodes[id - 1].XattrSet;
+        if (set >= 0)
+        {
+            foreach (var xattr in _xattrSets[set].Xattrs)
+            {
+                if (xattr.Name.Span.SequenceEqual(name))
+                {
+                    value = xattr.Value.Span;
+                    return true;
+                }
+            }
+        }
+        value = default;
+        return false;
+    }
 
     /// <summary>Names of the extended attributes, each ended by a zero byte, as listxattr(2) gives them.</summary>
-    public ReadOnlySpan<byte> XattrNames(ulong id) => throw new NotImplementedException();
+    public ReadOnlySpan<byte> XattrNames(ulong id)
+    {
+        int set = _nodes[id - 1].XattrSet;
+        return set < 0 ? default : _xattrSets[set].Names;
+    }
 
     /// <summary>The layer a node's entry came from (lowest 0), or -1 for a directory that no layer lists.</summary>
-    public int LayerOf(ulong id) => throw new NotImplementedException();
+    public int LayerOf(ulong id) => _nodes[id - 1].Layer;
 
     /// <summary>Where a regular file's content begins in the tar of <see cref="LayerOf"/>.</summary>
-    public long DataOffset(ulong id) => throw new NotImplementedException();
+    public long DataOffset(ulong id) => _nodes[id - 1].Place;
+
+    /// <summary>What stands at a node's first position.</summary>
+    internal struct Node
+    {
+        /// <summary>Content bytes of a file, length of a link target, else 0.</summary>
+        public long Size;
+
+        public long MtimeSeconds;
+
+        /// <summary>
+        /// A file's offset in its layer's tar; a symlink's in the link targets; a device's major &lt;&lt; 32 | minor;
+        /// a directory's first child position.
+        /// </summary>
+        public long Place;
+
+        public uint MtimeNanoseconds;
+        public uint Uid;
+        public uint Gid;
+        public uint LinkCount;
+
+        /// <summary>Directories only.</summary>
+        public int ChildCount;
+
+        /// <summary>Directories only: position of the directory above.</summary>
+        public int Parent;
+
+        /// <summary>-1 for none.</summary>
+        public int XattrSet;
+
+        /// <summary>-1 for a directory that no layer lists.</summary>
+        public short Layer;
+
+        /// <summary>st_mode: its 16 bits suffice.</summary>
+        public ushort Mode;
+    }
 }

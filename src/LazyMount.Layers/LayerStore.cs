@@ -18,6 +18,9 @@ public readonly record struct LayerProgress(int Layer, Digest Digest, long Compr
 /// </summary>
 public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 {
+    /// <summary>The stored index of a layer, or null when there is none that can be used. Touches neither network nor blob.</summary>
+    public LayerIndex? TryLoadIndex(Descriptor layer) => throw new NotImplementedException($"{cache}{loggers}");
+
     /// <summary>Opens all layers of an image, in parallel, lowest first in the result. Nothing half-written stays when cancelled or failed.</summary>
     public Task<Layer[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
         => throw new NotImplementedException($"{cache}{loggers}");

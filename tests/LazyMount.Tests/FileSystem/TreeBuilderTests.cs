@@ -1,0 +1,245 @@
+using System.Text;
+using LazyMount.FileSystem;
+using Xunit;
+using FileMode = LazyMount.FileSystem.FileMode;
+
+namespace LazyMount.Tests.FileSystem;
+
+public sealed class TreeBuilderTests
+{
+    [Fact]
+    public void OneLayer_SortsChildrenBytewiseAndNumbersBreadthFirst()
+    {
+        var tree = Build(L.Directory("b").File("b/z").File("b/prefix-long-2").File("b/prefix-long-1").File("a").File("\u00ff"));
+        Assert.Equal(["/", "/a", "/b", "/\u00ff", "/b/prefix-long-1", "/b/prefix-long-2", "/b/z"], Enumerable.Range(0, tree.Count).Select(p => PathAt(tree, p)));
+        Assert.Equal(ImageTree.RootId, tree.NodeAt(0));
+    }
+
+    [Fact]
+    public void NoLayers_GiveAnEmptyRoot()
+    {
+        var tree = TreeBuilder.Build([]);
+        Assert.Equal(1, tree.Count);
+        Assert.Equal(FileMode.Directory | 0b111_101_101, tree.Mode(1));
+        Assert.Equal(2u, tree.Attributes(1).LinkCount);
+        Assert.Equal(-1, tree.LayerOf(1));
+    }
+
+    [Fact]
+    public void UpperFile_ReplacesLowerOne() => Expect(["/a 1:7"], L.File("a", 3), L.File("a", 7));
+
+    [Fact]
+    public void Duplicate_LaterEntryOfALayerWins() => Expect(["/a 0:2"], L.File("a", 1).File("a", 2));
+
+    [Fact]
+    public void Whiteout_HidesLowerFile() => Expect(["/b 0:1"], L.File("a").File("b"), L.File(".wh.a"));
+
+    [Fact]
+    public void Whiteout_HidesLowerDirectoryWhole() => Expect([], L.Directory("a").File("a/b").File("a/c/d"), L.File(".wh.a"));
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Whiteout_NeverHidesASiblingOfItsOwnLayer(bool first)
+    {
+        var upper = first ? L.File(".wh.a").File("a", 9) : L.File("a", 9).File(".wh.a");
+        Expect(["/a 1:9"], L.File("a", 1), upper);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Whiteout_OfADirectoryThatTheLayerMakesAnew_HidesOnlyWhatWasBelow(bool first)
+    {
+        var upper = first ? L.File(".wh.a").Directory("a").File("a/new") : L.Directory("a").File("a/new").File(".wh.a");
+        Expect(["/a/ 1", "/a/new 1:1"], L.Directory("a").File("a/old"), upper);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Opaque_HidesLowerChildrenWhereverItStands(bool first)
+    {
+        var upper = first ? L.File("a/.wh..wh..opq").File("a/new") : L.File("a/new").File("a/.wh..wh..opq");
+        Expect(["/a/ 0", "/a/new 1:1"], L.Directory("a").File("a/old").File("a/deep/er"), upper);
+    }
+
+    [Fact]
+    public void Opaque_AtTheRootHidesEverythingBelow() => Expect(["/n 1:1"], L.File("a").File("b/c"), L.File(".wh..wh..opq").File("n"));
+
+    [Fact]
+    public void Whiteouts_MakeNothing() => Expect([], L.File(".wh.a").File("b/.wh.c").File("d/.wh..wh..opq").File(".wh.").File(".wh..").File(".wh..."));
+
+    [Fact]
+    public void AufsLeftovers_AreIgnoredWithAllBelow() => Expect(["/a 0:1"], L.File("a").Directory(".wh..wh.plnk").File(".wh..wh.plnk/1.2").File(".wh..wh.aufs"));
+
+    [Fact]
+    public void FileOverDirectory_DropsItsChildren_AlsoWithAWhiteoutBelow() =>
+        Expect(["/a 1:1"], L.Directory("a").File("a/b"), L.File("a").File("a/.wh.b"));
+
+    [Fact]
+    public void DirectoryOverFile_StartsEmpty() => Expect(["/a/ 1", "/a/b 1:1"], L.File("a"), L.Directory("a").File("a/b"));
+
+    [Fact]
+    public void DirectoryOverDirectory_KeepsChildrenAndTakesAttributes()
+    {
+        var tree = Build(L.Directory("a", mode: 0b111_000_000, uid: 1).File("a/b"), L.Directory("a", mode: 0b111_101_000, uid: 2));
+        Assert.Equal(["/a/ 1", "/a/b 0:1"], Listing(tree));
+        Assert.Equal((0b111_101_000u, 2u), (tree.Attributes(2).Mode & 0xFFF, tree.Attributes(2).Uid));
+    }
+
+    [Fact]
+    public void DirectoryReplacedWithinALayer_LosesWhatWasBelow() =>
+        Expect(["/a/ 0", "/a/d 0:1"], L.Directory("a").File("a/b").File("a/c/x").File("a").Directory("a").File("a/d"));
+
+    [Fact]
+    public void MissingParents_AreRootOwnedDirectories()
+    {
+        var tree = Build(L.File("a/b/c", uid: 7));
+        Assert.Equal(["/a/ -1", "/a/b/ -1", "/a/b/c 0:1"], Listing(tree));
+        Assert.Equal((FileMode.Directory | 0b111_101_101, 0u), (tree.Attributes(2).Mode, tree.Attributes(2).Uid));
+    }
+
+    [Fact]
+    public void EntryBelowALowerSymlink_MakesADirectoryOfIt() =>
+        Expect(["/d/ 0", "/l/ -1", "/l/x 1:1"], L.Directory("d").Symlink("l", "d"), L.File("l/x"));
+
+    [Theory]
+    [InlineData("usr/lib")]
+    [InlineData("/usr/lib")]
+    [InlineData("../../usr/./lib/")]
+    public void EntryBelowASymlinkOfItsOwnLayer_FollowsItWithinTheRoot(string target) =>
+        Expect(["/lib -> " + target, "/usr/ 0", "/usr/lib/ 0", "/usr/lib/x 0:1"], L.Directory("usr").Directory("usr/lib").Symlink("lib", target).File("lib/x"));
+
+    [Fact]
+    public void EntryBelowASymlinkLoop_IsRefused() =>
+        Assert.Throws<InvalidDataException>(() => Build(L.Symlink("a", "b").Symlink("b", "a").File("a/x")));
+
+    [Fact]
+    public void HardLinks_ShareOneNode()
+    {
+        var tree = Build(L.File("b", 5, uid: 3).HardLink("a", "b").HardLink("d/c", "a"));
+        ulong id = tree.NodeAt(tree.Find(1, "b"u8));
+        Assert.Equal(tree.NodeAt(tree.Find(1, "a"u8)), id);
+        Assert.Equal((3u, 3u, 5L), (tree.Attributes(id).LinkCount, tree.Attributes(id).Uid, tree.Attributes(id).Size));
+        Assert.True(tree.IsNode(id));
+        Assert.False(tree.IsNode((ulong)tree.Find(1, "b"u8) + 1));
+        Assert.Equal((tree.Count - 2, 5L), (tree.NodeCount, tree.TotalFileSize));
+    }
+
+    [Fact]
+    public void HardLinkToALowerFile_OutlivesTheReplacementOfItsTarget()
+    {
+        var tree = Build(L.File("a", 3), L.HardLink("b", "a"), L.File("a", 8));
+        Assert.Equal(["/a 2:8", "/b 0:3"], Listing(tree));
+        Assert.Equal(1u, tree.Attributes(tree.NodeAt(tree.Find(1, "b"u8))).LinkCount);
+    }
+
+    [Fact]
+    public void HardLinkToALaterEntry_IsFound() => Expect(["/a 0:4", "/b 0:4", "/c 0:4"], L.HardLink("a", "b").HardLink("b", "c").File("c", 4));
+
+    [Fact]
+    public void HardLinkOntoItself_ChangesNothing() => Expect(["/a 0:4"], L.File("a", 4).HardLink("a", "a"));
+
+    [Theory]
+    [InlineData("missing")]
+    [InlineData("dir")]
+    [InlineData("")]
+    public void HardLinkWithoutAFileToLinkTo_IsRefusedByName(string target)
+    {
+        var refusal = Assert.Throws<InvalidDataException>(() => Build(L.Directory("dir").HardLink("x/link", target)));
+        Assert.Contains("'/x/link'", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains($"'/{target}'", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void HardLinkCycle_IsRefused() => Assert.Throws<InvalidDataException>(() => Build(L.HardLink("a", "b").HardLink("b", "a")));
+
+    [Fact]
+    public void RootEntry_GivesTheRootItsAttributes()
+    {
+        var root = Build(L.Directory("", mode: 0b111_000_000, uid: 9)).Attributes(ImageTree.RootId);
+        Assert.Equal((0b111_000_000u, 9u), (root.Mode & 0xFFF, root.Uid));
+    }
+
+    [Fact]
+    public void DirectoryLinkCount_CountsSubdirectories() => Assert.Equal(4u, Build(L.Directory("a").Directory("b").File("c")).Attributes(1).LinkCount);
+
+    [Fact]
+    public void OtherTypes_KeepWhatMakesThem()
+    {
+        var tree = Build(L.Device("tty", 4, 1_000_000).Fifo("pipe").Symlink("l", "where/ever"));
+        var device = tree.Attributes(tree.NodeAt(tree.Find(1, "tty"u8)));
+        Assert.Equal((4u, 1_000_000u, FileMode.CharacterDevice), (device.DeviceMajor, device.DeviceMinor, device.Mode & FileMode.TypeMask));
+        Assert.Equal(FileMode.Fifo, tree.Mode(tree.NodeAt(tree.Find(1, "pipe"u8))) & FileMode.TypeMask);
+        ulong link = tree.NodeAt(tree.Find(1, "l"u8));
+        Assert.Equal("where/ever", Encoding.UTF8.GetString(tree.LinkTarget(link)));
+        Assert.Equal(10, tree.Attributes(link).Size);
+    }
+
+    [Fact]
+    public void Xattrs_AreFoundByNameAndListed()
+    {
+        var tree = Build(L.File("a", xattrs: [("security.capability", "x"), ("user.k", "v")]).File("b"));
+        ulong a = tree.NodeAt(tree.Find(1, "a"u8));
+        Assert.True(tree.TryGetXattr(a, "user.k"u8, out var value));
+        Assert.Equal("v"u8.ToArray(), value.ToArray());
+        Assert.Equal("security.capability\0user.k\0", Encoding.UTF8.GetString(tree.XattrNames(a)));
+        Assert.False(tree.TryGetXattr(a, "user"u8, out _));
+        Assert.True(tree.HasXattrs);
+        Assert.False(Build(L.File("a", xattrs: [("user.k", "v")]), L.File("a")).HasXattrs);
+    }
+
+    [Fact]
+    public void DeepPath_IsNoMatterOfStack()
+    {
+        string deep = string.Concat(Enumerable.Repeat("d/", 50_000));
+        Assert.Equal(50_002, Build(L.File(deep + "f"), L.File(deep + "f").File(deep + ".wh.x")).Count);
+    }
+
+    [Fact]
+    public void ManyNames_SortAndFindInOneDirectory()
+    {
+        var layer = L;
+        var random = new Random(1);
+        var names = Enumerable.Range(0, 20_000).Select(i => $"common-{random.Next():x}-{i}").ToList();
+        names.ForEach(n => layer.File(n));
+        var tree = Build(layer);
+        var shown = Enumerable.Range(1, names.Count).Select(p => Encoding.UTF8.GetString(tree.NameAt(p))).ToList();
+        Assert.Equal(names.Order(StringComparer.Ordinal), shown);
+        Assert.All(names, n => Assert.Equal(n, Encoding.UTF8.GetString(tree.NameAt(tree.Find(1, Encoding.UTF8.GetBytes(n))))));
+        Assert.Equal(-1, tree.Find(1, "common-"u8));
+    }
+
+    private static LayerBuilder L => new();
+
+    private static ImageTree Build(params LayerBuilder[] layers) => TreeBuilder.Build([.. layers.Select(l => l.Build())]);
+
+    private static void Expect(string[] listing, params LayerBuilder[] layers) => Assert.Equal(listing, Listing(Build(layers)));
+
+    // Everything but the root: "/dir/ LAYER", "/file LAYER:SIZE", "/link -> target", in order of path.
+    private static List<string> Listing(ImageTree tree) => [.. Enumerable.Range(1, tree.Count - 1).Select(position =>
+    {
+        ulong id = tree.NodeAt(position);
+        string path = PathAt(tree, position);
+        return (tree.Mode(id) & FileMode.TypeMask) switch
+        {
+            FileMode.Directory => $"{path}/ {tree.LayerOf(id)}",
+            FileMode.Symlink => $"{path} -> {Encoding.UTF8.GetString(tree.LinkTarget(id))}",
+            _ => $"{path} {tree.LayerOf(id)}:{tree.Attributes(id).Size}",
+        };
+    }).Order(StringComparer.Ordinal)];
+
+    private static string PathAt(ImageTree tree, int position)
+    {
+        for (int directory = 0; directory < tree.Count; directory++)
+        {
+            var (first, count) = tree.IsNode((ulong)directory + 1) ? tree.Children((ulong)directory + 1) : default;
+            if (position >= first && position < first + count)
+            {
+                return (directory == 0 ? "" : PathAt(tree, directory)) + "/" + Encoding.Latin1.GetString(tree.NameAt(position));
+            }
+        }
+        return "/";
+    }
+}
