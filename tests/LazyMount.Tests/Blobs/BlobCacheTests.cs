@@ -141,7 +141,7 @@ public sealed class BlobCacheTests : IDisposable
     }
 
     [Fact]
-    public void FullDisk_SaysSoBeforeAndWhileWriting()
+    public void FullDisk_SaysSoBeforeTheBlobIsFetched()
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root to mount a small tmpfs");
         string mount = Directory.CreateDirectory(Path.Combine(_directory.Path, "small")).FullName;

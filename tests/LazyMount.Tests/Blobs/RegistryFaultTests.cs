@@ -1,4 +1,7 @@
 using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
@@ -21,10 +24,10 @@ public sealed class RegistryFaultTests : IDisposable
 
     public void Dispose() => _directory.Dispose();
 
-    private RegistrySource Open(ScriptedServer server, bool plainHttp = true) => new(
+    private RegistrySource Open(ScriptedServer server, bool plainHttp = true, RegistryTimeouts? timeouts = null) => new(
         ImageReference.Parse($"{server.Host}/app:v1"),
         new ImageSourceOptions { PlainHttp = plainHttp, DockerConfigDirectory = _directory.Path },
-        RegistrySourceTests.Impatient,
+        timeouts ?? RegistrySourceTests.Impatient,
         NullLoggerFactory.Instance);
 
     private void LogIn(ScriptedServer server, string entry)
@@ -91,7 +94,10 @@ public sealed class RegistryFaultTests : IDisposable
         await ReadAsync(source, 0, 10);
         await Task.Delay(800, Token);
         await ReadAsync(source, 0, 10);
-        Assert.Equal([null, "Bearer T1", "Bearer T2"], server.Requests.Select(request => request.Authorization));
+        string?[] sent = [.. server.Requests.Select(request => request.Authorization)];
+        Assert.Equal(3, sent.Length);
+        Assert.Null(sent[0]);
+        Assert.NotEqual(sent[1], sent[2]);
     }
 
     [Fact]
@@ -239,7 +245,7 @@ public sealed class RegistryFaultTests : IDisposable
     {
         int answers = 0;
         await using var server = new ScriptedServer(request => answers++ == 0 ? ScriptedResponse.Of(s_content, request) with { CutAfter = 1000, Stall = true } : ScriptedResponse.Of(s_content, request));
-        await using RegistrySource source = Open(server);
+        await using RegistrySource source = Open(server, timeouts: RegistrySourceTests.Impatient with { Stall = TimeSpan.FromMilliseconds(500) });
         Assert.Equal(s_content, await ReadAsync(source, 0, s_content.Length));
         Assert.Equal([null, 1000], server.Requests.Select(request => request.Range?.First));
     }
@@ -319,6 +325,56 @@ public sealed class RegistryFaultTests : IDisposable
         var e = await Assert.ThrowsAsync<RegistryException>(() => http.SendAsync(new HttpRequestMessage(HttpMethod.Get, $"https://{server.Host}/v2/?secret=1"), "app from example.test", Token));
         Assert.Equal($"Cannot get app from example.test: {server.Host} does not answer with TLS; if it speaks plain HTTP, use --plain-http.", e.Message);
         Assert.Equal($"https://{server.Host}/v2/", e.Url);
+    }
+
+    [Fact]
+    public async Task UntrustedCertificate_IsNamed_AndNotAnsweredWithPlainHttp()
+    {
+        using var key = System.Security.Cryptography.ECDsa.Create();
+        var request = new CertificateRequest("CN=localhost", key, System.Security.Cryptography.HashAlgorithmName.SHA256);
+        using X509Certificate2 certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var firstBytes = new List<int>();
+        Task serving = Task.Run(async () =>
+        {
+            while (true)
+            {
+                using Socket socket = await listener.AcceptSocketAsync(Token);
+                byte[] first = new byte[1];
+                await socket.ReceiveAsync(first, SocketFlags.Peek);
+                firstBytes.Add(first[0]);
+                await using var tls = new SslStream(new NetworkStream(socket));
+                try
+                {
+                    await tls.AuthenticateAsServerAsync(certificate);
+                    await tls.ReadExactlyAsync(first, Token);
+                }
+                catch (Exception e) when (e is IOException or System.Security.Authentication.AuthenticationException)
+                {
+                }
+            }
+        }, Token);
+        await using var source = new RegistrySource(ImageReference.Parse($"{listener.LocalEndpoint}/app"), new ImageSourceOptions(), RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
+        Assert.Equal(ImageError.Unreachable, e.Error);
+        Assert.Contains($"the TLS certificate of {listener.LocalEndpoint} is not trusted", e.Message, StringComparison.Ordinal);
+        Assert.Equal([0x16], firstBytes);
+        listener.Stop();
+        await Assert.ThrowsAnyAsync<Exception>(() => serving);
+    }
+
+    [Fact]
+    public async Task DeadCdn_IsForgotten()
+    {
+        var cdn = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
+        bool redirects = true;
+        await using var server = new ScriptedServer(request => redirects ? new ScriptedResponse(307, "", $"Location: http://{cdn.Host}/signed") : ScriptedResponse.Of(s_content, request));
+        await using RegistrySource source = Open(server);
+        await ReadAsync(source, 0, 10);
+        await cdn.DisposeAsync();
+        redirects = false;
+        Assert.Equal(s_content[..10], await ReadAsync(source, 0, 10));
     }
 
     [Theory]
