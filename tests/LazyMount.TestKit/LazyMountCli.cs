@@ -1,0 +1,107 @@
+namespace LazyMount.TestKit;
+
+/// <summary>
+/// The lazymount binary as a user runs it, with a cache, a state directory and mount points of its own. Disposing
+/// unmounts everything. Binary: $LAZYMOUNT_BINARY, else artifacts/bin/lazymount of the repository.
+/// </summary>
+public sealed class LazyMountCli : IDisposable
+{
+    private readonly TemporaryDirectory _directory = new();
+    private readonly List<string> _mountPoints = [];
+
+    public LazyMountCli()
+    {
+        CacheDirectory = _directory["cache"];
+        Environment = new Dictionary<string, string?>
+        {
+            ["LAZYMOUNT_CACHE"] = CacheDirectory,
+            ["LAZYMOUNT_STATE"] = _directory.CreateDirectory("state"),
+            ["DOCKER_CONFIG"] = _directory.CreateDirectory("docker"),
+        };
+    }
+
+    public static string Binary { get; } = FindBinary();
+
+    /// <summary>What its runs have in their environment besides ours.</summary>
+    public Dictionary<string, string?> Environment { get; }
+
+    public string CacheDirectory { get; set => Environment["LAZYMOUNT_CACHE"] = field = value; }
+
+    public string StateDirectory => Environment["LAZYMOUNT_STATE"]!;
+
+    public string DockerConfigDirectory => Environment["DOCKER_CONFIG"]!;
+
+    /// <summary>A directory for the test's files, gone with this object.</summary>
+    public TemporaryDirectory Directory => _directory;
+
+    public ToolResult Run(params string[] arguments)
+    {
+        using Tool tool = Start(arguments);
+        return tool.WaitForExit();
+    }
+
+    public Tool Start(params string[] arguments) => Tool.Start(Binary, arguments, Environment);
+
+    /// <summary>An empty directory; unmounted at the end.</summary>
+    public string NewMountPoint()
+    {
+        string directory = _directory.CreateDirectory($"mnt{_mountPoints.Count}");
+        _mountPoints.Add(directory);
+        return directory;
+    }
+
+    /// <summary>Mounts in the background; returns the mount point.</summary>
+    public string Mount(string image, params string[] options)
+    {
+        string directory = NewMountPoint();
+        Run(["mount", .. options, image, directory]).EnsureSuccess();
+        return directory;
+    }
+
+    /// <summary>Whether the kernel has a mount there.</summary>
+    public static bool IsMounted(string directory) => File.ReadLines("/proc/self/mounts").Any(line => line.Split(' ')[1] == directory);
+
+    /// <summary>The processes that run our binary with <paramref name="directory"/> among their arguments, without any tool's help.</summary>
+    public static int[] DaemonsOf(string directory)
+    {
+        var processes = new List<int>();
+        foreach (string process in System.IO.Directory.EnumerateDirectories("/proc"))
+        {
+            try
+            {
+                if (int.TryParse(Path.GetFileName(process), out int id)
+                    && Path.GetFileName(File.ReadAllText($"{process}/cmdline").Split('\0')[0]) == "lazymount"
+                    && File.ReadAllText($"{process}/cmdline").Split('\0').Contains(directory))
+                {
+                    processes.Add(id);
+                }
+            }
+            catch (IOException)
+            {
+                // It has ended meanwhile.
+            }
+        }
+        return [.. processes];
+    }
+
+    public void Dispose()
+    {
+        foreach (string directory in _mountPoints.Where(IsMounted))
+        {
+            if (Run("umount", directory).ExitCode != 0)
+            {
+                Tool.Run("umount", "--lazy", directory);
+            }
+        }
+        _directory.Dispose();
+    }
+
+    private static string FindBinary()
+    {
+        if (System.Environment.GetEnvironmentVariable("LAZYMOUNT_BINARY") is { Length: > 0 } binary)
+        {
+            return Path.GetFullPath(binary);
+        }
+        return Path.Combine(RepositoryRoot.Path, "artifacts", "bin", "lazymount");
+    }
+}
