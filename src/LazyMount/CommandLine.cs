@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
 using System.Reflection;
 using LazyMount.Commands;
 using LazyMount.Output;
@@ -39,10 +40,10 @@ internal static class CommandLine
         {
             ParseResult parsed = Create(host).Parse(host.Arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
             verbose = parsed.GetValue(host.Options.Verbose);
-            if (parsed.Action is ParseErrorAction)
+            if (parsed.Action is not SynchronousCommandLineAction { ClearsParseErrors: true } && UsageErrorOf(parsed) is { } usageError)
             {
                 string command = parsed.CommandResult.Command is Verb verb ? $"lazymount {verb.Name}" : "lazymount";
-                throw new UsageException($"{parsed.Errors[0].Message.TrimEnd('.')}; see '{command} --help'");
+                throw new UsageException($"{usageError}; see '{command} --help'");
             }
             await using var text = new StreamWriter(host.Output.Stream, leaveOpen: true);
             int exitCode = await parsed.InvokeAsync(
@@ -73,6 +74,28 @@ internal static class CommandLine
             host.Error.WriteLine(Failure.Describe(e, verbose));
             return Failure.ExitCodeOf(e);
         }
+    }
+
+    private static string? UsageErrorOf(ParseResult parsed)
+    {
+        // The parser takes an option that it does not know for an argument, if there is room for one.
+        Token? before = null;
+        foreach (Token token in parsed.Tokens.TakeWhile(token => token.Type != TokenType.DoubleDash))
+        {
+            if (token is { Type: TokenType.Argument, Value: ['-', _, ..] } && before is not { Type: TokenType.Option })
+            {
+                return $"unknown option '{token.Value}'";
+            }
+            before = token;
+        }
+        return parsed switch
+        {
+            { Errors: [] } => null,
+            { CommandResult.Command: RootCommand, UnmatchedTokens: [string word, ..] } => $"unknown command '{word}'",
+            { CommandResult.Command: RootCommand } => "a command is missing",
+            { UnmatchedTokens: [string word, ..] } => $"one argument too many: '{word}'",
+            _ => parsed.Errors[0].Message.TrimEnd('.'),
+        };
     }
 
     internal static RootCommand Create(CommandHost host)

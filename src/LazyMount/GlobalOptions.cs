@@ -62,11 +62,10 @@ internal sealed class GlobalOptions
         Recursive = true,
     };
 
-    public Option<string> LogFormat { get; } = new("--log-format")
+    public Option<string?> LogFormat { get; } = new("--log-format")
     {
-        Description = "Log lines as text or as JSON, one object a line",
+        Description = "Log lines as text or as JSON, one object a line [text]",
         HelpName = "text|json",
-        DefaultValueFactory = _ => "text",
         Recursive = true,
     };
 

@@ -16,7 +16,7 @@ internal static class LsCommand
     public static Command Create(CommandHost host)
     {
         var image = Verb.ImageArgument();
-        var path = new Argument<string>("PATH") { Description = "Path inside the image [/]", DefaultValueFactory = _ => "/" };
+        var path = new Argument<string?>("PATH") { Description = "Path inside the image [/]", Arity = ArgumentArity.ZeroOrOne };
         var isLong = new Option<bool>("--long", "-l") { Description = "Show type, mode, links, owner, group, size and time (UTC) as well" };
         var recursive = new Option<bool>("--recursive", "-R") { Description = "List subdirectories too" };
         var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot" };
@@ -31,7 +31,7 @@ internal static class LsCommand
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             var style = new Style(parsed.GetValue(isLong), parsed.GetValue(recursive), parsed.GetValue(all));
-            byte[] where = Encoding.UTF8.GetBytes(parsed.GetRequiredValue(path));
+            byte[] where = Encoding.UTF8.GetBytes(parsed.GetValue(path) ?? "/");
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
             if (parsed.GetValue(json))
             {

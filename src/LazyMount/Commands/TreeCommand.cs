@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using LazyMount.FileSystem;
@@ -13,15 +14,21 @@ internal static class TreeCommand
     public static Command Create(CommandHost host)
     {
         var image = Verb.ImageArgument();
-        var path = new Argument<string>("PATH") { Description = "Where to begin [/]", DefaultValueFactory = _ => "/" };
-        var levels = new Option<int?>("--level", "-L") { Description = "Go no deeper than this", HelpName = "DEPTH" };
-        levels.Validators.Add(result =>
+        var path = new Argument<string?>("PATH") { Description = "Where to begin [/]", Arity = ArgumentArity.ZeroOrOne };
+        var levels = new Option<int?>("--level", "-L")
         {
-            if (result.Errors.Any() || result.GetValueOrDefault<int?>() is not (null or > 0))
+            Description = "Go no deeper than this",
+            HelpName = "DEPTH",
+            CustomParser = result =>
             {
+                if (int.TryParse(result.Tokens[0].Value, CultureInfo.InvariantCulture, out int depth) && depth > 0)
+                {
+                    return depth;
+                }
                 result.AddError("--level needs a number above 0");
-            }
-        });
+                return null;
+            },
+        };
         var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot" };
         var json = Verb.JsonOption("one entry, directories with their entries as \"children\" (with every name)");
         var verb = new Verb("tree", "Draw the directories of an image as a tree.",
@@ -32,7 +39,7 @@ internal static class TreeCommand
         { image, path, levels, all, json };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            string start = parsed.GetRequiredValue(path);
+            string start = parsed.GetValue(path) ?? "/";
             int depth = parsed.GetValue(levels) ?? int.MaxValue;
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
             ResolvedPath resolved = opened.Find(Encoding.UTF8.GetBytes(start), follow: true);
