@@ -114,7 +114,7 @@ public sealed class BlobCache
     private string PathOf(Digest digest) => Path.Combine(Root, Version, "blobs", digest.Algorithm, digest.Hex);
 
     // Directories are made again whenever they are needed, because the cache may be deleted under a running mount.
-    private void EnsureDirectory(string directory)
+    private static void EnsureDirectory(string directory)
     {
         try
         {

@@ -1,3 +1,5 @@
+using LazyMount.Blobs.Layout;
+using LazyMount.Blobs.Registry;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs;
@@ -16,5 +18,9 @@ public sealed record ImageSourceOptions
 public static class ImageSource
 {
     /// <summary>Opens it; nothing is fetched yet. A layout directory that does not exist throws <see cref="ImageException"/>.</summary>
-    public static IImageSource Open(ImageReference reference, ImageSourceOptions options, ILoggerFactory loggers) => throw new NotImplementedException();
+    public static IImageSource Open(ImageReference reference, ImageSourceOptions options, ILoggerFactory loggers) => reference.Transport switch
+    {
+        Transport.OciLayout => new OciLayout(reference),
+        _ => new RegistrySource(reference, options, RegistryTimeouts.Default, loggers),
+    };
 }

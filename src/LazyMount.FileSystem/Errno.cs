@@ -13,6 +13,8 @@ public enum Errno
     EINTR = 4,
     /// <summary>Input/output error.</summary>
     EIO = 5,
+    /// <summary>Try again.</summary>
+    EAGAIN = 11,
     /// <summary>Permission denied.</summary>
     EACCES = 13,
     /// <summary>Not a directory.</summary>
@@ -21,6 +23,8 @@ public enum Errno
     EISDIR = 21,
     /// <summary>Invalid argument.</summary>
     EINVAL = 22,
+    /// <summary>No such ioctl for this file.</summary>
+    ENOTTY = 25,
     /// <summary>Read-only file system.</summary>
     EROFS = 30,
     /// <summary>Result too large.</summary>

@@ -1,53 +1,148 @@
+using System.Globalization;
 using LazyMount.FileSystem;
+using LazyMount.Fuse.Protocol;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Fuse;
 
-/// <summary>How to mount.</summary>
-public sealed record FuseMountOptions
-{
-    /// <summary>What /proc/mounts shows as the source, such as the image reference.</summary>
-    public required string Source { get; init; }
-
-    /// <summary>Let other users than the mounting one in (modes still hold). Root always allows it.</summary>
-    public bool AllowOther { get; init; }
-
-    /// <summary>Show every node as owned by this user, or null.</summary>
-    public uint? Uid { get; init; }
-
-    /// <summary>Show every node as of this group, or null.</summary>
-    public uint? Gid { get; init; }
-
-    /// <summary>Honour setuid bits and file capabilities (root only; off by default).</summary>
-    public bool Suid { get; init; }
-
-    /// <summary>Honour device nodes (root only; off by default).</summary>
-    public bool Dev { get; init; }
-
-    /// <summary>Refuse to execute programs.</summary>
-    public bool NoExec { get; init; }
-
-    /// <summary>Reader threads; 0: one per core, at least 2.</summary>
-    public int Threads { get; init; }
-}
-
-/// <summary>A failure to mount or unmount; the message is one sentence with the next step.</summary>
-public sealed class FuseException(string message, Exception? inner = null) : IOException(message, inner);
-
 /// <summary>A mounted image: owns the device, the reader threads and the mount point.</summary>
 public sealed class FuseMount : IAsyncDisposable
 {
-    private FuseMount() => throw new NotImplementedException();
+    private readonly string _directory;
+    private readonly string? _deviceNumber;
+    private readonly FuseSession _session;
+    private readonly ILogger _logger;
+
+    private FuseMount(string directory, string? deviceNumber, FuseSession session, ILogger logger)
+    {
+        (_directory, _deviceNumber, _session, _logger) = (directory, deviceNumber, session, logger);
+        Completion = CompleteAsync();
+    }
 
     /// <summary>Mounts and returns once the kernel's INIT has been answered, so that the tree answers. Throws <see cref="FuseException"/>.</summary>
-    public static FuseMount Mount(string directory, ImageFileSystem fileSystem, FuseMountOptions options, ILoggerFactory loggers) => throw new NotImplementedException();
+    public static FuseMount Mount(string directory, ImageFileSystem fileSystem, FuseMountOptions options, ILoggerFactory loggers)
+    {
+        ArgumentNullException.ThrowIfNull(fileSystem);
+        ArgumentNullException.ThrowIfNull(options);
+        ILogger logger = loggers.CreateLogger<FuseMount>();
+        string path = MountPoint.Resolve(directory);
+
+        FuseDevice device = Attach(path, options);
+        FuseSession session;
+        Negotiated negotiated;
+        try
+        {
+            negotiated = Negotiate(device, path);
+            session = new FuseSession(device, negotiated, fileSystem, options, logger);
+        }
+        catch
+        {
+            device.Dispose();
+            MountPoint.TryDetach(path);
+            throw;
+        }
+        string? deviceNumber = MountInfo.Find(path)?.Device;
+        logger.Mounted(options.Source, path, negotiated.Minor, negotiated.Flags, session.Threads);
+        return new FuseMount(path, deviceNumber, session, logger);
+    }
 
     /// <summary>Completes when the mount is gone, by whatever means.</summary>
-    public Task Completion => throw new NotImplementedException();
+    public Task Completion { get; }
 
     /// <summary>Unmounts. False when it is busy; with <paramref name="lazy"/> it is detached at once and ends when the last user leaves.</summary>
-    public bool TryUnmount(bool lazy) => throw new NotImplementedException();
+    public bool TryUnmount(bool lazy)
+    {
+        if (!IsMounted())
+        {
+            return true;
+        }
+        return MountPoint.TryUnmount(_directory, lazy, out FuseException? failure) || (failure!.IsBusy ? false : throw failure);
+    }
 
-    /// <summary>Detaches if still mounted, waits for the threads, closes the device.</summary>
-    public ValueTask DisposeAsync() => throw new NotImplementedException();
+    /// <summary>
+    /// Detaches if still mounted, waits for the threads, closes the device. Whoever still has a file open gets ENOTCONN
+    /// when the mount was made as root; else, and after a lazy unmount, this waits for them to leave.
+    /// </summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (IsMounted() && !MountPoint.TryDetach(_directory))
+        {
+            _logger.CannotUnmount(_directory, "it could not be detached");
+            return; // waiting would be for ever; the kernel cleans up when the process ends
+        }
+        await Completion.ConfigureAwait(false);
+    }
+
+    private async Task CompleteAsync()
+    {
+        await _session.Completion.ConfigureAwait(false);
+        _logger.Unmounted(_directory);
+    }
+
+    /// <summary>Whether what is mounted on our directory is still ours, dead or alive.</summary>
+    private bool IsMounted() => MountInfo.Find(_directory)?.Device == _deviceNumber && _deviceNumber is not null;
+
+    private static FuseDevice Attach(string directory, FuseMountOptions options)
+        => Interop.GetEffectiveUserId() == 0 ? AttachAsRoot(directory, options) : Fusermount.Mount(directory, FusermountOptions(options));
+
+    private static FuseDevice AttachAsRoot(string directory, FuseMountOptions options)
+    {
+        nuint flags = Interop.MS_RDONLY;
+        flags |= options.Suid ? 0 : Interop.MS_NOSUID;
+        flags |= options.Dev ? 0 : Interop.MS_NODEV;
+        flags |= options.NoExec ? Interop.MS_NOEXEC : 0;
+
+        FuseDevice device = FuseDevice.Open();
+        string data = string.Create(CultureInfo.InvariantCulture, $"fd={device.Descriptor},rootmode=40000,user_id={Interop.GetEffectiveUserId()},group_id={Interop.GetEffectiveGroupId()},allow_other,default_permissions,max_read={Negotiation.MaxRead}");
+        if (Interop.Mount(options.Source, directory, MountPoint.Type, flags, data) < 0)
+        {
+            int errno = System.Runtime.InteropServices.Marshal.GetLastPInvokeError();
+            device.Dispose();
+            throw MountFailure.Mount(directory, errno);
+        }
+        return device;
+    }
+
+    /// <summary>fusermount3 adds fd, rootmode, user_id and group_id itself, and nosuid and nodev whether asked to or not.</summary>
+    internal static string FusermountOptions(FuseMountOptions options)
+    {
+        string source = options.Source.Replace("\\", "\\\\", StringComparison.Ordinal).Replace(",", "\\,", StringComparison.Ordinal);
+        return string.Create(CultureInfo.InvariantCulture, $"ro,nosuid,nodev,{(options.NoExec ? "noexec," : "")}fsname={source},subtype={MountPoint.Subtype},default_permissions,max_read={Negotiation.MaxRead}{(options.AllowOther ? ",allow_other" : "")}");
+    }
+
+    private static Negotiated Negotiate(FuseDevice device, string directory)
+    {
+        using var buffer = new NativeBuffer(Negotiation.RequestBufferSize);
+        Span<byte> reply = stackalloc byte[256];
+        while (true)
+        {
+            int length = device.Read(buffer, out int errno);
+            if (length < 0)
+            {
+                if (errno is Interop.EINTR or Interop.EAGAIN)
+                {
+                    continue;
+                }
+                throw MountFailure.NoInit(directory, errno);
+            }
+            if (FuseRequest.Parse(buffer.Span[..length], out FuseRequest request) != RequestError.None || request.Opcode != FuseOpcode.Init)
+            {
+                throw MountFailure.NoInit(directory, Interop.EINVAL);
+            }
+            NegotiationResult result = Negotiation.Answer(request, reply, out int replyLength, out Negotiated negotiated);
+            errno = device.Write(reply[..replyLength]);
+            if (result == NegotiationResult.TooOld)
+            {
+                throw MountFailure.KernelTooOld(Negotiation.OldestMinor);
+            }
+            if (errno != 0)
+            {
+                throw MountFailure.NoInit(directory, errno);
+            }
+            if (result == NegotiationResult.Settled)
+            {
+                return negotiated;
+            }
+        }
+    }
 }

@@ -1,1 +1,19 @@
-return 0;
+using LazyMount.Output;
+
+namespace LazyMount;
+
+internal static class Program
+{
+    private static async Task<int> Main(string[] arguments)
+    {
+        using var signals = new TerminationSignals();
+        return await CommandLine.RunAsync(new CommandHost
+        {
+            Arguments = arguments,
+            Output = new CommandOutput(new StandardStream(Interop.StandardOutput), Interop.IsTerminal(Interop.StandardOutput)),
+            Error = new StreamWriter(new StandardStream(Interop.StandardError)) { AutoFlush = true },
+            ErrorIsTerminal = Interop.IsTerminal(Interop.StandardError),
+            Signals = signals,
+        });
+    }
+}

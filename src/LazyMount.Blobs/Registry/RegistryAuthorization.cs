@@ -1,0 +1,153 @@
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json;
+
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>
+/// The Authorization header for one repository, learnt from the registry's challenges: Basic, or a Bearer token that is
+/// renewed before it expires or when it is refused (distribution: "Token Authentication Specification"). One renewal
+/// at a time; who comes meanwhile waits for its result.
+/// </summary>
+internal sealed class RegistryAuthorization(RegistryHttp http, string repository, Func<Credentials?> findCredentials) : IDisposable
+{
+    private const int MaxTokenSize = 1 << 20;
+
+    private readonly SemaphoreSlim _renewal = new(1, 1);
+    private readonly Lazy<Credentials?> _credentials = new(findCredentials);
+    private volatile Grant? _grant;
+
+    // Guarded by _renewal.
+    private Challenge? _challenge;
+
+    /// <summary>What to send; null until the registry has asked for something.</summary>
+    public async ValueTask<AuthenticationHeaderValue?> GetAsync(bool secure, string subject, CancellationToken cancellationToken)
+    {
+        Grant? grant = _grant;
+        if (grant is null || grant.IsFresh)
+            return grant?.Header;
+
+        await _renewal.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (_grant is { IsFresh: true } renewed)
+                return renewed.Header;
+            _grant = await FetchTokenAsync(_challenge!, secure, subject, cancellationToken).ConfigureAwait(false);
+            return _grant.Header;
+        }
+        finally
+        {
+            _renewal.Release();
+        }
+    }
+
+    /// <summary>Answers a 401. False: there is nothing better to send than what was sent.</summary>
+    public async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, bool secure, string subject, CancellationToken cancellationToken)
+    {
+        Challenge? challenge = refusal.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers) ? Challenge.Choose(headers) : null;
+        if (challenge is null)
+            return false;
+
+        await _renewal.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (_grant is { } grant && !ReferenceEquals(grant.Header, sent))
+                return true; // renewed by another request since
+            if (challenge.Scheme == "Bearer")
+            {
+                _challenge = challenge;
+                _grant = await FetchTokenAsync(challenge, secure, subject, cancellationToken).ConfigureAwait(false);
+                return true;
+            }
+            if (sent is not null || _credentials.Value is not { UserName.Length: > 0 } credentials)
+                return false;
+            _grant = new Grant(Basic(credentials), long.MaxValue);
+            return true;
+        }
+        finally
+        {
+            _renewal.Release();
+        }
+    }
+
+    public void Dispose() => _renewal.Dispose();
+
+    private async Task<Grant> FetchTokenAsync(Challenge challenge, bool secure, string subject, CancellationToken cancellationToken)
+    {
+        string realm = challenge.Parameters["realm"];
+        if (!Uri.TryCreate(realm, UriKind.Absolute, out Uri? url) || (url.Scheme != Uri.UriSchemeHttps && url.Scheme != Uri.UriSchemeHttp))
+            throw Malformed(subject, "names a token server whose address is malformed");
+        Credentials? credentials = _credentials.Value;
+        if (credentials is not null && secure && url.Scheme != Uri.UriSchemeHttps)
+            throw Malformed(subject, "wants your credentials sent unencrypted to its token server");
+
+        string scope = challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } asked ? asked : $"repository:{repository}:pull";
+        string? service = challenge.Parameters.GetValueOrDefault("service");
+        HttpRequestMessage request = credentials?.IdentityToken is { } identityToken
+            ? Exchange(url, identityToken, service, scope)
+            : Ask(url, credentials, service, scope);
+        HttpResponseMessage response = await http.SendAsync(request, subject, cancellationToken).ConfigureAwait(false);
+        if (!response.IsSuccessStatusCode)
+            throw await http.RefusalAsync(response, subject, fromRegistry: true, cancellationToken).ConfigureAwait(false);
+        using (response)
+        {
+            byte[] body = await http.ReadAllAsync(response, MaxTokenSize, subject, cancellationToken).ConfigureAwait(false)
+                ?? throw Malformed(subject, "has a token server that gives more than 1 MiB for a token");
+            return Read(body, subject);
+        }
+    }
+
+    private static HttpRequestMessage Ask(Uri realm, Credentials? credentials, string? service, string scope)
+    {
+        string query = (service is null ? "" : $"service={Uri.EscapeDataString(service)}&") + $"scope={Uri.EscapeDataString(scope)}";
+        var url = new UriBuilder(realm) { Query = realm.Query.Length > 1 ? $"{realm.Query[1..]}&{query}" : query };
+        var request = new HttpRequestMessage(HttpMethod.Get, url.Uri);
+        if (credentials is { UserName.Length: > 0 })
+            request.Headers.Authorization = Basic(credentials);
+        return request;
+    }
+
+    private static HttpRequestMessage Exchange(Uri realm, string identityToken, string? service, string scope)
+        => new(HttpMethod.Post, realm)
+        {
+            Content = new FormUrlEncodedContent(new Dictionary<string, string>
+            {
+                ["grant_type"] = "refresh_token",
+                ["client_id"] = "lazymount",
+                ["refresh_token"] = identityToken,
+                ["service"] = service ?? "",
+                ["scope"] = scope,
+            }),
+        };
+
+    private Grant Read(byte[] body, string subject)
+    {
+        TokenJson? json;
+        try
+        {
+            json = JsonSerializer.Deserialize(body, RegistryJson.Default.TokenJson);
+        }
+        catch (JsonException)
+        {
+            json = null; // without the cause: it may quote the token
+        }
+        string? token = string.IsNullOrEmpty(json?.Token) ? json?.AccessToken : json.Token;
+        if (string.IsNullOrEmpty(token) || token.AsSpan().ContainsAnyExceptInRange('!', '~'))
+            throw Malformed(subject, "has a token server that gives no token");
+        long seconds = json!.ExpiresIn is > 0 and < int.MaxValue ? json.ExpiresIn.Value : 60;
+        // Renewed a little early, so that it does not expire on its way.
+        long lifetime = seconds * 1000 - Math.Min(10_000, seconds * 250);
+        return new Grant(new AuthenticationHeaderValue("Bearer", token), Environment.TickCount64 + lifetime);
+    }
+
+    private static AuthenticationHeaderValue Basic(Credentials credentials)
+        => new("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{credentials.UserName}:{credentials.Password}")));
+
+    private RegistryException Malformed(string subject, string reason)
+        => new(ImageError.Invalid, $"Cannot get {subject}: {http.Registry} {reason}; tell whoever runs it.");
+
+    private sealed record Grant(AuthenticationHeaderValue Header, long ExpiresAt)
+    {
+        public bool IsFresh => Environment.TickCount64 < ExpiresAt;
+    }
+}

@@ -1,0 +1,156 @@
+using System.Diagnostics;
+using System.Net;
+using LazyMount.Blobs.Oci;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>
+/// A range of a blob as it comes from the registry. When the body breaks off, the rest is asked for from the byte where
+/// it stopped; progress earns new patience, so that a long blob on a bad line gets through and a dead one does not hang.
+/// </summary>
+internal sealed class RegistryBlobStream : Stream
+{
+    private const int MaxBreaks = 5;
+    private const long Progress = 1 << 20;
+
+    private readonly RegistryClient _client;
+    private readonly ILogger _logger;
+    private readonly Descriptor _blob;
+    private readonly string _subject;
+    private readonly long _end;
+    private HttpResponseMessage? _response;
+    private Stream? _body;
+    private long _at;
+    private int _breaks;
+    private long _brokeAt;
+
+    private RegistryBlobStream(RegistryClient client, ILogger logger, Descriptor blob, string subject, long offset, long length)
+    {
+        _client = client;
+        _logger = logger;
+        _blob = blob;
+        _subject = subject;
+        _at = _brokeAt = offset;
+        _end = offset + length;
+    }
+
+    /// <summary>Opens a range that the caller has checked against the blob's size.</summary>
+    public static async Task<RegistryBlobStream> OpenAsync(RegistryClient client, ILogger logger, Descriptor blob, string subject, long offset, long length, CancellationToken cancellationToken)
+    {
+        Debug.Assert(offset >= 0 && length > 0 && offset <= blob.Size - length);
+        var stream = new RegistryBlobStream(client, logger, blob, subject, offset, length);
+        await stream.RequestAsync(cancellationToken).ConfigureAwait(false);
+        return stream;
+    }
+
+    public override bool CanRead => true;
+    public override bool CanSeek => false;
+    public override bool CanWrite => false;
+    public override long Length => throw new NotSupportedException();
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        if (_at == _end || buffer.IsEmpty)
+            return 0;
+        if (buffer.Length > _end - _at)
+            buffer = buffer[..(int)(_end - _at)];
+        while (true)
+        {
+            RegistryException broken;
+            try
+            {
+                if (_body is null)
+                    await RequestAsync(cancellationToken).ConfigureAwait(false);
+                int read = await _client.Http.ReadAsync(_body!, buffer, _response!.RequestMessage, _subject, cancellationToken).ConfigureAwait(false);
+                if (read > 0)
+                {
+                    _at += read;
+                    return read;
+                }
+                broken = RegistryHttp.Cut(_response.RequestMessage, _subject, $"it ended at byte {_at} of {_blob.Size}");
+            }
+            catch (RegistryException e) when (e.IsTemporary && _body is not null)
+            {
+                broken = e;
+            }
+            Abandon();
+            if (_at - _brokeAt >= Progress)
+                _breaks = 0;
+            _brokeAt = _at;
+            if (++_breaks > MaxBreaks)
+                throw broken;
+            _logger.Resuming(_blob.Digest, _at, broken.Message);
+            await Task.Delay(Random.Shared.Next(50, 150) * _breaks, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken)
+        => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override int Read(byte[] buffer, int offset, int count)
+        => ReadAsync(buffer.AsMemory(offset, count), CancellationToken.None).AsTask().GetAwaiter().GetResult();
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+    public override void SetLength(long value) => throw new NotSupportedException();
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            Abandon();
+        base.Dispose(disposing);
+    }
+
+    private void Abandon()
+    {
+        _body?.Dispose();
+        _response?.Dispose();
+        (_body, _response) = (null, null);
+    }
+
+    private async Task RequestAsync(CancellationToken cancellationToken)
+    {
+        var request = new RegistryRequest($"blobs/{_blob.Digest}", _subject)
+        {
+            Blob = _blob.Digest,
+            Range = _at == 0 && _end == _blob.Size ? null : (_at, _end - 1),
+        };
+        (_response, _body) = await _client.GetAsync(request, PositionAsync, cancellationToken).ConfigureAwait(false);
+    }
+
+    // Gives the body at the first byte wanted, whether the server keeps to the range (206) or sends everything (200).
+    private async Task<(HttpResponseMessage, Stream)> PositionAsync(HttpResponseMessage response, CancellationToken cancellationToken)
+    {
+        long? length = response.Content.Headers.ContentLength;
+        long skip = 0;
+        if (response.StatusCode == HttpStatusCode.PartialContent)
+        {
+            var range = response.Content.Headers.ContentRange;
+            if (range?.Unit != "bytes" || range.From != _at || range.To >= _end || (range.HasLength && range.Length != _blob.Size))
+                throw _client.Http.Broken(response, _subject, $"gives the range \"{Printable.Of(range?.ToString() ?? "")}\" when asked for bytes {_at}-{_end - 1} of {_blob.Size}");
+        }
+        else
+        {
+            if (length is { } total && total != _blob.Size)
+                throw _client.Http.Broken(response, _subject, $"has {total} bytes where the manifest says {_blob.Size}");
+            skip = _at;
+        }
+
+        Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+        byte[] sink = skip == 0 ? [] : new byte[Math.Min(skip, 64 << 10)];
+        while (skip > 0)
+        {
+            int read = await _client.Http.ReadAsync(body, sink.AsMemory(0, (int)Math.Min(skip, sink.Length)), response.RequestMessage, _subject, cancellationToken).ConfigureAwait(false);
+            if (read == 0)
+                throw RegistryHttp.Cut(response.RequestMessage, _subject, "it ended early");
+            skip -= read;
+        }
+        return (response, body);
+    }
+}

@@ -1,0 +1,215 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Http.Headers;
+using LazyMount.Blobs.Oci;
+using Microsoft.Extensions.Logging;
+using Polly;
+using Polly.Retry;
+
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>One GET below /v2/REPOSITORY/.</summary>
+/// <param name="Path">Such as "manifests/latest".</param>
+/// <param name="Subject">What it gets, for sentences.</param>
+internal sealed record RegistryRequest(string Path, string Subject)
+{
+    /// <summary>Media types to accept; null for any.</summary>
+    public IReadOnlyList<string>? Accept { get; init; }
+
+    /// <summary>The blob that it asks for: where the registry redirected is remembered for the next range.</summary>
+    public Digest? Blob { get; init; }
+
+    /// <summary>First and last byte wanted; null for everything.</summary>
+    public (long First, long Last)? Range { get; init; }
+}
+
+/// <summary>
+/// GETs from one repository of a registry (distribution-spec v1.1): scheme, authorization, redirects, retries.
+/// </summary>
+internal sealed class RegistryClient : IDisposable
+{
+    private const int MaxRedirects = 5;
+
+    // A server that waits for the rest of what it takes for a request line must not cost the whole connect time-out.
+    private static readonly TimeSpan s_probeTimeout = TimeSpan.FromSeconds(3);
+
+    private readonly string _host;
+    private readonly string _repository;
+    private readonly ILogger _logger;
+    private readonly RegistryAuthorization _authorization;
+    private readonly ResiliencePipeline _retry;
+
+    // Signed URLs of the CDN by blob: they save the registry's redirect on each range, until one is refused.
+    private readonly ConcurrentDictionary<Digest, Uri> _locations = new();
+    private volatile Uri? _base;
+
+    public RegistryClient(string registry, string repository, ImageSourceOptions options, RegistryTimeouts timeouts, ILogger logger)
+    {
+        _host = registry == "docker.io" ? "registry-1.docker.io" : registry;
+        _repository = repository;
+        _logger = logger;
+        bool loopback = IsLoopback(_host);
+        _base = options.PlainHttp ? BaseOf("http") : loopback ? null : BaseOf("https");
+        Http = new RegistryHttp(registry, useProxy: !loopback, timeouts, logger);
+        _authorization = new RegistryAuthorization(Http, repository, () => DockerConfig.Find(options.DockerConfigDirectory, registry, logger));
+        _retry = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
+        {
+            MaxRetryAttempts = timeouts.Retries,
+            BackoffType = DelayBackoffType.Exponential,
+            UseJitter = true,
+            Delay = timeouts.RetryDelay,
+            MaxDelay = timeouts.MaxRetryDelay,
+            ShouldHandle = static args => ValueTask.FromResult(args.Outcome.Exception is RegistryException { IsTemporary: true } e && args.AttemptNumber < e.MaxRetries),
+            DelayGenerator = args => ValueTask.FromResult(args.Outcome.Exception is RegistryException { RetryAfter: { } wait }
+                ? (wait < timeouts.MaxRetryDelay ? wait : timeouts.MaxRetryDelay)
+                : (TimeSpan?)null),
+            OnRetry = args =>
+            {
+                logger.Retrying(args.RetryDelay, args.AttemptNumber + 1, args.Outcome.Exception!.Message);
+                return default;
+            },
+        }).Build();
+    }
+
+    public RegistryHttp Http { get; }
+
+    /// <summary>
+    /// Gets, and reads the answer (200 or 206) with <paramref name="read"/>, which owns it unless it throws. Failures that may pass
+    /// are tried again, the reading included.
+    /// </summary>
+    public async Task<T> GetAsync<T>(RegistryRequest request, Func<HttpResponseMessage, CancellationToken, Task<T>> read, CancellationToken cancellationToken)
+        => await _retry.ExecuteAsync(
+            static async (state, token) =>
+            {
+                HttpResponseMessage response = await state.Client.SendAsync(state.Request, token).ConfigureAwait(false);
+                try
+                {
+                    return await state.Read(response, token).ConfigureAwait(false);
+                }
+                catch
+                {
+                    response.Dispose();
+                    throw;
+                }
+            },
+            (Client: this, Request: request, Read: read),
+            cancellationToken).ConfigureAwait(false);
+
+    public void Dispose()
+    {
+        _authorization.Dispose();
+        Http.Dispose();
+    }
+
+    /// <summary>True for names and addresses of this machine, with or without a port.</summary>
+    internal static bool IsLoopback(string host)
+        => Uri.TryCreate($"http://{host}/", UriKind.Absolute, out Uri? url)
+            && (url.Host == "localhost" || (IPAddress.TryParse(url.Host.Trim('[', ']'), out IPAddress? address) && IPAddress.IsLoopback(address)));
+
+    // One try: follows redirects and answers one challenge.
+    private async Task<HttpResponseMessage> SendAsync(RegistryRequest request, CancellationToken cancellationToken)
+    {
+        Uri root = await GetBaseAsync(request.Subject, cancellationToken).ConfigureAwait(false);
+        if (request.Blob is { } known && _locations.TryGetValue(known, out Uri? location))
+        {
+            HttpResponseMessage remembered = await Http.SendAsync(Message(location, request, null), request.Subject, cancellationToken).ConfigureAwait(false);
+            if (IsContent(remembered))
+                return remembered;
+            remembered.Dispose();
+            _locations.TryRemove(known, out _);
+        }
+
+        bool secure = root.Scheme == Uri.UriSchemeHttps;
+        bool challenged = false;
+        var url = new Uri(root, $"{_repository}/{request.Path}");
+        for (int redirects = 0; ;)
+        {
+            // Authorization is for the registry alone: the same scheme, host and port.
+            bool own = url.Scheme == root.Scheme && url.Authority == root.Authority;
+            AuthenticationHeaderValue? authorization = own ? await _authorization.GetAsync(secure, request.Subject, cancellationToken).ConfigureAwait(false) : null;
+            HttpResponseMessage response = await Http.SendAsync(Message(url, request, authorization), request.Subject, cancellationToken).ConfigureAwait(false);
+            if (IsContent(response))
+            {
+                if (!own && request.Blob is { } blob)
+                    _locations[blob] = url;
+                return response;
+            }
+            if (response.StatusCode == HttpStatusCode.Unauthorized && own && !challenged
+                && await AnswerAsync(response, authorization, secure, request.Subject, cancellationToken).ConfigureAwait(false))
+            {
+                response.Dispose();
+                challenged = true;
+                continue;
+            }
+            if (!IsRedirect(response.StatusCode))
+                throw await Http.RefusalAsync(response, request.Subject, own, cancellationToken).ConfigureAwait(false);
+
+            using (response)
+            {
+                if (++redirects > MaxRedirects)
+                    throw Http.Broken(response, request.Subject, $"redirects more than {MaxRedirects} times");
+                if (response.Headers.Location is not { } target)
+                    throw Http.Broken(response, request.Subject, "redirects to nowhere");
+                Uri next = target.IsAbsoluteUri ? target : new Uri(url, target);
+                if (next.Scheme != Uri.UriSchemeHttps && (next.Scheme != Uri.UriSchemeHttp || secure))
+                    throw Http.Broken(response, request.Subject, $"redirects to {next.Scheme}, which is not HTTPS");
+                url = next;
+            }
+        }
+    }
+
+    private async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, bool secure, string subject, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await _authorization.AnswerAsync(refusal, sent, secure, subject, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            refusal.Dispose();
+            throw;
+        }
+    }
+
+    private static HttpRequestMessage Message(Uri url, RegistryRequest request, AuthenticationHeaderValue? authorization)
+    {
+        var message = new HttpRequestMessage(HttpMethod.Get, url);
+        message.Headers.Authorization = authorization;
+        foreach (string type in request.Accept ?? [])
+            message.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(type));
+        if (request.Range is { } range)
+            message.Headers.Range = new RangeHeaderValue(range.First, range.Last);
+        return message;
+    }
+
+    // A registry on loopback may speak HTTPS or, as most test registries do, plain HTTP: ask once.
+    private async ValueTask<Uri> GetBaseAsync(string subject, CancellationToken cancellationToken)
+    {
+        if (_base is { } known)
+            return known;
+        Uri secure = BaseOf("https");
+        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        timeout.CancelAfter(s_probeTimeout);
+        try
+        {
+            using HttpResponseMessage response = await Http.SendAsync(new HttpRequestMessage(HttpMethod.Get, secure), subject, timeout.Token).ConfigureAwait(false);
+            return _base = secure;
+        }
+        catch (RegistryException e) when (e.IsNotTls)
+        {
+            _logger.FellBackToHttp(_host);
+            return _base = BaseOf("http");
+        }
+        catch (Exception e) when (e is RegistryException { IsRefused: true } || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
+        {
+            return BaseOf("http"); // not remembered: nothing was learnt
+        }
+    }
+
+    private Uri BaseOf(string scheme) => new($"{scheme}://{_host}/v2/");
+
+    private static bool IsContent(HttpResponseMessage response) => response.StatusCode is HttpStatusCode.OK or HttpStatusCode.PartialContent;
+
+    private static bool IsRedirect(HttpStatusCode status) => status is HttpStatusCode.MovedPermanently or HttpStatusCode.Found
+        or HttpStatusCode.SeeOther or HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect;
+}

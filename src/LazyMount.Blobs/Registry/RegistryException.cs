@@ -1,0 +1,39 @@
+using System.Net;
+
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>A registry, its token server or its CDN failed or refused. <see cref="Exception.Message"/> is the user's sentence.</summary>
+public sealed class RegistryException : ImageException
+{
+    internal RegistryException(ImageError error, string message, Exception? inner = null)
+        : base(error, message, inner)
+    {
+    }
+
+    /// <summary>HTTP method of the request that failed.</summary>
+    public string Method { get; internal init; } = "GET";
+
+    /// <summary>Its URL without query and user info.</summary>
+    public string Url { get; internal init; } = "";
+
+    /// <summary>HTTP status, or null when there was no answer.</summary>
+    public HttpStatusCode? Status { get; internal init; }
+
+    /// <summary>Error codes of the answer (distribution-spec, "Error Codes"), such as MANIFEST_UNKNOWN.</summary>
+    public IReadOnlyList<string> Codes { get; internal init; } = [];
+
+    /// <summary>Whether the same request may succeed later.</summary>
+    public bool IsTemporary { get; internal init; }
+
+    /// <summary>How many times it is worth repeating at once: a dead host is given up sooner than a busy one, because a reader of a mounted file waits.</summary>
+    internal int MaxRetries { get; init; } = int.MaxValue;
+
+    /// <summary>How long the answer asks to wait.</summary>
+    internal TimeSpan? RetryAfter { get; init; }
+
+    /// <summary>The server is there but does not speak TLS.</summary>
+    internal bool IsNotTls { get; init; }
+
+    /// <summary>Nothing listens at the address.</summary>
+    internal bool IsRefused { get; init; }
+}

@@ -1,0 +1,232 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Text.Json;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>
+/// One HTTP exchange at a time with a registry, its token server or its CDN: time-outs, capped bodies, and every
+/// failure as a <see cref="RegistryException"/> with the user's sentence. Knows nothing of tokens, redirects and retries.
+/// </summary>
+internal sealed class RegistryHttp : IDisposable
+{
+    private const int MaxErrorSize = 64 << 10;
+
+    private readonly HttpClient _client;
+    private readonly RegistryTimeouts _timeouts;
+    private readonly ILogger _logger;
+    private volatile string? _certificateError;
+
+    public RegistryHttp(string registry, bool useProxy, RegistryTimeouts timeouts, ILogger logger)
+    {
+        Registry = registry;
+        _timeouts = timeouts;
+        _logger = logger;
+        var handler = new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false,
+            AutomaticDecompression = DecompressionMethods.None,
+            ConnectTimeout = timeouts.Connect,
+            PooledConnectionLifetime = TimeSpan.FromMinutes(5), // a mount outlives DNS answers
+            UseCookies = false,
+            UseProxy = useProxy,
+            SslOptions = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, _, _, errors) => Accept(errors) },
+        };
+        _client = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
+        _client.DefaultRequestHeaders.UserAgent.ParseAdd("lazymount");
+    }
+
+    /// <summary>The registry as the user names it.</summary>
+    public string Registry { get; }
+
+    /// <summary>Sends, and returns the answer with its body still to come; any status is an answer.</summary>
+    /// <param name="request">The request; disposed here.</param>
+    /// <param name="subject">What it is about, for the sentence: "debian:12 from docker.io".</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    public async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, string subject, CancellationToken cancellationToken)
+    {
+        using HttpRequestMessage owned = request;
+        using var stall = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        stall.CancelAfter(_timeouts.Connect + _timeouts.Stall);
+        try
+        {
+            HttpResponseMessage response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stall.Token).ConfigureAwait(false);
+            if (_logger.IsEnabled(LogLevel.Debug))
+                _logger.Answered(request.Method.Method, Redact(request.RequestUri!), (int)response.StatusCode);
+            return response;
+        }
+        catch (HttpRequestException e)
+        {
+            throw Unreachable(request, subject, e);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            bool connecting = e.InnerException is TimeoutException;
+            string reason = connecting ? $"no connection within {_timeouts.Connect.TotalSeconds:0.#} s" : "it does not answer";
+            throw new RegistryException(ImageError.Unreachable, $"Cannot get {subject}: {Place(request.RequestUri!)} is not reachable ({reason}); check the network and try again.", e)
+            {
+                Method = request.Method.Method,
+                Url = Redact(request.RequestUri!),
+                IsTemporary = true,
+                MaxRetries = connecting ? 0 : 1, // the time-out itself was patience enough
+            };
+        }
+    }
+
+    /// <summary>Reads from a body; a stalled or broken one throws a temporary <see cref="RegistryException"/>.</summary>
+    public async ValueTask<int> ReadAsync(Stream body, Memory<byte> buffer, HttpRequestMessage? request, string subject, CancellationToken cancellationToken)
+    {
+        using var stall = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        stall.CancelAfter(_timeouts.Stall);
+        try
+        {
+            return await body.ReadAsync(buffer, stall.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or HttpRequestException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
+        {
+            string reason = e is OperationCanceledException ? $"no byte within {_timeouts.Stall.TotalSeconds:0.#} s" : "the connection broke";
+            throw Cut(request, subject, reason, e);
+        }
+    }
+
+    /// <summary>A body ended before all of it was there.</summary>
+    public static RegistryException Cut(HttpRequestMessage? request, string subject, string reason, Exception? cause = null)
+        => new(ImageError.Unreachable, $"Cannot get all of {subject}: {reason}; check the network and try again.", cause)
+        {
+            Url = request?.RequestUri is { } url ? Redact(url) : "",
+            IsTemporary = true,
+        };
+
+    /// <summary>A whole small body, or null when it has more than <paramref name="maxSize"/> bytes.</summary>
+    public async Task<byte[]?> ReadAllAsync(HttpResponseMessage response, int maxSize, string subject, CancellationToken cancellationToken)
+    {
+        long? announced = response.Content.Headers.ContentLength;
+        if (announced > maxSize)
+            return null;
+        Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+        await using (body.ConfigureAwait(false))
+        {
+            byte[] buffer = new byte[announced is { } length ? (int)length + 1 : 4096];
+            int filled = 0;
+            while (true)
+            {
+                int read = await ReadAsync(body, buffer.AsMemory(filled), response.RequestMessage, subject, cancellationToken).ConfigureAwait(false);
+                if (read == 0)
+                    return buffer[..filled];
+                filled += read;
+                if (filled > maxSize)
+                    return null;
+                if (filled == buffer.Length)
+                    Array.Resize(ref buffer, Math.Min(buffer.Length * 2, maxSize + 1));
+            }
+        }
+    }
+
+    /// <summary>What an answer that is not the wanted one means. Disposes it.</summary>
+    public async Task<RegistryException> RefusalAsync(HttpResponseMessage response, string subject, bool fromRegistry, CancellationToken cancellationToken)
+    {
+        using HttpResponseMessage owned = response;
+        List<string> codes = [];
+        string detail = $"{(int)response.StatusCode} {response.ReasonPhrase}";
+        try
+        {
+            if (await ReadAllAsync(response, MaxErrorSize, subject, cancellationToken).ConfigureAwait(false) is { Length: > 0 } body
+                && JsonSerializer.Deserialize(body, RegistryJson.Default.ErrorsJson)?.Errors is [{ } first, ..] errors)
+            {
+                codes.AddRange(errors.Select(error => error?.Code).OfType<string>());
+                detail = string.Join(": ", new[] { first.Code, first.Message }.Where(text => !string.IsNullOrEmpty(text)));
+            }
+        }
+        catch (Exception e) when (e is JsonException or RegistryException)
+        {
+            // The status alone must do.
+        }
+
+        HttpStatusCode status = response.StatusCode;
+        Uri url = response.RequestMessage!.RequestUri!;
+        string place = Place(url);
+        detail = Printable.Of(detail);
+        (ImageError error, string sentence, bool temporary) = status switch
+        {
+            // A CDN's refusal is about its signed URL, which may have expired: the registry gives a new one.
+            >= (HttpStatusCode)400 and < (HttpStatusCode)500 when !fromRegistry
+                => (ImageError.Unreachable, $"Cannot get {subject}: {place}, where {Registry} keeps it, refuses ({detail}); try again.", true),
+            HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden
+                => (ImageError.Denied, $"{Registry} does not give {subject} ({detail}): check the name, or run docker login {Registry}.", false),
+            HttpStatusCode.NotFound
+                => (ImageError.NotFound, $"{Registry} does not have {subject} ({detail}): check the name and the tag.", false),
+            HttpStatusCode.TooManyRequests
+                => (ImageError.Unreachable, $"{Registry} gives no more of {subject} for now ({detail}): try again later, or run docker login {Registry} if that raises your limit.", true),
+            HttpStatusCode.RequestTimeout or >= HttpStatusCode.InternalServerError
+                => (ImageError.Unreachable, $"Cannot get {subject}: {place} fails ({detail}); try again later.", true),
+            _ => (ImageError.Invalid, $"Cannot get {subject}: {place} gives an unexpected answer ({detail}); check that it is a registry.", false),
+        };
+        return new RegistryException(error, sentence)
+        {
+            Method = response.RequestMessage.Method.Method,
+            Url = Redact(url),
+            Status = status,
+            Codes = codes,
+            IsTemporary = temporary,
+            RetryAfter = response.Headers.RetryAfter switch
+            {
+                { Delta: { } delta } => delta,
+                { Date: { } date } when date - DateTimeOffset.UtcNow is var wait && wait > TimeSpan.Zero => wait,
+                _ => null,
+            },
+        };
+    }
+
+    /// <summary>A well-formed answer that breaks the protocol.</summary>
+    public RegistryException Broken(HttpResponseMessage response, string subject, string reason)
+        => new(ImageError.Invalid, $"Cannot get {subject}: {Place(response.RequestMessage!.RequestUri!)} {reason}; the registry or a proxy before it is at fault.")
+        {
+            Method = response.RequestMessage.Method.Method,
+            Url = Redact(response.RequestMessage.RequestUri!),
+            Status = response.StatusCode,
+        };
+
+    public void Dispose() => _client.Dispose();
+
+    /// <summary>Without query and user info: either may be a secret.</summary>
+    public static string Redact(Uri url) => $"{url.Scheme}://{url.Authority}{url.AbsolutePath}";
+
+    private bool Accept(SslPolicyErrors errors)
+    {
+        if (errors == SslPolicyErrors.None)
+            return true;
+        _certificateError = errors.ToString();
+        return false;
+    }
+
+    private RegistryException Unreachable(HttpRequestMessage request, string subject, HttpRequestException e)
+    {
+        string place = Place(request.RequestUri!);
+        bool tls = e.HttpRequestError == HttpRequestError.SecureConnectionError;
+        string? certificate = tls ? _certificateError : null;
+        SocketError? socket = (e.InnerException as SocketException)?.SocketErrorCode;
+        string sentence = e.HttpRequestError switch
+        {
+            HttpRequestError.NameResolutionError => $"the host {request.RequestUri!.Host} is not known; check the name and the network",
+            HttpRequestError.SecureConnectionError when certificate is not null
+                => $"the TLS certificate of {place} is not trusted ({certificate}); install its issuer's certificate on this machine",
+            HttpRequestError.SecureConnectionError => $"{place} does not answer with TLS; if it speaks plain HTTP, use --plain-http",
+            _ when socket == SocketError.ConnectionRefused => $"nothing listens at {place} (connection refused); check the host and the port, and that the registry runs",
+            HttpRequestError.ConnectionError => $"{place} is not reachable ({socket?.ToString() ?? e.Message}); check the network and try again",
+            _ => $"the connection to {place} broke; check the network and try again",
+        };
+        return new RegistryException(ImageError.Unreachable, $"Cannot get {subject}: {sentence}.", e)
+        {
+            Method = request.Method.Method,
+            Url = Redact(request.RequestUri!),
+            IsTemporary = !tls && socket != SocketError.HostNotFound,
+            MaxRetries = e.HttpRequestError is HttpRequestError.NameResolutionError ? 1 : e.HttpRequestError is HttpRequestError.ConnectionError ? 2 : int.MaxValue,
+            IsNotTls = tls && certificate is null,
+            IsRefused = socket == SocketError.ConnectionRefused,
+        };
+    }
+
+    private string Place(Uri url) => url.IsDefaultPort && url.Host == Registry ? Registry : url.Authority;
+}

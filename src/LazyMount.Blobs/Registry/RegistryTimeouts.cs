@@ -1,0 +1,22 @@
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>How patient the client is. Somebody waits in a read(2) of a mounted file.</summary>
+internal sealed record RegistryTimeouts
+{
+    public static RegistryTimeouts Default { get; } = new();
+
+    /// <summary>For name resolution, TCP and TLS.</summary>
+    public TimeSpan Connect { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Without a byte: for the headers, and for each read of a body.</summary>
+    public TimeSpan Stall { get; init; } = TimeSpan.FromSeconds(20);
+
+    /// <summary>Tries after the first.</summary>
+    public int Retries { get; init; } = 4;
+
+    /// <summary>Before the first retry; doubles, with jitter.</summary>
+    public TimeSpan RetryDelay { get; init; } = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>Longest wait between tries, whatever Retry-After asks for.</summary>
+    public TimeSpan MaxRetryDelay { get; init; } = TimeSpan.FromSeconds(10);
+}

@@ -1,0 +1,129 @@
+namespace LazyMount.FileSystem;
+
+/// <summary>Where a path led.</summary>
+/// <param name="Node">The node there.</param>
+/// <param name="Path">Its absolute path without symlinks, "." and "..", byte-exact; "/" for the root.</param>
+public readonly record struct ResolvedPath(ulong Node, byte[] Path);
+
+/// <summary>
+/// Walks a path inside an image as a process chrooted there would: absolute link targets start at the image's root and
+/// ".." never leaves it. Permissions are not looked at. Frontends need none of this (the kernel walks for them).
+/// </summary>
+public static class PathResolver
+{
+    /// <summary>Symbolic links followed in one walk, as in path_resolution(7).</summary>
+    public const int MaxLinks = 40;
+
+    /// <summary>Bytes still to walk after putting a link's target in front: 40 links of PATH_MAX and the path itself stay below.</summary>
+    private const int MaxPending = 256 << 10;
+
+    /// <summary>
+    /// Finds what <paramref name="path"/> names, relative paths starting at the root too. A final symlink is followed when
+    /// <paramref name="followFinal"/> is set or a slash stands after it. Answers ENOENT, ENOTDIR, ELOOP or ENAMETOOLONG on failure.
+    /// </summary>
+    public static Errno Resolve(ImageTree tree, ReadOnlySpan<byte> path, bool followFinal, out ResolvedPath resolved)
+    {
+        ArgumentNullException.ThrowIfNull(tree);
+        resolved = default;
+        if (path.IsEmpty)
+        {
+            return Errno.ENOENT;
+        }
+
+        // The positions from the root down to the current directory; the root itself is not in it.
+        List<int> trail = [];
+        ulong current = ImageTree.RootId;
+        byte[] pending = path.ToArray();
+        int at = 0, links = 0;
+        while (true)
+        {
+            while (at < pending.Length && pending[at] == '/')
+            {
+                at++;
+            }
+            if (at == pending.Length)
+            {
+                resolved = new ResolvedPath(current, Spell(tree, trail));
+                return Errno.None;
+            }
+
+            int length = pending.AsSpan(at).IndexOf((byte)'/');
+            int end = length < 0 ? pending.Length : at + length;
+            ReadOnlySpan<byte> name = pending.AsSpan(at, end - at);
+            bool isFinal = end == pending.Length;
+            at = end;
+            if (name.SequenceEqual("."u8))
+            {
+                continue;
+            }
+            if (name.SequenceEqual(".."u8))
+            {
+                if (trail.Count > 0)
+                {
+                    trail.RemoveAt(trail.Count - 1);
+                    current = trail.Count == 0 ? ImageTree.RootId : tree.NodeAt(trail[^1]);
+                }
+                continue;
+            }
+
+            int position = tree.Find(current, name);
+            if (position < 0)
+            {
+                return Errno.ENOENT;
+            }
+            ulong node = tree.NodeAt(position);
+            uint type = tree.Mode(node) & FileMode.TypeMask;
+            if (type == FileMode.Symlink && (!isFinal || followFinal))
+            {
+                ReadOnlySpan<byte> target = tree.LinkTarget(node);
+                if (++links > MaxLinks)
+                {
+                    return Errno.ELOOP;
+                }
+                if (target.IsEmpty)
+                {
+                    return Errno.ENOENT;
+                }
+                if (target.Length + (pending.Length - at) > MaxPending)
+                {
+                    return Errno.ENAMETOOLONG;
+                }
+                if (target[0] == '/')
+                {
+                    trail.Clear();
+                    current = ImageTree.RootId;
+                }
+                pending = [.. target, .. pending.AsSpan(at)];
+                at = 0;
+                continue;
+            }
+
+            trail.Add(position);
+            current = node;
+            if (type != FileMode.Directory)
+            {
+                if (!isFinal)
+                {
+                    return Errno.ENOTDIR;
+                }
+                resolved = new ResolvedPath(node, Spell(tree, trail));
+                return Errno.None;
+            }
+        }
+    }
+
+    private static byte[] Spell(ImageTree tree, List<int> trail)
+    {
+        if (trail.Count == 0)
+        {
+            return "/"u8.ToArray();
+        }
+        List<byte> path = [];
+        foreach (int position in trail)
+        {
+            path.Add((byte)'/');
+            path.AddRange(tree.NameAt(position));
+        }
+        return [.. path];
+    }
+}

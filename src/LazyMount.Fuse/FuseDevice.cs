@@ -1,0 +1,112 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using LazyMount.FileSystem;
+using LazyMount.Fuse.Protocol;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Fuse;
+
+/// <summary>
+/// One open file of /dev/fuse, joined to a connection. A request is answered on the file it was read from: the kernel
+/// looks for it nowhere else. Any thread may answer.
+/// </summary>
+internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
+{
+    private const string Path = "/dev/fuse";
+
+    /// <summary>Pieces of data written straight from their spans; a reply of more is copied together first.</summary>
+    private const int MaxPieces = 63;
+
+    /// <summary>Opens the device, not yet joined to a mount. Throws <see cref="FuseException"/>.</summary>
+    public static FuseDevice Open()
+    {
+        SafeFileHandle handle = Interop.Open(Path, Interop.O_RDWR | Interop.O_CLOEXEC);
+        int errno = Marshal.GetLastPInvokeError();
+        return handle.IsInvalid ? throw MountFailure.Device(errno) : new FuseDevice(handle);
+    }
+
+    /// <summary>The file descriptor as mount(2) wants it in its options; valid while this object lives.</summary>
+    public int Descriptor => (int)handle.DangerousGetHandle();
+
+    /// <summary>Another file on the same connection, with a queue of its own for requests in work; null with the reason when that cannot be.</summary>
+    public FuseDevice? TryClone(out int errno)
+    {
+        SafeFileHandle clone = Interop.Open(Path, Interop.O_RDWR | Interop.O_CLOEXEC);
+        errno = Marshal.GetLastPInvokeError();
+        if (clone.IsInvalid)
+        {
+            return null;
+        }
+        uint original = (uint)Descriptor;
+        if (Interop.IoCtl(clone, Interop.FUSE_DEV_IOC_CLONE, &original) < 0)
+        {
+            errno = Marshal.GetLastPInvokeError();
+            clone.Dispose();
+            return null;
+        }
+        errno = 0;
+        return new FuseDevice(clone);
+    }
+
+    /// <summary>Waits for one request. Returns its length, or -1 with the error number.</summary>
+    public int Read(NativeBuffer buffer, out int errno)
+    {
+        nint length = Interop.Read(handle, buffer.Pointer, (nuint)buffer.Length);
+        errno = length < 0 ? Marshal.GetLastPInvokeError() : 0;
+        return (int)length;
+    }
+
+    /// <summary>Writes a whole reply. Returns 0 or the error number.</summary>
+    public int Write(ReadOnlySpan<byte> reply)
+    {
+        fixed (byte* bytes = reply)
+        {
+            return Interop.Write(handle, bytes, (nuint)reply.Length) < 0 ? Marshal.GetLastPInvokeError() : 0;
+        }
+    }
+
+    /// <summary>Answers a request with an error alone. Returns 0 or the error number of the write.</summary>
+    public int WriteError(ulong unique, Errno error)
+    {
+        Span<byte> reply = stackalloc byte[FuseReply.HeaderSize];
+        return Write(reply[..FuseReply.Error(reply, unique, error)]);
+    }
+
+    /// <summary>Answers a READ with the bytes where they lie. Returns 0 or the error number.</summary>
+    public int WriteData(ulong unique, FileData data)
+    {
+        Span<byte> header = stackalloc byte[FuseReply.HeaderSize];
+        FuseReply.Header(header, unique, data.Length);
+        if (data.Count > MaxPieces)
+        {
+            return WriteCopy(header, data);
+        }
+
+        Interop.IoVec* vectors = stackalloc Interop.IoVec[1 + MaxPieces];
+        vectors[0] = new Interop.IoVec { Base = Address(header), Length = (nuint)header.Length };
+        for (int i = 0; i < data.Count; i++)
+        {
+            // FileData holds its spans in pinned memory, so these addresses stay good until it is cleared.
+            ReadOnlySpan<byte> piece = data[i];
+            vectors[i + 1] = new Interop.IoVec { Base = Address(piece), Length = (nuint)piece.Length };
+        }
+        return Interop.WriteV(handle, vectors, data.Count + 1) < 0 ? Marshal.GetLastPInvokeError() : 0;
+    }
+
+    public void Dispose() => handle.Dispose();
+
+    private int WriteCopy(ReadOnlySpan<byte> header, FileData data)
+    {
+        using var copy = new NativeBuffer(header.Length + data.Length);
+        header.CopyTo(copy.Span);
+        int length = header.Length;
+        for (int i = 0; i < data.Count; i++)
+        {
+            data[i].CopyTo(copy.Span[length..]);
+            length += data[i].Length;
+        }
+        return Write(copy.Span);
+    }
+
+    private static void* Address(ReadOnlySpan<byte> bytes) => Unsafe.AsPointer(ref MemoryMarshal.GetReference(bytes));
+}

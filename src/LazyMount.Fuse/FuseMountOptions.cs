@@ -1,0 +1,29 @@
+namespace LazyMount.Fuse;
+
+/// <summary>How to mount.</summary>
+public sealed record FuseMountOptions
+{
+    /// <summary>What /proc/mounts shows as the source, such as the image reference.</summary>
+    public required string Source { get; init; }
+
+    /// <summary>Let other users than the mounting one in (modes still hold). Root always allows it.</summary>
+    public bool AllowOther { get; init; }
+
+    /// <summary>Show every node as owned by this user, or null.</summary>
+    public uint? Uid { get; init; }
+
+    /// <summary>Show every node as of this group, or null.</summary>
+    public uint? Gid { get; init; }
+
+    /// <summary>Honour setuid bits and file capabilities (root only; off by default).</summary>
+    public bool Suid { get; init; }
+
+    /// <summary>Honour device nodes (root only; off by default).</summary>
+    public bool Dev { get; init; }
+
+    /// <summary>Refuse to execute programs.</summary>
+    public bool NoExec { get; init; }
+
+    /// <summary>Reader threads; 0: one per core, at least 2.</summary>
+    public int Threads { get; init; }
+}

@@ -1,0 +1,240 @@
+using LazyMount.FileSystem;
+using LazyMount.Fuse.Protocol;
+using FileMode = LazyMount.FileSystem.FileMode;
+
+namespace LazyMount.Fuse;
+
+/// <summary>
+/// Answers every request that the tree alone can answer, without I/O and without allocating (step 6 of
+/// docs/path-of-a-read.md). READ, INTERRUPT and the session's own requests are <see cref="FuseSession"/>'s.
+/// </summary>
+internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid)
+{
+    /// <summary>Offsets 0 and 1 of a directory are "." and "..".</summary>
+    private const int Dots = 2;
+
+    /// <summary>The longest symbolic link target that the kernel takes: a page less one.</summary>
+    private const int MaxLinkTarget = 4095;
+
+    private const int MaxName = 255;
+    private const uint AccessModeMask = 3;
+
+    /// <summary>Builds the reply at the start of <paramref name="reply"/>; returns its length, 0 when none is wanted.</summary>
+    public int Answer(in FuseRequest request, Span<byte> reply)
+    {
+        switch (request.Opcode)
+        {
+            case FuseOpcode.Forget:
+            case FuseOpcode.BatchForget:
+                // Node ids are positions in an immutable tree: there is nothing to count.
+                return 0;
+
+            case FuseOpcode.StatFs:
+                return FuseReply.StatFs(reply, request.Unique, tree.TotalFileSize, tree.NodeCount);
+
+            // ENOSYS tells the kernel never to ask again. ACCESS: default_permissions makes it unnecessary. LSEEK: files
+            // have no holes to tell of. FLUSH, FSYNC: there is nothing to write. STATX: it is asked for birth times
+            // alone, which tar does not know; without it the kernel answers statx(2) from its cache.
+            case FuseOpcode.Access:
+            case FuseOpcode.LSeek:
+            case FuseOpcode.Flush:
+            case FuseOpcode.FSync:
+            case FuseOpcode.FSyncDir:
+            case FuseOpcode.StatX:
+            case FuseOpcode.Poll:
+            case FuseOpcode.BMap:
+            case FuseOpcode.GetLk:
+            case FuseOpcode.SetLk:
+            case FuseOpcode.SetLkW:
+            case FuseOpcode.SyncFs:
+            case FuseOpcode.SetupMapping:
+            case FuseOpcode.RemoveMapping:
+                return FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
+
+            case FuseOpcode.Release:
+            case FuseOpcode.ReleaseDir:
+            case FuseOpcode.Destroy:
+                return FuseReply.Empty(reply, request.Unique);
+
+            case FuseOpcode.IoCtl:
+                return FuseReply.Error(reply, request.Unique, Errno.ENOTTY);
+
+            case FuseOpcode.SetAttr:
+            case FuseOpcode.SymLink:
+            case FuseOpcode.MkNod:
+            case FuseOpcode.MkDir:
+            case FuseOpcode.Unlink:
+            case FuseOpcode.RmDir:
+            case FuseOpcode.Rename:
+            case FuseOpcode.Rename2:
+            case FuseOpcode.Link:
+            case FuseOpcode.Write:
+            case FuseOpcode.SetXattr:
+            case FuseOpcode.RemoveXattr:
+            case FuseOpcode.Create:
+            case FuseOpcode.TmpFile:
+            case FuseOpcode.FAllocate:
+            case FuseOpcode.CopyFileRange:
+                return FuseReply.Error(reply, request.Unique, Errno.EROFS);
+        }
+
+        if (!tree.IsNode(request.NodeId))
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.ENOENT);
+        }
+        return request.Opcode switch
+        {
+            FuseOpcode.Lookup => Lookup(request, reply),
+            FuseOpcode.GetAttr => FuseReply.Attributes(reply, request.Unique, Attributes(request.NodeId)),
+            FuseOpcode.ReadLink => ReadLink(request, reply),
+            FuseOpcode.Open => Open(request, reply, InitFlags.NoOpenSupport, OpenReplyFlags.KeepCache),
+            FuseOpcode.OpenDir => Open(request, reply, InitFlags.NoOpenDirSupport, OpenReplyFlags.KeepCache | OpenReplyFlags.CacheDir),
+            FuseOpcode.ReadDir => ReadDirectory(request, reply, plus: false),
+            FuseOpcode.ReadDirPlus => ReadDirectory(request, reply, plus: true),
+            FuseOpcode.GetXattr => GetXattr(request, reply),
+            FuseOpcode.ListXattr => ListXattr(request, reply),
+            _ => FuseReply.Error(reply, request.Unique, Errno.ENOSYS),
+        };
+    }
+
+    /// <summary>Whether a READ can be served at all; the tree is not asked for its bytes here.</summary>
+    public Errno CheckRead(in FuseRequest request)
+    {
+        if (!tree.IsNode(request.NodeId))
+        {
+            return Errno.ENOENT;
+        }
+        uint mode = tree.Mode(request.NodeId);
+        if (!FileMode.IsRegular(mode))
+        {
+            return FileMode.IsDirectory(mode) ? Errno.EISDIR : Errno.EINVAL;
+        }
+        // A shorter answer than asked would mean the end of the file, so a READ longer than INIT allowed is refused.
+        return request.Offset > long.MaxValue || request.Size > Negotiation.MaxRead ? Errno.EINVAL : Errno.None;
+    }
+
+    private int Lookup(in FuseRequest request, Span<byte> reply)
+    {
+        ReadOnlySpan<byte> name = request.Name;
+        // NFS file handles (EXPORT_SUPPORT) come back as "." of any node and ".." of a directory.
+        if (name.SequenceEqual("."u8))
+        {
+            return FuseReply.Entry(reply, request.Unique, Attributes(request.NodeId));
+        }
+        if (!FileMode.IsDirectory(tree.Mode(request.NodeId)))
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.ENOTDIR);
+        }
+        if (name.SequenceEqual(".."u8))
+        {
+            return FuseReply.Entry(reply, request.Unique, Attributes(tree.ParentOf(request.NodeId)));
+        }
+
+        int position = tree.Find(request.NodeId, name);
+        if (position >= 0)
+        {
+            return FuseReply.Entry(reply, request.Unique, Attributes(tree.NodeAt(position)));
+        }
+        return name.Length > MaxName
+            ? FuseReply.Error(reply, request.Unique, Errno.ENAMETOOLONG)
+            : FuseReply.NegativeEntry(reply, request.Unique);
+    }
+
+    private int ReadLink(in FuseRequest request, Span<byte> reply)
+    {
+        if (!FileMode.IsSymlink(tree.Mode(request.NodeId)))
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.EINVAL);
+        }
+        ReadOnlySpan<byte> target = tree.LinkTarget(request.NodeId);
+        return target.Length > MaxLinkTarget
+            ? FuseReply.Error(reply, request.Unique, Errno.ENAMETOOLONG)
+            : FuseReply.Bytes(reply, request.Unique, target);
+    }
+
+    private int Open(in FuseRequest request, Span<byte> reply, InitFlags canDoWithout, OpenReplyFlags flags)
+    {
+        if ((request.OpenFlags & AccessModeMask) != 0)
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.EROFS);
+        }
+        // ENOSYS: the kernel opens by itself from now on, with exactly these flags.
+        return negotiated.Has(canDoWithout)
+            ? FuseReply.Error(reply, request.Unique, Errno.ENOSYS)
+            : FuseReply.Open(reply, request.Unique, flags);
+    }
+
+    private int ReadDirectory(in FuseRequest request, Span<byte> reply, bool plus)
+    {
+        ulong directory = request.NodeId;
+        if (!FileMode.IsDirectory(tree.Mode(directory)))
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.ENOTDIR);
+        }
+
+        var (first, count) = tree.Children(directory);
+        ulong end = (ulong)count + Dots;
+        int room = (int)Math.Min(request.Size, (uint)(reply.Length - FuseReply.HeaderSize));
+        var listing = new DirectoryListing(reply.Slice(FuseReply.HeaderSize, room));
+        ulong offset = request.Offset;
+        while (offset < end && TryAdd(ref listing, directory, first, offset, plus))
+        {
+            offset++;
+        }
+        return listing.Length == 0 && request.Offset < end
+            ? FuseReply.Error(reply, request.Unique, Errno.EINVAL)
+            : FuseReply.Header(reply, request.Unique, listing.Length);
+    }
+
+    /// <summary>An entry's offset is its place in the listing, so seekdir works with any offset that telldir ever gave.</summary>
+    private bool TryAdd(ref DirectoryListing listing, ulong directory, int first, ulong offset, bool plus)
+    {
+        if (offset < Dots)
+        {
+            ReadOnlySpan<byte> dots = offset == 0 ? "."u8 : ".."u8;
+            ulong inode = offset == 0 ? directory : tree.ParentOf(directory);
+            return plus
+                ? listing.TryAddDots(dots, inode, FileMode.Directory, offset + 1)
+                : listing.TryAdd(dots, inode, FileMode.Directory, offset + 1);
+        }
+        int position = first + (int)(offset - Dots);
+        ulong node = tree.NodeAt(position);
+        return plus
+            ? listing.TryAddPlus(tree.NameAt(position), Attributes(node), offset + 1)
+            : listing.TryAdd(tree.NameAt(position), node, tree.Mode(node), offset + 1);
+    }
+
+    private int GetXattr(in FuseRequest request, Span<byte> reply)
+    {
+        if (!tree.HasXattrs)
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
+        }
+        return tree.TryGetXattr(request.NodeId, request.Name, out ReadOnlySpan<byte> value)
+            ? Xattr(request, reply, value)
+            : FuseReply.Error(reply, request.Unique, Errno.ENODATA);
+    }
+
+    private int ListXattr(in FuseRequest request, Span<byte> reply) => tree.HasXattrs
+        ? Xattr(request, reply, tree.XattrNames(request.NodeId))
+        : FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
+
+    private static int Xattr(in FuseRequest request, Span<byte> reply, ReadOnlySpan<byte> value)
+    {
+        if (request.XattrSize == 0)
+        {
+            return FuseReply.XattrSize(reply, request.Unique, value.Length);
+        }
+        return value.Length > request.XattrSize || value.Length > reply.Length - FuseReply.HeaderSize
+            ? FuseReply.Error(reply, request.Unique, Errno.ERANGE)
+            : FuseReply.Bytes(reply, request.Unique, value);
+    }
+
+    private NodeAttributes Attributes(ulong id)
+    {
+        NodeAttributes attributes = tree.Attributes(id);
+        return uid is null && gid is null
+            ? attributes
+            : attributes with { Uid = uid ?? attributes.Uid, Gid = gid ?? attributes.Gid };
+    }
+}

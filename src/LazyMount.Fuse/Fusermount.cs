@@ -1,0 +1,201 @@
+using System.Collections;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Fuse;
+
+/// <summary>
+/// fusermount3, the setuid program through which users other than root mount and unmount. It opens /dev/fuse, mounts, and
+/// sends the open file over the socket whose number stands in _FUSE_COMMFD.
+/// </summary>
+internal static unsafe class Fusermount
+{
+    private const string Program = "fusermount3";
+    private const int ChildStderr = 2;
+    private const int ChildSocket = 3;
+    private const int MaxStderr = 4096;
+
+    /// <summary>Mounts; returns the device. Throws <see cref="FuseException"/>.</summary>
+    public static FuseDevice Mount(string directory, string options)
+    {
+        var (ours, childs) = SocketPair();
+        using (ours)
+        {
+            Running child;
+            using (childs)
+            {
+                child = Start(["-o", options, "--", directory], childs);
+            }
+            SafeFileHandle? device = ReceiveDescriptor(ours);
+            string stderr = child.Wait(out _);
+            return device is null ? throw MountFailure.Fusermount(directory, stderr) : new FuseDevice(device);
+        }
+    }
+
+    /// <summary>Unmounts; false with what it said when that failed.</summary>
+    public static bool TryUnmount(string directory, bool lazy, out string stderr)
+    {
+        string[] arguments = lazy ? ["-u", "-z", "--", directory] : ["-u", "--", directory];
+        stderr = Start(arguments, null).Wait(out int exitCode);
+        return exitCode == 0;
+    }
+
+    /// <summary>
+    /// posix_spawn rather than Process: it hands over exactly the descriptors named, while all of ours stay
+    /// close-on-exec, so that no program started meanwhile by another thread inherits one.
+    /// </summary>
+    private static Running Start(string[] arguments, SafeHandle? socket)
+    {
+        var (stderr, childsStderr) = SocketPair();
+        byte* actions = stackalloc byte[Interop.SpawnActionsSize];
+        using var argv = new NativeStrings([Program, .. arguments]);
+        using var envp = new NativeStrings(Environment(socket is not null));
+        Check(Interop.SpawnActionsInit(actions));
+        try
+        {
+            using (childsStderr)
+            {
+                // The standard error's socket may have the number that the other one gets; it goes first.
+                Check(Interop.SpawnActionsDuplicate(actions, childsStderr, ChildStderr));
+                if (socket is not null)
+                {
+                    Check(Interop.SpawnActionsDuplicate(actions, socket, ChildSocket));
+                }
+                int errno = Interop.Spawn(out int pid, Program, actions, null, argv.Pointers, envp.Pointers);
+                if (errno != 0)
+                {
+                    stderr.Dispose();
+                    throw errno == Interop.ENOENT ? MountFailure.NoFusermount() : Failure("posix_spawn", errno);
+                }
+                return new Running(pid, stderr);
+            }
+        }
+        finally
+        {
+            _ = Interop.SpawnActionsDestroy(actions);
+        }
+    }
+
+    private static IEnumerable<string> Environment(bool withSocket)
+    {
+        foreach (DictionaryEntry variable in System.Environment.GetEnvironmentVariables())
+        {
+            yield return $"{variable.Key}={variable.Value}";
+        }
+        if (withSocket)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"_FUSE_COMMFD={ChildSocket}");
+        }
+    }
+
+    private static (SafeFileHandle, SafeFileHandle) SocketPair()
+    {
+        int* fds = stackalloc int[2];
+        if (Interop.SocketPair(Interop.AF_UNIX, Interop.SOCK_STREAM | Interop.SOCK_CLOEXEC, 0, fds) < 0)
+        {
+            throw Failure("socketpair", Marshal.GetLastPInvokeError());
+        }
+        return (new SafeFileHandle(fds[0], ownsHandle: true), new SafeFileHandle(fds[1], ownsHandle: true));
+    }
+
+    /// <summary>Waits for the one message; null when the other end closed without sending a descriptor.</summary>
+    private static SafeFileHandle? ReceiveDescriptor(SafeHandle socket)
+    {
+        byte payload;
+        Interop.IoVec vector = new() { Base = &payload, Length = 1 };
+        Interop.DescriptorMessage control = default;
+        Interop.MessageHeader message = new()
+        {
+            Vectors = &vector,
+            VectorCount = 1,
+            Control = &control,
+            ControlLength = (nuint)sizeof(Interop.DescriptorMessage),
+        };
+        nint received;
+        do
+        {
+            received = Interop.ReceiveMessage(socket, &message, Interop.MSG_CMSG_CLOEXEC);
+        }
+        while (received < 0 && Marshal.GetLastPInvokeError() == Interop.EINTR);
+        return received > 0 && control is { Level: Interop.SOL_SOCKET, Type: Interop.SCM_RIGHTS }
+            ? new SafeFileHandle(control.Descriptor, ownsHandle: true)
+            : null;
+    }
+
+    private static void Check(int errno)
+    {
+        if (errno != 0)
+        {
+            throw Failure("posix_spawn_file_actions", errno);
+        }
+    }
+
+    private static FuseException Failure(string call, int errno)
+        => new($"cannot run {Program}: {call} failed ({Marshal.GetPInvokeErrorMessage(errno)}); free some memory or descriptors");
+
+    /// <summary>A started program and our end of its standard error.</summary>
+    private readonly struct Running(int pid, SafeFileHandle stderr)
+    {
+        /// <summary>Waits for its end; returns what it wrote to standard error, cut at 4 KiB.</summary>
+        public string Wait(out int exitCode)
+        {
+            byte* buffer = stackalloc byte[MaxStderr];
+            int length = 0;
+            using (stderr)
+            {
+                while (length < MaxStderr)
+                {
+                    nint read = Interop.Read(stderr, buffer + length, (nuint)(MaxStderr - length));
+                    if (read <= 0)
+                    {
+                        if (read < 0 && Marshal.GetLastPInvokeError() == Interop.EINTR)
+                        {
+                            continue;
+                        }
+                        break;
+                    }
+                    length += (int)read;
+                }
+            }
+            int status;
+            int waited;
+            do
+            {
+                waited = Interop.WaitPid(pid, out status, 0);
+            }
+            while (waited < 0 && Marshal.GetLastPInvokeError() == Interop.EINTR);
+            exitCode = waited == pid ? (status & 0x7f) == 0 ? (status >> 8) & 0xff : -1 : -1;
+            return Encoding.UTF8.GetString(buffer, length);
+        }
+    }
+
+    /// <summary>A null-terminated array of C strings, for argv and envp.</summary>
+    private readonly struct NativeStrings : IDisposable
+    {
+        private readonly int _count;
+
+        public NativeStrings(IEnumerable<string> strings)
+        {
+            string[] all = [.. strings];
+            _count = all.Length;
+            Pointers = (byte**)NativeMemory.AllocZeroed((nuint)_count + 1, (nuint)sizeof(byte*));
+            for (int i = 0; i < _count; i++)
+            {
+                Pointers[i] = (byte*)Marshal.StringToCoTaskMemUTF8(all[i]);
+            }
+        }
+
+        public byte** Pointers { get; }
+
+        public void Dispose()
+        {
+            for (int i = 0; i < _count; i++)
+            {
+                Marshal.FreeCoTaskMem((nint)Pointers[i]);
+            }
+            NativeMemory.Free(Pointers);
+        }
+    }
+}

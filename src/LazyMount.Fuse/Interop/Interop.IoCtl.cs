@@ -1,0 +1,12 @@
+using System.Runtime.InteropServices;
+
+namespace LazyMount.Fuse;
+
+internal static unsafe partial class Interop
+{
+    /// <summary>Joins a fresh /dev/fuse fd to the connection of another one.</summary>
+    internal const nuint FUSE_DEV_IOC_CLONE = 0x8004E500;
+
+    [LibraryImport(Libc, EntryPoint = "ioctl", SetLastError = true)]
+    internal static partial int IoCtl(SafeHandle fd, nuint request, uint* argument);
+}

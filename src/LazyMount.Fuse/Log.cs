@@ -1,0 +1,32 @@
+using LazyMount.Fuse.Protocol;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Fuse;
+
+/// <summary>Every event that this part logs.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(1, LogLevel.Information, "mounted {Source} on {Directory}: FUSE 7.{Minor}, {Flags}, {Threads} threads")]
+    public static partial void Mounted(this ILogger logger, string source, string directory, uint minor, InitFlags flags, int threads);
+
+    [LoggerMessage(2, LogLevel.Information, "unmounted {Directory}")]
+    public static partial void Unmounted(this ILogger logger, string directory);
+
+    [LoggerMessage(3, LogLevel.Error, "request {Opcode} of node {NodeId} failed: {Reason}")]
+    public static partial void RequestFailed(this ILogger logger, FuseOpcode opcode, ulong nodeId, string reason, Exception cause);
+
+    [LoggerMessage(4, LogLevel.Warning, "malformed request {Opcode}: {Error}")]
+    public static partial void MalformedRequest(this ILogger logger, FuseOpcode opcode, RequestError error);
+
+    [LoggerMessage(5, LogLevel.Warning, "the kernel refused the reply to {Opcode} of node {NodeId} with error {Errno}")]
+    public static partial void ReplyRefused(this ILogger logger, FuseOpcode opcode, ulong nodeId, int errno);
+
+    [LoggerMessage(6, LogLevel.Error, "reading the FUSE device failed with error {Errno}; the mount ends")]
+    public static partial void DeviceFailed(this ILogger logger, int errno);
+
+    [LoggerMessage(7, LogLevel.Debug, "cannot clone the FUSE device (error {Errno}); the threads share one")]
+    public static partial void CannotClone(this ILogger logger, int errno);
+
+    [LoggerMessage(8, LogLevel.Warning, "cannot unmount {Directory}: {Reason}")]
+    public static partial void CannotUnmount(this ILogger logger, string directory, string reason);
+}

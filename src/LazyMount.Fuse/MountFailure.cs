@@ -1,0 +1,123 @@
+using System.Runtime.InteropServices;
+
+namespace LazyMount.Fuse;
+
+/// <summary>Every sentence that mounting and unmounting can fail with: the thing, the reason, the next step.</summary>
+internal static class MountFailure
+{
+    private const string Container = "in a container run it with --device /dev/fuse --cap-add SYS_ADMIN";
+
+    public static FuseException Device(int errno) => new(errno switch
+    {
+        Interop.ENOENT or Interop.ENODEV or Interop.ENXIO
+            => $"cannot open /dev/fuse: there is no such device; load the kernel module with `modprobe fuse`, {Container}",
+        Interop.EACCES or Interop.EPERM
+            => $"cannot open /dev/fuse: permission denied; run as root, {Container}",
+        _ => $"cannot open /dev/fuse: {Describe(errno)}; see `dmesg`",
+    });
+
+    public static FuseException Mount(string directory, int errno) => new(errno switch
+    {
+        Interop.EPERM or Interop.EACCES
+            => $"cannot mount on {directory}: the system does not permit it; run as root, {Container}",
+        Interop.ENODEV => $"cannot mount on {directory}: the kernel knows no FUSE; load it with `modprobe fuse`",
+        Interop.EBUSY => $"cannot mount on {directory}: it is busy; choose another directory",
+        _ => $"cannot mount on {directory}: {Describe(errno)}; see `dmesg`",
+    });
+
+    public static FuseException Missing(string directory)
+        => new($"cannot mount on {directory}: it does not exist; create it with `mkdir {directory}`");
+
+    public static FuseException NotDirectory(string directory)
+        => new($"cannot mount on {directory}: it is not a directory; name an empty directory");
+
+    public static FuseException NotEmpty(string directory)
+        => new($"cannot mount on {directory}: it is not empty; name an empty directory");
+
+    public static FuseException Unreadable(string directory, int errno)
+        => new($"cannot mount on {directory}: {Describe(errno)}; name a directory that you own");
+
+    public static FuseException AlreadyMounted(string directory, string source)
+        => new($"cannot mount on {directory}: {source} is mounted there; unmount it with `lazymount umount {directory}`");
+
+    public static FuseException Dead(string directory)
+        => new($"cannot mount on {directory}: a dead mount is there, its daemon is gone; clean it with `lazymount umount {directory}`");
+
+    public static FuseException DeadForeign(string directory)
+        => new($"cannot mount on {directory}: a dead mount of another FUSE program is there; clean it with `fusermount3 -u {directory}`");
+
+    public static FuseException KernelTooOld(uint oldestMinor)
+        => new($"cannot mount: the kernel's FUSE protocol is older than 7.{oldestMinor}; Linux 3.15 or later is needed");
+
+    public static FuseException NoInit(string directory, int errno)
+        => new($"cannot mount on {directory}: the kernel did not begin the session ({Describe(errno)}); see `dmesg`");
+
+    public static FuseException NoFusermount()
+        => new("cannot run fusermount3: it is not installed; install it with `apt install fuse3` or run as root");
+
+    public static FuseException AllowOtherRefused(string directory)
+        => new($"cannot mount on {directory}: allow_other is refused; add a line user_allow_other to /etc/fuse.conf or mount without it");
+
+    /// <summary>What fusermount3 said when mounting failed, as one of our sentences.</summary>
+    public static FuseException Fusermount(string directory, string stderr)
+    {
+        if (stderr.Contains("user_allow_other", StringComparison.Ordinal))
+        {
+            return AllowOtherRefused(directory);
+        }
+        if (stderr.Contains("device not found", StringComparison.Ordinal))
+        {
+            return Device(Interop.ENOENT);
+        }
+        if (stderr.Contains("/dev/fuse: Permission denied", StringComparison.Ordinal))
+        {
+            return Device(Interop.EACCES);
+        }
+        if (stderr.Contains("no write access", StringComparison.Ordinal))
+        {
+            return new($"cannot mount on {directory}: you may not write to it; name a directory that you own");
+        }
+        if (stderr.Contains("mount failed: Operation not permitted", StringComparison.Ordinal))
+        {
+            return Mount(directory, Interop.EPERM);
+        }
+        return new($"cannot mount on {directory}: {Reason(stderr)}; run as root or see fusermount3(1)");
+    }
+
+    public static FuseException Busy(string directory)
+        => new($"cannot unmount {directory}: it is busy; close what uses it (`fuser -vm {directory}` tells) or detach it with `lazymount umount -l {directory}`") { IsBusy = true };
+
+    public static FuseException NotMounted(string directory)
+        => new($"cannot unmount {directory}: no image is mounted there; `lazymount list` shows what is");
+
+    public static FuseException Unmount(string directory, int errno) => errno switch
+    {
+        Interop.EBUSY => Busy(directory),
+        Interop.EPERM or Interop.EACCES => new($"cannot unmount {directory}: permission denied; run as root"),
+        _ => new($"cannot unmount {directory}: {Describe(errno)}; `lazymount list` shows what is mounted"),
+    };
+
+    /// <summary>What fusermount3 -u said, as one of our sentences.</summary>
+    public static FuseException FusermountUnmount(string directory, string stderr)
+    {
+        if (stderr.Contains("busy", StringComparison.OrdinalIgnoreCase))
+        {
+            return Busy(directory);
+        }
+        return stderr.Contains("not permitted", StringComparison.Ordinal) || stderr.Contains("not found in", StringComparison.Ordinal)
+            ? new($"cannot unmount {directory}: another user mounted it; run as that user or as root")
+            : new($"cannot unmount {directory}: {Reason(stderr)}; run as root or see fusermount3(1)");
+    }
+
+    private static string Reason(string stderr)
+    {
+        string line = stderr.AsSpan().Trim().ToString();
+        int end = line.IndexOf('\n', StringComparison.Ordinal);
+        line = end < 0 ? line : line[..end];
+        const string Prefix = "fusermount3: ";
+        line = line.StartsWith(Prefix, StringComparison.Ordinal) ? line[Prefix.Length..] : line;
+        return line.Length == 0 ? "fusermount3 failed without a word" : line;
+    }
+
+    private static string Describe(int errno) => Marshal.GetPInvokeErrorMessage(errno);
+}

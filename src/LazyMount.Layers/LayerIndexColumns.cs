@@ -1,0 +1,236 @@
+using LazyMount.Layers.Tar;
+
+namespace LazyMount.Layers;
+
+/// <summary>
+/// The part of an index file that zstd packs: paths, links, attributes and entries, one field after the other. A field of
+/// all entries stands together, as differences to what is most likely, so that most bytes are zero.
+/// </summary>
+internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[] Entries, ReadOnlyMemory<byte>[] LinkTargets, Xattr[][] XattrSets)
+{
+    // The columns of an entry, in the order of the file.
+    private const int Path = 0, Type = 1, Mode = 2, Uid = 3, Gid = 4, Size = 5, Mtime = 6, Nanoseconds = 7, Offset = 8, XattrSet = 9;
+    private const int FullColumns = 10; // of every entry, so that an entry takes at least as many bytes
+    private const int Device = 10, HardLink = 11;
+    private const int Columns = 12;
+
+    public static byte[] Encode(LayerIndex index)
+    {
+        var writer = new IndexWriter();
+        EncodePaths(writer, index.Paths);
+        EncodeTexts(writer, index.LinkTargets);
+        EncodeXattrSets(writer, index.XattrSets);
+        EncodeEntries(writer, index.Entries);
+        return writer.Bytes.ToArray();
+    }
+
+    /// <summary>Throws <see cref="InvalidDataException"/> or <see cref="OverflowException"/> for what is not sound.</summary>
+    public static LayerIndexColumns Decode(ReadOnlySpan<byte> columns, long uncompressedSize)
+    {
+        var reader = new IndexReader(columns);
+        LayerPaths paths = DecodePaths(ref reader);
+        ReadOnlyMemory<byte>[] linkTargets = DecodeTexts(ref reader);
+        Xattr[][] xattrSets = DecodeXattrSets(ref reader);
+        LayerEntry[] entries = DecodeEntries(ref reader, uncompressedSize, paths.Count, linkTargets.Length, xattrSets.Length);
+        LayerIndexFile.Require(reader.Remaining == 0);
+        return new LayerIndexColumns(paths, entries, linkTargets, xattrSets);
+    }
+
+    private static void EncodePaths(IndexWriter writer, LayerPaths paths)
+    {
+        writer.Unsigned((uint)paths.Count);
+        for (int i = 1; i < paths.Count; i++)
+        {
+            writer.Signed((i == 1 ? 0 : paths.Parent(i - 1)) - paths.Parent(i));
+        }
+        for (int i = 1; i < paths.Count; i++)
+        {
+            writer.Unsigned((uint)paths.Name(i).Length);
+        }
+        for (int i = 1; i < paths.Count; i++)
+        {
+            writer.Raw(paths.Name(i));
+        }
+    }
+
+    private static LayerPaths DecodePaths(ref IndexReader reader)
+    {
+        int count = (int)reader.Bounded(reader.Remaining / 2 + 1); // the root takes no bytes
+        LayerIndexFile.Require(count > 0);
+        var parents = new int[count];
+        var nameEnds = new int[count];
+        parents[0] = -1;
+        long parent = 0;
+        for (int i = 1; i < count; i++)
+        {
+            parent = checked(parent - reader.Signed());
+            LayerIndexFile.Require(parent >= 0 && parent < i);
+            parents[i] = (int)parent;
+        }
+        for (int i = 1; i < count; i++)
+        {
+            nameEnds[i] = checked(nameEnds[i - 1] + (int)reader.Bounded(byte.MaxValue));
+        }
+        return new LayerPaths(parents, nameEnds, reader.Raw(nameEnds[^1]).ToArray());
+    }
+
+    private static void EncodeTexts(IndexWriter writer, ReadOnlyMemory<byte>[] texts)
+    {
+        writer.Unsigned((uint)texts.Length);
+        foreach (ReadOnlyMemory<byte> text in texts)
+        {
+            writer.Unsigned((uint)text.Length);
+        }
+        foreach (ReadOnlyMemory<byte> text in texts)
+        {
+            writer.Raw(text.Span);
+        }
+    }
+
+    private static ReadOnlyMemory<byte>[] DecodeTexts(ref IndexReader reader)
+    {
+        var ends = new int[reader.Count(1)];
+        for (int i = 0, end = 0; i < ends.Length; i++)
+        {
+            ends[i] = end = checked(end + reader.Count(1));
+        }
+        return LayerEntriesBuilder.Slice(reader.Raw(ends.Length == 0 ? 0 : ends[^1]).ToArray(), ends);
+    }
+
+    private static void EncodeXattrSets(IndexWriter writer, Xattr[][] sets)
+    {
+        writer.Unsigned((uint)sets.Length);
+        foreach (Xattr[] set in sets)
+        {
+            writer.Unsigned((uint)set.Length);
+            foreach (Xattr xattr in set)
+            {
+                writer.Unsigned((uint)xattr.Name.Length);
+                writer.Raw(xattr.Name.Span);
+                writer.Unsigned((uint)xattr.Value.Length);
+                writer.Raw(xattr.Value.Span);
+            }
+        }
+    }
+
+    private static Xattr[][] DecodeXattrSets(ref IndexReader reader)
+    {
+        var sets = new Xattr[reader.Count(1)][];
+        for (int i = 0; i < sets.Length; i++)
+        {
+            sets[i] = new Xattr[reader.Count(2)];
+            for (int j = 0; j < sets[i].Length; j++)
+            {
+                byte[] name = reader.Raw(reader.Count(1)).ToArray();
+                sets[i][j] = new Xattr(name, reader.Raw(reader.Count(1)).ToArray());
+            }
+        }
+        return sets;
+    }
+
+    /// <summary>A member's content usually begins one header after the content of the one before it.</summary>
+    private static long LikelyDataOffset(in LayerEntry previous)
+        => previous.DataOffset + ((previous.Size + TarHeader.BlockSize - 1) & -TarHeader.BlockSize) + TarHeader.BlockSize;
+
+    private static void EncodeEntries(IndexWriter writer, LayerEntry[] entries)
+    {
+        var columns = new IndexWriter[Columns];
+        for (int i = 0; i < Columns; i++)
+        {
+            columns[i] = new IndexWriter();
+        }
+        LayerEntry last = default;
+        foreach (ref readonly LayerEntry entry in entries.AsSpan())
+        {
+            columns[Path].Signed((long)entry.Path - last.Path);
+            columns[Type].Unsigned((ulong)entry.Type);
+            columns[Mode].Unsigned(entry.Mode);
+            columns[Uid].Unsigned(entry.Uid);
+            columns[Gid].Unsigned(entry.Gid);
+            columns[Size].Unsigned((ulong)entry.Size);
+            columns[Mtime].Signed(unchecked(entry.MtimeSeconds - last.MtimeSeconds));
+            columns[Nanoseconds].Unsigned(entry.MtimeNanoseconds);
+            columns[Offset].Signed(unchecked(entry.DataOffset - LikelyDataOffset(last)));
+            columns[XattrSet].Unsigned((ulong)(entry.XattrSet + 1L));
+            if (IsDevice(entry.Type))
+            {
+                columns[Device].Unsigned(entry.DeviceMajor);
+                columns[Device].Unsigned(entry.DeviceMinor);
+            }
+            if (entry.Type == EntryType.HardLink)
+            {
+                columns[HardLink].Unsigned((uint)entry.LinkPath);
+            }
+            last = entry;
+        }
+        writer.Unsigned((uint)entries.Length);
+        foreach (IndexWriter column in columns)
+        {
+            writer.Unsigned((uint)column.Bytes.Length);
+        }
+        foreach (IndexWriter column in columns)
+        {
+            writer.Raw(column.Bytes);
+        }
+    }
+
+    private static LayerEntry[] DecodeEntries(ref IndexReader reader, long uncompressedSize, int paths, int linkTargets, int xattrSets)
+    {
+        int count = reader.Count(FullColumns);
+        Span<int> lengths = stackalloc int[Columns];
+        foreach (ref int length in lengths)
+        {
+            length = reader.Count(1);
+        }
+        var path = new IndexReader(reader.Raw(lengths[Path]));
+        var type = new IndexReader(reader.Raw(lengths[Type]));
+        var mode = new IndexReader(reader.Raw(lengths[Mode]));
+        var uid = new IndexReader(reader.Raw(lengths[Uid]));
+        var gid = new IndexReader(reader.Raw(lengths[Gid]));
+        var size = new IndexReader(reader.Raw(lengths[Size]));
+        var mtime = new IndexReader(reader.Raw(lengths[Mtime]));
+        var nanoseconds = new IndexReader(reader.Raw(lengths[Nanoseconds]));
+        var offset = new IndexReader(reader.Raw(lengths[Offset]));
+        var xattrSet = new IndexReader(reader.Raw(lengths[XattrSet]));
+        var device = new IndexReader(reader.Raw(lengths[Device]));
+        var hardLink = new IndexReader(reader.Raw(lengths[HardLink]));
+
+        var entries = new LayerEntry[count];
+        LayerEntry last = default;
+        int symlinks = 0;
+        for (int i = 0; i < count; i++)
+        {
+            var entryType = (EntryType)type.Bounded((long)EntryType.Fifo);
+            long entryPath = checked(last.Path + path.Signed());
+            long entrySize = size.Bounded(uncompressedSize);
+            long dataOffset = unchecked(LikelyDataOffset(last) + offset.Signed());
+            LayerIndexFile.Require(entryPath >= 0 && entryPath < paths
+                && dataOffset >= 0 && dataOffset <= uncompressedSize - entrySize);
+            bool isDevice = IsDevice(entryType);
+            last = new LayerEntry
+            {
+                Path = (int)entryPath,
+                Type = entryType,
+                Mode = (ushort)mode.Bounded(0xFFF),
+                Uid = (uint)uid.Bounded(uint.MaxValue),
+                Gid = (uint)gid.Bounded(uint.MaxValue),
+                Size = entrySize,
+                MtimeSeconds = unchecked(last.MtimeSeconds + mtime.Signed()),
+                MtimeNanoseconds = (uint)nanoseconds.Bounded(999_999_999),
+                DataOffset = dataOffset,
+                DeviceMajor = isDevice ? (uint)device.Bounded(uint.MaxValue) : 0,
+                DeviceMinor = isDevice ? (uint)device.Bounded(uint.MaxValue) : 0,
+                LinkPath = entryType == EntryType.HardLink ? (int)hardLink.Bounded(paths - 1) : -1,
+                LinkTarget = entryType == EntryType.Symlink ? symlinks++ : -1,
+                XattrSet = (int)xattrSet.Bounded(xattrSets) - 1,
+            };
+            entries[i] = last;
+        }
+        LayerIndexFile.Require(symlinks == linkTargets
+            && path.Remaining + type.Remaining + mode.Remaining + uid.Remaining + gid.Remaining + size.Remaining + mtime.Remaining
+                + nanoseconds.Remaining + offset.Remaining + xattrSet.Remaining + device.Remaining + hardLink.Remaining == 0);
+        return entries;
+    }
+
+    private static bool IsDevice(EntryType type) => type is EntryType.CharacterDevice or EntryType.BlockDevice;
+}

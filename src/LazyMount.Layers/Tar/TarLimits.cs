@@ -1,0 +1,37 @@
+namespace LazyMount.Layers.Tar;
+
+/// <summary>What a tar may ask of us at most. Every bound has its own error; tests use smaller ones.</summary>
+internal sealed record TarLimits
+{
+    public static readonly TarLimits Default = new();
+
+    /// <summary>
+    /// Bytes of one PAX extended header. Linux holds 64 KiB a value, and file systems rarely more than that a file;
+    /// Go's archive/tar, which every container engine unpacks with, has the same bound.
+    /// </summary>
+    public int PaxHeaderSize { get; init; } = 1 << 20;
+
+    /// <summary>Bytes of a GNU long name or long link ('L', 'K').</summary>
+    public int LongNameSize { get; init; } = 64 << 10;
+
+    /// <summary>
+    /// Bytes of a path. PATH_MAX (4096) bounds what one system call takes, not how deep a tree may go: tar walks
+    /// directory by directory and writes longer ones. Eight times that is deeper than any tree met.
+    /// </summary>
+    public int PathLength { get; init; } = 32 << 10;
+
+    /// <summary>Components of a path. 2,048 is what PATH_MAX allows for names of one byte.</summary>
+    public int PathDepth { get; init; } = 2048;
+
+    /// <summary>Bytes of one name: NAME_MAX. Linux shows no longer one and no engine can unpack it, so it is refused.</summary>
+    public int NameLength { get; init; } = 255;
+
+    /// <summary>Bytes of a symbolic link's target: PATH_MAX with its ending zero, all that readlink(2) gives.</summary>
+    public int LinkTargetLength { get; init; } = 4095;
+
+    /// <summary>Entries of one layer.</summary>
+    public int Entries { get; init; } = 10_000_000;
+
+    /// <summary>Distinct paths of one layer, parents that no entry names included.</summary>
+    public int Paths { get; init; } = 20_000_000;
+}

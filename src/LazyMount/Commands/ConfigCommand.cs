@@ -1,0 +1,21 @@
+using System.CommandLine;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount config`: the image's config as it was pushed, byte for byte.</summary>
+internal static class ConfigCommand
+{
+    public static Command Create(CommandHost host)
+    {
+        var image = Verb.ImageArgument();
+        var verb = new Verb("config", "Write the image's config to standard output: the exact JSON that its digest is of.",
+            """
+            lazymount config debian:12 | jq .config.Cmd
+            lazymount config --platform linux/arm64 debian:12
+            """)
+        { image };
+        verb.Run(host, (parsed, settings, cancellationToken)
+            => ManifestCommand.WriteExactAsync(host, settings, parsed.GetRequiredValue(image), resolved => resolved.ConfigBytes, cancellationToken));
+        return verb;
+    }
+}

@@ -1,0 +1,74 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using LazyMount.Fuse;
+using LazyMount.Mounting;
+using LazyMount.Output;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount list`: what is mounted, by whom, since when, and whether it still answers.</summary>
+internal static class ListCommand
+{
+    public static Command Create(CommandHost host)
+    {
+        var json = Verb.JsonOption("an array of { mountPoint, image, state, manifestDigest, pid, since, logFile, cacheDirectory }");
+        var verb = new Verb("list", "List mounted images.",
+            """
+            lazymount list
+            lazymount list --json | jq -r '.[] | select(.state == "dead") | .mountPoint'
+            """)
+        { json };
+        verb.Run(host, (parsed, _, _) =>
+        {
+            StateDirectory state = StateDirectory.Open();
+            IReadOnlyList<MountPoint> mounts = MountPoint.List();
+            state.Sweep(mounts.Select(mount => mount.Directory).ToHashSet());
+            IReadOnlyList<MountListing> listings = Join(mounts, state.ReadAll());
+            if (parsed.GetValue(json))
+            {
+                JsonSerializer.Serialize(host.Output.Stream, listings, DocumentJson.Default.IReadOnlyListMountListing);
+                host.Output.WriteLine();
+            }
+            else
+            {
+                Write(host.Output, listings);
+            }
+            return Task.FromResult(ExitCode.Done);
+        });
+        return verb;
+    }
+
+    /// <summary>The mount table with what the records add to it.</summary>
+    internal static IReadOnlyList<MountListing> Join(IReadOnlyList<MountPoint> mounts, IReadOnlyList<MountRecord> records)
+        => [.. mounts.Select(mount =>
+        {
+            MountRecord? record = records.FirstOrDefault(record => record.MountPoint == mount.Directory);
+            return new MountListing
+            {
+                MountPoint = mount.Directory,
+                Image = record?.Image ?? mount.Source,
+                State = mount.IsDead ? "dead" : "alive",
+                ManifestDigest = record?.ManifestDigest,
+                Pid = record?.Pid,
+                Since = record?.Since,
+                LogFile = record?.LogFile,
+                CacheDirectory = record?.CacheDirectory,
+            };
+        })];
+
+    internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
+    {
+        var table = new TextTable("STATE", "PID", "SINCE", "MOUNT POINT", "IMAGE");
+        foreach (MountListing listing in listings)
+        {
+            table.Add(
+                listing.State,
+                listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
+                listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
+                listing.MountPoint,
+                listing.Image);
+        }
+        table.Write(output);
+    }
+}

@@ -1,0 +1,162 @@
+using System.CommandLine;
+using System.Text;
+using System.Text.Json;
+using LazyMount.FileSystem;
+using LazyMount.Output;
+using FileMode = LazyMount.FileSystem.FileMode;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount ls`: the names in a directory of an image, as ls(1) shows them, without mounting.</summary>
+internal static class LsCommand
+{
+    /// <summary>How to list.</summary>
+    internal readonly record struct Style(bool Long, bool Recursive, bool All);
+
+    public static Command Create(CommandHost host)
+    {
+        var image = Verb.ImageArgument();
+        var path = new Argument<string?>("PATH") { Description = "Path inside the image [/]", Arity = ArgumentArity.ZeroOrOne };
+        var isLong = new Option<bool>("--long", "-l") { Description = "Show type, mode, links, owner, group, size and time (UTC) as well" };
+        var recursive = new Option<bool>("--recursive", "-R") { Description = "List subdirectories too" };
+        var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot" };
+        var json = Verb.JsonOption("an array of entries (with every name, also those that begin with a dot)");
+        var verb = new Verb("ls", "List a directory of an image without mounting it.",
+            """
+            lazymount ls debian:12 /etc
+            lazymount ls -lR oci:./layout:v1 /usr/share/doc
+            lazymount ls --json debian:12 /bin/ | jq -r '.[] | select(.type == "symlink") | .name'
+            """)
+        { image, path, isLong, recursive, all, json };
+        verb.Run(host, async (parsed, settings, cancellationToken) =>
+        {
+            var style = new Style(parsed.GetValue(isLong), parsed.GetValue(recursive), parsed.GetValue(all));
+            byte[] where = Encoding.UTF8.GetBytes(parsed.GetValue(path) ?? "/");
+            await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
+            if (parsed.GetValue(json))
+            {
+                WriteJson(host.Output, opened.Tree, opened.Find(where, follow: true), style.Recursive, cancellationToken);
+            }
+            else
+            {
+                Write(host.Output, opened, where, style, cancellationToken);
+            }
+            return ExitCode.Done;
+        });
+        return verb;
+    }
+
+    private static void Write(CommandOutput output, OpenedTree opened, byte[] path, Style style, CancellationToken cancellationToken)
+    {
+        ImageTree tree = opened.Tree;
+
+        // A link to a directory is listed as that directory; any other thing is shown itself, a dangling link too.
+        if (PathResolver.Resolve(tree, path, followFinal: true, out ResolvedPath resolved) == Errno.None && FileMode.IsDirectory(tree.Mode(resolved.Node)))
+        {
+            WriteDirectory(output, tree, resolved.Node, path, style, isFirst: true, cancellationToken);
+            return;
+        }
+        resolved = opened.Find(path, follow: false);
+        WriteEntries(output, tree, [new NamedNode(path, resolved.Path, resolved.Node)], style.Long);
+    }
+
+    internal static void WriteDirectory(
+        CommandOutput output, ImageTree tree, ulong directory, ReadOnlyMemory<byte> heading, Style style, bool isFirst, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        List<NamedNode> entries = [];
+        if (style.All)
+        {
+            entries.Add(new NamedNode("."u8.ToArray(), default, directory));
+            entries.Add(new NamedNode(".."u8.ToArray(), default, tree.ParentOf(directory)));
+        }
+        int hidden = entries.Count;
+        entries.AddRange(ChildrenOf(tree, directory, heading).Where(child => style.All || child.Name.Span[0] != '.'));
+        if (style.Recursive)
+        {
+            output.Write(isFirst ? "" : "\n");
+            output.WriteName(heading.Span);
+            output.WriteLine(":");
+        }
+        if (style.Long)
+        {
+            output.WriteLine($"total {entries.Sum(entry => tree.Attributes(entry.Node).Blocks) / 2}");
+        }
+        WriteEntries(output, tree, entries, style.Long);
+        if (!style.Recursive)
+        {
+            return;
+        }
+        for (int i = hidden; i < entries.Count; i++)
+        {
+            if (FileMode.IsDirectory(tree.Mode(entries[i].Node)))
+            {
+                WriteDirectory(output, tree, entries[i].Node, entries[i].Path, style, isFirst: false, cancellationToken);
+            }
+        }
+    }
+
+    private static void WriteEntries(CommandOutput output, ImageTree tree, IReadOnlyList<NamedNode> entries, bool isLong)
+    {
+        if (isLong)
+        {
+            EntryFormat.WriteLong(output, tree, entries);
+            return;
+        }
+        foreach (NamedNode entry in entries)
+        {
+            output.WriteName(entry.Name.Span);
+            output.WriteLine();
+        }
+    }
+
+    internal static void WriteJson(CommandOutput output, ImageTree tree, ResolvedPath start, bool recursive, CancellationToken cancellationToken)
+    {
+        using Utf8JsonWriter json = EntryJson.CreateWriter(output);
+        json.WriteStartArray();
+        if (FileMode.IsDirectory(tree.Mode(start.Node)))
+        {
+            WriteJsonChildren(json, tree, start.Node, start.Path, recursive, cancellationToken);
+        }
+        else
+        {
+            WriteJsonEntry(json, tree, start.Node, start.Path);
+        }
+        json.WriteEndArray();
+        json.Flush();
+        output.WriteLine();
+    }
+
+    private static void WriteJsonChildren(
+        Utf8JsonWriter json, ImageTree tree, ulong directory, ReadOnlyMemory<byte> path, bool recursive, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        foreach (NamedNode child in ChildrenOf(tree, directory, path))
+        {
+            WriteJsonEntry(json, tree, child.Node, child.Path.Span);
+            if (recursive && FileMode.IsDirectory(tree.Mode(child.Node)))
+            {
+                WriteJsonChildren(json, tree, child.Node, child.Path, recursive, cancellationToken);
+            }
+        }
+    }
+
+    private static void WriteJsonEntry(Utf8JsonWriter json, ImageTree tree, ulong node, ReadOnlySpan<byte> path)
+    {
+        json.WriteStartObject();
+        EntryJson.WriteProperties(json, tree, node, path);
+        json.WriteEndObject();
+    }
+
+    /// <summary>The children of a directory in the tree's order, their paths below <paramref name="path"/>.</summary>
+    internal static IEnumerable<NamedNode> ChildrenOf(ImageTree tree, ulong directory, ReadOnlyMemory<byte> path)
+    {
+        (int first, int count) = tree.Children(directory);
+        for (int position = first; position < first + count; position++)
+        {
+            byte[] name = tree.NameAt(position).ToArray();
+            byte[] child = path.Span.EndsWith("/"u8) ? [.. path.Span, .. name] : [.. path.Span, (byte)'/', .. name];
+            yield return new NamedNode(name, child, tree.NodeAt(position));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+using System.CommandLine;
+using System.Runtime;
+using LazyMount.Blobs;
+using LazyMount.Fuse;
+using LazyMount.Mounting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount mount`: an image as a folder, served until it is unmounted.</summary>
+internal static class MountCommand
+{
+    /// <summary>What `mount` was asked to do, checked as far as that goes without the network.</summary>
+    private sealed record Request(ImageReference Image, string Directory, MountOptions Options, bool Foreground);
+
+    public static Command Create(CommandHost host)
+    {
+        var image = Verb.ImageArgument();
+        var directory = new Argument<string>("DIR") { Description = "An empty directory to mount on" };
+        var foreground = new Option<bool>("--foreground", "-f") { Description = "Stay in front, log to standard error, unmount at Ctrl-C" };
+        var options = new Option<string[]>("--options", "-o")
+        {
+            Description = "Options as of mount(8), separated by commas: ro, allow_other, uid=N, gid=N, noexec, and for root suid, dev",
+            HelpName = "OPTIONS",
+            DefaultValueFactory = _ => [],
+        };
+        var verb = new Verb("mount", "Mount an image as a read-only folder. Returns when the folder answers; a daemon serves it from then on.",
+            """
+            lazymount mount debian:12 /mnt
+            lazymount mount -o allow_other,noexec oci:./layout:v1 /mnt
+            lazymount mount -f --platform linux/arm64 quay.io/fedora/fedora /mnt
+            """)
+        { image, directory, foreground, options };
+        verb.Run(host, async (parsed, settings, cancellationToken) =>
+        {
+            // 1. Everything that can be refused at once is refused before any network.
+            string given = parsed.GetRequiredValue(directory);
+            var request = new Request(
+                ResolvedImage.Parse(parsed.GetRequiredValue(image)),
+                Interop.RealPath(given) ?? Path.GetFullPath(given),
+                MountOptions.Parse(parsed.GetValue(options) ?? [], Environment.IsPrivilegedProcess),
+                parsed.GetValue(foreground));
+            MountPoint.EnsureUsable(request.Directory);
+            return request.Foreground || settings.ReadyFileDescriptor is not null
+                ? await ServeAsync(request, settings, host, cancellationToken)
+                : await Daemon.StartAsync(host);
+        });
+        return verb;
+    }
+
+    private static async Task<int> ServeAsync(Request request, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
+    {
+        StateDirectory state = StateDirectory.Create();
+        string? logPath = settings.LogFile ?? (request.Foreground ? null : state.LogFileOf(request.Directory));
+        using SafeFileHandle? logFile = request.Foreground ? null : Interop.OpenLog(logPath!, truncate: settings.LogFile is null);
+        using ILoggerFactory loggers = logFile is null ? Loggers.ForForeground(settings) : Loggers.ForDaemon(settings, logFile);
+        ILogger logger = loggers.CreateLogger("LazyMount.Mount");
+        try
+        {
+            // 2 to 4. From the reference to the tree.
+            await using OpenedImage opened = await OpenedImage.OpenAsync(request.Image, settings, host, loggers, cancellationToken);
+
+            // 5. The mount, and the word that it answers.
+            MountPoint.EnsureUsable(request.Directory);
+            await using FuseMount mount = FuseMount.Mount(
+                request.Directory, opened.FileSystem, request.Options.ToFuse(opened.Image.Reference.ToString()), loggers);
+            state.Write(new MountRecord
+            {
+                MountPoint = request.Directory,
+                Image = opened.Image.Reference.ToString(),
+                ManifestDigest = opened.Image.ManifestDescriptor.Digest.ToString(),
+                Pid = Environment.ProcessId,
+                ProcessStart = MountRecord.StartOf(Environment.ProcessId) ?? 0,
+                Since = DateTimeOffset.UtcNow,
+                LogFile = logPath,
+                CacheDirectory = settings.CacheDirectory,
+            });
+            try
+            {
+                logger.Mounted(opened.Image.Reference.ToString(), opened.Image.ManifestDescriptor.Digest.ToString(), opened.Tree.Count, request.Directory);
+                if (settings.ReadyFileDescriptor is int ready)
+                {
+                    Daemon.Detach(ready, logFile!);
+                }
+
+                // 6 to 9. The mount's own threads serve until it is gone.
+                await ServeUntilGoneAsync(mount, request.Directory, host, logger, cancellationToken);
+            }
+            finally
+            {
+                state.Remove(request.Directory, Environment.ProcessId);
+            }
+
+            // 10. Disposed in reverse order: mount, layers, source.
+            logger.Unmounted(request.Directory);
+            return ExitCode.Done;
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            // In the background nobody sees the message once the terminal is left.
+            logger.MountFailed(e, request.Directory);
+            throw;
+        }
+    }
+
+    private static async Task ServeUntilGoneAsync(FuseMount mount, string directory, CommandHost host, ILogger logger, CancellationToken cancellationToken)
+    {
+        // Opening leaves garbage several times the size of the tree; what follows allocates almost nothing, so nothing
+        // would ever give it back.
+        GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+
+        if (!await EndsBeforeAsync(mount.Completion, cancellationToken) && !mount.TryUnmount(lazy: false))
+        {
+            logger.DetachedWhileBusy(directory);
+            mount.TryUnmount(lazy: true);
+            await EndsBeforeAsync(mount.Completion, host.Signals?.Again ?? default);
+        }
+    }
+
+    /// <summary>True when the task ended, false when the token was cancelled first.</summary>
+    private static async Task<bool> EndsBeforeAsync(Task task, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await task.WaitAsync(cancellationToken);
+            return true;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            return false;
+        }
+    }
+}

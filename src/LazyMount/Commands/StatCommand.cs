@@ -1,0 +1,129 @@
+using System.CommandLine;
+using System.Text;
+using System.Text.Json;
+using LazyMount.FileSystem;
+using LazyMount.Output;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount stat`: all that is known of an entry, with the layer that it came from.</summary>
+internal static class StatCommand
+{
+    public static Command Create(CommandHost host)
+    {
+        var image = Verb.ImageArgument();
+        var paths = Verb.PathsArgument();
+        var dereference = new Option<bool>("--dereference", "-L") { Description = "Follow a symlink at the end of the path" };
+        var json = Verb.JsonOption("an array of entries with \"layerDigest\" and \"xattrs\" (values in base64)");
+        var verb = new Verb("stat", "Show an entry's attributes and the layer that it came from.",
+            """
+            lazymount stat debian:12 /bin
+            lazymount stat -L debian:12 /bin/sh
+            lazymount stat --json myapp /app | jq -r '.[0].layerDigest'
+            """)
+        { image, paths, dereference, json };
+        verb.Run(host, async (parsed, settings, cancellationToken) =>
+        {
+            await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
+            int exitCode = ExitCode.Done;
+            List<(string Path, ResolvedPath Found)> found = [];
+            foreach (string path in parsed.GetRequiredValue(paths))
+            {
+                try
+                {
+                    found.Add((path, opened.Find(Encoding.UTF8.GetBytes(path), parsed.GetValue(dereference))));
+                }
+                catch (CommandException e)
+                {
+                    exitCode = Math.Max(exitCode, host.Report(e, settings));
+                }
+            }
+            if (parsed.GetValue(json))
+            {
+                WriteJson(host.Output, opened.Tree, [.. found.Select(one => one.Found)], LayerDigest);
+            }
+            else
+            {
+                foreach ((string path, ResolvedPath one) in found)
+                {
+                    Write(host.Output, opened.Tree, path, one, LayerDigest);
+                }
+            }
+            return exitCode;
+
+            string LayerDigest(int layer) => opened.Image.Image.Layers[layer].Digest.ToString();
+        });
+        return verb;
+    }
+
+    internal static void Write(CommandOutput output, ImageTree tree, string path, ResolvedPath found, Func<int, string> layerDigest)
+    {
+        NodeAttributes attributes = tree.Attributes(found.Node);
+        int layer = tree.LayerOf(found.Node);
+        output.Write("  File: ");
+        EntryFormat.WriteNameAndTarget(output, tree, new NamedNode(Encoding.UTF8.GetBytes(path), found.Path, found.Node));
+        output.Write("  Path: ");
+        output.WriteName(found.Path);
+        output.WriteLine();
+        output.WriteLine($"  Type: {EntryFormat.TypeName(attributes.Mode)}");
+        output.WriteLine($"  Mode: {EntryFormat.Octal(attributes.Mode)} ({EntryFormat.ModeString(attributes.Mode)})");
+        output.WriteLine($" Owner: {attributes.Uid}:{attributes.Gid}");
+        output.WriteLine(EntryFormat.IsDevice(attributes.Mode) ? $"Device: {EntryFormat.SizeColumn(attributes)}" : $"  Size: {attributes.Size}");
+        output.WriteLine($" Mtime: {EntryFormat.FullTime(attributes.MtimeSeconds, attributes.MtimeNanoseconds)}");
+        output.WriteLine($" Links: {attributes.LinkCount}");
+        output.WriteLine($" Inode: {attributes.Inode}");
+        output.WriteLine(layer < 0 ? " Layer: none (no layer lists this directory)" : $" Layer: {layer} {layerDigest(layer)}");
+        foreach ((byte[] name, byte[] value) in XattrsOf(tree, found.Node))
+        {
+            output.Write(" Xattr: ");
+            output.WriteName(name);
+            output.WriteLine(IsPrintable(value) ? $" = \"{Encoding.ASCII.GetString(value)}\"" : $" = 0s{Convert.ToBase64String(value)}");
+        }
+    }
+
+    internal static void WriteJson(CommandOutput output, ImageTree tree, IReadOnlyList<ResolvedPath> found, Func<int, string> layerDigest)
+    {
+        using Utf8JsonWriter json = EntryJson.CreateWriter(output);
+        json.WriteStartArray();
+        foreach (ResolvedPath one in found)
+        {
+            json.WriteStartObject();
+            EntryJson.WriteProperties(json, tree, one.Node, one.Path);
+            if (tree.LayerOf(one.Node) is >= 0 and int layer)
+            {
+                json.WriteString("layerDigest", layerDigest(layer));
+            }
+            json.WriteStartArray("xattrs");
+            foreach ((byte[] name, byte[] value) in XattrsOf(tree, one.Node))
+            {
+                json.WriteStartObject();
+                EntryJson.WriteBytes(json, "name", "nameBase64", name);
+                json.WriteBase64String("valueBase64", value);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+        json.Flush();
+        output.WriteLine();
+    }
+
+    private static List<(byte[] Name, byte[] Value)> XattrsOf(ImageTree tree, ulong node)
+    {
+        List<(byte[], byte[])> xattrs = [];
+        ReadOnlySpan<byte> names = tree.XattrNames(node);
+        while (names.IndexOf((byte)0) is >= 0 and int end)
+        {
+            ReadOnlySpan<byte> name = names[..end];
+            names = names[(end + 1)..];
+            if (tree.TryGetXattr(node, name, out ReadOnlySpan<byte> value))
+            {
+                xattrs.Add((name.ToArray(), value.ToArray()));
+            }
+        }
+        return xattrs;
+    }
+
+    private static bool IsPrintable(ReadOnlySpan<byte> value) => !value.ContainsAnyExceptInRange((byte)' ', (byte)'~');
+}

@@ -1,0 +1,128 @@
+using System.CommandLine;
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+
+namespace LazyMount;
+
+/// <summary>How log lines look.</summary>
+internal enum LogFormat
+{
+    Text,
+    Json,
+}
+
+/// <summary>What the options common to all commands say.</summary>
+internal sealed record CommandSettings
+{
+    public required string CacheDirectory { get; init; }
+
+    /// <summary>Null means this machine's.</summary>
+    public Platform? Platform { get; init; }
+
+    public bool PlainHttp { get; init; }
+
+    /// <summary>Absolute, or null.</summary>
+    public string? LogFile { get; init; }
+
+    public LogFormat LogFormat { get; init; }
+
+    public bool Verbose { get; init; }
+
+    /// <summary>Set in the daemon by the process that started it: where to say that the mount answers.</summary>
+    public int? ReadyFileDescriptor { get; init; }
+}
+
+/// <summary>The options common to all commands.</summary>
+internal sealed class GlobalOptions
+{
+    public Option<string?> CacheDirectory { get; } = new("--cache-dir")
+    {
+        Description = "Where fetched blobs and layer indexes are kept [$LAZYMOUNT_CACHE, else $XDG_CACHE_HOME/lazymount, root: /var/cache/lazymount]",
+        HelpName = "DIR",
+        Recursive = true,
+    };
+
+    public Option<string?> Platform { get; } = new("--platform")
+    {
+        Description = "Choose this platform from a multi-platform image, such as linux/arm64 [this machine's]",
+        HelpName = "OS/ARCH[/VARIANT]",
+        Recursive = true,
+    };
+
+    public Option<bool> PlainHttp { get; } = new("--plain-http")
+    {
+        Description = "Speak HTTP to the registry instead of HTTPS (registries on this machine need no option)",
+        Recursive = true,
+    };
+
+    public Option<string?> LogFile { get; } = new("--log-file")
+    {
+        Description = "Write log lines to this file",
+        HelpName = "FILE",
+        Recursive = true,
+    };
+
+    public Option<string?> LogFormat { get; } = new("--log-format")
+    {
+        Description = "Log lines as text or as JSON, one object a line [text]",
+        HelpName = "text|json",
+        Recursive = true,
+    };
+
+    public Option<bool> Verbose { get; } = new("--verbose", "-v")
+    {
+        Description = "Add the causes to error messages, and log in detail",
+        Recursive = true,
+    };
+
+    public Option<int?> ReadyFileDescriptor { get; } = new("--ready-fd") { Hidden = true, Recursive = true };
+
+    public void AddTo(Command root)
+    {
+        root.Add(CacheDirectory);
+        root.Add(Platform);
+        root.Add(PlainHttp);
+        root.Add(LogFile);
+        root.Add(LogFormat);
+        root.Add(Verbose);
+        root.Add(ReadyFileDescriptor);
+    }
+
+    public CommandSettings Read(ParseResult parsed)
+    {
+        string? logFile = parsed.GetValue(LogFile), cache = parsed.GetValue(CacheDirectory);
+        return new CommandSettings
+        {
+            CacheDirectory = cache switch
+            {
+                null => BlobCache.DefaultRoot,
+                "" => throw new UsageException("--cache-dir needs a directory"),
+                _ => Path.GetFullPath(cache),
+            },
+            Platform = parsed.GetValue(Platform) is { } platform ? ParsePlatform(platform) : null,
+            PlainHttp = parsed.GetValue(PlainHttp),
+            LogFile = logFile switch
+            {
+                null => null,
+                "" => throw new UsageException("--log-file needs a file name"),
+                _ => Path.GetFullPath(logFile),
+            },
+            LogFormat = parsed.GetValue(LogFormat) switch
+            {
+                "text" or null => LazyMount.LogFormat.Text,
+                "json" => LazyMount.LogFormat.Json,
+                string other => throw new UsageException($"--log-format '{other}' is neither text nor json"),
+            },
+            Verbose = parsed.GetValue(Verbose),
+            ReadyFileDescriptor = parsed.GetValue(ReadyFileDescriptor),
+        };
+    }
+
+    internal static Platform ParsePlatform(string text)
+    {
+        string[] parts = text.Split('/');
+        return parts.Length is 2 or 3 && !parts.Contains("")
+            ? new Platform(parts[0], parts[1]) { Variant = parts.Length == 3 ? parts[2] : null }
+            : throw new UsageException($"--platform '{text}' is not of the form OS/ARCH[/VARIANT], such as linux/arm64");
+    }
+}

@@ -1,0 +1,87 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount;
+
+/// <summary>The few libc calls that .NET has no face for.</summary>
+internal static partial class Interop
+{
+    public const int StandardInput = 0, StandardOutput = 1, StandardError = 2;
+    public const int EINTR = 4, EAGAIN = 11, EPIPE = 32;
+    public const int FileDescriptorFlags = 2, CloseOnExec = 1;
+
+    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
+    public static partial nint Write(SafeFileHandle file, ReadOnlySpan<byte> buffer, nint count);
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial SafeFileHandle Open(string path, int flags, uint mode);
+
+    [LibraryImport("libc", EntryPoint = "isatty")]
+    private static partial int IsATty(int fd);
+
+    [LibraryImport("libc", EntryPoint = "dup2", SetLastError = true)]
+    private static partial int Dup2(SafeFileHandle from, int to);
+
+    [LibraryImport("libc", EntryPoint = "setsid", SetLastError = true)]
+    private static partial int SetSid();
+
+    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
+    private static partial int SendSignal(int pid, int signal);
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    private static partial int SetFileDescriptorFlags(SafeHandle fd, int command, int flags);
+
+    [LibraryImport("libc", EntryPoint = "realpath", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint ResolvePath(string path, nint resolved);
+
+    /// <summary>
+    /// Opens a log file so that whoever writes to it, by whatever descriptor, writes at its end (FileMode.Append does
+    /// not: FileStream keeps a position of its own).
+    /// </summary>
+    public static SafeFileHandle OpenLog(string path, bool truncate)
+    {
+        const int WriteOnly = 1, Create = 0x40, Truncate = 0x200, Append = 0x400, CloseOnExecFlag = 0x80000;
+        SafeFileHandle file = Open(path, WriteOnly | Create | Append | CloseOnExecFlag | (truncate ? Truncate : 0), 0x180 /* 0600 */);
+        if (file.IsInvalid)
+        {
+            throw new CommandException($"cannot open the log file '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
+        }
+        return file;
+    }
+
+    public static bool IsTerminal(int fd) => IsATty(fd) == 1;
+
+    /// <summary>Makes <paramref name="fd"/> another name of an open file.</summary>
+    public static void Redirect(int fd, SafeFileHandle to)
+    {
+        if (Dup2(to, fd) < 0)
+        {
+            throw new IOException($"cannot redirect file descriptor {fd}: {Marshal.GetLastPInvokeErrorMessage()}");
+        }
+    }
+
+    /// <summary>Leaves the terminal's session. Fails only for a group leader, which has nothing to leave.</summary>
+    public static void StartSession() => _ = SetSid();
+
+    /// <summary>False when there is no such process.</summary>
+    public static bool Kill(int pid, int signal) => SendSignal(pid, signal) == 0;
+
+    /// <summary>Keeps a descriptor from the programs that this process starts.</summary>
+    public static void SetCloseOnExec(SafeHandle handle) => _ = SetFileDescriptorFlags(handle, FileDescriptorFlags, CloseOnExec);
+
+    /// <summary>The path without symlinks, or null with errno set.</summary>
+    public static string? RealPath(string path)
+    {
+        nint resolved = ResolvePath(path, 0);
+        if (resolved == 0)
+        {
+            return null;
+        }
+        string? text = Marshal.PtrToStringUTF8(resolved);
+        unsafe
+        {
+            NativeMemory.Free((void*)resolved);
+        }
+        return text;
+    }
+}

@@ -1,0 +1,70 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.IO.Pipes;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Mounting;
+
+/// <summary>
+/// A mount that goes on in the background. .NET cannot fork, so the first process starts a second one of itself that
+/// does all the work, still on the terminal; when the tree answers, the second leaves the terminal, says so through a
+/// pipe, and the first ends. A pipe that closes without that word means failure: the exit code is the second's.
+/// </summary>
+internal static class Daemon
+{
+    private const byte Ready = (byte)'R';
+
+    /// <summary>The first process's part: returns when the mount answers (0) or has failed.</summary>
+    public static async Task<int> StartAsync(CommandHost host)
+    {
+        await using var pipe = new AnonymousPipeServerStream(PipeDirection.In, HandleInheritability.Inheritable);
+
+        // /proc/self/exe is right even after the file was replaced, but ps would show that name.
+        string program = Environment.ProcessPath is { } path && File.Exists(path) ? path : "/proc/self/exe";
+        using var daemon = Process.Start(new ProcessStartInfo(program, [host.Options.ReadyFileDescriptor.Name, pipe.GetClientHandleAsString(), .. host.Arguments]))
+            ?? throw new CommandException($"cannot start '{program}'");
+        pipe.DisposeLocalCopyOfClientHandle();
+
+        // Ctrl-C reaches both, being in one process group; kill(1) reaches only the one it names.
+        await using CancellationTokenRegistration forward = (host.Signals?.Token ?? default).Register(() => Interop.Kill(daemon.Id, host.Signals!.Number));
+        byte[] word = new byte[1];
+        if (await pipe.ReadAsync(word) == 1 && word[0] == Ready)
+        {
+            return ExitCode.Done;
+        }
+
+        await daemon.WaitForExitAsync();
+        return daemon.ExitCode switch
+        {
+            ExitCode.Done => throw new CommandException("the mount daemon ended before the mount was ready, without saying why"),
+            > 128 and int code when code != ExitCode.OfSignal(host.Signals?.Number ?? 0)
+                => throw new CommandException($"the mount daemon was killed by signal {code - 128} before the mount was ready"),
+            int code => code,
+        };
+    }
+
+    /// <summary>
+    /// The second process's part, once the tree answers: nothing may be left that a closing terminal, a shell waiting
+    /// for the end of our output, or an unmount of the current directory would trip over.
+    /// </summary>
+    public static void Detach(int readyFileDescriptor, SafeFileHandle logFile)
+    {
+        using var pipe = new AnonymousPipeClientStream(PipeDirection.Out, readyFileDescriptor.ToString(CultureInfo.InvariantCulture));
+        Interop.StartSession();
+        Environment.CurrentDirectory = "/";
+        using (SafeFileHandle nowhere = File.OpenHandle("/dev/null"))
+        {
+            Interop.Redirect(Interop.StandardInput, nowhere);
+        }
+        Interop.Redirect(Interop.StandardOutput, logFile);
+        Interop.Redirect(Interop.StandardError, logFile);
+        try
+        {
+            pipe.WriteByte(Ready);
+        }
+        catch (IOException)
+        {
+            // Nobody waits any more, but the mount was asked for and is there.
+        }
+    }
+}

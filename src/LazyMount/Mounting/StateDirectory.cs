@@ -1,0 +1,172 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+
+namespace LazyMount.Mounting;
+
+/// <summary>
+/// One record and one log file per mount point, in a directory of the user's. The kernel's mount table is the truth
+/// about what is mounted; records only add to it, and one whose process and mount are both gone is swept away.
+/// </summary>
+internal sealed class StateDirectory
+{
+    private static readonly TimeSpan s_logsKept = TimeSpan.FromDays(7);
+
+    private StateDirectory(string root) => Root = root;
+
+    public string Root { get; }
+
+    /// <summary>$LAZYMOUNT_STATE, root: /var/lib/lazymount, else $XDG_STATE_HOME/lazymount, else ~/.local/state/lazymount.</summary>
+    public static string DefaultRoot
+    {
+        get
+        {
+            if (Environment.GetEnvironmentVariable("LAZYMOUNT_STATE") is { Length: > 0 } given)
+            {
+                return Path.GetFullPath(given);
+            }
+            if (Environment.IsPrivilegedProcess)
+            {
+                return "/var/lib/lazymount";
+            }
+            string? home = Environment.GetEnvironmentVariable("XDG_STATE_HOME");
+            return Path.Combine(
+                string.IsNullOrEmpty(home) ? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".local/state") : home,
+                "lazymount");
+        }
+    }
+
+    /// <summary>For reading: a directory that is not there has no records.</summary>
+    public static StateDirectory Open() => new(DefaultRoot);
+
+    /// <summary>For writing: creates it.</summary>
+    public static StateDirectory Create()
+    {
+        string root = DefaultRoot;
+        try
+        {
+            if (OperatingSystem.IsWindows())
+            {
+                Directory.CreateDirectory(root);
+            }
+            else
+            {
+                Directory.CreateDirectory(root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CommandException($"cannot create the state directory '{root}': {e.Message}; name another one in $LAZYMOUNT_STATE", inner: e);
+        }
+        return new StateDirectory(root);
+    }
+
+    /// <summary>Where the daemon of a mount point logs to.</summary>
+    public string LogFileOf(string mountPoint) => Path.Combine(Root, NameOf(mountPoint) + ".log");
+
+    private string RecordFileOf(string mountPoint) => Path.Combine(Root, NameOf(mountPoint) + ".json");
+
+    // Readable, and yet different for different directories.
+    private static string NameOf(string mountPoint)
+    {
+        var name = new StringBuilder();
+        foreach (char c in Path.GetFileName(mountPoint))
+        {
+            name.Append(char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '_');
+        }
+        string hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(mountPoint)).AsSpan(0, 6));
+        return $"{name.ToString(0, Math.Min(name.Length, 40))}-{hash}";
+    }
+
+    /// <summary>Writes a record: staged beside it, then renamed.</summary>
+    public void Write(MountRecord record)
+    {
+        string path = RecordFileOf(record.MountPoint), staged = $"{path}.{record.Pid}.tmp";
+        try
+        {
+            File.WriteAllBytes(staged, JsonSerializer.SerializeToUtf8Bytes(record, DocumentJson.Default.MountRecord));
+            File.Move(staged, path, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Delete(staged);
+            throw new CommandException($"cannot write '{path}': {e.Message}", inner: e);
+        }
+    }
+
+    /// <summary>The record of a mount point, or null.</summary>
+    public MountRecord? Find(string mountPoint)
+        => Read(RecordFileOf(mountPoint)) is { } record && record.MountPoint == mountPoint ? record : null;
+
+    /// <summary>Removes the record of a mount point; with <paramref name="writtenBy"/> only if it is still that process's.</summary>
+    public void Remove(string mountPoint, int? writtenBy = null)
+    {
+        if (writtenBy is null || Find(mountPoint)?.Pid == writtenBy)
+        {
+            Delete(RecordFileOf(mountPoint));
+        }
+    }
+
+    /// <summary>All records, in no order. Unreadable ones are no records.</summary>
+    public IReadOnlyList<MountRecord> ReadAll()
+    {
+        List<MountRecord> records = [];
+        if (Directory.Exists(Root))
+        {
+            foreach (string file in Directory.EnumerateFiles(Root, "*.json"))
+            {
+                if (Read(file) is { } record)
+                {
+                    records.Add(record);
+                }
+            }
+        }
+        return records;
+    }
+
+    /// <summary>Removes records whose process and mount are gone, and logs that nobody has written to for long.</summary>
+    public void Sweep(IReadOnlySet<string> mounted)
+    {
+        foreach (MountRecord record in ReadAll())
+        {
+            if (!record.IsRunning && !mounted.Contains(record.MountPoint))
+            {
+                Remove(record.MountPoint, record.Pid);
+            }
+        }
+        if (Directory.Exists(Root))
+        {
+            foreach (string log in Directory.EnumerateFiles(Root, "*.log"))
+            {
+                if (DateTime.UtcNow - File.GetLastWriteTimeUtc(log) > s_logsKept && !File.Exists(Path.ChangeExtension(log, ".json")))
+                {
+                    Delete(log);
+                }
+            }
+        }
+    }
+
+    private static MountRecord? Read(string file)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(File.ReadAllBytes(file), DocumentJson.Default.MountRecord);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static void Delete(string file)
+    {
+        try
+        {
+            File.Delete(file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Another user's, or gone already: what it says is checked against the mount table anyway.
+        }
+    }
+}

@@ -1,0 +1,74 @@
+using LazyMount.Blobs;
+using LazyMount.FileSystem;
+using LazyMount.Layers;
+using LazyMount.Output;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount;
+
+/// <summary>
+/// The straight story from a reference to a tree that can be read (docs/path-of-a-read.md, steps 2 to 4): what `mount`
+/// serves and what `ls`, `cat` and the others read. Owns everything below it and disposes it in reverse order.
+/// </summary>
+internal sealed class OpenedImage : IAsyncDisposable
+{
+    /// <summary>
+    /// Bytes of decoded spans kept in memory: some dozens of spans, so that several readers each go on in their own,
+    /// and a daemon stays far below 150 MB after reading all of a large image.
+    /// </summary>
+    private const long SpanCapacity = 64 << 20;
+
+    private readonly ResolvedImage _resolved;
+    private readonly SpanCache _spans;
+
+    private OpenedImage(ResolvedImage resolved, SpanCache spans, Layer[] layers, ImageFileSystem fileSystem)
+        => (_resolved, _spans, Layers, FileSystem) = (resolved, spans, layers, fileSystem);
+
+    public Image Image => _resolved.Image;
+
+    /// <summary>Lowest first.</summary>
+    public IReadOnlyList<Layer> Layers { get; }
+
+    public ImageTree Tree => FileSystem.Tree;
+
+    public ImageFileSystem FileSystem { get; }
+
+    /// <summary>Progress is shown on the host's terminal when indexing takes time.</summary>
+    public static async Task<OpenedImage> OpenAsync(
+        ImageReference reference, CommandSettings settings, CommandHost host, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
+        // 2. The source resolves the reference.
+        ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
+        var spans = new SpanCache(SpanCapacity);
+        Layer[] layers = [];
+        try
+        {
+            // 3. Every layer's LayerIndex, stored or made now.
+            var progress = host.ErrorIsTerminal ? new IndexingProgress(resolved.Image.Layers) : null;
+            Task<Layer[]> indexing = new LayerStore(resolved.Cache, loggers).OpenAsync(resolved.Image, spans, progress, cancellationToken);
+            layers = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
+
+            // 4. The merged tree.
+            ImageTree tree = TreeBuilder.Build([.. layers.Select(layer => layer.Index)]);
+            return new OpenedImage(resolved, spans, layers, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
+        }
+        catch
+        {
+            await DisposeAllAsync(layers, spans, resolved);
+            throw;
+        }
+    }
+
+    /// <summary>Step 10's second half. Whoever reads the tree has ended before.</summary>
+    public ValueTask DisposeAsync() => DisposeAllAsync(Layers, _spans, _resolved);
+
+    private static async ValueTask DisposeAllAsync(IReadOnlyList<Layer> layers, SpanCache spans, ResolvedImage resolved)
+    {
+        foreach (Layer layer in layers)
+        {
+            layer.Dispose();
+        }
+        spans.Dispose();
+        await resolved.DisposeAsync();
+    }
+}

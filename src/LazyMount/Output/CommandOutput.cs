@@ -1,0 +1,75 @@
+using System.Text;
+
+namespace LazyMount.Output;
+
+/// <summary>
+/// Standard output as bytes: names and contents leave as the image has them. On a terminal, names lose what could
+/// drive it: control characters and bytes that are not UTF-8 become "?", as <c>ls -q</c> does.
+/// </summary>
+internal sealed class CommandOutput(Stream stream, bool isTerminal) : IDisposable
+{
+    private readonly BufferedStream _stream = new(stream, 64 << 10);
+
+    /// <summary>Somebody reads along.</summary>
+    public bool IsTerminal => isTerminal;
+
+    /// <summary>The buffered stream itself, for writers of whole documents.</summary>
+    public Stream Stream => _stream;
+
+    public void Write(ReadOnlySpan<byte> bytes) => _stream.Write(bytes);
+
+    public void Write(string text) => _stream.Write(Encoding.UTF8.GetBytes(text));
+
+    public void WriteLine(string text = "")
+    {
+        Write(text);
+        _stream.WriteByte((byte)'\n');
+    }
+
+    /// <summary>Writes a name, path or link target out of an image.</summary>
+    public void WriteName(ReadOnlySpan<byte> name)
+    {
+        if (isTerminal)
+        {
+            Write(Displayable(name));
+        }
+        else
+        {
+            Write(name);
+        }
+    }
+
+    public void Flush() => _stream.Flush();
+
+    /// <summary>Flushes; the stream below is closed.</summary>
+    public void Dispose() => _stream.Dispose();
+
+    /// <summary>Text that may be shown on a terminal.</summary>
+    public static string Displayable(ReadOnlySpan<byte> bytes)
+    {
+        var text = new StringBuilder(bytes.Length);
+        while (!bytes.IsEmpty)
+        {
+            if (Rune.DecodeFromUtf8(bytes, out Rune rune, out int consumed) != System.Buffers.OperationStatus.Done || Rune.IsControl(rune))
+            {
+                text.Append('?');
+            }
+            else
+            {
+                text.Append(rune.ToString());
+            }
+            bytes = bytes[consumed..];
+        }
+        return text.ToString();
+    }
+
+    /// <summary>The same for text that is already a string, such as an error message that quotes a name.</summary>
+    public static string Displayable(string text)
+        => string.Create(text.Length, text, static (to, from) =>
+        {
+            for (int i = 0; i < from.Length; i++)
+            {
+                to[i] = char.IsControl(from[i]) ? '?' : from[i];
+            }
+        });
+}

@@ -1,0 +1,48 @@
+using LazyMount.Blobs;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount;
+
+/// <summary>The first half of the story: from what the user wrote to a manifest and a config. Owns the source.</summary>
+internal sealed class ResolvedImage : IAsyncDisposable
+{
+    private ResolvedImage(Image image, IImageSource source, BlobCache cache) => (Image, Source, Cache) = (image, source, cache);
+
+    public Image Image { get; }
+
+    public IImageSource Source { get; }
+
+    public BlobCache Cache { get; }
+
+    /// <summary>Step 1, its text part: a bad reference is the user's mistake, whatever the command.</summary>
+    public static ImageReference Parse(string reference)
+    {
+        try
+        {
+            return ImageReference.Parse(reference);
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException(e.Message, e);
+        }
+    }
+
+    /// <summary>Step 2: reference -> (image index -> platform) -> manifest and config.</summary>
+    public static async Task<ResolvedImage> OpenAsync(ImageReference reference, CommandSettings settings, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
+        var cache = new BlobCache(settings.CacheDirectory);
+        IImageSource source = ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = settings.PlainHttp }, loggers);
+        try
+        {
+            Image image = await Image.ResolveAsync(reference, source, settings.Platform, cache, cancellationToken);
+            return new ResolvedImage(image, source, cache);
+        }
+        catch
+        {
+            await source.DisposeAsync();
+            throw;
+        }
+    }
+
+    public ValueTask DisposeAsync() => Source.DisposeAsync();
+}
