@@ -82,7 +82,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     private async Task<LayerIndex> GetIndexAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        if (TryLoad(blob) is { } stored)
+        if (TryLoadIndex(blob) is { } stored)
         {
             return stored;
         }
@@ -124,7 +124,8 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
-    private LayerIndex? TryLoad(Descriptor blob)
+    /// <summary>The stored index of a layer, or null when there is none that can be used.</summary>
+    public LayerIndex? TryLoadIndex(Descriptor blob)
     {
         try
         {
