@@ -39,7 +39,8 @@ public sealed class CheckpointTable
                 && (bits[i] & 0x78) == 0
                 && windowLengths[i] is >= 0 and <= MaxWindow
                 && packedEnds[i] >= packedStart
-                && windowLengths[i] == 0 == (packedEnds[i] == packedStart);
+                && windowLengths[i] == 0 == (packedEnds[i] == packedStart)
+                && (bits[i] < 0x80 || (bits[i] == 0x80 && windowLengths[i] == 0));
         }
         if (!valid)
         {

@@ -1,27 +1,139 @@
+using System.Buffers;
+using System.Diagnostics.CodeAnalysis;
 using LazyMount.Blobs;
+using LazyMount.Compression;
 
 namespace LazyMount.Layers;
 
 /// <summary>One layer as a random-access tar: decoded spans by uncompressed offset. Thread-safe.</summary>
 public sealed class Layer : IDisposable
 {
+    private readonly BlobReader _blob;
+    private readonly SpanCache _spans;
+    private readonly object?[] _slots; // see SpanCache
+
     /// <param name="index">Its table of contents.</param>
     /// <param name="blob">Its bytes; owned.</param>
     /// <param name="spans">Where decoded spans are kept; shared by layers, not owned.</param>
-    public Layer(LayerIndex index, BlobReader blob, SpanCache spans) => throw new NotImplementedException();
+    public Layer(LayerIndex index, BlobReader blob, SpanCache spans)
+    {
+        (Index, _blob, _spans) = (index, blob, spans);
+        _slots = new object?[index.Checkpoints.Count];
+    }
 
     /// <summary>Its table of contents.</summary>
-    public LayerIndex Index => throw new NotImplementedException();
+    public LayerIndex Index { get; }
 
     /// <summary>
     /// The span that holds a byte of the tar, if it is decoded in memory. Does not allocate, wait or lock for long.
     /// The caller must <see cref="DecodedSpan.Release"/> it.
     /// </summary>
-    public bool TryGetSpan(long uncompressedOffset, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out DecodedSpan? span) => throw new NotImplementedException();
+    public bool TryGetSpan(long uncompressedOffset, [NotNullWhen(true)] out DecodedSpan? span)
+        => _spans.TryGet(_slots, Index.Checkpoints.Find(uncompressedOffset), out span);
 
     /// <summary>The same, fetching and decoding it when needed; equal concurrent calls share the work. The caller must release the span.</summary>
-    public ValueTask<DecodedSpan> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken) => throw new NotImplementedException();
+    public ValueTask<DecodedSpan> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        int number = Index.Checkpoints.Find(uncompressedOffset);
+        if (_spans.GetOrJoin(_slots, number, out PendingSpan? pending, out bool isNew) is { } span)
+        {
+            return new ValueTask<DecodedSpan>(span);
+        }
+        if (isNew)
+        {
+            _ = Task.Run(() => ProduceAsync(number, pending!), CancellationToken.None);
+        }
+        return new ValueTask<DecodedSpan>(WaitAsync(number, pending!, cancellationToken));
+    }
+
+    private async Task<DecodedSpan> WaitAsync(int number, PendingSpan pending, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await pending.Completion.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            _spans.Leave(_slots, number, pending);
+            throw;
+        }
+    }
+
+    private async Task ProduceAsync(int number, PendingSpan pending)
+    {
+        try
+        {
+            DecodedSpan span = await DecodeAsync(number, pending.Cancellation.Token).ConfigureAwait(false);
+            _spans.Complete(_slots, number, pending, span);
+            pending.Completion.SetResult(span);
+        }
+        catch (Exception e)
+        {
+            _spans.Fail(_slots, number, pending);
+            // Cancelled: because all have left, or because the layer is gone under those who still wait.
+            pending.Completion.SetException(e is OperationCanceledException ? new ObjectDisposedException(nameof(Layer)) : e);
+            _ = pending.Completion.Task.Exception; // seen: nobody may be left to do so
+        }
+    }
+
+    private async Task<DecodedSpan> DecodeAsync(int number, CancellationToken cancellationToken)
+    {
+        CheckpointTable checkpoints = Index.Checkpoints;
+        long compressedOffset = checkpoints.CompressedOffset(number);
+        int compressedLength = (int)(checkpoints.CompressedEnd(number) - compressedOffset);
+        byte[] compressed = ArrayPool<byte>.Shared.Rent(compressedLength);
+        try
+        {
+            await _blob.ReadAsync(compressedOffset, compressed.AsMemory(0, compressedLength), cancellationToken).ConfigureAwait(false);
+            await _spans.DecoderGate.WaitAsync(cancellationToken).ConfigureAwait(false);
+            try
+            {
+                int length = checkpoints.Length(number);
+                byte[] memory = _spans.Rent(length);
+                try
+                {
+                    Decode(number, compressed.AsMemory(0, compressedLength), memory.AsSpan(0, length));
+                }
+                catch
+                {
+                    _spans.Return(memory);
+                    throw;
+                }
+                return new DecodedSpan(_spans, memory, checkpoints.UncompressedOffset(number), length);
+            }
+            finally
+            {
+                _spans.DecoderGate.Release();
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(compressed);
+        }
+    }
+
+    private void Decode(int number, ReadOnlyMemory<byte> compressed, Span<byte> span)
+    {
+        Checkpoint checkpoint = Index.Checkpoints[number];
+        using Decompressor decompressor = Decompressor.Resume(Index.Format, checkpoint);
+        decompressor.Push(compressed);
+        while (!span.IsEmpty)
+        {
+            if (!decompressor.TryRead(out ReadOnlySpan<byte> run))
+            {
+                throw new InvalidDataException($"span {number} of layer {Index.Digest} ends {span.Length} bytes early: its index does not belong to its blob");
+            }
+            run = run[..Math.Min(run.Length, span.Length)];
+            run.CopyTo(span);
+            span = span[run.Length..];
+        }
+    }
 
     /// <inheritdoc/>
-    public void Dispose() => throw new NotImplementedException();
+    public void Dispose()
+    {
+        _spans.Drop(_slots);
+        _blob.Dispose();
+    }
 }

@@ -160,9 +160,11 @@ internal static class LayerIndexFile
         var packedEnds = new int[count];
         for (int i = 0, packedEnd = 0; i < count; i++)
         {
+            Require(format != CompressionFormat.None || compressedOffsets[i] == uncompressedOffsets[i]);
             uncompressedOffsets[i + 1] = checked(uncompressedOffsets[i] + reader.Bounded(long.MaxValue));
             compressedOffsets[i + 1] = checked(compressedOffsets[i] + reader.Bounded(long.MaxValue));
             bits[i] = reader.Raw(1)[0];
+            Require(format != CompressionFormat.None || bits[i] == 0x80);
             windowLengths[i] = (int)reader.Bounded(CheckpointTable.MaxWindow);
             packedEnds[i] = packedEnd = checked(packedEnd + (int)reader.Bounded(windowsLength));
         }

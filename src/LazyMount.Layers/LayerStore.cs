@@ -1,6 +1,8 @@
+using System.Runtime.ExceptionServices;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Layers;
 
@@ -18,10 +20,135 @@ public readonly record struct LayerProgress(int Layer, Digest Digest, long Compr
 /// </summary>
 public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 {
-    /// <summary>The stored index of a layer, or null when there is none that can be used. Touches neither network nor blob.</summary>
-    public LayerIndex? TryLoadIndex(Descriptor layer) => throw new NotImplementedException($"{cache}{loggers}");
+    private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();
 
     /// <summary>Opens all layers of an image, in parallel, lowest first in the result. Nothing half-written stays when cancelled or failed.</summary>
-    public Task<Layer[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
-        => throw new NotImplementedException($"{cache}{loggers}");
+    /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
+    public async Task<Layer[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
+    {
+        // A digest that stands in the image twice is indexed once; the positions it stands at are told of together.
+        var positions = new Dictionary<Digest, List<int>>();
+        for (int i = 0; i < image.Layers.Count; i++)
+        {
+            if (!positions.TryGetValue(image.Layers[i].Digest, out List<int>? known))
+            {
+                positions[image.Layers[i].Digest] = known = [];
+            }
+            known.Add(i);
+        }
+
+        var indexes = new LayerIndex[image.Layers.Count];
+        var options = new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken };
+        Exception? failure = null;
+        try
+        {
+            await Parallel.ForEachAsync(positions.Values, options, async (at, token) =>
+            {
+                Descriptor blob = image.Layers[at[0]];
+                try
+                {
+                    LayerIndex index = await GetIndexAsync(blob, image.Source, bytes => Report(bytes, done: false), token).ConfigureAwait(false);
+                    at.ForEach(i => indexes[i] = index);
+                    Report(blob.Size, done: true);
+                }
+                catch (Exception e)
+                {
+                    Interlocked.CompareExchange(ref failure, e, null); // the first, not those that its cancellation makes
+                    throw;
+                }
+
+                void Report(long bytes, bool done)
+                {
+                    foreach (int i in at)
+                    {
+                        progress?.Report(new LayerProgress(i, blob.Digest, bytes, blob.Size, done));
+                    }
+                }
+            }).ConfigureAwait(false);
+        }
+        catch (Exception) when (failure is not null and not OperationCanceledException)
+        {
+            ExceptionDispatchInfo.Throw(failure);
+        }
+
+        var layers = new Layer[indexes.Length];
+        for (int i = 0; i < layers.Length; i++)
+        {
+            layers[i] = new Layer(indexes[i], new BlobReader(image.Layers[i], indexes[i].Chunks, image.Source, cache, loggers.CreateLogger<BlobReader>()), spans);
+        }
+        return layers;
+    }
+
+    private async Task<LayerIndex> GetIndexAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (TryLoad(blob) is { } stored)
+        {
+            return stored;
+        }
+        LayerIndex index = await TryIndexCachedAsync(blob, progress, cancellationToken).ConfigureAwait(false)
+            ?? await IndexFromSourceAsync(blob, source, progress, cancellationToken).ConfigureAwait(false);
+        Save(index);
+        return index;
+    }
+
+    /// <summary>From the complete blob in the cache; null when there is none, or when it turns out not to be what it is named.</summary>
+    private async Task<LayerIndex?> TryIndexCachedAsync(Descriptor blob, Action<long> progress, CancellationToken cancellationToken)
+    {
+        using SafeFileHandle? file = cache.TryOpen(blob.Digest);
+        if (file is null)
+        {
+            return null;
+        }
+        try
+        {
+            using var stream = new FileStream(file, FileAccess.Read, bufferSize: 0);
+            return await new LayerIndexer(_logger).IndexAsync(blob, stream, staging: null, progress, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is ImageException { Error: ImageError.Verification } or (IOException and not ImageException))
+        {
+            _logger.CachedBlobUnusable(blob.Digest.ToString(), e.Message);
+            return null;
+        }
+    }
+
+    private async Task<LayerIndex> IndexFromSourceAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
+    {
+        using BlobStaging? staging = source.IsLocal ? null : cache.Stage(blob);
+        Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
+        await using (stream.ConfigureAwait(false))
+        {
+            LayerIndex index = await new LayerIndexer(_logger).IndexAsync(blob, stream, staging, progress, cancellationToken).ConfigureAwait(false);
+            staging?.Commit();
+            return index;
+        }
+    }
+
+    private LayerIndex? TryLoad(Descriptor blob)
+    {
+        try
+        {
+            LayerIndex? index = LayerIndexFile.TryLoad(PathOf(blob.Digest), blob.Digest);
+            return index?.CompressedSize == blob.Size ? index : null;
+        }
+        catch (ImageException)
+        {
+            return null; // no directory for indexes
+        }
+    }
+
+    // The index is in memory: a cache that takes none costs the next start, not this one.
+    private void Save(LayerIndex index)
+    {
+        try
+        {
+            LayerIndexFile.Save(PathOf(index.Digest), index);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            _logger.IndexNotSaved(index.Digest.ToString(), e.Message);
+        }
+    }
+
+    private string PathOf(Digest digest) => Path.Combine(cache.GetDirectory("layers"), digest.Algorithm, digest.Hex);
 }

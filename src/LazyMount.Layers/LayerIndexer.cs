@@ -1,0 +1,149 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Threading.Channels;
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Layers;
+
+/// <summary>
+/// Builds a <see cref="LayerIndex"/> in one pass over a blob, keeping the blob as it passes.
+/// <para>Two threads share the work, a few pieces of one chunk each go round between them. The reader takes bytes from the
+/// source, hands the piece on, hashes it (the whole and the chunk), appends it to the cache and packs the windows of
+/// checkpoints. The decoder decompresses and scans. Hashing costs about a third of decoding, so the decoder is what a
+/// layer takes.</para>
+/// <para>A blob with the wrong digest is told as that, whatever else is wrong with it: after the decoder has failed the
+/// rest is still read and hashed.</para>
+/// </summary>
+internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Decompressor.DefaultCheckpointSpacing)
+{
+    private const int PieceSize = ChunkDigests.DefaultChunkSize;
+    private const int Pieces = 6;
+
+    private readonly record struct Piece(byte[] Buffer, int Length);
+
+    /// <summary>Indexes a blob from its bytes in order. Nothing is published: the caller commits <paramref name="staging"/>.</summary>
+    /// <exception cref="ImageException">Verification, Invalid or Unsupported, or what the source or the disk failed with.</exception>
+    public async Task<LayerIndex> IndexAsync(Descriptor blob, Stream source, BlobStaging? staging, Action<long>? progress, CancellationToken cancellationToken)
+    {
+        using var hash = IncrementalHash.CreateHash(blob.Digest.Algorithm == "sha512" ? HashAlgorithmName.SHA512 : HashAlgorithmName.SHA256);
+        using var digests = new MemoryStream();
+        using var decoding = new LayerDecoding(checkpointSpacing);
+        var checkpoints = new CheckpointTableBuilder();
+        var filled = Channel.CreateBounded<Piece>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
+        var free = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
+        for (int i = 0; i < Pieces; i++)
+        {
+            free.Writer.TryWrite(GC.AllocateUninitializedArray<byte>(PieceSize));
+        }
+
+        Task decoder = Task.Run(() => DecodeAsync(decoding, filled.Reader, free.Writer), CancellationToken.None);
+        var digest = new byte[ChunkDigests.DigestSize];
+        long size = 0;
+        try
+        {
+            while (size < blob.Size)
+            {
+                byte[] buffer = await free.Reader.ReadAsync(cancellationToken).ConfigureAwait(false);
+                int wanted = (int)Math.Min(PieceSize, blob.Size - size);
+                int length = await source.ReadAtLeastAsync(buffer.AsMemory(0, wanted), wanted, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+                if (length == 0)
+                {
+                    break;
+                }
+                // The buffer comes back through the free channel, which only this loop reads: it stays ours to read too.
+                filled.Writer.TryWrite(new Piece(buffer, length));
+                hash.AppendData(buffer, 0, length);
+                SHA256.HashData(buffer.AsSpan(0, length), digest);
+                digests.Write(digest);
+                staging?.Append(buffer.AsSpan(0, length));
+                size += length;
+                while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
+                {
+                    checkpoints.Add(checkpoint);
+                }
+                progress?.Invoke(size);
+            }
+        }
+        finally
+        {
+            filled.Writer.TryComplete();
+            await decoder.ConfigureAwait(false);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
+        Verify(blob, size, hash);
+        try
+        {
+            decoding.ThrowIfFailed();
+            while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
+            {
+                checkpoints.Add(checkpoint);
+            }
+            LogSkipped(blob, decoding);
+            CheckpointTable table = checkpoints.Build(decoding.UncompressedSize, size);
+            var index = new LayerIndex
+            {
+                Digest = blob.Digest,
+                CompressedSize = size,
+                UncompressedSize = decoding.UncompressedSize,
+                Format = decoding.Format,
+                Chunks = new ChunkDigests(PieceSize, digests.ToArray()),
+                Checkpoints = table,
+                Paths = decoding.Entries.BuildPaths(),
+                Entries = decoding.Entries.BuildEntries(),
+                LinkTargets = decoding.Entries.BuildLinkTargets(),
+                XattrSets = decoding.Entries.BuildXattrSets(),
+            };
+            logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, table.Count);
+            return index;
+        }
+        catch (InvalidDataException e)
+        {
+            throw new ImageException(ImageError.Invalid, $"Layer {blob.Digest} cannot be read: {e.Message}; its digest is right, so it was pushed like this and the image must be built again.", e);
+        }
+        catch (NotSupportedException e)
+        {
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} cannot be read: {e.Message}.", e);
+        }
+    }
+
+    private static void Verify(Descriptor blob, long size, IncrementalHash hash)
+    {
+        if (size != blob.Size)
+        {
+            throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is incomplete: the source gave {size} of {blob.Size} bytes; try again, or have the image pushed again.");
+        }
+        string actual = Convert.ToHexStringLower(hash.GetHashAndReset());
+        if (actual != blob.Digest.Hex)
+        {
+            throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is damaged: what the source gave has the digest {blob.Digest.Algorithm}:{actual}; try again, or have the image pushed again.");
+        }
+    }
+
+    private void LogSkipped(Descriptor blob, LayerDecoding decoding)
+    {
+        foreach ((string path, string reason) in decoding.Skipped)
+        {
+            logger.EntrySkipped(blob.Digest.ToString(), path, reason);
+        }
+        if (decoding.SkippedCount > decoding.Skipped.Count)
+        {
+            logger.MoreEntriesSkipped(blob.Digest.ToString(), decoding.SkippedCount - decoding.Skipped.Count);
+        }
+    }
+
+    // Whatever happens the buffers go on round: the reader decides when it is over.
+    private static async Task DecodeAsync(LayerDecoding decoding, ChannelReader<Piece> filled, ChannelWriter<byte[]> free)
+    {
+        await foreach (Piece piece in filled.ReadAllAsync().ConfigureAwait(false))
+        {
+            decoding.Push(piece.Buffer.AsMemory(0, piece.Length));
+            bool returned = free.TryWrite(piece.Buffer);
+            Debug.Assert(returned, "as many places as buffers");
+        }
+        decoding.Complete();
+    }
+}

@@ -1,0 +1,21 @@
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Layers;
+
+internal static partial class LayerLog
+{
+    [LoggerMessage(1, LogLevel.Information, "Indexed layer {Digest}: {Entries} entries, {UncompressedSize} bytes, {Spans} spans")]
+    public static partial void LayerIndexed(this ILogger logger, string digest, int entries, long uncompressedSize, int spans);
+
+    [LoggerMessage(2, LogLevel.Warning, "Layer {Digest}: {Path} is left out: {Reason}")]
+    public static partial void EntrySkipped(this ILogger logger, string digest, string path, string reason);
+
+    [LoggerMessage(3, LogLevel.Warning, "Layer {Digest}: {Count} more entries were left out")]
+    public static partial void MoreEntriesSkipped(this ILogger logger, string digest, int count);
+
+    [LoggerMessage(4, LogLevel.Warning, "The index of layer {Digest} could not be kept in the cache, it will be built again next time: {Reason}")]
+    public static partial void IndexNotSaved(this ILogger logger, string digest, string reason);
+
+    [LoggerMessage(5, LogLevel.Warning, "The cached blob {Digest} is damaged or unreadable and is fetched again: {Reason}")]
+    public static partial void CachedBlobUnusable(this ILogger logger, string digest, string reason);
+}
