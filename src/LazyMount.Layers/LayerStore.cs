@@ -124,7 +124,8 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
-    private LayerIndex? TryLoad(Descriptor blob)
+    /// <summary>The stored index of a layer, or null when there is none that can be used. Touches neither the source nor the blob.</summary>
+    public LayerIndex? TryLoad(Descriptor blob)
     {
         try
         {

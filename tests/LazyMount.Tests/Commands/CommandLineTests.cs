@@ -10,7 +10,7 @@ public sealed class CommandLineTests
     [InlineData("Required argument 'IMAGE' missing for command: 'ls'; see 'lazymount ls --help'", "ls")]
     [InlineData("unknown option '--foo'; see 'lazymount ls --help'", "ls", "--foo", "image")]
     [InlineData("unknown option '-x'; see 'lazymount cat --help'", "cat", "image", "-x")]
-    [InlineData("unknown option '--platfrom'; see 'lazymount --help'", "--platfrom", "linux/amd64", "ls", "image")]
+    [InlineData("unknown option '--platfrom'; see 'lazymount ls --help'", "--platfrom", "linux/amd64", "ls", "image")]
     [InlineData("one argument too many: 'c'; see 'lazymount ls --help'", "ls", "image", "b", "c")]
     [InlineData("--level needs a number above 0; see 'lazymount tree --help'", "tree", "-L", "0", "image")]
     [InlineData("--level needs a number above 0; see 'lazymount tree --help'", "tree", "-L", "two", "image")]

@@ -47,7 +47,7 @@ public sealed class FailureTests
     public void ControlCharactersInAMessage_DoNotReachTheTerminal()
         => Assert.Equal("lazymount: a?[31mb", Failure.Describe(new CommandException("a\u001b[31mb"), verbose: false));
 
-    private static Exception Thrown()
+    private static InvalidOperationException Thrown()
     {
         try
         {
