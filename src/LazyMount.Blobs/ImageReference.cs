@@ -37,6 +37,8 @@ public sealed partial record ImageReference
     /// <summary>Parses, or throws <see cref="FormatException"/> with one sentence that says what is wrong.</summary>
     public static ImageReference Parse(string text)
     {
+        if (text.Any(char.IsControl))
+            throw Malformed(text, "it holds control characters");
         if (text.StartsWith("oci:", StringComparison.Ordinal))
             return ParseLayout(text);
         if (text.StartsWith("oci-archive:", StringComparison.Ordinal) || text.StartsWith("docker-archive:", StringComparison.Ordinal))

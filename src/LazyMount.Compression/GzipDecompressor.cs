@@ -95,6 +95,8 @@ internal sealed class GzipDecompressor : Decompressor
 
     public override void Complete()
     {
+        if (_state == State.Failed)
+            throw new InvalidDataException("The gzip stream was found to be corrupt before.");
         if (_position != _piece.Length)
             throw new InvalidOperationException("The last piece has not been read to its end.");
         string? within = _state switch
@@ -102,7 +104,6 @@ internal sealed class GzipDecompressor : Decompressor
             State.Header => "a member's header",
             State.Body => "a member's compressed data",
             State.Trailer => "a member's checksum and size",
-            State.Failed => throw new InvalidDataException("The gzip stream was found to be corrupt before."),
             _ => null,
         };
         if (within is not null)

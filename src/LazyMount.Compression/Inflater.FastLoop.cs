@@ -46,8 +46,8 @@ internal sealed unsafe partial class Inflater
         where TTracking : struct
     {
         Debug.Assert(_count < 8 && input.Length - position >= FastInputMargin && _out <= outputLimit && outputLimit <= OutputLimit);
-        const int LiteralMask = (1 << DeflateCodes.LiteralTableBits) - 1;
-        const int DistanceMask = (1 << DeflateCodes.DistanceTableBits) - 1;
+        const ulong LiteralMask = (1 << DeflateCodes.LiteralTableBits) - 1;
+        const ulong DistanceMask = (1 << DeflateCodes.DistanceTableBits) - 1;
 
         Stop stop = Stop.Margin;
         fixed (byte* inputStart = input, buffer = _buffer)
@@ -66,7 +66,7 @@ internal sealed unsafe partial class Inflater
             // 56 bits wait after a refill. A turn uses at most 11 + 11 + (11 + 4 + 5) of them before the distance is
             // looked up with 8 more, and a distance 15 + 13.
             Refill(ref bits, ref count, ref next);
-            uint entry = literals[(int)bits & LiteralMask];
+            uint entry = literals[bits & LiteralMask];
             do
             {
                 ulong saved = bits;
@@ -75,14 +75,14 @@ internal sealed unsafe partial class Inflater
                 if ((int)entry < 0)
                 {
                     *output++ = (byte)(entry >> 16);
-                    entry = literals[(int)bits & LiteralMask];
+                    entry = literals[bits & LiteralMask];
                     saved = bits;
                     bits >>= (int)entry;
                     count -= entry;
                     if ((int)entry < 0)
                     {
                         *output++ = (byte)(entry >> 16);
-                        entry = literals[(int)bits & LiteralMask];
+                        entry = literals[bits & LiteralMask];
                         saved = bits;
                         bits >>= (int)entry;
                         count -= entry;
@@ -90,7 +90,7 @@ internal sealed unsafe partial class Inflater
                         {
                             *output++ = (byte)(entry >> 16);
                             Refill(ref bits, ref count, ref next);
-                            entry = literals[(int)bits & LiteralMask];
+                            entry = literals[bits & LiteralMask];
                             continue;
                         }
                     }
@@ -100,7 +100,7 @@ internal sealed unsafe partial class Inflater
                 {
                     if ((entry & HuffmanTable.SubTable) != 0)
                     {
-                        entry = literals[(int)(entry >> 16) + ((int)bits & ((1 << (int)(entry >> 8 & 0xF)) - 1))];
+                        entry = literals[(entry >> 16) + ((uint)bits & ((1u << (int)(entry >> 8 & 0xF)) - 1))];
                         saved = bits;
                         bits >>= (int)entry;
                         count -= entry;
@@ -108,7 +108,7 @@ internal sealed unsafe partial class Inflater
                         {
                             *output++ = (byte)(entry >> 16);
                             Refill(ref bits, ref count, ref next);
-                            entry = literals[(int)bits & LiteralMask];
+                            entry = literals[bits & LiteralMask];
                             continue;
                         }
                     }
@@ -120,7 +120,7 @@ internal sealed unsafe partial class Inflater
                 }
                 uint length = (entry >> 16) + (uint)(LowBits(saved, entry) >> (int)(entry >> 8));
 
-                entry = distances[(int)bits & DistanceMask];
+                entry = distances[bits & DistanceMask];
                 if ((byte)count < 28)
                     Refill(ref bits, ref count, ref next);
                 if ((entry & HuffmanTable.Exceptional) != 0)
@@ -132,7 +132,7 @@ internal sealed unsafe partial class Inflater
                     }
                     bits >>= DeflateCodes.DistanceTableBits;
                     count -= DeflateCodes.DistanceTableBits;
-                    entry = distances[(int)(entry >> 16) + ((int)bits & ((1 << (int)(entry >> 8 & 0xF)) - 1))];
+                    entry = distances[(entry >> 16) + ((uint)bits & ((1u << (int)(entry >> 8 & 0xF)) - 1))];
                     if ((entry & HuffmanTable.Exceptional) != 0)
                     {
                         stop = Stop.UndefinedDistance;
@@ -151,7 +151,7 @@ internal sealed unsafe partial class Inflater
 
                 // The next entry is on its way while the match is copied.
                 Refill(ref bits, ref count, ref next);
-                entry = literals[(int)bits & LiteralMask];
+                entry = literals[bits & LiteralMask];
 
                 byte* from = output - distance;
                 if (typeof(TTracking) == typeof(Tracked) && from < buffer + _windowEnd)

@@ -82,7 +82,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     private async Task<LayerIndex> GetIndexAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        if (TryLoadIndex(blob) is { } stored)
+        if (TryLoad(blob) is { } stored)
         {
             return stored;
         }
@@ -124,8 +124,8 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
-    /// <summary>The stored index of a layer, or null when there is none that can be used.</summary>
-    public LayerIndex? TryLoadIndex(Descriptor blob)
+    /// <summary>The stored index of a layer, or null when there is none that can be used. Touches neither the source nor the blob.</summary>
+    public LayerIndex? TryLoad(Descriptor blob)
     {
         try
         {

@@ -118,11 +118,15 @@ internal sealed class GlobalOptions
         };
     }
 
-    internal static Platform ParsePlatform(string text)
+    private static Platform ParsePlatform(string text)
     {
-        string[] parts = text.Split('/');
-        return parts.Length is 2 or 3 && !parts.Contains("")
-            ? new Platform(parts[0], parts[1]) { Variant = parts.Length == 3 ? parts[2] : null }
-            : throw new UsageException($"--platform '{text}' is not of the form OS/ARCH[/VARIANT], such as linux/arm64");
+        try
+        {
+            return Blobs.Oci.Platform.Parse(text);
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException($"--platform: {e.Message}", e);
+        }
     }
 }

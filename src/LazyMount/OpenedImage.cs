@@ -37,18 +37,18 @@ internal sealed class OpenedImage : IAsyncDisposable
     public static async Task<OpenedImage> OpenAsync(
         ImageReference reference, CommandSettings settings, CommandHost host, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        // 2. The source resolves the reference.
+        // :: Step 2: the source resolves the reference.
         ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
         var spans = new SpanCache(SpanCapacity);
         Layer[] layers = [];
         try
         {
-            // 3. Every layer's LayerIndex, stored or made now.
+            // :: Step 3: every layer's LayerIndex, stored or made now.
             var progress = host.ErrorIsTerminal ? new IndexingProgress(resolved.Image.Layers) : null;
             Task<Layer[]> indexing = new LayerStore(resolved.Cache, loggers).OpenAsync(resolved.Image, spans, progress, cancellationToken);
             layers = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
 
-            // 4. The merged tree.
+            // :: Step 4: the merged tree.
             ImageTree tree = TreeBuilder.Build([.. layers.Select(layer => layer.Index)]);
             return new OpenedImage(resolved, spans, layers, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
         }

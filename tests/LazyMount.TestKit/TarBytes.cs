@@ -12,7 +12,7 @@ public sealed class TarBytes
 {
     private const int Block = 512;
     private const long Mtime = 1577836800;
-    private readonly MemoryStream _stream = new();
+    private readonly List<byte> _bytes = [];
 
     public TarBytes File(string path, string content = "", int mode = 0x1A4 /* 0644 */, Action<byte[]>? edit = null)
         => File(path, Encoding.Latin1.GetBytes(content), mode, edit);
@@ -55,20 +55,20 @@ public sealed class TarBytes
     /// <summary>Bytes as they are.</summary>
     public TarBytes Raw(ReadOnlySpan<byte> bytes)
     {
-        _stream.Write(bytes);
+        _bytes.AddRange(bytes);
         return this;
     }
 
     /// <summary>Content, filled up to a whole block.</summary>
     public TarBytes Data(ReadOnlySpan<byte> content)
     {
-        _stream.Write(content);
-        _stream.Write(new byte[(Block - content.Length % Block) % Block]);
+        _bytes.AddRange(content);
+        _bytes.AddRange(new byte[(Block - content.Length % Block) % Block]);
         return this;
     }
 
     /// <summary>The stream so far, with or without the two blocks of zeros that end an archive.</summary>
-    public byte[] ToArray(bool end = true) => end ? [.. _stream.ToArray(), .. new byte[2 * Block]] : _stream.ToArray();
+    public byte[] ToArray(bool end = true) => end ? [.. _bytes, .. new byte[2 * Block]] : [.. _bytes];
 
     /// <summary>One ustar header; <paramref name="edit"/> changes it before the checksum is set.</summary>
     public static byte[] Header(string path, char typeFlag, long size, int mode, string link = "", Action<byte[]>? edit = null)

@@ -112,11 +112,8 @@ internal sealed class RegistryClient : IDisposable
         Uri root = await GetBaseAsync(request.Subject, cancellationToken).ConfigureAwait(false);
         if (request.Blob is { } known && _locations.TryGetValue(known, out Uri? location))
         {
-            HttpResponseMessage remembered = await Http.SendAsync(Message(location, request, null), request.Subject, cancellationToken).ConfigureAwait(false);
-            if (IsContent(remembered))
+            if (await TryRememberedAsync(location, request, cancellationToken).ConfigureAwait(false) is { } remembered)
                 return remembered;
-            remembered.Dispose();
-            _locations.TryRemove(known, out _);
         }
 
         bool secure = root.Scheme == Uri.UriSchemeHttps;
@@ -156,6 +153,24 @@ internal sealed class RegistryClient : IDisposable
                 url = next;
             }
         }
+    }
+
+    private async Task<HttpResponseMessage?> TryRememberedAsync(Uri location, RegistryRequest request, CancellationToken cancellationToken)
+    {
+        HttpResponseMessage? response = null;
+        try
+        {
+            response = await Http.SendAsync(Message(location, request, null), request.Subject, cancellationToken).ConfigureAwait(false);
+        }
+        catch (RegistryException)
+        {
+            // The registry may name a better place.
+        }
+        if (response is not null && IsContent(response))
+            return response;
+        response?.Dispose();
+        _locations.TryRemove(request.Blob!.Value, out _);
+        return null;
     }
 
     private async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, bool secure, string subject, CancellationToken cancellationToken)

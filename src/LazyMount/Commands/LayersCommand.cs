@@ -29,7 +29,7 @@ internal static class LayersCommand
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
             var store = new LayerStore(resolved.Cache, loggers);
-            IReadOnlyList<LayerListing> listings = [.. resolved.Image.Layers.Select((layer, i) => Describe(i, layer, store.TryLoadIndex(layer)))];
+            IReadOnlyList<LayerListing> listings = [.. resolved.Image.Layers.Select((layer, i) => Describe(i, layer, store.TryLoad(layer)))];
             if (parsed.GetValue(json))
             {
                 JsonSerializer.Serialize(host.Output.Stream, listings, DocumentJson.Default.IReadOnlyListLayerListing);

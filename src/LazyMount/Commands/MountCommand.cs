@@ -34,7 +34,7 @@ internal static class MountCommand
         { image, directory, foreground, options };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            // 1. Everything that can be refused at once is refused before any network.
+            // :: Step 1: everything that can be refused at once is refused before any network.
             string given = parsed.GetRequiredValue(directory);
             var request = new Request(
                 ResolvedImage.Parse(parsed.GetRequiredValue(image)),
@@ -58,10 +58,10 @@ internal static class MountCommand
         ILogger logger = loggers.CreateLogger("LazyMount.Mount");
         try
         {
-            // 2 to 4. From the reference to the tree.
+            // :: Steps 2 to 4: from the reference to the tree.
             await using OpenedImage opened = await OpenedImage.OpenAsync(request.Image, settings, host, loggers, cancellationToken);
 
-            // 5. The mount, and the word that it answers.
+            // :: Step 5: the mount, and the word that it answers.
             MountPoint.EnsureUsable(request.Directory);
             await using FuseMount mount = FuseMount.Mount(
                 request.Directory, opened.FileSystem, request.Options.ToFuse(opened.Image.Reference.ToString()), loggers);
@@ -84,7 +84,7 @@ internal static class MountCommand
                     Daemon.Detach(ready, logFile!);
                 }
 
-                // 6 to 9. The mount's own threads serve until it is gone.
+                // :: Steps 6 to 9: the mount's own threads serve until it is gone.
                 await ServeUntilGoneAsync(mount, request.Directory, host, logger, cancellationToken);
             }
             finally
@@ -92,7 +92,7 @@ internal static class MountCommand
                 state.Remove(request.Directory, Environment.ProcessId);
             }
 
-            // 10. Disposed in reverse order: mount, layers, source.
+            // :: Step 10: disposed in reverse order: mount, layers, source.
             logger.Unmounted(request.Directory);
             return ExitCode.Done;
         }

@@ -37,7 +37,9 @@ internal sealed class StateDirectory
     }
 
     /// <summary>For reading: a directory that is not there has no records.</summary>
-    public static StateDirectory Open() => new(DefaultRoot);
+    public static StateDirectory Open() => At(DefaultRoot);
+
+    public static StateDirectory At(string root) => new(root);
 
     /// <summary>For writing: creates it.</summary>
     public static StateDirectory Create()

@@ -1,0 +1,155 @@
+using System.Buffers;
+
+namespace LazyMount.Blobs;
+
+public sealed partial class BlobReader
+{
+    /// <summary>
+    /// One request for chunks [First, End), shared by everybody who wants some of them. It runs on its own: a waiter
+    /// that is cancelled leaves, and only the last one's leaving cancels it. Its pooled buffer is counted by the waiters
+    /// and the request itself.
+    /// </summary>
+    private sealed class ChunkFetch(BlobReader reader, int first, int end) : IDisposable
+    {
+        private readonly CancellationTokenSource _cancellation = new();
+        private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private byte[] _buffer = [];
+
+        // Who begins a fetch waits for it.
+        private int _waiters = 1; // guarded by the reader's lock
+        private int _holders = 2; // interlocked: the waiters, and the request until it has ended
+
+        public int First => first;
+        public int End => end;
+        public Task Completion => _completion.Task;
+
+        public ReadOnlySpan<byte> Bytes(int chunk)
+        {
+            (long offset, int length) = reader.Extent(chunk);
+            return _buffer.AsSpan((int)(offset - reader.Extent(first).Offset), length);
+        }
+
+        /// <summary>Called under the reader's lock.</summary>
+        public void Join()
+        {
+            _waiters++;
+            Interlocked.Increment(ref _holders);
+        }
+
+        /// <summary>A waiter leaves: once for each, the one who began it included.</summary>
+        public void Dispose()
+        {
+            bool abandoned;
+            lock (reader._lock)
+            {
+                abandoned = --_waiters == 0 && !_completion.Task.IsCompleted;
+                if (abandoned)
+                    Unlist(); // nobody may join a fetch that is being cancelled
+            }
+            if (abandoned)
+                Cancel();
+            Release();
+        }
+
+        public void Cancel()
+        {
+            try
+            {
+                _cancellation.Cancel();
+            }
+            catch (ObjectDisposedException)
+            {
+                // It has ended meanwhile.
+            }
+        }
+
+        public void Begin() => _ = Task.Run(RunAsync);
+
+        private async Task RunAsync()
+        {
+            Exception? failure = null;
+            try
+            {
+                await FetchAsync(_cancellation.Token).ConfigureAwait(false);
+            }
+            catch (Exception e)
+            {
+                failure = e; // goes to the waiters
+            }
+            lock (reader._lock)
+                Unlist();
+            if (failure is null)
+                _completion.SetResult();
+            else if (failure is OperationCanceledException)
+                _completion.SetCanceled(CancellationToken.None);
+            else
+                _completion.SetException(failure);
+            _ = _completion.Task.Exception; // observed, even if every waiter has left
+            Release();
+        }
+
+        private async Task FetchAsync(CancellationToken cancellationToken)
+        {
+            (long begin, _) = reader.Extent(first);
+            (long lastOffset, int lastLength) = reader.Extent(end - 1);
+            _buffer = ArrayPool<byte>.Shared.Rent((int)(lastOffset + lastLength - begin));
+
+            List<int>? bad = null;
+            Stream stream = await reader._source.OpenBlobAsync(reader._blob, begin, lastOffset + lastLength - begin, cancellationToken).ConfigureAwait(false);
+            await using (stream.ConfigureAwait(false))
+            {
+                for (int chunk = first; chunk < end; chunk++)
+                {
+                    if (!await TryReadAsync(stream, chunk, cancellationToken).ConfigureAwait(false))
+                        (bad ??= []).Add(chunk);
+                }
+            }
+            foreach (int chunk in bad ?? [])
+            {
+                reader._logger.ChunkMismatch(reader._blob.Digest, chunk);
+                (long offset, int length) = reader.Extent(chunk);
+                Stream again = await reader._source.OpenBlobAsync(reader._blob, offset, length, cancellationToken).ConfigureAwait(false);
+                await using (again.ConfigureAwait(false))
+                {
+                    if (!await TryReadAsync(again, chunk, cancellationToken).ConfigureAwait(false))
+                    {
+                        throw new ImageException(ImageError.Verification, $"Bytes {offset}-{offset + length - 1} of blob {reader._blob.Digest} do not match their SHA-256, twice: what its source holds is damaged; push or copy the image again.");
+                    }
+                }
+            }
+        }
+
+        private async Task<bool> TryReadAsync(Stream stream, int chunk, CancellationToken cancellationToken)
+        {
+            (long offset, int length) = reader.Extent(chunk);
+            Memory<byte> bytes = _buffer.AsMemory((int)(offset - reader.Extent(first).Offset), length);
+            try
+            {
+                await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
+            }
+            catch (EndOfStreamException e)
+            {
+                throw new ImageException(ImageError.Invalid, $"Blob {reader._blob.Digest} ends before byte {offset + length}: its source is at fault; push or copy the image again.", e);
+            }
+            return reader.IsGood(chunk, bytes.Span);
+        }
+
+        private void Unlist()
+        {
+            for (int chunk = first; chunk < end; chunk++)
+            {
+                if (reader._inFlight.TryGetValue(chunk, out ChunkFetch? listed) && listed == this)
+                    reader._inFlight.Remove(chunk);
+            }
+        }
+
+        private void Release()
+        {
+            if (Interlocked.Decrement(ref _holders) > 0)
+                return;
+            _cancellation.Dispose();
+            if (_buffer.Length > 0)
+                ArrayPool<byte>.Shared.Return(_buffer);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace LazyMount.TestKit;
+
+/// <summary>
+/// A TCP proxy on the loopback interface that lets a number of bytes through from the server and then holds everything
+/// back, the connections open: what a dying network looks like, at a moment that a test chooses.
+/// </summary>
+public sealed class StallingProxy : IDisposable
+{
+    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly TaskCompletionSource _stalled = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly int _serverPort;
+    private long _left;
+
+    public StallingProxy(int serverPort, long bytesUntilStall)
+    {
+        (_serverPort, _left) = (serverPort, bytesUntilStall);
+        _listener.Start();
+        _ = AcceptAsync();
+    }
+
+    /// <summary>HOST:PORT.</summary>
+    public string Host => $"127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}";
+
+    /// <summary>Completes when the bytes are used up.</summary>
+    public Task Stalled => _stalled.Task;
+
+    public void Dispose()
+    {
+        _stop.Cancel();
+        _listener.Stop();
+        _stop.Dispose();
+    }
+
+    private async Task AcceptAsync()
+    {
+        CancellationToken stop = _stop.Token;
+        try
+        {
+            while (true)
+            {
+                TcpClient client = await _listener.AcceptTcpClientAsync(stop);
+                _ = ServeAsync(client, stop);
+            }
+        }
+        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or SocketException)
+        {
+            // Disposed.
+        }
+    }
+
+    private async Task ServeAsync(TcpClient client, CancellationToken stop)
+    {
+        using (client)
+        using (var server = new TcpClient())
+        {
+            try
+            {
+                await server.ConnectAsync(IPAddress.Loopback, _serverPort, stop);
+                Task requests = client.GetStream().CopyToAsync(server.GetStream(), stop);
+                byte[] buffer = new byte[16 << 10];
+                int read;
+                while ((read = await server.GetStream().ReadAsync(buffer, stop)) > 0)
+                {
+                    if (Interlocked.Add(ref _left, -read) < 0)
+                    {
+                        _stalled.TrySetResult();
+                        await Task.Delay(Timeout.Infinite, stop);
+                    }
+                    await client.GetStream().WriteAsync(buffer.AsMemory(0, read), stop);
+                }
+                await requests;
+            }
+            catch (Exception e) when (e is OperationCanceledException or IOException or SocketException)
+            {
+                // One side has gone, which closes the other.
+            }
+        }
+    }
+}

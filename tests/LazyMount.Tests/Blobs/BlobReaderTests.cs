@@ -1,0 +1,255 @@
+using LazyMount.Blobs;
+using LazyMount.Blobs.Layout;
+using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace LazyMount.Tests.Blobs;
+
+public sealed class BlobReaderTests : IDisposable
+{
+    private const int ChunkSize = 100;
+
+    private readonly TempDirectory _directory = new();
+    private readonly BlobCache _cache;
+    private readonly byte[] _content = TestImage.RandomBytes(1030, 3);
+    private readonly Descriptor _blob;
+    private readonly ChunkDigests _chunks;
+
+    public BlobReaderTests()
+    {
+        _cache = new BlobCache(Path.Combine(_directory.Path, "cache"));
+        _blob = TestImage.DescriptorOf(_content);
+        _chunks = TestImage.ChunksOf(_content, ChunkSize);
+    }
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    private string CachedPath => Path.Combine(_cache.Root, "v1", "blobs", "sha256", _blob.Digest.Hex);
+
+    public void Dispose() => _directory.Dispose();
+
+    private static RegistrySource SourceOf(ScriptedServer server)
+        => new(ImageReference.Parse($"{server.Host}/app"), new ImageSourceOptions { PlainHttp = true }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+
+    private async Task AssertReadsAsync(BlobReader reader, int offset, int length)
+    {
+        byte[] buffer = new byte[length];
+        await reader.ReadAsync(offset, buffer, Token);
+        Assert.Equal(_content[offset..(offset + length)], buffer);
+    }
+
+    private async Task AssertReadsEverywhereAsync(BlobReader reader)
+    {
+        foreach ((int offset, int length) in ((int, int)[])[(0, 1030), (0, 0), (1030, 0), (0, 1), (1029, 1), (99, 2), (100, 100), (150, 700), (1000, 30), (999, 31), (305, 90)])
+            await AssertReadsAsync(reader, offset, length);
+    }
+
+    [Fact]
+    public async Task CachedBlob_IsReadWithoutTheSource()
+    {
+        _cache.Keep(_blob, _content);
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(500));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsEverywhereAsync(reader);
+        Assert.Empty(server.Requests);
+    }
+
+    [Fact]
+    public async Task LocalBlob_IsReadFromTheLayout()
+    {
+        string layout = Path.Combine(_directory.Path, "layout");
+        Directory.CreateDirectory(layout);
+        using var directory = new TempDirectory();
+        directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex), _content);
+        await using var source = new OciLayout(ImageReference.Parse("oci:" + directory.Path));
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsEverywhereAsync(reader);
+    }
+
+    [Fact]
+    public async Task AbsentBlob_IsReadByOneRequestForTheTouchedChunks()
+    {
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsAsync(reader, 250, 300);
+        Assert.Equal((200, 599), Assert.Single(server.Requests).Range);
+        await AssertReadsEverywhereAsync(reader);
+    }
+
+    [Fact]
+    public async Task DeletedCache_GoesOnServingFromTheOpenFile()
+    {
+        _cache.Keep(_blob, _content);
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(500));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsAsync(reader, 0, 1);
+        Directory.Delete(_cache.Root, recursive: true);
+        await AssertReadsEverywhereAsync(reader);
+    }
+
+    [Fact]
+    public async Task BlobThatIsCachedLater_IsFoundThere()
+    {
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsAsync(reader, 0, 10);
+        _cache.Keep(_blob, _content);
+        await AssertReadsEverywhereAsync(reader);
+        Assert.Single(server.Requests);
+    }
+
+    [Fact]
+    public async Task FlippedBitOnDisk_IsFetchedFromTheSource_ThatChunkOnly()
+    {
+        _cache.Keep(_blob, _content);
+        byte[] bad = [.. _content];
+        bad[555] ^= 0x10;
+        await File.WriteAllBytesAsync(CachedPath, bad, Token);
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsAsync(reader, 0, 1030);
+        Assert.Equal((500, 599), Assert.Single(server.Requests).Range);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1029)]
+    [InlineData(1031)]
+    public async Task CachedFileOfAnotherLength_CountsAsAbsent(int length)
+    {
+        _cache.Keep(_blob, _content);
+        await File.WriteAllBytesAsync(CachedPath, new byte[length], Token);
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsEverywhereAsync(reader);
+    }
+
+    [Fact]
+    public async Task FileCutWhileOpen_IsFetchedFromTheSource()
+    {
+        _cache.Keep(_blob, _content);
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsAsync(reader, 0, 10);
+        await using (var file = new FileStream(CachedPath, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+            file.SetLength(450);
+        await AssertReadsEverywhereAsync(reader);
+    }
+
+    [Fact]
+    public async Task BadChunkFromTheNetwork_IsFetchedOnceMore()
+    {
+        int answers = 0;
+        await using var server = new ScriptedServer(request =>
+        {
+            byte[] bytes = [.. _content];
+            bytes[222] ^= (byte)(answers++ == 0 ? 1 : 0);
+            return ScriptedResponse.Of(bytes, request);
+        });
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsAsync(reader, 110, 400);
+        Assert.Equal([(100, 599), (200, 299)], server.Requests.Select(request => request.Range!.Value));
+    }
+
+    [Fact]
+    public async Task ChunkThatIsBadTwice_IsAVerificationErrorAndNoByteIsGiven()
+    {
+        byte[] bad = [.. _content];
+        bad[222] ^= 1;
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(bad, request));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        byte[] buffer = new byte[100];
+        var e = await Assert.ThrowsAsync<ImageException>(() => reader.ReadAsync(190, buffer, Token).AsTask());
+        Assert.Equal(ImageError.Verification, e.Error);
+        Assert.Contains("Bytes 200-299", e.Message, StringComparison.Ordinal);
+        Assert.Equal(2, server.Requests.Count);
+        await AssertReadsAsync(reader, 300, 400);
+    }
+
+    [Fact]
+    public async Task ConcurrentReads_ShareFetches()
+    {
+        var gate = new TaskCompletionSource();
+        await using var server = new ScriptedServer(async request =>
+        {
+            await gate.Task;
+            return ScriptedResponse.Of(_content, request);
+        });
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        Task[] reads = [
+            AssertReadsAsync(reader, 0, 500),
+            .. Enumerable.Range(0, 20).Select(i => AssertReadsAsync(reader, 10 * i, 300)),
+            AssertReadsAsync(reader, 450, 580), // chunk 4 is under way, the rest is new
+        ];
+        gate.SetResult();
+        await Task.WhenAll(reads);
+        Assert.Equal([(0, 499), (500, 1029)], server.Requests.Select(request => request.Range!.Value).Order());
+    }
+
+    [Fact]
+    public async Task CancelledReader_DoesNotCancelTheOthers()
+    {
+        var gate = new TaskCompletionSource();
+        await using var server = new ScriptedServer(async request =>
+        {
+            await gate.Task;
+            return ScriptedResponse.Of(_content, request);
+        });
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        using var cancellation = new CancellationTokenSource();
+        ValueTask first = reader.ReadAsync(0, new byte[300], cancellation.Token);
+        Task second = AssertReadsAsync(reader, 100, 100);
+        await cancellation.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(first.AsTask);
+        gate.SetResult();
+        await second;
+        Assert.Single(server.Requests);
+
+        // And a fetch that everybody left does not stand in the way of the next.
+        var endless = new CancellationTokenSource();
+        ValueTask third = reader.ReadAsync(0, new byte[300], endless.Token);
+        await endless.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(third.AsTask);
+        await AssertReadsAsync(reader, 0, 300);
+        endless.Dispose();
+    }
+
+    [Fact]
+    public async Task FailedFetch_FailsItsReaders_AndTheNextReadTriesAgain()
+    {
+        bool broken = true;
+        await using var server = new ScriptedServer(request => broken ? new ScriptedResponse(404) : ScriptedResponse.Of(_content, request));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        var e = await Assert.ThrowsAsync<RegistryException>(() => reader.ReadAsync(0, new byte[10], Token).AsTask());
+        Assert.Equal(ImageError.NotFound, e.Error);
+        broken = false;
+        await AssertReadsEverywhereAsync(reader);
+    }
+
+    [Fact]
+    public async Task ReadsOutsideTheBlobAndAfterDispose_AreRefused()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(500));
+        await using RegistrySource source = SourceOf(server);
+        var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => reader.ReadAsync(1030, new byte[1], Token).AsTask());
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => reader.ReadAsync(-1, new byte[1], Token).AsTask());
+        reader.Dispose();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => reader.ReadAsync(0, new byte[1], Token).AsTask());
+        Assert.Throws<ArgumentException>(() => new BlobReader(_blob, TestImage.ChunksOf(_content[..900], ChunkSize), source, _cache).Dispose());
+    }
+}

@@ -1,0 +1,86 @@
+using LazyMount.Blobs;
+using Xunit;
+
+namespace LazyMount.Tests.Blobs;
+
+public sealed class ImageReferenceTests
+{
+    private const string Sha = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    [Theory]
+    [InlineData("debian", "docker.io/library/debian:latest")]
+    [InlineData("debian:12", "docker.io/library/debian:12")]
+    [InlineData("docker://debian:12", "docker.io/library/debian:12")]
+    [InlineData("me/app", "docker.io/me/app:latest")]
+    [InlineData("docker.io/debian", "docker.io/library/debian:latest")]
+    [InlineData("index.docker.io/library/debian", "docker.io/library/debian:latest")]
+    [InlineData("debian@" + Sha, "docker.io/library/debian@" + Sha)]
+    [InlineData("debian:12@" + Sha, "docker.io/library/debian:12@" + Sha)]
+    [InlineData("localhost/app", "localhost/app:latest")]
+    [InlineData("localhost:5000/app", "localhost:5000/app:latest")]
+    [InlineData("127.0.0.1:5000/a/b-c/d__e.f:v1", "127.0.0.1:5000/a/b-c/d__e.f:v1")]
+    [InlineData("[::1]:5000/app", "[::1]:5000/app:latest")]
+    [InlineData("ghcr.io/a/b:Tag_1.2-x", "ghcr.io/a/b:Tag_1.2-x")]
+    [InlineData("oci:dir", "oci:dir")]
+    [InlineData("oci:dir:v1", "oci:dir:v1")]
+    [InlineData("oci:/abs/dir:docker.io/library/debian:12", "oci:/abs/dir:docker.io/library/debian:12")]
+    [InlineData("oci:../x@y", "oci:../x@y")]
+    public void Text_IsParsedInFull(string text, string expected)
+    {
+        ImageReference reference = ImageReference.Parse(text);
+        Assert.Equal(expected, reference.ToString());
+        Assert.Equal(reference, ImageReference.Parse(expected));
+    }
+
+    [Fact]
+    public void Parts_AreTakenApart()
+    {
+        ImageReference reference = ImageReference.Parse("localhost:5000/a/b:v1@" + Sha);
+        Assert.Equal((Transport.Registry, "localhost:5000", "a/b", "v1", Sha), (reference.Transport, reference.Location, reference.Repository, reference.Tag, reference.Digest.ToString()));
+        reference = ImageReference.Parse("oci:some/dir:v1");
+        Assert.Equal((Transport.OciLayout, "some/dir", "", "v1"), (reference.Transport, reference.Location, reference.Repository, reference.Tag));
+    }
+
+    [Theory]
+    [InlineData("", "names no image")]
+    [InlineData("docker://", "names no image")]
+    [InlineData("Debian", "must be lower case: write debian")]
+    [InlineData("ghcr.io/Me/App:1", "must be lower case: write ghcr.io/me/app")]
+    [InlineData("./dir", "for an OCI layout directory write oci:./dir")]
+    [InlineData("/abs/dir", "write oci:/abs/dir")]
+    [InlineData("~/dir", "write oci:~/dir")]
+    [InlineData("https://ghcr.io/a/b", "without one")]
+    [InlineData("oci:", "names no directory")]
+    [InlineData("oci::tag", "names no directory")]
+    [InlineData("oci:dir:", "not a tag")]
+    [InlineData("oci-archive:x.tar", "not supported yet")]
+    [InlineData("docker-archive:x.tar", "not supported yet")]
+    [InlineData("debian:", "not a tag")]
+    [InlineData("debian:-x", "not a tag")]
+    [InlineData("debian:a b", "not a tag")]
+    [InlineData("debian@sha256:12", "not a digest")]
+    [InlineData("debian@", "not a digest")]
+    [InlineData("a//b", "not a repository's name")]
+    [InlineData("a/b/", "not a repository's name")]
+    [InlineData("a..b", "not a repository's name")]
+    [InlineData("a___b", "not a repository's name")]
+    [InlineData("-a", "not a repository's name")]
+    [InlineData("a/../b", "not a repository's name")]
+    [InlineData("ex ample.com/a", "not a registry's host")]
+    [InlineData("user@host.com/a", "not a digest")]
+    [InlineData("host:port/a", "not a registry's host")]
+    public void Slip_IsExplained(string text, string reason)
+        => Assert.Contains(reason, Assert.Throws<FormatException>(() => ImageReference.Parse(text)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void LongNames_AreRefused()
+    {
+        Assert.Throws<FormatException>(() => ImageReference.Parse(new string('a', 256)));
+        Assert.Throws<FormatException>(() => ImageReference.Parse("a:" + new string('b', 129)));
+        ImageReference.Parse("a:" + new string('b', 128));
+    }
+
+    [Fact]
+    public void ControlCharacters_DoNotReachTheSentence()
+        => Assert.DoesNotContain('\e', Assert.Throws<FormatException>(() => ImageReference.Parse("a\e[31m")).Message);
+}

@@ -1,0 +1,122 @@
+using LazyMount.Blobs;
+using LazyMount.Blobs.Layout;
+using LazyMount.Blobs.Oci;
+using Xunit;
+
+namespace LazyMount.Tests.Blobs;
+
+public sealed class ImageTests : IDisposable
+{
+    private static readonly TestImage s_amd64 = TestImage.Create("amd64", seed: 1);
+    private static readonly TestImage s_arm64 = TestImage.Create("arm64", docker: true, seed: 2);
+
+    private readonly TempDirectory _directory = new();
+    private readonly TempDirectory _cacheDirectory = new();
+    private readonly List<byte[]> _blobs = [s_amd64.Manifest, s_amd64.Config, s_arm64.Manifest, s_arm64.Config];
+
+    public void Dispose()
+    {
+        _directory.Dispose();
+        _cacheDirectory.Dispose();
+    }
+
+    // Through a layout whose index.json names one root.
+    private async Task<Image> ResolveAsync(byte[] root, string mediaType, string? platform = null)
+    {
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex, TestImage.Json(root, mediaType)), [root, .. _blobs]);
+        ImageReference reference = ImageReference.Parse("oci:" + _directory.Path);
+        await using var source = new OciLayout(reference);
+        return await Image.ResolveAsync(reference, source, platform is null ? null : Platform.Parse(platform), new BlobCache(_cacheDirectory.Path), TestContext.Current.CancellationToken);
+    }
+
+    private Task<Image> ResolveIndexAsync(string? platform, params string[] entries)
+        => ResolveAsync(TestImage.Index(MediaTypes.OciIndex, entries), MediaTypes.OciIndex, platform);
+
+    [Fact]
+    public async Task Manifest_IsTheImage()
+    {
+        Image image = await ResolveAsync(s_amd64.Manifest, s_amd64.MediaType);
+        Assert.Equal(s_amd64.Digest, image.ManifestDescriptor.Digest);
+        Assert.Equal(s_amd64.Manifest, image.ManifestBytes);
+        Assert.Equal(s_amd64.Config, image.ConfigBytes);
+        Assert.Equal(s_amd64.Layers.Select(layer => Digest.OfSha256(layer)), image.Layers.Select(layer => layer.Digest));
+        Assert.False(Directory.Exists(Path.Combine(_cacheDirectory.Path, "v1", "blobs"))); // local files are not copied
+    }
+
+    [Theory]
+    [InlineData("linux/amd64", "amd64")]
+    [InlineData("linux/arm64/v8", "arm64")]
+    public async Task Index_GivesTheImageForThePlatform(string platform, string architecture)
+    {
+        Image image = await ResolveIndexAsync(
+            platform,
+            TestImage.Json([1], MediaTypes.OciManifest, TestImage.PlatformOf("unknown", "unknown")),
+            s_arm64.Entry(TestImage.PlatformOf("linux", "arm64", "v8")),
+            s_amd64.Entry(TestImage.PlatformOf("linux", "amd64")));
+        Assert.Equal(architecture, ImageConfig.TryParse(image.ConfigBytes.Span)!.Architecture);
+    }
+
+    [Fact]
+    public async Task IndexWithoutThePlatform_ListsThoseThereAre()
+    {
+        var e = await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync(
+            "linux/s390x",
+            s_arm64.Entry(TestImage.PlatformOf("linux", "arm64", "v8")),
+            s_amd64.Entry(TestImage.PlatformOf("windows", "amd64"))));
+        Assert.Equal(ImageError.NotFound, e.Error);
+        Assert.EndsWith("has no image for linux/s390x, only for linux/arm64/v8, windows/amd64: choose one with --platform.", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task OnlyImageForAnotherMachine_IsRefusedUnlessAskedFor()
+    {
+        string other = Platform.Local.Architecture == "s390x" ? "ppc64le" : "s390x";
+        string entry = s_amd64.Entry(TestImage.PlatformOf("linux", other));
+        Assert.Contains($"only for linux/{other}", (await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync(null, entry))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ManifestOfAnotherPlatform_IsRefusedWhenOneIsAskedFor()
+    {
+        Assert.Contains("only for linux/amd64", (await Assert.ThrowsAsync<ImageException>(() => ResolveAsync(s_amd64.Manifest, s_amd64.MediaType, "linux/arm64"))).Message, StringComparison.Ordinal);
+        Assert.NotNull(await ResolveAsync(s_arm64.Manifest, s_arm64.MediaType));
+    }
+
+    [Fact]
+    public async Task NestedIndex_IsFollowed_ToABound()
+    {
+        byte[] index = TestImage.Index(MediaTypes.OciIndex, s_amd64.Entry(TestImage.PlatformOf("linux", "amd64")));
+        for (int depth = 1; depth <= 4; depth++)
+        {
+            Assert.Equal(s_amd64.Digest, (await ResolveAsync(index, MediaTypes.OciIndex, "linux/amd64")).ManifestDescriptor.Digest);
+            _blobs.Add(index);
+            index = TestImage.Index(MediaTypes.OciIndex, TestImage.Json(index, MediaTypes.OciIndex));
+        }
+        Assert.Contains("nested", (await Assert.ThrowsAsync<ImageException>(() => ResolveAsync(index, MediaTypes.OciIndex, "linux/amd64"))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task IndexWithoutImages_SaysSo()
+        => Assert.Contains("without an image", (await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync(null))).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public async Task ConfigThatIsNoImageConfig_IsKeptAsItIs()
+    {
+        byte[] config = "not even JSON"u8.ToArray();
+        byte[] manifest = System.Text.Encoding.UTF8.GetBytes($$"""{"schemaVersion":2,"config":{{TestImage.Json(config, "application/x-y")}},"layers":[]}""");
+        _blobs.Add(config);
+        Assert.Equal(config, (await ResolveAsync(manifest, MediaTypes.OciManifest, "linux/arm64")).ConfigBytes);
+    }
+
+    [Fact]
+    public async Task BadConfig_IsRefused()
+    {
+        _blobs[1] = new byte[s_amd64.Config.Length]; // its own digest's file, not the config's
+        _directory.WriteLayout([], s_amd64.Config);
+        await File.WriteAllBytesAsync(Path.Combine(_directory.Path, "blobs", "sha256", Digest.OfSha256(s_amd64.Config).Hex), _blobs[1], TestContext.Current.CancellationToken);
+        Assert.Equal(ImageError.Verification, (await Assert.ThrowsAsync<ImageException>(() => ResolveAsync(s_amd64.Manifest, s_amd64.MediaType))).Error);
+
+        byte[] manifest = System.Text.Encoding.UTF8.GetBytes("""{"schemaVersion":2,"config":{"mediaType":"x","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":8388609},"layers":[]}""");
+        Assert.Equal(ImageError.Invalid, (await Assert.ThrowsAsync<ImageException>(() => ResolveAsync(manifest, MediaTypes.OciManifest))).Error);
+    }
+}

@@ -1,0 +1,113 @@
+using LazyMount.Blobs;
+using LazyMount.Blobs.Layout;
+using LazyMount.Blobs.Oci;
+using Xunit;
+
+namespace LazyMount.Tests.Blobs;
+
+public sealed class OciLayoutTests : IDisposable
+{
+    private static readonly TestImage s_one = TestImage.Create(seed: 1);
+    private static readonly TestImage s_two = TestImage.Create(seed: 2);
+
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    private static string Named(string tag, string annotation = "org.opencontainers.image.ref.name") => $$""","annotations":{"{{annotation}}":"{{tag}}"}""";
+
+    private OciLayout Open(string tag = "") => new(ImageReference.Parse($"oci:{_directory.Path}{tag}"));
+
+    private Task<RawManifest> GetRootAsync(string tag = "") => Open(tag).GetRootAsync(TestContext.Current.CancellationToken);
+
+    private async Task<ImageException> RefusalAsync(string tag = "") => await Assert.ThrowsAnyAsync<ImageException>(() => GetRootAsync(tag));
+
+    [Fact]
+    public async Task Tag_NamesItsImage()
+    {
+        _directory.WriteLayout(
+            TestImage.Index(MediaTypes.OciIndex, s_one.Entry(Named("v1")), s_two.Entry(Named("docker.io/library/x:2", "io.containerd.image.name"))),
+            s_one.Manifest, s_two.Manifest);
+        Assert.Equal(s_one.Manifest, (await GetRootAsync(":v1")).Bytes);
+        Assert.Equal(s_two.Manifest, (await GetRootAsync(":docker.io/library/x:2")).Bytes);
+
+        ImageException e = await RefusalAsync(":v3");
+        Assert.Equal(ImageError.NotFound, e.Error);
+        Assert.Contains("no image tagged v3: it has v1, docker.io/library/x:2; choose one", e.Message, StringComparison.Ordinal);
+        Assert.Contains("names no single image: it has v1, docker.io/library/x:2; choose one", (await RefusalAsync()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task OnlyImage_NeedsNoTag()
+    {
+        _directory.WriteLayout(
+            TestImage.Index(MediaTypes.OciIndex, s_one.Entry(Named("v1")), s_one.Entry(Named("v2")), s_two.Entry(TestImage.PlatformOf("unknown", "unknown"))),
+            s_one.Manifest);
+        Assert.Equal(s_one.Digest, (await GetRootAsync()).Descriptor.Digest);
+    }
+
+    [Fact]
+    public async Task EmptyLayout_SaysSo()
+    {
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex));
+        Assert.Contains("holds no image", (await RefusalAsync()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void MissingDirectory_IsNotFound()
+        => Assert.Equal(ImageError.NotFound, Assert.Throws<ImageException>(() => new OciLayout(ImageReference.Parse("oci:no/such/dir"))).Error);
+
+    [Fact]
+    public void DirectoryThatIsNoLayout_IsRefused()
+        => Assert.Contains("is not an OCI layout", Assert.Throws<ImageException>(() => Open()).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("", ImageError.Invalid)]
+    [InlineData("[]", ImageError.Unsupported)]
+    [InlineData("""{"imageLayoutVersion":1}""", ImageError.Unsupported)]
+    [InlineData("""{"imageLayoutVersion":"2.0.0"}""", ImageError.Unsupported)]
+    public void LayoutOfAnotherVersion_IsRefused(string marker, ImageError error)
+    {
+        File.WriteAllText(Path.Combine(_directory.Path, "oci-layout"), marker);
+        Assert.Equal(error, Assert.Throws<ImageException>(() => Open()).Error);
+    }
+
+    [Fact]
+    public async Task DamagedLayout_NamesTheFile()
+    {
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex, s_one.Entry()));
+        ImageException e = await RefusalAsync();
+        Assert.Equal(ImageError.NotFound, e.Error);
+        Assert.Contains(s_one.Digest.Hex, e.Message, StringComparison.Ordinal);
+
+        string path = Path.Combine(_directory.Path, "blobs", "sha256", s_one.Digest.Hex);
+        byte[] flipped = [.. s_one.Manifest];
+        flipped[5] ^= 1;
+        await File.WriteAllBytesAsync(path, flipped, TestContext.Current.CancellationToken);
+        Assert.Equal(ImageError.Verification, (await RefusalAsync()).Error);
+
+        File.Delete(Path.Combine(_directory.Path, "index.json"));
+        Assert.Contains("index.json is missing", (await RefusalAsync()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task BlobRange_IsReadToItsEnd()
+    {
+        byte[] content = TestImage.RandomBytes(1000, 9);
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex), content);
+        Descriptor blob = TestImage.DescriptorOf(content);
+        await using Stream stream = await Open().OpenBlobAsync(blob, 100, 800, TestContext.Current.CancellationToken);
+        using var read = new MemoryStream();
+        await stream.CopyToAsync(read, TestContext.Current.CancellationToken);
+        Assert.Equal(content[100..900], read.ToArray());
+    }
+
+    [Fact]
+    public async Task BlobOfAnotherSize_IsRefused()
+    {
+        byte[] content = TestImage.RandomBytes(1000, 9);
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex), content);
+        var e = await Assert.ThrowsAsync<ImageException>(() => Open().OpenBlobAsync(TestImage.DescriptorOf(content) with { Size = 1001 }, 0, 10, TestContext.Current.CancellationToken));
+        Assert.Equal(ImageError.Verification, e.Error);
+    }
+}

@@ -1,0 +1,126 @@
+using Xunit;
+
+namespace LazyMount.Tests.Commands;
+
+public sealed class CommandLineTests
+{
+    [Theory]
+    [InlineData("a command is missing; see 'lazymount --help'")]
+    [InlineData("unknown command 'frob'; see 'lazymount --help'", "frob")]
+    [InlineData("Required argument 'IMAGE' missing for command: 'ls'; see 'lazymount ls --help'", "ls")]
+    [InlineData("unknown option '--foo'; see 'lazymount ls --help'", "ls", "--foo", "image")]
+    [InlineData("unknown option '-x'; see 'lazymount cat --help'", "cat", "image", "-x")]
+    [InlineData("unknown option '--platfrom'; see 'lazymount ls --help'", "--platfrom", "linux/amd64", "ls", "image")]
+    [InlineData("one argument too many: 'c'; see 'lazymount ls --help'", "ls", "image", "b", "c")]
+    [InlineData("--level needs a number above 0; see 'lazymount tree --help'", "tree", "-L", "0", "image")]
+    [InlineData("--level needs a number above 0; see 'lazymount tree --help'", "tree", "-L", "two", "image")]
+    [InlineData("--log-format 'xml' is neither text nor json", "--log-format", "xml", "ls", "image")]
+    [InlineData("--cache-dir needs a directory", "ls", "--cache-dir", "", "image")]
+    [InlineData("mount option 'rw' is not possible: an image is read-only (put an overlayfs on top to write)", "mount", "-o", "rw", "image", "/tmp")]
+    public async Task BadUsage_IsOneSentenceAndExitCode2(string sentence, params string[] arguments)
+    {
+        CommandRun run = await CommandRun.RunAsync(arguments);
+        Assert.Equal((2, "", $"lazymount: {sentence}\n"), (run.ExitCode, run.Output, run.Error));
+    }
+
+    [Theory]
+    [InlineData("ls", "UPPER/case")]
+    [InlineData("cat", "image@sha256:12", "/etc/passwd")]
+    [InlineData("manifest", "")]
+    [InlineData("config", "image:bad tag")]
+    [InlineData("layers", "oci:")]
+    [InlineData("mount", "a//b", "/nonexistent")]
+    [InlineData("ls", "--platform", "linux", "image")]
+    public async Task BadReferenceOrPlatform_IsUsage(params string[] arguments)
+    {
+        CommandRun run = await CommandRun.RunAsync(arguments);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.StartsWith("lazymount: ", run.Error);
+        Assert.Single(run.Error.TrimEnd('\n').Split('\n'));
+    }
+
+    [Theory]
+    [InlineData("ls")]
+    [InlineData("mount")]
+    [InlineData("stat")]
+    public async Task HelpOfACommand_EndsWithItsExamples(string verb)
+    {
+        CommandRun run = await CommandRun.RunAsync(verb, "--help");
+        Assert.Equal((0, ""), (run.ExitCode, run.Error));
+        Assert.Contains($"lazymount {verb} <IMAGE>", run.Output);
+        Assert.Contains($"Examples:\n  lazymount {verb} ", run.Output);
+        Assert.DoesNotContain("--ready-fd", run.Output);
+    }
+
+    [Fact]
+    public async Task HelpOfAll_TeachesReferencesAndExitCodes()
+    {
+        CommandRun run = await CommandRun.RunAsync("--help");
+        Assert.Equal(0, run.ExitCode);
+        Assert.Contains("oci:DIR:TAG", run.Output);
+        Assert.Contains("Exit codes: 0 done", run.Output);
+    }
+
+    [Theory]
+    [InlineData("--version")]
+    [InlineData("--version", "-v")]
+    public async Task Version_IsOneLine(params string[] arguments)
+    {
+        CommandRun run = await CommandRun.RunAsync(arguments);
+        Assert.Matches("^lazymount [0-9]+\\.[0-9]+\\.[0-9]+\n$", run.Output);
+        Assert.Equal(0, run.ExitCode);
+    }
+
+    [Fact]
+    public async Task AtSign_IsNoResponseFile()
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllTextAsync(file, "--help", TestContext.Current.CancellationToken);
+            CommandRun run = await CommandRun.RunAsync("ls", "@" + file);
+            Assert.Equal(2, run.ExitCode);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Fact]
+    public async Task LayoutThatDoesNotExist_Fails()
+    {
+        CommandRun run = await CommandRun.RunAsync("ls", "--cache-dir", NewCache(), "oci:/nonexistent/layout");
+        Assert.Equal((1, ""), (run.ExitCode, run.Output));
+        Assert.Contains("/nonexistent/layout", run.Error);
+    }
+
+    [Fact]
+    public async Task RegistryThatDoesNotAnswer_IsExitCode3()
+    {
+        // Port 1 of this machine: refused at once.
+        CommandRun run = await CommandRun.RunAsync("manifest", "--cache-dir", NewCache(), "127.0.0.1:1/app");
+        Assert.Equal((3, ""), (run.ExitCode, run.Output));
+        Assert.Contains("127.0.0.1:1", run.Error);
+        Assert.DoesNotContain("   at ", run.Error);
+    }
+
+    [Fact]
+    public async Task MountPointThatDoesNotExist_FailsBeforeTheImageIsLookedAt()
+    {
+        CommandRun run = await CommandRun.RunAsync("mount", "127.0.0.1:1/app", "/nonexistent/mnt");
+        Assert.Equal((1, ""), (run.ExitCode, run.Output));
+        Assert.Contains("/nonexistent/mnt", run.Error);
+    }
+
+    [Fact]
+    public async Task UmountOfSeveral_ReportsEach()
+    {
+        CommandRun run = await CommandRun.RunAsync("umount", "/nonexistent/a", "/nonexistent/b");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("/nonexistent/a", run.Error);
+        Assert.Contains("/nonexistent/b", run.Error);
+    }
+
+    private static string NewCache() => Path.Combine(Path.GetTempPath(), "lazymount-test-cache-" + Environment.ProcessId);
+}

@@ -1,0 +1,214 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using CsCheck;
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+using LazyMount.Layers;
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.Tests.Layers;
+
+public sealed class LayerIndexFileTests
+{
+    private static readonly Digest s_digest = Digest.OfSha256("a layer"u8);
+
+    internal static LayerIndex Sample(int files = 30)
+    {
+        var tar = new TarBytes().Directory(".").Directory("d").CharacterDevice("d/null", 1, 3).Fifo("p").Symlink("s", "../target").Symlink("t", "");
+        for (int i = 0; i < files; i++)
+        {
+            tar.Pax(("mtime", $"-{i}.{i}5"), ("SCHILY.xattr.user.x", $"{i % 3}"))
+                .File($"d/file-{i}", new string('x', i % 40 * 17), edit: TarBytes.OwnedBy(i % 2 * 1000, i));
+        }
+        LayerEntriesBuilder entries = ScannedTar.Collect(tar.HardLink("d/h", "elsewhere/f").ToArray());
+        var checkpoints = new CheckpointTableBuilder();
+        checkpoints.Add(new Checkpoint(0, 0, 0, true, default));
+        checkpoints.Add(new Checkpoint(70_000, 5, 4_000_000, false, new byte[32 << 10]));
+        checkpoints.Add(new Checkpoint(150_000, 0, 8_000_000, true, default));
+        checkpoints.Add(new Checkpoint(300_000, 7, 9_999_999, false, new byte[] { 1, 2, 3 }));
+        return new LayerIndex
+        {
+            Digest = s_digest,
+            CompressedSize = 600_000,
+            UncompressedSize = 10_000_000,
+            Format = CompressionFormat.Gzip,
+            Chunks = new ChunkDigests(256 << 10, [.. Enumerable.Range(0, 96).Select(i => (byte)i)]),
+            Checkpoints = checkpoints.Build(10_000_000, 600_000),
+            Paths = entries.BuildPaths(),
+            Entries = entries.BuildEntries(),
+            LinkTargets = entries.BuildLinkTargets(),
+            XattrSets = entries.BuildXattrSets(),
+        };
+    }
+
+    private static void AssertSame(LayerIndex expected, LayerIndex? actual)
+    {
+        Assert.NotNull(actual);
+        Assert.Equal(expected.Digest, actual.Digest);
+        Assert.Equal((expected.CompressedSize, expected.UncompressedSize, expected.Format), (actual.CompressedSize, actual.UncompressedSize, actual.Format));
+        Assert.Equal(expected.Chunks.ChunkSize, actual.Chunks.ChunkSize);
+        Assert.Equal(expected.Chunks.Bytes, actual.Chunks.Bytes);
+        Assert.Equal(expected.Entries, actual.Entries);
+        Assert.Equal(Paths(expected), Paths(actual));
+        Assert.Equal(expected.LinkTargets.Select(target => target.ToArray()), actual.LinkTargets.Select(target => target.ToArray()));
+        Assert.Equal(Xattrs(expected), Xattrs(actual));
+        Assert.Equal(expected.Checkpoints.Count, actual.Checkpoints.Count);
+        for (int i = 0; i < expected.Checkpoints.Count; i++)
+        {
+            (Checkpoint a, Checkpoint b) = (expected.Checkpoints[i], actual.Checkpoints[i]);
+            Assert.Equal(a.Window.ToArray(), b.Window.ToArray());
+            Assert.Equal(a with { Window = default }, b with { Window = default });
+        }
+        Assert.Equal(expected.Checkpoints.CompressedOffset(expected.Checkpoints.Count), actual.Checkpoints.CompressedOffset(actual.Checkpoints.Count));
+
+        static IEnumerable<string> Paths(LayerIndex index) => Enumerable.Range(0, index.Paths.Count).Select(node => ScannedTar.PathOf(index.Paths, node));
+        static IEnumerable<string> Xattrs(LayerIndex index) => index.XattrSets.Select(set => string.Join(';', set.Select(x => $"{Convert.ToHexString(x.Name.Span)}={Convert.ToHexString(x.Value.Span)}")));
+    }
+
+    [Fact]
+    public void Index_ComesBackAsItWas()
+    {
+        using var directory = new TemporaryDirectory();
+        LayerIndex index = Sample(2000);
+        string path = directory["layers/sha256/x"];
+        LayerIndexFile.Save(path, index);
+        AssertSame(index, LayerIndexFile.TryLoad(path, s_digest));
+        Assert.Single(Directory.GetFiles(directory["layers/sha256"]));
+    }
+
+    [Fact]
+    public void EmptyLayer_ComesBackAsItWas()
+    {
+        LayerEntriesBuilder entries = ScannedTar.Collect([]);
+        var checkpoints = new CheckpointTableBuilder();
+        checkpoints.Add(new Checkpoint(0, 0, 0, true, default));
+        var index = new LayerIndex
+        {
+            Digest = s_digest,
+            CompressedSize = 0,
+            UncompressedSize = 0,
+            Format = CompressionFormat.None,
+            Chunks = new ChunkDigests(1, []),
+            Checkpoints = checkpoints.Build(0, 0),
+            Paths = entries.BuildPaths(),
+            Entries = entries.BuildEntries(),
+            LinkTargets = entries.BuildLinkTargets(),
+            XattrSets = entries.BuildXattrSets(),
+        };
+        AssertSame(index, LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), s_digest));
+    }
+
+    [Fact]
+    public void AbsentFileOtherDigestOtherVersion_GiveNull()
+    {
+        Assert.Null(LayerIndexFile.TryLoad("/nonexistent/file", s_digest));
+        byte[] file = LayerIndexFile.Encode(Sample());
+        Assert.Null(LayerIndexFile.TryDecode(file, Digest.OfSha256("another layer"u8)));
+        foreach (uint version in (uint[])[0, LayerIndexFile.Version + 1])
+        {
+            BinaryPrimitives.WriteUInt32LittleEndian(file.AsSpan(8), version);
+            Assert.Null(LayerIndexFile.TryDecode(file, s_digest));
+        }
+    }
+
+    [Fact]
+    public void TruncatedAtEveryLength_GivesNull()
+    {
+        byte[] file = LayerIndexFile.Encode(Sample());
+        for (int length = 0; length < file.Length; length++)
+        {
+            Assert.Null(LayerIndexFile.TryDecode(file.AsSpan(0, length), s_digest));
+            Assert.Null(LayerIndexFile.TryDecode(Rehash(file[..length]), s_digest));
+        }
+        Assert.Null(LayerIndexFile.TryDecode(Rehash([.. file, 0]), s_digest));
+    }
+
+    [Fact]
+    public void EveryChangedByte_GivesNull()
+    {
+        byte[] file = LayerIndexFile.Encode(Sample());
+        for (int i = 0; i < file.Length; i++)
+        {
+            file[i] ^= 0x10;
+            Assert.Null(i is >= 12 and < 16 ? null : LayerIndexFile.TryDecode(file, s_digest)); // these four mean nothing
+            file[i] ^= 0x10;
+        }
+    }
+
+    // The hash put right after the damage, so that only the parser stands between it and us.
+    [Fact]
+    public void DamageUnderARightHash_NeverThrowsNorGivesReferencesOutOfBounds()
+    {
+        byte[] packed = LayerIndexFile.Encode(Sample());
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 32; i < packed.Length; i++)
+        {
+            foreach (byte value in (byte[])[0, 1, 0x7F, 0x80, 0xFF, (byte)(packed[i] + 1)])
+            {
+                byte[] file = [.. packed];
+                file[i] = value;
+                Walk(LayerIndexFile.TryDecode(Rehash(file), s_digest));
+            }
+        }
+        Assert.True((GC.GetAllocatedBytesForCurrentThread() - before) / (packed.Length * 6) < 10 << 20, "allocates without bounds");
+
+        byte[] columns = LayerIndexColumns.Encode(Sample(4));
+        Gen.Select(Gen.Int[0, columns.Length - 1], Gen.Byte).Array[1, 4].Sample(damages =>
+        {
+            byte[] damaged = [.. columns];
+            foreach ((int at, byte value) in damages)
+            {
+                damaged[at] = value;
+            }
+            try
+            {
+                LayerIndexColumns decoded = LayerIndexColumns.Decode(damaged, 10_000_000);
+                Walk(decoded.Paths, decoded.Entries, decoded.LinkTargets, decoded.XattrSets);
+            }
+            catch (Exception e) when (e is InvalidDataException or OverflowException)
+            {
+            }
+        }, iter: 5000);
+    }
+
+    private static byte[] Rehash(byte[] file)
+    {
+        if (file.Length >= 32)
+        {
+            XxHash128.Hash(file.AsSpan(32), file.AsSpan(16, 16));
+        }
+        return file;
+    }
+
+    private static void Walk(LayerIndex? index)
+    {
+        if (index is not null)
+        {
+            Walk(index.Paths, index.Entries, index.LinkTargets, index.XattrSets);
+            for (int i = 0; i < index.Checkpoints.Count; i++)
+            {
+                Assert.InRange(index.Checkpoints.CompressedEnd(i), index.Checkpoints.CompressedOffset(i), index.CompressedSize);
+            }
+        }
+    }
+
+    private static void Walk(LayerPaths paths, LayerEntry[] entries, ReadOnlyMemory<byte>[] linkTargets, Xattr[][] xattrSets)
+    {
+        int length = 0;
+        for (int node = 1; node < paths.Count; node++)
+        {
+            length += paths.Name(node).Length;
+            Assert.InRange(paths.Parent(node), 0, node - 1);
+        }
+        foreach (LayerEntry entry in entries)
+        {
+            Assert.InRange(entry.Path, 0, paths.Count - 1);
+            Assert.InRange(entry.LinkPath, -1, paths.Count - 1);
+            Assert.InRange(entry.LinkTarget, -1, linkTargets.Length - 1);
+            Assert.InRange(entry.XattrSet, -1, xattrSets.Length - 1);
+            Assert.InRange(entry.DataOffset, 0, 10_000_000 - entry.Size);
+        }
+    }
+}

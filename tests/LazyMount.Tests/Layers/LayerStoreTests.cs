@@ -1,0 +1,272 @@
+using System.Collections.Concurrent;
+using LazyMount.Blobs;
+using LazyMount.Compression;
+using LazyMount.Layers;
+using LazyMount.TestKit;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace LazyMount.Tests.Layers;
+
+public sealed class LayerStoreTests : IDisposable
+{
+    private readonly TemporaryDirectory _directory = new();
+    private readonly OciLayoutBuilder _layout;
+    private readonly BlobCache _cache;
+    private readonly SpanCache _spans = new(32 << 20);
+    private readonly ConcurrentQueue<LayerProgress> _progress = new();
+
+    public LayerStoreTests()
+    {
+        _layout = new OciLayoutBuilder(_directory.CreateDirectory("layout"));
+        _cache = new BlobCache(_directory["cache"]);
+    }
+
+    public void Dispose()
+    {
+        _spans.Dispose();
+        _directory.Dispose();
+    }
+
+    /// <summary>A tar whose content compresses to about half.</summary>
+    internal static byte[] Tar(int seed, int files = 40, int size = 60_000)
+    {
+        var random = new Random(seed);
+        var tar = new TarBytes();
+        for (int i = 0; i < files; i++)
+        {
+            var content = new byte[random.Next(size)];
+            for (int at = 0; at < content.Length; at++)
+            {
+                content[at] = (byte)"etaoin shrdlu cm"[random.Next(16)];
+            }
+            tar.File($"dir{i % 5}/file{i}", content);
+        }
+        return tar.ToArray();
+    }
+
+    private sealed class Collector(ConcurrentQueue<LayerProgress> progress) : IProgress<LayerProgress>
+    {
+        public void Report(LayerProgress value) => progress.Enqueue(value);
+    }
+
+    private Task<Layer[]> OpenAsync(RemoteSource source) => OpenUntilAsync(source, TestContext.Current.CancellationToken);
+
+    private async Task<Layer[]> OpenUntilAsync(RemoteSource source, CancellationToken cancellationToken)
+    {
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        return await new LayerStore(_cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, new Collector(_progress), cancellationToken);
+    }
+
+    private RemoteSource Source(bool isLocal = false) => new(_layout.Reference("test")) { IsLocal = isLocal };
+
+    private string[] CachedFiles(string kind)
+        => [.. Directory.EnumerateFiles(_cache.GetDirectory(kind), "*", SearchOption.AllDirectories).Select(file => Path.GetFileName(file))];
+
+    // Synchronous, as a test's own files may be; in one place, for the analyzer wants async calls in async methods.
+    private static byte[] ReadAll(string path) => File.ReadAllBytes(path);
+
+    private static void WriteAll(string path, byte[] bytes) => File.WriteAllBytes(path, bytes);
+
+    private static void Close(Layer[] layers) => Array.ForEach(layers, layer => layer.Dispose());
+
+    private static async Task<byte[]> ReadAllAsync(Layer layer)
+    {
+        var tar = new byte[layer.Index.UncompressedSize];
+        for (long at = 0; at < tar.Length;)
+        {
+            DecodedSpan span = await layer.GetSpanAsync(at, TestContext.Current.CancellationToken);
+            Assert.Equal(at, span.UncompressedOffset);
+            span.Bytes.CopyTo(tar.AsSpan((int)at));
+            at += span.Length;
+            span.Release();
+        }
+        return tar;
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Layers_AreIndexedOnceAndReadAtRandom(bool isLocal)
+    {
+        byte[] small = Tar(1, files: 3), large = Tar(2, files: 400);
+        string[] digests = _layout.AddLayer(small).AddLayer(large).AddLayer(large, OciLayoutBuilder.TarLayer, "").AddLayer([], OciLayoutBuilder.TarLayer, "").AddLayer(small).WriteImage("test");
+        await using RemoteSource source = Source(isLocal);
+        Layer[] layers = await OpenAsync(source);
+
+        Assert.Equal(digests, layers.Select(layer => layer.Index.Digest.ToString()));
+        Assert.Same(layers[0].Index, layers[4].Index);
+        Assert.Equal((CompressionFormat.Gzip, CompressionFormat.None), (layers[1].Index.Format, layers[2].Index.Format));
+        Assert.True(layers[1].Index.Checkpoints.Count > 1);
+        Assert.Equal([3, 400, 400, 0, 3], layers.Select(layer => layer.Index.Entries.Length));
+        Assert.Equal(small, await ReadAllAsync(layers[0]));
+        Assert.Equal(large, await ReadAllAsync(layers[1]));
+        Assert.Equal(large, await ReadAllAsync(layers[2]));
+        Assert.Equal(Enumerable.Range(0, 5), _progress.Where(progress => progress.Done).Select(progress => progress.Layer).Order());
+        Assert.All(_progress, progress => Assert.InRange(progress.CompressedBytes, 0, progress.CompressedSize));
+
+        Assert.Equal(4, CachedFiles("layers").Length);
+        string[] blobs = CachedFiles("blobs");
+        Assert.All(digests, digest => Assert.Equal(!isLocal, blobs.Contains(digest["sha256:".Length..])));
+        Close(layers);
+
+        // Again: from the stored indexes, asking the source for nothing.
+        int opened = source.Opened;
+        Layer[] again = await OpenAsync(source);
+        Assert.Equal(isLocal ? opened + 1 : opened, source.Opened); // a local config is not cached
+        Assert.Equal(layers.Select(layer => layer.Index.Entries.Length), again.Select(layer => layer.Index.Entries.Length));
+        Assert.Equal(large, await ReadAllAsync(again[1]));
+        Close(again);
+    }
+
+    [Fact]
+    public async Task IndexCachedButBlobGone_ReadsByRange()
+    {
+        byte[] tar = Tar(3, files: 300);
+        string[] digests = _layout.AddLayer(tar).WriteImage("test");
+        await using RemoteSource source = Source();
+        Close(await OpenAsync(source));
+        File.Delete(Path.Combine(_cache.GetDirectory("blobs"), "sha256", digests[0]["sha256:".Length..]));
+
+        Layer[] layers = await OpenAsync(source);
+        Assert.Equal(tar, await ReadAllAsync(layers[0]));
+        Close(layers);
+    }
+
+    [Fact]
+    public async Task BlobCachedButIndexCorrupt_IsIndexedWithoutTheSource()
+    {
+        _layout.AddLayer(Tar(4)).WriteImage("test");
+        await using RemoteSource source = Source();
+        Close(await OpenAsync(source));
+        int opened = source.Opened;
+        string index = Directory.EnumerateFiles(_cache.GetDirectory("layers"), "*", SearchOption.AllDirectories).Single();
+        byte[] good = ReadAll(index);
+        WriteAll(index, [.. good[..100], .. new byte[good.Length - 100]]);
+
+        Layer[] layers = await OpenAsync(source);
+        Assert.Equal(40, layers[0].Index.Entries.Length);
+        Assert.Equal(opened, source.Opened);
+        Assert.Equal(good, ReadAll(index));
+        Close(layers);
+    }
+
+    [Fact]
+    public async Task CachedBlobDamaged_IsFetchedAgain()
+    {
+        string[] digests = _layout.AddLayer(Tar(5)).WriteImage("test");
+        await using RemoteSource source = Source();
+        Close(await OpenAsync(source));
+        string blob = Path.Combine(_cache.GetDirectory("blobs"), "sha256", digests[0]["sha256:".Length..]);
+        byte[] good = ReadAll(blob);
+        WriteAll(blob, [.. good[..1000], (byte)(good[1000] ^ 1), .. good[1001..]]);
+        Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
+
+        Close(await OpenAsync(source));
+        Assert.Equal(good, ReadAll(blob));
+    }
+
+    private async Task<ImageException> FailsAsync(RemoteSource source)
+    {
+        var e = await Assert.ThrowsAsync<ImageException>(() => OpenAsync(source));
+        Assert.Empty(CachedFiles("layers"));
+        string[] blobs = CachedFiles("blobs");
+        Assert.Equal(2, blobs.Length); // manifest and config
+        Assert.DoesNotContain(blobs, name => name.Contains('.', StringComparison.Ordinal));
+        return e;
+    }
+
+    [Fact]
+    public async Task WrongDigest_IsToldAsThatEvenWhenTheDecoderFailsToo()
+    {
+        string[] digests = _layout.AddLayer(Tar(6)).WriteImage("test");
+        byte[] good = ReadAll(_layout.BlobFile(digests[0]));
+        byte[] lateDamage = [.. good[..^5], (byte)(good[^5] ^ 1), .. good[^4..]], earlyDamage = [0xFF, .. good[1..]];
+        foreach (byte[] damaged in (byte[][])[lateDamage, earlyDamage, new byte[good.Length]])
+        {
+            WriteAll(_layout.BlobFile(digests[0]), damaged);
+            await using RemoteSource source = Source();
+            ImageException e = await FailsAsync(source);
+            Assert.Equal(ImageError.Verification, e.Error);
+            Assert.Contains(digests[0], e.Message, StringComparison.Ordinal);
+        }
+    }
+
+    public static TheoryData<string, ImageError, byte[]> BadBlobs()
+    {
+        byte[] tar = Tar(7), gzip = OciLayoutBuilder.Gzip(tar);
+        return new()
+        {
+            { "not a tar archive", ImageError.Invalid, OciLayoutBuilder.Gzip(new byte[2000].Select((_, i) => (byte)(i | 1)).ToArray()) },
+            { "not a tar archive", ImageError.Invalid, "<html>502 Bad Gateway</html>"u8.ToArray() },
+            { "cannot be read", ImageError.Invalid, gzip[..(gzip.Length / 2)] },
+            { "cut off at offset", ImageError.Invalid, OciLayoutBuilder.Gzip(tar[..(tar.Length / 2)]) },
+            { "compressed with zstd", ImageError.Unsupported, [0x28, 0xB5, 0x2F, 0xFD, 1, 2, 3] },
+            { "sparse", ImageError.Unsupported, TarBytes.Header("f", 'S', 0, 0) },
+        };
+    }
+
+    [Theory]
+    [MemberData(nameof(BadBlobs))]
+    public async Task BadBlobWithItsRightDigest_IsToldWithItsCause(string cause, ImageError error, byte[] blob)
+    {
+        string[] digests = _layout.AddLayer(blob, OciLayoutBuilder.GzipLayer, "").WriteImage("test");
+        await using RemoteSource source = Source();
+        ImageException e = await FailsAsync(source);
+        Assert.Equal(error, e.Error);
+        Assert.Contains($"Layer {digests[0]} ", e.Message, StringComparison.Ordinal);
+        Assert.Contains(cause, e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task FirstFailure_StopsTheOthersAndIsTheOneThrown()
+    {
+        string[] digests = _layout.AddLayer(Tar(8)).AddLayer(Tar(9)).AddLayer(Tar(10)).WriteImage("test");
+        await using RemoteSource source = Source();
+        var firstIsReading = new TaskCompletionSource();
+        source.BeforeRead = async (blob, read, token) =>
+        {
+            if (blob.Digest.ToString() == digests[0] && read > 0)
+            {
+                firstIsReading.TrySetResult();
+                await Task.Delay(Timeout.Infinite, token);
+            }
+            if (blob.Digest.ToString() == digests[1])
+            {
+                await firstIsReading.Task;
+                throw new ImageException(ImageError.Unreachable, "The line is dead.");
+            }
+        };
+        Assert.Equal("The line is dead.", (await FailsAsync(source)).Message);
+    }
+
+    [Fact]
+    public async Task Cancelled_LeavesNothingBehind()
+    {
+        _layout.AddLayer(Tar(11)).AddLayer(Tar(12)).WriteImage("test");
+        await using RemoteSource source = Source();
+        using var cancellation = new CancellationTokenSource();
+        source.BeforeRead = async (_, read, token) =>
+        {
+            if (read > 20_000)
+            {
+                cancellation.Cancel();
+                await Task.Delay(Timeout.Infinite, token);
+            }
+        };
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => OpenUntilAsync(source, cancellation.Token));
+        Assert.Empty(CachedFiles("layers"));
+        Assert.Equal(2, CachedFiles("blobs").Length);
+    }
+
+    [Fact]
+    public async Task IndexDirectoryNotWritable_IsNotFatal()
+    {
+        _layout.AddLayer(Tar(13)).WriteImage("test");
+        WriteAll(Path.Combine(_cache.GetDirectory("layers"), "sha256"), "a file where a directory should be"u8.ToArray());
+        await using RemoteSource source = Source();
+        Layer[] layers = await OpenAsync(source);
+        Assert.Equal(40, layers[0].Index.Entries.Length);
+        Close(layers);
+    }
+}

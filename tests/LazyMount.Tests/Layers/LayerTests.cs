@@ -1,0 +1,236 @@
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+using LazyMount.Layers;
+using LazyMount.TestKit;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace LazyMount.Tests.Layers;
+
+public sealed class LayerTests : IAsyncLifetime
+{
+    private const int Spacing = 64 << 10;
+
+    private readonly TemporaryDirectory _directory = new();
+    private readonly byte[] _tar = LayerStoreTests.Tar(1, files: 60);
+    private RemoteSource _source = null!;
+    private LayerIndex _index = null!;
+    private Descriptor _blob = null!;
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync()
+    {
+        var layout = new OciLayoutBuilder(_directory.CreateDirectory("layout"));
+        string digest = layout.AddLayer(_tar).WriteImage("test")[0];
+        _source = new RemoteSource(layout.Reference("test"));
+        _blob = new Descriptor(OciLayoutBuilder.GzipLayer, Digest.Parse(digest), new FileInfo(layout.BlobFile(digest)).Length);
+        await using Stream stream = await _source.OpenBlobAsync(_blob, 0, _blob.Size, Token);
+        _index = await new LayerIndexer(NullLogger.Instance, Spacing).IndexAsync(_blob, stream, null, null, Token);
+        Assert.True(_index.Checkpoints.Count > 10);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _source.DisposeAsync();
+        _directory.Dispose();
+    }
+
+    private Layer Open(SpanCache spans) => new(_index, new BlobReader(_blob, _index.Chunks, _source, new BlobCache(_directory["cache"])), spans);
+
+    [Fact]
+    public async Task RandomReadsOnManyThreads_GiveTheTarsBytesInBoundedMemory()
+    {
+        using var spans = new SpanCache(512 << 10); // some five of them
+        using Layer layer = Open(spans);
+        await Parallel.ForAsync(0, 16, Token, async (thread, token) =>
+        {
+            var random = new Random(thread);
+            for (int i = 0; i < 150; i++)
+            {
+                int offset = random.Next(_tar.Length);
+                if (!layer.TryGetSpan(offset, out DecodedSpan? span))
+                {
+                    span = await layer.GetSpanAsync(offset, token);
+                }
+                Assert.InRange(offset, span.UncompressedOffset, span.UncompressedOffset + span.Length - 1);
+                Assert.True(span.Bytes.SequenceEqual(_tar.AsSpan((int)span.UncompressedOffset, span.Length)));
+                span.Release();
+            }
+        });
+        Assert.InRange(spans.AllocatedBytes, 1, 512 << 10);
+        layer.Dispose();
+        Assert.InRange(spans.AllocatedBytes, 0, 512 << 10);
+        spans.Dispose();
+        Assert.Equal(0, spans.AllocatedBytes);
+    }
+
+    [Fact]
+    public async Task HeldSpan_IsNeverOverwritten()
+    {
+        using var spans = new SpanCache(1);
+        using Layer layer = Open(spans);
+        DecodedSpan held = await layer.GetSpanAsync(0, Token);
+        for (int offset = 0; offset < _tar.Length; offset += Spacing)
+        {
+            (await layer.GetSpanAsync(offset, Token)).Release();
+        }
+        Assert.True(held.Bytes.SequenceEqual(_tar.AsSpan(0, held.Length)));
+        held.Release();
+        Assert.Equal(0, spans.AllocatedBytes); // larger than the capacity: not kept when no one holds it
+    }
+
+    [Fact]
+    public async Task SpanInMemory_IsFoundWithoutAllocating()
+    {
+        using var spans = new SpanCache(8 << 20);
+        using Layer layer = Open(spans);
+        Assert.False(layer.TryGetSpan(5, out _));
+        (await layer.GetSpanAsync(5, Token)).Release();
+        Assert.True(layer.TryGetSpan(7, out DecodedSpan? first));
+        first.Release();
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 1000; i++)
+        {
+            if (layer.TryGetSpan(i, out DecodedSpan? span))
+            {
+                span.Release();
+            }
+        }
+        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+    }
+
+    [Fact]
+    public async Task LeastRecentlyUsed_GoesFirst()
+    {
+        using var spans = new SpanCache(400 << 10);
+        using Layer layer = Open(spans);
+        int used = 0;
+        for (int span = 0; span < 6; span++)
+        {
+            (await layer.GetSpanAsync(layer.Index.Checkpoints.UncompressedOffset(span), Token)).Release();
+            if (layer.TryGetSpan(0, out DecodedSpan? first))
+            {
+                first.Release();
+                used++;
+            }
+        }
+        Assert.Equal(6, used);
+        Assert.False(layer.TryGetSpan(layer.Index.Checkpoints.UncompressedOffset(1), out _));
+    }
+
+    [Fact]
+    public async Task ConcurrentCalls_ShareOneDecodingAndOneMayLeave()
+    {
+        using var spans = new SpanCache(8 << 20);
+        using Layer layer = Open(spans);
+        var go = new TaskCompletionSource();
+        var isOpening = new TaskCompletionSource();
+        _source.BeforeOpen = (_, _, token) =>
+        {
+            isOpening.TrySetResult();
+            return go.Task.WaitAsync(token);
+        };
+        int opened = _source.Opened;
+        using var cancellation = new CancellationTokenSource();
+        Task<DecodedSpan> leaving = layer.GetSpanAsync(0, cancellation.Token).AsTask();
+        Task<DecodedSpan> staying = layer.GetSpanAsync(1, Token).AsTask(), other = layer.GetSpanAsync(2, Token).AsTask();
+        await isOpening.Task;
+        await cancellation.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => leaving);
+        go.SetResult();
+
+        DecodedSpan span = await staying;
+        Assert.Same(span, await other);
+        Assert.Equal(opened + 1, _source.Opened);
+        Assert.True(span.Bytes.SequenceEqual(_tar.AsSpan(0, span.Length)));
+        span.Release();
+        span.Release();
+    }
+
+    [Fact]
+    public async Task LastOneLeaving_EndsTheWorkAndTheNextBeginsAnew()
+    {
+        using var spans = new SpanCache(8 << 20);
+        using Layer layer = Open(spans);
+        var isOpening = new TaskCompletionSource();
+        var ended = new TaskCompletionSource();
+        _source.BeforeOpen = async (_, _, token) =>
+        {
+            isOpening.TrySetResult();
+            try
+            {
+                await Task.Delay(Timeout.Infinite, token);
+            }
+            finally
+            {
+                ended.TrySetResult();
+            }
+        };
+        using var cancellation = new CancellationTokenSource();
+        Task<DecodedSpan> leaving = layer.GetSpanAsync(0, cancellation.Token).AsTask();
+        await isOpening.Task;
+        await cancellation.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => leaving);
+        await ended.Task.WaitAsync(TimeSpan.FromSeconds(30), Token);
+
+        _source.BeforeOpen = null;
+        (await layer.GetSpanAsync(0, Token)).Release();
+    }
+
+    [Fact]
+    public async Task Failure_IsToldToAllAndNotKept()
+    {
+        using var spans = new SpanCache(8 << 20);
+        using Layer layer = Open(spans);
+        _source.BeforeOpen = (_, _, _) => throw new ImageException(ImageError.Unreachable, "The line is dead.");
+        Task<DecodedSpan>[] calls = [.. Enumerable.Range(0, 5).Select(i => layer.GetSpanAsync(i, Token).AsTask())];
+        foreach (Task<DecodedSpan> call in calls)
+        {
+            Assert.Equal("The line is dead.", (await Assert.ThrowsAsync<ImageException>(() => call)).Message);
+        }
+        _source.BeforeOpen = null;
+        (await layer.GetSpanAsync(0, Token)).Release();
+    }
+
+    [Fact]
+    public async Task LayerClosedWhileReading_TellsWhoWaits()
+    {
+        using var spans = new SpanCache(8 << 20);
+        using Layer layer = Open(spans);
+        var isOpening = new TaskCompletionSource();
+        _source.BeforeOpen = (_, _, token) =>
+        {
+            isOpening.TrySetResult();
+            return Task.Delay(Timeout.Infinite, token);
+        };
+        Task<DecodedSpan> call = layer.GetSpanAsync(0, Token).AsTask();
+        await isOpening.Task;
+        layer.Dispose();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => call);
+    }
+
+    [Fact]
+    public async Task IndexThatDoesNotBelongToTheBlob_IsAnErrorNotWrongBytes()
+    {
+        var builder = new CheckpointTableBuilder();
+        builder.Add(_index.Checkpoints[0]);
+        var wrong = new LayerIndex
+        {
+            Digest = _index.Digest,
+            CompressedSize = _index.CompressedSize,
+            UncompressedSize = _index.UncompressedSize + 1,
+            Format = _index.Format,
+            Chunks = _index.Chunks,
+            Checkpoints = builder.Build(_index.UncompressedSize + 1, _index.CompressedSize),
+            Paths = _index.Paths,
+            Entries = _index.Entries,
+            LinkTargets = _index.LinkTargets,
+            XattrSets = _index.XattrSets,
+        };
+        using var spans = new SpanCache(8 << 20);
+        using var layer = new Layer(wrong, new BlobReader(_blob, _index.Chunks, _source, new BlobCache(_directory["cache"])), spans);
+        await Assert.ThrowsAsync<InvalidDataException>(() => layer.GetSpanAsync(0, Token).AsTask());
+    }
+}
