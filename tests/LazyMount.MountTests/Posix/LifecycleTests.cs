@@ -1,0 +1,188 @@
+using LazyMount.Fuse;
+using LazyMount.TestKit;
+using Xunit;
+using static LazyMount.MountTests.Posix.Libc;
+
+namespace LazyMount.MountTests.Posix;
+
+public sealed class LifecycleTests : IAsyncLifetime
+{
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
+    private readonly TemporaryDirectory _directory = new();
+    private readonly List<FuseMount> _mounts = [];
+    private TestImage _image = null!;
+    private string _root = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _image = await TestImage.CreateAsync(_directory, new TarBytes().File("file", "content\n"));
+        _root = _directory.CreateDirectory("mnt");
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (FuseMount mount in _mounts)
+        {
+            await mount.DisposeAsync();
+        }
+        await _image.DisposeAsync();
+        _directory.Dispose();
+    }
+
+    [Fact]
+    public async Task Unmounting_CompletesAndLeavesTheDirectory()
+    {
+        FuseMount mount = Mount();
+        Assert.False(mount.Completion.IsCompleted);
+        Assert.True(mount.TryUnmount(lazy: false));
+        await mount.Completion.WaitAsync(s_limit, TestContext.Current.CancellationToken);
+        Assert.Empty(Directory.GetFileSystemEntries(_root));
+        Assert.True(mount.TryUnmount(lazy: false)); // again: nothing to do
+        Mount(); // and the directory can be used again
+    }
+
+    [Fact]
+    public async Task UnmountingFromOutside_Completes()
+    {
+        FuseMount mount = Mount();
+        Tool.Run("umount", _root).EnsureSuccess();
+        await mount.Completion.WaitAsync(s_limit, TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task WhileBusy_UnmountingIsRefused_DetachingWaitsForTheLastUser()
+    {
+        FuseMount mount = Mount();
+        int fd = Open(_root + "/file");
+        Assert.False(mount.TryUnmount(lazy: false));
+        Assert.Equal($"cannot unmount {_root}: it is busy; close what uses it (`fuser -vm {_root}` tells) or detach it with `lazymount umount -l {_root}`",
+            Assert.Throws<FuseException>(() => MountPoint.Unmount(_root, lazy: false)).Message);
+
+        Assert.True(mount.TryUnmount(lazy: true));
+        Assert.Empty(Directory.GetFileSystemEntries(_root));
+        Assert.Equal("content\n"u8.ToArray(), PRead(fd, 0, 100));
+        Assert.False(mount.Completion.IsCompleted);
+        Close(fd);
+        await mount.Completion.WaitAsync(s_limit, TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task Disposing_DetachesEvenWhileBusy()
+    {
+        FuseMount mount = Mount();
+        int fd = Open(_root + "/file");
+        await mount.DisposeAsync().AsTask().WaitAsync(s_limit, TestContext.Current.CancellationToken);
+        Assert.Equal(107, Error(pread(fd, new byte[1], 1, 0))); // ENOTCONN
+        Close(fd);
+        Assert.Empty(Directory.GetFileSystemEntries(_root));
+    }
+
+    [Fact]
+    public void UidAndGid_OwnEverything()
+    {
+        Mount(new FuseMountOptions { Source = "test:image", Uid = 1000, Gid = 1001 });
+        Statx stat = Stat(_root + "/file");
+        Assert.Equal((1000u, 1001u), (stat.Uid, stat.Gid));
+    }
+
+    [Fact]
+    public void NoExec_RefusesPrograms()
+    {
+        Mount(new FuseMountOptions { Source = "test:image", NoExec = true, Suid = true, Dev = true });
+        string options = Tool.Run("findmnt", "-no", "OPTIONS", _root).EnsureSuccess().Output;
+        Assert.Contains("noexec", options);
+        Assert.DoesNotContain("nosuid", options);
+        Assert.DoesNotContain("nodev", options);
+    }
+
+    [Fact]
+    public void WithoutXattrs_TheyAreNotSupported()
+    {
+        Mount();
+        Assert.Equal(EOPNOTSUPP, Error(lgetxattr(Z(_root + "/file"), Z("user.a"), null, 0)));
+        Assert.Equal(EOPNOTSUPP, Error(llistxattr(Z(_root + "/file"), null, 0)));
+    }
+
+    [Fact]
+    public void List_ShowsMountsWithTheirSource_EvenInStrangeDirectories()
+    {
+        _root = _directory.CreateDirectory("a b\\c\tkäse");
+        Mount(new FuseMountOptions { Source = "oci:/a b,c:tag" });
+        Assert.Contains(new MountPoint(_root, "oci:/a b,c:tag", IsDead: false), MountPoint.List());
+        MountPoint.Unmount(_root, lazy: false);
+        Assert.DoesNotContain(MountPoint.List(), mount => mount.Directory == _root);
+    }
+
+    [Fact]
+    public void SymbolicLinkToTheDirectory_IsTheDirectory()
+    {
+        File.CreateSymbolicLink(_directory["link"], _root);
+        _mounts.Add(_image.Mount(_directory["link"]));
+        Assert.Contains(MountPoint.List(), mount => mount.Directory == _root);
+        MountPoint.Unmount(_directory["link"], lazy: false);
+    }
+
+    [Fact]
+    public void UnusableDirectories_AreRefusedInOneSentence()
+    {
+        string missing = _directory["missing"], file = _directory["file"], full = _directory.CreateDirectory("full");
+        File.WriteAllText(file, "");
+        File.WriteAllText(full + "/x", "");
+        Refused(missing, $"cannot mount on {missing}: it does not exist; create it with `mkdir {missing}`");
+        Refused(file, $"cannot mount on {file}: it is not a directory; name an empty directory");
+        Refused(file + "/x", $"cannot mount on {file}/x: it is not a directory; name an empty directory");
+        Refused(full, $"cannot mount on {full}: it is not empty; name an empty directory");
+        Mount();
+        Refused(_root, $"cannot mount on {_root}: test:image is mounted there; unmount it with `lazymount umount {_root}`");
+        Assert.Equal($"cannot unmount {full}: no image is mounted there; `lazymount list` shows what is",
+            Assert.Throws<FuseException>(() => MountPoint.Unmount(full, lazy: false)).Message);
+    }
+
+    [Fact]
+    public void DeadMount_IsShownRefusedAndCleaned()
+    {
+        MountAndDie("fuse.lazymount", "test:dead");
+        Assert.Contains(new MountPoint(_root, "test:dead", IsDead: true), MountPoint.List());
+        Refused(_root, $"cannot mount on {_root}: a dead mount is there, its daemon is gone; clean it with `lazymount umount {_root}`");
+        MountPoint.Unmount(_root, lazy: false);
+        MountPoint.EnsureUsable(_root);
+    }
+
+    [Fact]
+    public void DeadMountOfOthers_IsRefused()
+    {
+        MountAndDie("fuse.other", "other");
+        Refused(_root, $"cannot mount on {_root}: a dead mount of another FUSE program is there; clean it with `fusermount3 -u {_root}`");
+        Assert.Throws<FuseException>(() => MountPoint.Unmount(_root, lazy: false));
+        Tool.Run("umount", _root).EnsureSuccess();
+    }
+
+    [Fact]
+    public void DaemonThatDoesNotAnswer_HangsNobody()
+    {
+        using FuseDevice device = MountOnly("fuse.lazymount", "test:stuck");
+        Assert.Contains(new MountPoint(_root, "test:stuck", IsDead: false), MountPoint.List());
+        Refused(_root, $"cannot mount on {_root}: test:stuck is mounted there; unmount it with `lazymount umount {_root}`");
+        Assert.True(MountPoint.TryDetach(_root));
+    }
+
+    private FuseMount Mount(FuseMountOptions? options = null)
+    {
+        FuseMount mount = _image.Mount(_root, options);
+        _mounts.Add(mount);
+        return mount;
+    }
+
+    private static void Refused(string directory, string sentence)
+        => Assert.Equal(sentence, Assert.Throws<FuseException>(() => MountPoint.EnsureUsable(directory)).Message);
+
+    /// <summary>A connection whose only device is closed: what a killed daemon leaves.</summary>
+    private void MountAndDie(string type, string source) => MountOnly(type, source).Dispose();
+
+    private FuseDevice MountOnly(string type, string source)
+    {
+        FuseDevice device = FuseDevice.Open();
+        Assert.Equal(0, Interop.Mount(source, _root, type, Interop.MS_RDONLY, $"fd={device.Descriptor},rootmode=40000,user_id=0,group_id=0"));
+        return device;
+    }
+}

@@ -1,0 +1,44 @@
+using LazyMount.TestKit;
+using Xunit;
+using static LazyMount.MountTests.Posix.Libc;
+
+namespace LazyMount.MountTests.Posix;
+
+/// <summary>Alone, because it counts what the whole process allocates.</summary>
+[CollectionDefinition(nameof(RequestAllocationTests), DisableParallelization = true)]
+[Collection(nameof(RequestAllocationTests))]
+public sealed class RequestAllocationTests
+{
+    [Fact]
+    public async Task RequestsAnsweredFromMemory_AllocateNothing()
+    {
+        using var directory = new TemporaryDirectory();
+        await using TestImage image = await TestImage.CreateAsync(directory, new TarBytes()
+            .Pax(("SCHILY.xattr.user.a", "value")).File("file", PosixMount.Big));
+        string root = directory.CreateDirectory("mnt");
+        await using var mount = image.Mount(root);
+
+        byte[] path = Z(root + "/file"), name = Z("user.a"), buffer = new byte[4096];
+        int fd = Open(root + "/file", Direct);
+        Ask(200);
+        long before = GC.GetTotalAllocatedBytes(precise: true);
+        const int Rounds = 5000;
+        Ask(Rounds);
+        long allocated = GC.GetTotalAllocatedBytes(precise: true) - before;
+        Close(fd);
+        // 25,000 requests; the runtime's own threads may take a little meanwhile.
+        Assert.True(allocated < 2 * Rounds, $"{allocated} bytes for {5 * Rounds} requests");
+
+        void Ask(int rounds)
+        {
+            for (int i = 0; i < rounds; i++)
+            {
+                Assert.True(statx(AtFdCwd, path, ForceSync, BasicStats, out _) == 0); // GETATTR
+                Assert.True(pread(fd, buffer, 4096, i * 1000L) == 4096); // READ
+                Assert.True(lgetxattr(path, name, buffer, 100) == 5); // GETXATTR
+                Assert.True(llistxattr(path, buffer, 100) == 7); // LISTXATTR
+                Assert.True(statfs(path, buffer) == 0); // STATFS
+            }
+        }
+    }
+}

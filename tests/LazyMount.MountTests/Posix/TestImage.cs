@@ -1,0 +1,112 @@
+using LazyMount.Blobs;
+using LazyMount.FileSystem;
+using LazyMount.Fuse;
+using LazyMount.Layers;
+using LazyMount.TestKit;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace LazyMount.MountTests.Posix;
+
+/// <summary>
+/// An image of real layers out of an OCI layout, opened by the real parts. Its blobs can be held back, so that a READ
+/// waits as it would for a network.
+/// </summary>
+internal sealed class TestImage : IAsyncDisposable
+{
+    private readonly Layer[] _layers;
+    private readonly SpanCache _spans;
+    private readonly GatedSource _source;
+
+    private TestImage(GatedSource source, Layer[] layers, SpanCache spans)
+    {
+        (_source, _layers, _spans) = (source, layers, spans);
+        FileSystem = new ImageFileSystem(TreeBuilder.Build([.. layers.Select(layer => layer.Index)]), layers, NullLogger<ImageFileSystem>.Instance);
+    }
+
+    public ImageFileSystem FileSystem { get; }
+
+    /// <param name="directory">Where the layout and the cache are made.</param>
+    /// <param name="layers">Lowest first; the last is stored uncompressed.</param>
+    public static async Task<TestImage> CreateAsync(TemporaryDirectory directory, params TarBytes[] layers)
+    {
+        var layout = new OciLayoutBuilder(directory.CreateDirectory("layout"));
+        foreach (TarBytes layer in layers[..^1])
+        {
+            layout.AddLayer(layer);
+        }
+        byte[] last = layers[^1].ToArray();
+        layout.AddLayer(last, OciLayoutBuilder.TarLayer, OciLayoutBuilder.DigestOf(last));
+        layout.WriteImage("test");
+
+        ImageReference reference = ImageReference.Parse(layout.Reference("test"));
+        ILoggerFactory loggers = NullLoggerFactory.Instance;
+        var cache = new BlobCache(directory["cache"]);
+        var source = new GatedSource(ImageSource.Open(reference, new ImageSourceOptions(), loggers));
+        Image image = await Image.ResolveAsync(reference, source, new("linux", "amd64"), cache, default);
+        var spans = new SpanCache(64 << 20);
+        return new TestImage(source, await new LayerStore(cache, loggers).OpenAsync(image, spans, null, default), spans);
+    }
+
+    /// <summary>Holds back the blobs from now on until it is disposed.</summary>
+    public IDisposable HoldBlobs() => _source.Hold();
+
+    /// <summary>Completes when a read waits for a blob that is held back.</summary>
+    public Task SomebodyWaits => _source.SomebodyWaits;
+
+    public FuseMount Mount(string directory, FuseMountOptions? options = null)
+        => FuseMount.Mount(directory, FileSystem, options ?? new FuseMountOptions { Source = "test:image" }, NullLoggerFactory.Instance);
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (Layer layer in _layers)
+        {
+            layer.Dispose();
+        }
+        _spans.Dispose();
+        await _source.DisposeAsync();
+    }
+
+    private sealed class GatedSource(IImageSource inner) : IImageSource
+    {
+        private TaskCompletionSource? _gate;
+        private TaskCompletionSource _waits = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public bool IsLocal => true;
+
+        public Task SomebodyWaits => _waits.Task;
+
+        public IDisposable Hold()
+        {
+            _waits = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            _gate = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            return new Opener(this);
+        }
+
+        public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => inner.GetRootAsync(cancellationToken);
+
+        public Task<RawManifest> GetManifestAsync(Blobs.Oci.Descriptor descriptor, CancellationToken cancellationToken)
+            => inner.GetManifestAsync(descriptor, cancellationToken);
+
+        public async Task<Stream> OpenBlobAsync(Blobs.Oci.Descriptor blob, long offset, long length, CancellationToken cancellationToken)
+        {
+            if (_gate is { } gate)
+            {
+                _waits.TrySetResult();
+                await gate.Task.WaitAsync(cancellationToken);
+            }
+            return await inner.OpenBlobAsync(blob, offset, length, cancellationToken);
+        }
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+
+        private sealed class Opener(GatedSource source) : IDisposable
+        {
+            public void Dispose()
+            {
+                source._gate?.TrySetResult();
+                source._gate = null;
+            }
+        }
+    }
+}
