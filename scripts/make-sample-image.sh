@@ -2,11 +2,13 @@
 # Makes a small but real image as an OCI layout, DIR:sample, out of Debian packages. Its last layer holds what layers
 # are about: a whiteout, an opaque directory, a hard link and a symlink.
 #
-#   scripts/make-sample-image.sh DIR
+#   scripts/make-sample-image.sh DIR [PACKAGE...]     one layer for each package
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
-[ $# -eq 1 ] || { echo "usage: $0 DIR" >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: $0 DIR [PACKAGE...]" >&2; exit 2; }
 layout=$1
+packages=${*:2}
+packages=${packages:-base-files coreutils perl-base tzdata}
 if [ -e "$layout/index.json" ]; then
   exit 0
 fi
@@ -15,7 +17,6 @@ mkdir -p "$(dirname "$layout")"
 work=$(mktemp -d "$(dirname "$layout")/sample.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-packages="base-files coreutils perl-base tzdata"
 # shellcheck disable=SC2086 # a list of package names
 download() { (cd "$work" && apt-get download -q $packages) >"$work/apt.log" 2>&1; }
 if ! download; then

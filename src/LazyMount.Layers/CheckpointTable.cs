@@ -1,4 +1,3 @@
-using System.IO.Compression;
 using LazyMount.Compression;
 
 namespace LazyMount.Layers;
@@ -117,8 +116,17 @@ public sealed class CheckpointTable
             return default;
         }
         var window = new byte[_windowLengths[span]];
-        return BrotliDecoder.TryDecompress(PackedWindow(span), window, out int written) && written == window.Length
-            ? window
-            : throw new InvalidDataException($"the window of checkpoint {span} is damaged");
+        using var decompressor = new ZstdSharp.Decompressor();
+        try
+        {
+            if (decompressor.Unwrap(PackedWindow(span), window) == window.Length)
+            {
+                return window;
+            }
+        }
+        catch (ZstdSharp.ZstdException)
+        {
+        }
+        throw new InvalidDataException($"the window of checkpoint {span} is damaged");
     }
 }

@@ -1,14 +1,16 @@
-using System.IO.Compression;
 using LazyMount.Compression;
 using LazyMount.Layers.Tar;
 
 namespace LazyMount.Layers;
 
 /// <summary>Collects checkpoints in order and packs their windows as they come.</summary>
-internal sealed class CheckpointTableBuilder
+internal sealed class CheckpointTableBuilder : IDisposable
 {
-    private const int WindowBits = 16; // brotli's smallest that reaches over 32 KiB
-    private const int Quality = 5;
+    /// <summary>
+    /// Of 203 sparse windows of a 266 MB layer (5.2 MB) zstd 3 makes 373 kB at 130 us each; brotli 5 makes 337 kB at ten
+    /// times the cost, zstd 19 340 kB at two hundred times. Either way it is 0.14 % of the blob.
+    /// </summary>
+    private const int CompressionLevel = 3;
 
     /// <summary>
     /// A span is decoded whole into memory. Encoders end a block after some hundred KiB, so this is met in made-up
@@ -22,7 +24,8 @@ internal sealed class CheckpointTableBuilder
     private readonly List<int> _windowLengths = [];
     private readonly List<int> _packedEnds = [];
     private readonly ByteBuffer _packed = new();
-    private readonly byte[] _scratch = new byte[BrotliEncoder.GetMaxCompressedLength(CheckpointTable.MaxWindow)];
+    private readonly byte[] _scratch = new byte[ZstdSharp.Compressor.GetCompressBound(CheckpointTable.MaxWindow)];
+    private readonly ZstdSharp.Compressor _compressor = new(CompressionLevel);
 
     public void Add(in Checkpoint checkpoint)
     {
@@ -32,10 +35,7 @@ internal sealed class CheckpointTableBuilder
         _windowLengths.Add(checkpoint.Window.Length);
         if (!checkpoint.Window.IsEmpty)
         {
-            if (!BrotliEncoder.TryCompress(checkpoint.Window.Span, _scratch, out int length, Quality, WindowBits))
-            {
-                throw new InvalidOperationException("a window did not fit its buffer");
-            }
+            int length = _compressor.Wrap(checkpoint.Window.Span, _scratch);
             _packed.Append(_scratch.AsSpan(0, length));
         }
         _packedEnds.Add(_packed.Length);
@@ -55,4 +55,6 @@ internal sealed class CheckpointTableBuilder
         return new CheckpointTable(
             [.. _uncompressedOffsets], [.. _compressedOffsets], [.. _bits], [.. _windowLengths], [.. _packedEnds], _packed.ToArray());
     }
+
+    public void Dispose() => _compressor.Dispose();
 }

@@ -31,7 +31,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         using var hash = IncrementalHash.CreateHash(blob.Digest.Algorithm == "sha512" ? HashAlgorithmName.SHA512 : HashAlgorithmName.SHA256);
         using var digests = new MemoryStream();
         using var decoding = new LayerDecoding(checkpointSpacing);
-        var checkpoints = new CheckpointTableBuilder();
+        using var checkpoints = new CheckpointTableBuilder();
         var filled = Channel.CreateBounded<Piece>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
         var free = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
         for (int i = 0; i < Pieces; i++)

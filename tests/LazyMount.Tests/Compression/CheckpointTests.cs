@@ -13,7 +13,7 @@ public sealed class CheckpointTests
             byte[] blob = [.. members.SelectMany(m => Streams.Member(m.Deflate, m.Data)), 0, 0];
             byte[] data = [.. members.SelectMany(m => m.Data)];
             return ResumesEverywhere(blob, data, Record(blob, seed, piece, spacing), seed, piece);
-        }, iter: 80);
+        }, iter: 50);
 
     [Fact]
     public void Checkpoints_StandAtTheFirstBoundaryAtOrAfterTheSpacing()

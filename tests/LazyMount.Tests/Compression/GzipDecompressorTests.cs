@@ -111,7 +111,7 @@ public sealed class GzipDecompressorTests
             byte[] blob = [.. members.SelectMany(m => Streams.Member(m.Deflate, m.Data))];
             Streams.Verdict ours = Streams.Gzip(blob, seed, piece);
             return ours.Error is null && ours.Output.AsSpan().SequenceEqual(members.SelectMany(m => m.Data).ToArray());
-        }, iter: 60);
+        }, iter: 40);
 
     [Fact]
     public void MutatedBlob_GetsTheVerdictAndBytesOfTheControl()
@@ -128,10 +128,10 @@ public sealed class GzipDecompressorTests
             Streams.Verdict control = Streams.ControlGzip(blob);
             Streams.Verdict ours = Streams.Gzip(blob, seed, piece);
 
-            if ((control.Error is null) != (ours.Error is null))
-                throw new InvalidOperationException($"{control.Error} / {ours.Error} at {at} of {blob.Length}, first {stream.Deflate.Length}");
-            return control.Error is not null || control.Output.AsSpan().SequenceEqual(ours.Output);
-        }, iter: 600);
+            return control.Error is null
+                ? ours.Error is null && control.Output.AsSpan().SequenceEqual(ours.Output)
+                : ours.Error is not null;
+        }, iter: 300);
 
     [Theory]
     [InlineData(new byte[] { 0 })]

@@ -12,12 +12,12 @@ public sealed class InflaterTests
         {
             Streams.Verdict ours = Streams.Inflate(stream.Deflate, seed, piece);
             return ours.Error is null && ours.Output.AsSpan().SequenceEqual(stream.Data);
-        }, iter: 250);
+        }, iter: 120);
 
     [Fact]
     public void MutatedStream_GetsTheVerdictAndBytesOfTheControl()
         => Gen.Select(Streams.Deflates, Gen.Int, Gen.OneOf(1, 40, 1 << 17)).Sample((stream, seed, piece) =>
-            SameAsControl(Mutate(stream.Deflate, new Random(seed)), seed, piece), iter: 1500);
+            SameAsControl(Mutate(stream.Deflate, new Random(seed)), seed, piece), iter: 700);
 
     [Fact]
     public void RandomBytes_GetTheVerdictAndBytesOfTheControl()
@@ -26,7 +26,7 @@ public sealed class InflaterTests
             if (bytes.Length > 0)
                 bytes[0] = (byte)(bytes[0] & 0xF8 | head);
             return SameAsControl(bytes, seed, 40);
-        }, iter: 5000);
+        }, iter: 2500);
 
     [Fact]
     public void RandomCodeLengths_GetTheVerdictAndBytesOfTheControl()
@@ -38,7 +38,7 @@ public sealed class InflaterTests
             for (int i = 0; i < 2000; i++)
                 writer.Bits(random.Next(256), 8);
             return SameAsControl(writer.ToArray(), seed, 4000);
-        }, iter: 1500);
+        }, iter: 700);
 
     public static TheoryData<string, byte[]> Malformed()
     {

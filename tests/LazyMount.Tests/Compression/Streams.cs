@@ -116,20 +116,20 @@ internal static class Streams
         return Run(decompressor, blob, seed, largestPiece);
     }
 
-    /// <summary>Decodes a bare DEFLATE stream; what stands behind it is not looked at, as the control does.</summary>
+    /// <summary>Decodes a bare DEFLATE stream; what stands behind it is not looked at, as the control does, and no piece is read beyond its end.</summary>
     public static Verdict Inflate(ReadOnlySpan<byte> deflate, int seed = 0, int largestPiece = 1 << 16)
     {
         var random = new Random(seed);
         var output = new ArrayBufferWriter<byte>();
+        using var memory = new GuardedMemory(Math.Min(deflate.Length, largestPiece));
         using var inflater = new Inflater();
         inflater.Start();
         try
         {
             while (true)
             {
-                // Each piece in memory of its own size.
                 int n = Math.Min(deflate.Length, 1 + random.Next(1 + random.Next(largestPiece)));
-                byte[] piece = deflate[..n].ToArray();
+                ReadOnlySpan<byte> piece = memory.Place(deflate[..n]);
                 deflate = deflate[n..];
                 int position = 0;
                 InflateStatus status;

@@ -23,7 +23,7 @@ public sealed class LayerIndexFileTests
                 .File($"d/file-{i}", new string('x', i % 40 * 17), edit: TarBytes.OwnedBy(i % 2 * 1000, i));
         }
         LayerEntriesBuilder entries = ScannedTar.Collect(tar.HardLink("d/h", "elsewhere/f").ToArray());
-        var checkpoints = new CheckpointTableBuilder();
+        using var checkpoints = new CheckpointTableBuilder();
         checkpoints.Add(new Checkpoint(0, 0, 0, true, default));
         checkpoints.Add(new Checkpoint(70_000, 5, 4_000_000, false, new byte[32 << 10]));
         checkpoints.Add(new Checkpoint(150_000, 0, 8_000_000, true, default));
@@ -82,7 +82,7 @@ public sealed class LayerIndexFileTests
     public void EmptyLayer_ComesBackAsItWas()
     {
         LayerEntriesBuilder entries = ScannedTar.Collect([]);
-        var checkpoints = new CheckpointTableBuilder();
+        using var checkpoints = new CheckpointTableBuilder();
         checkpoints.Add(new Checkpoint(0, 0, 0, true, default));
         var index = new LayerIndex
         {

@@ -214,7 +214,7 @@ public sealed class LayerTests : IAsyncLifetime
     [Fact]
     public async Task IndexThatDoesNotBelongToTheBlob_IsAnErrorNotWrongBytes()
     {
-        var builder = new CheckpointTableBuilder();
+        using var builder = new CheckpointTableBuilder();
         builder.Add(_index.Checkpoints[0]);
         var wrong = new LayerIndex
         {

@@ -1,0 +1,160 @@
+using System.Globalization;
+using System.Text.Json;
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.MountTests.EndToEnd;
+
+/// <summary>What the commands that look into an image without mounting it print.</summary>
+public sealed class CommandOutputTests : IDisposable
+{
+    private readonly LazyMountCli _lazymount = new();
+    private readonly OciLayoutBuilder _layout;
+    private readonly string _image;
+    private readonly string[] _layers;
+
+    public CommandOutputTests()
+    {
+        _layout = new OciLayoutBuilder(_lazymount.Directory["layout"]);
+        _layout.AddLayer(new TarBytes().Directory("./").Directory("etc").File("etc/motd", "hello\n", 0x180, TarBytes.OwnedBy(10, 20)).Symlink("etc/link", "motd").File("gone"));
+        _layout.AddLayer(new TarBytes().Whiteout("gone").Directory("bin").File("bin/tool", new string('x', 1234), 0x1ED).HardLink("bin/alias", "bin/tool").CharacterDevice("null", 1, 3));
+        _layers = _layout.WriteImage("v1");
+        _image = _layout.Reference("v1");
+    }
+
+    public void Dispose() => _lazymount.Dispose();
+
+    [Fact]
+    public void Ls_ListsNames()
+    {
+        Assert.Equal("bin\netc\nnull\n", Output("ls", _image));
+        Assert.Equal("link\nmotd\n", Output("ls", _image, "/etc"));
+        Assert.Equal("link\nmotd\n", Output("ls", _image, "etc/"));
+    }
+
+    [Fact]
+    public void LsLong_ShowsModeLinksOwnerSizeTimeAndTarget()
+    {
+        string[] lines = Output("ls", "-l", _image, "/etc").TrimEnd('\n').Split('\n');
+        Assert.Equal(["total 1", "lrwxrwxrwx 1 0  0  4 2020-01-01 00:00 link -> motd", "-rw------- 1 10 20 6 2020-01-01 00:00 motd"], lines);
+        Assert.Contains("crw-r--r-- 1 0 0 1, 3 ", Output("ls", "-l", _image, "/null"), StringComparison.Ordinal);
+        Assert.Contains("-rwxr-xr-x 2 0 0 1234 ", Output("ls", "-l", _image, "/bin"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void LsRecursive_ListsEveryDirectory()
+        => Assert.Equal("/:\nbin\netc\nnull\n\n/bin:\nalias\ntool\n\n/etc:\nlink\nmotd\n", Output("ls", "-R", _image));
+
+    [Fact]
+    public void LsJson_HasEveryEntry()
+    {
+        using JsonDocument json = Json("ls", "--json", "-R", _image);
+        Assert.Equal(["/bin", "/bin/alias", "/bin/tool", "/etc", "/etc/link", "/etc/motd", "/null"], json.RootElement.EnumerateArray().Select(entry => entry.GetProperty("path").GetString()));
+        JsonElement motd = json.RootElement.EnumerateArray().Single(entry => entry.GetProperty("name").GetString() == "motd");
+        Assert.Equal("file", motd.GetProperty("type").GetString());
+        Assert.Equal("0600", motd.GetProperty("mode").GetString());
+        Assert.Equal(10, motd.GetProperty("uid").GetInt32());
+        Assert.Equal(6, motd.GetProperty("size").GetInt32());
+        Assert.Equal(0, motd.GetProperty("layer").GetInt32());
+    }
+
+    [Fact]
+    public void Cat_WritesBytesOfEveryFileAndFollowsLinks()
+    {
+        Assert.Equal("hello\n" + new string('x', 1234), Output("cat", _image, "/etc/motd", "bin/alias"));
+        Assert.Equal("hello\n", Output("cat", _image, "/etc/link"));
+    }
+
+    [Fact]
+    public void Cat_OfWhatIsNotAFile_Fails()
+    {
+        Sentence.AssertOne(_lazymount.Run("cat", _image, "/no/such"), 1, "/no/such");
+        Sentence.AssertOne(_lazymount.Run("cat", _image, "/gone"), 1, "/gone");
+        Sentence.AssertOne(_lazymount.Run("cat", _image, "/etc"), 1, "/etc", "directory");
+    }
+
+    [Fact]
+    public void Ls_OfWhatIsNotThere_Fails() => Sentence.AssertOne(_lazymount.Run("ls", _image, "/no/such"), 1, "/no/such");
+
+    [Fact]
+    public void Tree_DrawsAllAndCounts()
+        => Assert.Equal("/\n├── bin\n│   ├── alias\n│   └── tool\n├── etc\n│   ├── link -> motd\n│   └── motd\n└── null\n\n2 directories, 5 files\n", Output("tree", _image));
+
+    [Fact]
+    public void TreeJson_Nests()
+    {
+        using JsonDocument json = Json("tree", "--json", _image);
+        JsonElement etc = json.RootElement.GetProperty("children").EnumerateArray().Single(child => child.GetProperty("name").GetString() == "etc");
+        Assert.Equal(["link", "motd"], etc.GetProperty("children").EnumerateArray().Select(child => child.GetProperty("name").GetString()));
+    }
+
+    [Fact]
+    public void Stat_NamesTheLayer()
+    {
+        Assert.Contains(_layers[1], Output("stat", _image, "/bin/tool"), StringComparison.Ordinal);
+        using JsonDocument json = Json("stat", "--json", _image, "/etc/motd", "/bin/alias", "/etc/link");
+        JsonElement[] entries = [.. json.RootElement.EnumerateArray()];
+        Assert.Equal([_layers[0], _layers[1], _layers[0]], entries.Select(entry => entry.GetProperty("layerDigest").GetString()));
+        Assert.Equal(2, entries[1].GetProperty("links").GetInt32());
+        Assert.Equal("motd", entries[2].GetProperty("target").GetString());
+    }
+
+    [Fact]
+    public void Layers_ListsThemLowestFirst()
+    {
+        string[] lines = Output("layers", _image).TrimEnd('\n').Split('\n');
+        Assert.Equal(3, lines.Length);
+        Assert.Contains(_layers[0], lines[1], StringComparison.Ordinal);
+        Assert.Contains(_layers[1], lines[2], StringComparison.Ordinal);
+
+        Output("ls", _image);
+        using JsonDocument json = Json("layers", "--json", _image);
+        JsonElement[] layers = [.. json.RootElement.EnumerateArray()];
+        Assert.Equal(_layers, layers.Select(layer => layer.GetProperty("digest").GetString()));
+        Assert.Equal([5, 5], layers.Select(layer => layer.GetProperty("entries").GetInt32()));
+        Assert.All(layers, layer => Assert.Equal("gzip", layer.GetProperty("format").GetString()));
+        Assert.All(layers.Zip(_layers), pair => Assert.Equal(new FileInfo(_layout.BlobFile(pair.Second)).Length, pair.First.GetProperty("compressedSize").GetInt64()));
+    }
+
+    [Fact]
+    public void ManifestAndConfig_AreTheExactBytes()
+    {
+        byte[] manifest = _lazymount.Run("manifest", _image).EnsureSuccess().OutputBytes;
+        using JsonDocument index = JsonDocument.Parse(File.ReadAllText(Path.Combine(_layout.Directory, "index.json")));
+        Assert.Equal(index.RootElement.GetProperty("manifests")[0].GetProperty("digest").GetString(), OciLayoutBuilder.DigestOf(manifest));
+        using JsonDocument parsed = JsonDocument.Parse(manifest);
+        byte[] config = _lazymount.Run("config", _image).EnsureSuccess().OutputBytes;
+        Assert.Equal(parsed.RootElement.GetProperty("config").GetProperty("digest").GetString(), OciLayoutBuilder.DigestOf(config));
+    }
+
+    [Fact]
+    public void List_ShowsMountsWithTheirImage()
+    {
+        string directory = _lazymount.Mount(_image);
+        Assert.Contains(directory, Output("list"), StringComparison.Ordinal);
+        using JsonDocument json = Json("list", "--json");
+        JsonElement mount = json.RootElement.EnumerateArray().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
+        Assert.Equal("alive", mount.GetProperty("state").GetString());
+        Assert.Equal(_image, mount.GetProperty("image").GetString());
+        Assert.Equal(LazyMountCli.DaemonsOf(directory).Single().ToString(CultureInfo.InvariantCulture), mount.GetProperty("pid").ToString());
+    }
+
+    [Fact]
+    public void ClosedOutput_EndsSilently()
+    {
+        ToolResult result = Tool.Shell("set -o pipefail; \"$1\" ls --json -R \"$2\" | true; exit 0", LazyMountCli.Binary, _image);
+        Assert.Equal("", result.Error);
+    }
+
+    [Fact]
+    public void HelpAndVersion_GoToStandardOutput()
+    {
+        Assert.Contains("mount", Output("--help"), StringComparison.Ordinal);
+        Assert.StartsWith("lazymount ", Output("--version"), StringComparison.Ordinal);
+        Assert.Contains("Examples:", Output("mount", "--help"), StringComparison.Ordinal);
+    }
+
+    private string Output(params string[] arguments) => _lazymount.Run(arguments).EnsureSuccess().Output;
+
+    private JsonDocument Json(params string[] arguments) => JsonDocument.Parse(Output(arguments));
+}
