@@ -17,10 +17,10 @@ public sealed class OrdinaryUserTests
     [Theory]
     [InlineData(OpenDevice, AsNobody, nameof(OrdinaryUser.Mounts_ReadsAndUnmounts))]
     [InlineData(OpenDevice, AsNobody, nameof(OrdinaryUser.AllowOther_IsRefused))]
-    [InlineData(OpenDevice, AsNobody, nameof(OrdinaryUser.DirectoryOfOthers_IsRefused))]
-    [InlineData(OpenDevice, AsNobody, nameof(OrdinaryUser.WithoutFusermount_SaysSo))]
+    [InlineData(OpenDevice + "mkdir $DIR/others; ", AsNobody, nameof(OrdinaryUser.DirectoryOfOthers_IsRefused))]
+    [InlineData(OpenDevice, AsNobody + " env PATH=/nonexistent", nameof(OrdinaryUser.WithoutFusermount_SaysSo))]
     [InlineData("mknod -m 600 $DIR/fuse c 10 229; mount --bind $DIR/fuse /dev/fuse; ", AsNobody, nameof(OrdinaryUser.ClosedDevice_IsRefused))]
-    [InlineData("touch $DIR/fuse; mkdir $DIR/dev; mknod -m 666 $DIR/dev/null c 1 3; mount --bind $DIR/dev /dev; ", "", nameof(OrdinaryUser.WithoutDevice_SaysSo))]
+    [InlineData("mkdir $DIR/dev; mknod -m 666 $DIR/dev/null c 1 3; mknod -m 666 $DIR/dev/urandom c 1 9; mount --bind $DIR/dev /dev; ", "", nameof(OrdinaryUser.WithoutDevice_SaysSo))]
     [InlineData(OpenDevice, "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin", nameof(OrdinaryUser.RootWithoutSysAdmin_IsRefused))]
     public void InAnOwnNamespace(string preparation, string prefix, string test)
     {
@@ -59,7 +59,7 @@ public sealed class OrdinaryUser : IAsyncLifetime
         await using (FuseMount mount = _image.Mount(_root, new FuseMountOptions { Source = "oci:/a,b:tag" }))
         {
             Assert.Equal("content\n", Tool.Run("cat", _root + "/file").EnsureSuccess().Output);
-            Assert.Equal([new MountPoint(_root, "oci:/a,b:tag", IsDead: false)], MountPoint.List());
+            Assert.Contains(new MountPoint(_root, "oci:/a,b:tag", IsDead: false), MountPoint.List());
             using (Tool user = Tool.Start("bash", ["-c", "cd \"$1\" && echo in && exec sleep 60", "bash", _root]))
             {
                 while (Directory.ResolveLinkTarget($"/proc/{user.ProcessId}/cwd", false)?.FullName != _root)
@@ -79,7 +79,7 @@ public sealed class OrdinaryUser : IAsyncLifetime
         {
             // disposing unmounts
         }
-        Assert.Empty(MountPoint.List());
+        Assert.DoesNotContain(MountPoint.List(), mount => mount.Directory == _root);
     }
 
     [Fact(Explicit = true)]
@@ -87,13 +87,16 @@ public sealed class OrdinaryUser : IAsyncLifetime
         $"cannot mount on {_root}: allow_other is refused; add a line user_allow_other to /etc/fuse.conf or mount without it");
 
     [Fact(Explicit = true)]
-    public void DirectoryOfOthers_IsRefused() => Refused("/mnt", new FuseMountOptions { Source = "x" },
-        "cannot mount on /mnt: you may not write to it; name a directory that you own");
+    public void DirectoryOfOthers_IsRefused()
+    {
+        string others = Environment.GetEnvironmentVariable("HOME") + "/others";
+        Refused(others, new FuseMountOptions { Source = "x" }, $"cannot mount on {others}: you may not write to it; name a directory that you own");
+    }
 
     [Fact(Explicit = true)]
     public void WithoutFusermount_SaysSo()
     {
-        Environment.SetEnvironmentVariable("PATH", "/nonexistent");
+        Environment.SetEnvironmentVariable("PATH", "/usr/bin:/bin"); // for the test's own programs; libc goes on seeing none
         Refused(_root, new FuseMountOptions { Source = "x" }, "cannot run fusermount3: it is not installed; install it with `apt install fuse3` or run as root");
     }
 

@@ -58,7 +58,7 @@ public sealed class PosixMount : IAsyncLifetime
             .Pax(("linkpath", LongTarget)).Symlink("longlink", "x")
             .CharacterDevice("null", 1, 3).Fifo("pipe")
             .File("caf\u00e9").File("new\nline")
-            .Pax(("SCHILY.xattr.user.a", "value"), ("SCHILY.xattr.user.empty", ""), ($"SCHILY.xattr.{LongXattr}", new string('v', 5000)))
+            .Pax(("SCHILY.xattr.user.a", "value"), ("SCHILY.xattr.user.b", "\0\u00ff"), ($"SCHILY.xattr.{LongXattr}", new string('v', 5000)))
             .File("xattrs")
             .Directory("many");
         for (int i = 0; i < ManyFiles; i++)

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using LazyMount.Fuse;
 using LazyMount.TestKit;
 using Xunit;

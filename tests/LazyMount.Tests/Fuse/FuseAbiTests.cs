@@ -3,9 +3,9 @@ using System.Globalization;
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using LazyMount.Fuse;
 using LazyMount.Fuse.Protocol;
 using Xunit;
+using FuseInterop = LazyMount.Fuse.Interop;
 
 namespace LazyMount.Tests.Fuse;
 
@@ -51,7 +51,7 @@ public sealed class FuseAbiTests
         var facts = new Dictionary<string, long>
         {
             ["value KERNELVERSION"] = Negotiation.Major,
-            ["value DEVIOCCLONE"] = (long)Interop.FUSE_DEV_IOC_CLONE,
+            ["value DEVIOCCLONE"] = (long)FuseInterop.FUSE_DEV_IOC_CLONE,
         };
         foreach (Type type in typeof(FuseRequest).Assembly.GetTypes().Where(type => type.Name.StartsWith("fuse_", StringComparison.Ordinal)))
         {
