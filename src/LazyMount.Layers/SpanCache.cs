@@ -121,25 +121,22 @@ public sealed class SpanCache : IDisposable
     /// <summary>One who waited goes away. The last one ends the work.</summary>
     internal void Leave(object?[] slots, int slot, PendingSpan pending)
     {
+        bool isLast = false;
+        DecodedSpan? held;
         lock (_lock)
         {
+            held = pending.Result; // it came while the caller was leaving, and is held for it
             if (!pending.IsCompleted)
             {
-                if (--pending.Waiters > 0)
+                isLast = --pending.Waiters == 0;
+                if (isLast && slots[slot] == pending)
                 {
-                    return;
-                }
-                if (slots[slot] == pending)
-                {
-                    slots[slot] = null;
+                    slots[slot] = null; // nobody can join any more
                 }
             }
         }
-        if (pending.IsCompleted)
-        {
-            pending.Result?.Release(); // held for the one who leaves
-        }
-        else
+        held?.Release();
+        if (isLast)
         {
             pending.Cancellation.Cancel();
         }
