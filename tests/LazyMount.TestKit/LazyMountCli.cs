@@ -11,10 +11,9 @@ public sealed class LazyMountCli : IDisposable
 
     public LazyMountCli()
     {
-        CacheDirectory = _directory["cache"];
         Environment = new Dictionary<string, string?>
         {
-            ["LAZYMOUNT_CACHE"] = CacheDirectory,
+            ["LAZYMOUNT_CACHE"] = _directory["cache"],
             ["LAZYMOUNT_STATE"] = _directory.CreateDirectory("state"),
             ["DOCKER_CONFIG"] = _directory.CreateDirectory("docker"),
         };
@@ -25,7 +24,7 @@ public sealed class LazyMountCli : IDisposable
     /// <summary>What its runs have in their environment besides ours.</summary>
     public Dictionary<string, string?> Environment { get; }
 
-    public string CacheDirectory { get; set => Environment["LAZYMOUNT_CACHE"] = field = value; }
+    public string CacheDirectory { get => Environment["LAZYMOUNT_CACHE"]!; set => Environment["LAZYMOUNT_CACHE"] = value; }
 
     public string StateDirectory => Environment["LAZYMOUNT_STATE"]!;
 

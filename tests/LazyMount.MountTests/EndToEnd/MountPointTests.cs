@@ -127,7 +127,7 @@ public sealed class MountPointTests : IDisposable
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
         string directory = _lazymount.NewMountPoint();
-        ToolResult result = InNamespace("mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec \"$@\"", LazyMountCli.Binary, "mount", _image, directory);
+        ToolResult result = InNamespace("mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9 && exec \"$@\"", LazyMountCli.Binary, "mount", _image, directory);
         Sentence.AssertOne(result, 1, "/dev/fuse");
     }
 

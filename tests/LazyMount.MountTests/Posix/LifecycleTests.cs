@@ -86,6 +86,14 @@ public sealed class LifecycleTests : IAsyncLifetime
     }
 
     [Fact]
+    public void ReadAhead_IsTheLargestRead()
+    {
+        Mount();
+        string device = Tool.Run("mountpoint", "-d", _root).EnsureSuccess().Output.Trim();
+        Assert.Equal("1024", File.ReadAllText($"/sys/class/bdi/{device}/read_ahead_kb").Trim());
+    }
+
+    [Fact]
     public void NoExec_RefusesPrograms()
     {
         Mount(new FuseMountOptions { Source = "test:image", NoExec = true, Suid = true, Dev = true });
