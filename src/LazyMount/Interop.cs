@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
@@ -8,7 +9,6 @@ internal static partial class Interop
 {
     public const int StandardInput = 0, StandardOutput = 1, StandardError = 2;
     public const int EINTR = 4, EAGAIN = 11, EPIPE = 32;
-    public const int FileDescriptorFlags = 2, CloseOnExec = 1;
 
     [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
     public static partial nint Write(SafeFileHandle file, ReadOnlySpan<byte> buffer, nint count);
@@ -29,7 +29,7 @@ internal static partial class Interop
     private static partial int SendSignal(int pid, int signal);
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
-    private static partial int SetFileDescriptorFlags(SafeHandle fd, int command, int flags);
+    private static partial int SetFileDescriptorFlags(int fd, int command, int flags);
 
     [LibraryImport("libc", EntryPoint = "realpath", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint ResolvePath(string path, nint resolved);
@@ -66,8 +66,18 @@ internal static partial class Interop
     /// <summary>False when there is no such process.</summary>
     public static bool Kill(int pid, int signal) => SendSignal(pid, signal) == 0;
 
-    /// <summary>Keeps a descriptor from the programs that this process starts.</summary>
-    public static void SetCloseOnExec(SafeHandle handle) => _ = SetFileDescriptorFlags(handle, FileDescriptorFlags, CloseOnExec);
+    /// <summary>Keeps descriptors that we were given, besides the standard three, from the programs that we start.</summary>
+    public static void CloseInheritedOnExec()
+    {
+        const int SetFlags = 2, CloseOnExec = 1;
+        foreach (string name in Directory.EnumerateFileSystemEntries("/proc/self/fd").Select(path => Path.GetFileName(path)).ToArray())
+        {
+            if (int.Parse(name, CultureInfo.InvariantCulture) is > StandardError and int fd)
+            {
+                _ = SetFileDescriptorFlags(fd, SetFlags, CloseOnExec);
+            }
+        }
+    }
 
     /// <summary>The path without symlinks, or null with errno set.</summary>
     public static string? RealPath(string path)

@@ -8,12 +8,9 @@ internal static partial class LogEvents
     [LoggerMessage(1, LogLevel.Information, "Mounted {Image} ({Manifest}, {Names} names) on {Directory}")]
     public static partial void Mounted(this ILogger logger, string image, string manifest, int names, string directory);
 
-    [LoggerMessage(2, LogLevel.Information, "Unmounted {Directory}")]
-    public static partial void Unmounted(this ILogger logger, string directory);
-
-    [LoggerMessage(3, LogLevel.Warning, "{Directory} is in use: detached now, ends when its last user leaves; signal again to end at once")]
+    [LoggerMessage(2, LogLevel.Warning, "{Directory} is in use: detached now, ends when its last user leaves; signal again to end at once")]
     public static partial void DetachedWhileBusy(this ILogger logger, string directory);
 
-    [LoggerMessage(4, LogLevel.Critical, "The mount on {Directory} failed")]
+    [LoggerMessage(3, LogLevel.Critical, "The mount on {Directory} failed")]
     public static partial void MountFailed(this ILogger logger, Exception exception, string directory);
 }

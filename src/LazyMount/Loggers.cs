@@ -24,12 +24,15 @@ internal static class Loggers
         => Create(settings, File(logFile), LogLevel.Information);
 
     /// <summary>
-    /// The console logger writes to <see cref="System.Console.Error"/> as it is when the logger is made, so pointing that
-    /// at the wanted writer first is all that a log file needs. Our own messages to the user never go through Console.
+    /// The console logger writes to <see cref="Console.Error"/> as it is when the logger is made, so pointing that at the
+    /// wanted writer first is all that a log file needs. Our own messages to the user never go through Console. It takes
+    /// hold of <see cref="Console.Out"/> as well, which would keep a duplicate of standard output open in the daemon, and
+    /// with it a shell waiting that reads our output.
     /// </summary>
     private static ILoggerFactory Create(CommandSettings settings, TextWriter target, LogLevel level)
     {
-        System.Console.SetError(target);
+        Console.SetError(target);
+        Console.SetOut(TextWriter.Null);
         return LoggerFactory.Create(builder =>
         {
             builder.SetMinimumLevel(settings.Verbose ? LogLevel.Debug : level);

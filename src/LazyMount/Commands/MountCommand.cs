@@ -44,7 +44,7 @@ internal static class MountCommand
             MountPoint.EnsureUsable(request.Directory);
             return request.Foreground || settings.ReadyFileDescriptor is not null
                 ? await ServeAsync(request, settings, host, cancellationToken)
-                : await Daemon.StartAsync(host);
+                : await Daemon.StartAsync(host, settings.LogFile ?? StateDirectory.Open().LogFileOf(request.Directory));
         });
         return verb;
     }
@@ -85,7 +85,7 @@ internal static class MountCommand
                 }
 
                 // :: Steps 6 to 9: the mount's own threads serve until it is gone.
-                await ServeUntilGoneAsync(mount, request.Directory, host, logger, cancellationToken);
+                await ServeUntilGoneAsync(mount, request.Directory, state, host, logger, cancellationToken);
             }
             finally
             {
@@ -93,18 +93,19 @@ internal static class MountCommand
             }
 
             // :: Step 10: disposed in reverse order: mount, layers, source.
-            logger.Unmounted(request.Directory);
             return ExitCode.Done;
         }
-        catch (Exception e) when (e is not OperationCanceledException)
+        catch (Exception e) when (e is not OperationCanceledException && !request.Foreground)
         {
-            // In the background nobody sees the message once the terminal is left.
+            // Once the terminal is left nobody sees the message; before, it is told where more stands.
             logger.MountFailed(e, request.Directory);
-            throw;
+            host.Error.WriteLine(Failure.Describe(e, settings.Verbose));
+            throw new CommandException($"the log of this mount is '{logPath}'", Failure.ExitCodeOf(e));
         }
     }
 
-    private static async Task ServeUntilGoneAsync(FuseMount mount, string directory, CommandHost host, ILogger logger, CancellationToken cancellationToken)
+    private static async Task ServeUntilGoneAsync(
+        FuseMount mount, string directory, StateDirectory state, CommandHost host, ILogger logger, CancellationToken cancellationToken)
     {
         // Opening leaves garbage several times the size of the tree; what follows allocates almost nothing, so nothing
         // would ever give it back.
@@ -115,7 +116,12 @@ internal static class MountCommand
         {
             logger.DetachedWhileBusy(directory);
             mount.TryUnmount(lazy: true);
-            await EndsBeforeAsync(mount.Completion, host.Signals?.Again ?? default);
+            if (!await EndsBeforeAsync(mount.Completion, host.Signals?.Again ?? default))
+            {
+                // Only the end of the process takes the device away from those who still use it.
+                state.Remove(directory, Environment.ProcessId);
+                Environment.Exit(ExitCode.OfSignal(host.Signals!.Number));
+            }
         }
     }
 

@@ -15,8 +15,10 @@ internal static class Daemon
     private const byte Ready = (byte)'R';
 
     /// <summary>The first process's part: returns when the mount answers (0) or has failed.</summary>
-    public static async Task<int> StartAsync(CommandHost host)
+    public static async Task<int> StartAsync(CommandHost host, string logFile)
     {
+        // A daemon outlives whoever gave us these, and may be waited for by whoever reads them.
+        Interop.CloseInheritedOnExec();
         await using var pipe = new AnonymousPipeServerStream(PipeDirection.In, HandleInheritability.Inheritable);
 
         // /proc/self/exe is right even after the file was replaced, but ps would show that name.
@@ -36,9 +38,9 @@ internal static class Daemon
         await daemon.WaitForExitAsync();
         return daemon.ExitCode switch
         {
-            ExitCode.Done => throw new CommandException("the mount daemon ended before the mount was ready, without saying why"),
+            ExitCode.Done => throw new CommandException($"the mount daemon ended before the mount was ready, without saying why; its log is '{logFile}'"),
             > 128 and int code when code != ExitCode.OfSignal(host.Signals?.Number ?? 0)
-                => throw new CommandException($"the mount daemon was killed by signal {code - 128} before the mount was ready"),
+                => throw new CommandException($"the mount daemon was killed by signal {code - 128} before the mount was ready; its log is '{logFile}'"),
             int code => code,
         };
     }
