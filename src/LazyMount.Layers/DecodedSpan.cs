@@ -3,16 +3,16 @@ using System.Diagnostics;
 namespace LazyMount.Layers;
 
 /// <summary>
-/// The uncompressed bytes of one span, in pinned memory. Counted: whoever got it from a <see cref="Layer"/> releases it
+/// The uncompressed bytes of one span, in memory that does not move. Counted: whoever got it from a <see cref="Layer"/> releases it
 /// once; the cache holds a count of its own while it keeps the span. The memory is reused after the last release.
 /// </summary>
 public sealed class DecodedSpan
 {
     private readonly SpanCache _cache;
-    private readonly byte[] _memory; // pinned
+    private readonly SpanMemory _memory;
     private int _holds;
 
-    internal DecodedSpan(SpanCache cache, byte[] memory, long uncompressedOffset, int length)
+    internal DecodedSpan(SpanCache cache, SpanMemory memory, long uncompressedOffset, int length)
     {
         (_cache, _memory, UncompressedOffset, Length) = (cache, memory, uncompressedOffset, length);
     }
@@ -29,7 +29,7 @@ public sealed class DecodedSpan
         get
         {
             Debug.Assert(Volatile.Read(ref _holds) > 0, "read after the last release");
-            return _memory.AsSpan(0, Length);
+            return _memory.Bytes[..Length];
         }
     }
 
@@ -57,7 +57,7 @@ public sealed class DecodedSpan
     internal void Hold(int holds = 1) => Interlocked.Add(ref _holds, holds);
 
     /// <summary>Gives the cache's count back under its lock: the memory, if nobody holds it any more.</summary>
-    internal byte[]? ReleaseWithoutReturn() => Interlocked.Decrement(ref _holds) == 0 ? _memory : null;
+    internal SpanMemory? ReleaseWithoutReturn() => Interlocked.Decrement(ref _holds) == 0 ? _memory : null;
 
     internal bool IsHeldByCacheOnly => Volatile.Read(ref _holds) == 1;
 }

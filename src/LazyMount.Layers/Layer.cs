@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using LazyMount.Blobs;
 using LazyMount.Compression;
@@ -82,7 +81,7 @@ public sealed class Layer : IDisposable
         CheckpointTable checkpoints = Index.Checkpoints;
         long compressedOffset = checkpoints.CompressedOffset(number);
         int compressedLength = (int)(checkpoints.CompressedEnd(number) - compressedOffset);
-        byte[] compressed = ArrayPool<byte>.Shared.Rent(compressedLength);
+        byte[] compressed = _spans.CompressedBuffers.Rent(compressedLength);
         try
         {
             await _blob.ReadAsync(compressedOffset, compressed.AsMemory(0, compressedLength), cancellationToken).ConfigureAwait(false);
@@ -90,10 +89,10 @@ public sealed class Layer : IDisposable
             try
             {
                 int length = checkpoints.Length(number);
-                byte[] memory = _spans.Rent(length);
+                SpanMemory memory = _spans.Rent(length);
                 try
                 {
-                    Decode(number, compressed.AsMemory(0, compressedLength), memory.AsSpan(0, length));
+                    Decode(number, compressed.AsMemory(0, compressedLength), memory.Bytes[..length]);
                 }
                 catch
                 {
@@ -109,7 +108,7 @@ public sealed class Layer : IDisposable
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(compressed);
+            _spans.CompressedBuffers.Return(compressed);
         }
     }
 

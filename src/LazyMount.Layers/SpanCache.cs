@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 
 namespace LazyMount.Layers;
@@ -5,7 +6,7 @@ namespace LazyMount.Layers;
 /// <summary>
 /// Decoded spans of all layers of a process in bounded memory, least recently used out first. Thread-safe.
 /// <para>Every layer has an array of slots, one a span: null, a <see cref="DecodedSpan"/> that is kept, or a
-/// <see cref="PendingSpan"/> that somebody waits for. One lock guards all slots, the list of use and the free memory; it is
+/// <see cref="PendingSpan"/> that somebody waits for. One lock guards all slots, the list of use and the count of bytes; it is
 /// held for some dozen instructions and never while decoding or waiting. A span in somebody's hands is never evicted, so
 /// eviction frees memory at once.</para>
 /// </summary>
@@ -13,9 +14,8 @@ public sealed class SpanCache : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly long _capacity;
-    private readonly List<byte[]> _free = [];
     private DecodedSpan? _newest, _oldest;
-    private long _allocated; // bytes of all memory: kept, free, held or being filled
+    private long _allocated; // bytes of all memory: kept, held or being filled
     private bool _disposed;
 
     /// <param name="capacity">Bytes of decoded spans to keep.</param>
@@ -30,6 +30,12 @@ public sealed class SpanCache : IDisposable
     /// capacity cannot bound.
     /// </summary>
     internal SemaphoreSlim DecoderGate { get; } = new(Math.Max(2, Environment.ProcessorCount));
+
+    /// <summary>
+    /// Compressed bytes of spans on their way to the decoder. A pool of its own: the shared one keeps an array of every
+    /// size for each thread that ever gave one back, which came to 20 MB in a daemon.
+    /// </summary>
+    internal ArrayPool<byte> CompressedBuffers { get; } = ArrayPool<byte>.Create(maxArrayLength: 16 << 20, maxArraysPerBucket: 2);
 
     internal bool IsOverCapacity => Volatile.Read(ref _allocated) > _capacity;
 
@@ -153,8 +159,10 @@ public sealed class SpanCache : IDisposable
                 switch (slots[i])
                 {
                     case DecodedSpan span:
-                        Unlink(span);
-                        ReleaseLocked(span);
+                        if (Evict(span) is { } memory)
+                        {
+                            Free(memory);
+                        }
                         break;
                     case PendingSpan pending:
                         (running ??= []).Add(pending);
@@ -166,32 +174,28 @@ public sealed class SpanCache : IDisposable
         running?.ForEach(static pending => pending.Cancellation.Cancel());
     }
 
-    /// <summary>Pinned memory of at least <paramref name="length"/> bytes: used before, if it suits; room is made for new.</summary>
-    internal byte[] Rent(int length)
+    /// <summary>
+    /// Memory of at least <paramref name="length"/> bytes. Room is made for it, and what is evicted for that is used again
+    /// if it suits: once the cache is full the same memory goes round.
+    /// </summary>
+    internal SpanMemory Rent(int length)
     {
-        int size = RoundUp(length);
         lock (_lock)
         {
-            if (TakeFree(size) is { } used)
+            if (MakeRoom(length) is { } used)
             {
                 return used;
             }
-            MakeRoom(size);
-            if (TakeFree(size) is { } evicted)
-            {
-                return evicted;
-            }
-            DropFree(size);
-            Volatile.Write(ref _allocated, _allocated + size);
+            Volatile.Write(ref _allocated, _allocated + length);
         }
-        return GC.AllocateUninitializedArray<byte>(size, pinned: true);
+        return new SpanMemory(length);
     }
 
-    internal void Return(byte[] memory)
+    internal void Return(SpanMemory memory)
     {
         lock (_lock)
         {
-            ReturnLocked(memory);
+            Free(memory);
         }
     }
 
@@ -200,7 +204,6 @@ public sealed class SpanCache : IDisposable
         lock (_lock)
         {
             MakeRoom(0);
-            DropFree(0);
         }
     }
 
@@ -213,90 +216,49 @@ public sealed class SpanCache : IDisposable
             for (DecodedSpan? span = _oldest; span is not null;)
             {
                 DecodedSpan? newer = span.Newer;
-                Evict(span);
+                if (Evict(span) is { } memory)
+                {
+                    Free(memory);
+                }
                 span = newer;
             }
-            DropFree(long.MaxValue);
         }
     }
 
-    // Like sizes share classes, so that memory of one span serves the next: spans of one layer differ by a block's length.
-    private static int RoundUp(int length)
+    /// <summary>
+    /// Evicts from the old end until <paramref name="size"/> more bytes fit, or memory comes up that suits that size: it
+    /// is returned, and counts as allocated still.
+    /// </summary>
+    private SpanMemory? MakeRoom(int size)
     {
-        int unit = length < 1 << 20 ? 64 << 10 : 512 << 10;
-        return (int)Math.Min(Array.MaxLength, ((long)Math.Max(length, 1) + unit - 1) / unit * unit);
-    }
-
-    private byte[]? TakeFree(int size)
-    {
-        for (int i = _free.Count - 1; i >= 0; i--)
+        for (DecodedSpan? span = _oldest; span is not null && _allocated + size > _capacity;)
         {
-            byte[] memory = _free[i];
-            if (memory.Length >= size && memory.Length / 2 <= size)
+            DecodedSpan? newer = span.Newer;
+            if (span.IsHeldByCacheOnly && Evict(span) is { } memory)
             {
-                _free.RemoveAt(i);
-                return memory;
+                if (_allocated <= _capacity && memory.Length >= size && memory.Length / 2 <= size)
+                {
+                    return memory;
+                }
+                Free(memory);
             }
+            span = newer;
         }
         return null;
     }
 
-    /// <summary>Evicts from the old end until <paramref name="size"/> more bytes would fit, counting free memory as gone.</summary>
-    private void MakeRoom(int size)
-    {
-        long used = _allocated + size;
-        foreach (byte[] memory in _free)
-        {
-            used -= memory.Length;
-        }
-        for (DecodedSpan? span = _oldest; span is not null && used > _capacity;)
-        {
-            DecodedSpan? newer = span.Newer;
-            if (span.IsHeldByCacheOnly)
-            {
-                used -= Evict(span);
-            }
-            span = newer;
-        }
-    }
-
-    private void DropFree(long size)
-    {
-        while (_free.Count > 0 && _allocated > _capacity - size)
-        {
-            Volatile.Write(ref _allocated, _allocated - _free[^1].Length);
-            _free.RemoveAt(_free.Count - 1);
-        }
-    }
-
-    /// <summary>Returns how many bytes became free.</summary>
-    private long Evict(DecodedSpan span)
+    /// <summary>Takes a span out of the cache. Returns its memory, or null when somebody holds the span, who will return it.</summary>
+    private SpanMemory? Evict(DecodedSpan span)
     {
         Unlink(span);
         span.Slots![span.Slot] = null;
-        return ReleaseLocked(span);
+        return span.ReleaseWithoutReturn();
     }
 
-    private long ReleaseLocked(DecodedSpan span)
+    private void Free(SpanMemory memory)
     {
-        if (span.ReleaseWithoutReturn() is { } memory)
-        {
-            ReturnLocked(memory);
-            return memory.Length;
-        }
-        return 0;
-    }
-
-    private void ReturnLocked(byte[] memory)
-    {
-        if (_disposed || _allocated > _capacity)
-        {
-            Volatile.Write(ref _allocated, _allocated - memory.Length);
-        }
-        else
-        {
-            _free.Add(memory);
-        }
+        Volatile.Write(ref _allocated, _allocated - memory.Length);
+        memory.Dispose();
     }
 
     private void Touch(DecodedSpan span)

@@ -13,10 +13,10 @@ namespace LazyMount;
 internal sealed class OpenedImage : IAsyncDisposable
 {
     /// <summary>
-    /// Bytes of decoded spans kept in memory: some dozens of spans, so that several readers each go on in their own,
-    /// and a daemon stays far below 150 MB after reading all of a large image.
+    /// Bytes of decoded spans kept in memory: a dozen spans, so that several readers each go on in their own. With
+    /// 64 MiB a daemon that had read all of a 1.7 GB image stood at 155 MB, about 75 MB more than its spans.
     /// </summary>
-    private const long SpanCapacity = 64 << 20;
+    private const long SpanCapacity = 48 << 20;
 
     private readonly ResolvedImage _resolved;
     private readonly SpanCache _spans;

@@ -14,6 +14,17 @@ internal static class Daemon
 {
     private const byte Ready = (byte)'R';
 
+    /// <summary>
+    /// For a process that lives long and does little. The collector's first budget is the size of the CPU's cache, 25 MB
+    /// that would fill with garbage once; and malloc keeps freed spans for each thread unless they are mapped one by one.
+    /// Together 165 to 152 MB at the most after reading 1.1 GB, with 64 MiB of spans. Neither can be set once a process runs.
+    /// </summary>
+    private static readonly (string Name, string Value)[] s_memorySettings =
+    [
+        ("DOTNET_GCgen0size", "0x400000"),
+        ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1048576"),
+    ];
+
     /// <summary>The first process's part: returns when the mount answers (0) or has failed.</summary>
     public static async Task<int> StartAsync(CommandHost host, string logFile)
     {
@@ -23,7 +34,12 @@ internal static class Daemon
 
         // /proc/self/exe is right even after the file was replaced, but ps would show that name.
         string program = Environment.ProcessPath is { } path && File.Exists(path) ? path : "/proc/self/exe";
-        using var daemon = Process.Start(new ProcessStartInfo(program, [host.Options.ReadyFileDescriptor.Name, pipe.GetClientHandleAsString(), .. host.Arguments]))
+        var start = new ProcessStartInfo(program, [host.Options.ReadyFileDescriptor.Name, pipe.GetClientHandleAsString(), .. host.Arguments]);
+        foreach ((string name, string value) in s_memorySettings)
+        {
+            start.Environment.TryAdd(name, value);
+        }
+        using var daemon = Process.Start(start)
             ?? throw new CommandException($"cannot start '{program}'");
         pipe.DisposeLocalCopyOfClientHandle();
 
