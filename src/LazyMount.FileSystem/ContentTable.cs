@@ -36,6 +36,7 @@ internal sealed class ContentTable(IReadOnlyList<LayerIndex> layers)
                 (node.Size, node.Place) = (entry.Size, entry.DataOffset);
                 break;
             case EntryType.Symlink:
+                node.Mode = (ushort)(FileMode.Symlink | 0b111_111_111); // what Linux makes of every link, whatever the tar says
                 var target = layers[layer].LinkTargets[entry.LinkTarget].Span;
                 (node.Size, node.Place) = (target.Length, _linkTargets.WrittenCount);
                 _linkTargets.Write(target);

@@ -43,10 +43,14 @@ internal static class Failure
         _ => ExitCode.Failed,
     };
 
+    /// <summary>Its message is a sentence for the user. Anything else is a bug of ours.</summary>
+    public static bool IsExpected(Exception exception)
+        => exception is UsageException or CommandException or ImageException or FuseException or IOException or UnauthorizedAccessException;
+
     /// <summary>The sentence, and with <paramref name="verbose"/> what caused it, one cause a line.</summary>
     public static string Describe(Exception exception, bool verbose)
     {
-        bool expected = exception is UsageException or CommandException or ImageException or FuseException or IOException or UnauthorizedAccessException;
+        bool expected = IsExpected(exception);
         var text = new StringBuilder("lazymount: ");
         text.Append(CommandOutput.Displayable(expected
             ? exception.Message

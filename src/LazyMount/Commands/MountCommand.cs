@@ -97,10 +97,13 @@ internal static class MountCommand
         }
         catch (Exception e) when (e is not OperationCanceledException && !request.Foreground)
         {
-            // Once the terminal is left nobody sees the message; before, it is told where more stands.
+            // Once the terminal is left nobody sees the message. Before, the sentence is enough for what we expect.
             logger.MountFailed(e, request.Directory);
-            host.Error.WriteLine(Failure.Describe(e, settings.Verbose));
-            throw new CommandException($"the log of this mount is '{logPath}'", Failure.ExitCodeOf(e));
+            if (settings.Verbose || !Failure.IsExpected(e))
+            {
+                host.Error.WriteLine($"lazymount: the log of this mount is '{logPath}'");
+            }
+            throw;
         }
     }
 

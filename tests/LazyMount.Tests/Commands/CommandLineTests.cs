@@ -1,9 +1,14 @@
+using LazyMount.TestKit;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
 
-public sealed class CommandLineTests
+public sealed class CommandLineTests : IDisposable
 {
+    private readonly TemporaryDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
     [Theory]
     [InlineData("a command is missing; see 'lazymount --help'")]
     [InlineData("unknown command 'frob'; see 'lazymount --help'", "frob")]
@@ -74,23 +79,16 @@ public sealed class CommandLineTests
     [Fact]
     public async Task AtSign_IsNoResponseFile()
     {
-        string file = Path.GetTempFileName();
-        try
-        {
-            await File.WriteAllTextAsync(file, "--help", TestContext.Current.CancellationToken);
-            CommandRun run = await CommandRun.RunAsync("ls", "@" + file);
-            Assert.Equal(2, run.ExitCode);
-        }
-        finally
-        {
-            File.Delete(file);
-        }
+        string file = _directory["response"];
+        await File.WriteAllTextAsync(file, "--help", TestContext.Current.CancellationToken);
+        CommandRun run = await CommandRun.RunAsync("ls", "@" + file);
+        Assert.Equal(2, run.ExitCode);
     }
 
     [Fact]
     public async Task LayoutThatDoesNotExist_Fails()
     {
-        CommandRun run = await CommandRun.RunAsync("ls", "--cache-dir", NewCache(), "oci:/nonexistent/layout");
+        CommandRun run = await CommandRun.RunAsync("ls", "--cache-dir", _directory["cache"], "oci:/nonexistent/layout");
         Assert.Equal((1, ""), (run.ExitCode, run.Output));
         Assert.Contains("/nonexistent/layout", run.Error);
     }
@@ -99,7 +97,7 @@ public sealed class CommandLineTests
     public async Task RegistryThatDoesNotAnswer_IsExitCode3()
     {
         // Port 1 of this machine: refused at once.
-        CommandRun run = await CommandRun.RunAsync("manifest", "--cache-dir", NewCache(), "127.0.0.1:1/app");
+        CommandRun run = await CommandRun.RunAsync("manifest", "--cache-dir", _directory["cache"], "127.0.0.1:1/app");
         Assert.Equal((3, ""), (run.ExitCode, run.Output));
         Assert.Contains("127.0.0.1:1", run.Error);
         Assert.DoesNotContain("   at ", run.Error);
@@ -121,6 +119,4 @@ public sealed class CommandLineTests
         Assert.Contains("/nonexistent/a", run.Error);
         Assert.Contains("/nonexistent/b", run.Error);
     }
-
-    private static string NewCache() => Path.Combine(Path.GetTempPath(), "lazymount-test-cache-" + Environment.ProcessId);
 }

@@ -35,7 +35,7 @@ internal sealed class LayerBuilder
     public LayerBuilder Symlink(string path, string target)
     {
         _targets.Add(Encoding.UTF8.GetBytes(target));
-        return Add(path, EntryType.Symlink, 0b111_111_111, linkTarget: _targets.Count - 1);
+        return Add(path, EntryType.Symlink, 0b111_101_101, linkTarget: _targets.Count - 1);
     }
 
     public LayerBuilder HardLink(string path, string target) => Add(path, EntryType.HardLink, 0, linkPath: Path(target));
