@@ -4,7 +4,7 @@
 #
 #   scripts/bench.sh [RUNS]     default 3; every figure is the median of as many runs
 #
-# BENCH_DIR: where the image and the unpacked tree live (see make-bench-images.sh); DIR/unpacked should be on ext4.
+# BENCH_DIR: where the image is and trees are unpacked to (see make-bench-images.sh); should be on ext4.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/dotnet-environment.sh
@@ -34,7 +34,7 @@ export LAZYMOUNT_CACHE=$work/cache LAZYMOUNT_STATE=$work/state
 # A real registry on loopback holds the image.
 port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
 printf 'version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:%s"}\n' "$work/registry" "$port" >"$work/registry.yml"
-docker-registry serve "$work/registry.yml" 2>"$work/registry.log" &
+docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
 registry=$!
 image=127.0.0.1:$port/bench:latest
 push() { skopeo copy --quiet --dest-tls-verify=false "oci:$BENCH_DIR/layout:bench" "docker://$image"; }
@@ -54,7 +54,7 @@ record() { echo "$2" >>"$work/$1.times"; }
 figure() { median <"$work/$1.times"; }
 
 skopeo_umoci() {
-  skopeo copy --quiet --src-tls-verify=false "docker://$image" "oci:$work/copy:bench" && umoci unpack --image "$work/copy:bench" "$BENCH_DIR/unpacked"
+  skopeo copy --quiet --src-tls-verify=false "docker://$image" "oci:$work/copy:bench" && umoci unpack --image "$work/copy:bench" "$work/unpacked"
 }
 mount_and_ls() { "$lazymount" mount "$image" "$mnt" && ls "$mnt"; }
 count() { find "$1" | wc -l; }
@@ -63,7 +63,7 @@ peak() { awk '/^VmHWM/ {printf "%.0f\n", $2 / 1024}' "/proc/$(daemon_id)/status"
 
 for run in $(seq "$runs"); do
   echo "Run $run of $runs" >&2
-  rm -rf "$work/copy" "$BENCH_DIR/unpacked"
+  rm -rf "$work/copy" "$work/unpacked"
   drop_caches
   measure unpack skopeo_umoci
 
@@ -76,19 +76,19 @@ for run in $(seq "$runs"); do
   "$lazymount" umount "$mnt"
 
   drop_caches
-  measure ext4-cold count "$BENCH_DIR/unpacked/rootfs"
-  measure ext4-warm count "$BENCH_DIR/unpacked/rootfs"
+  measure ext4-cold count "$work/unpacked/rootfs"
+  measure ext4-warm count "$work/unpacked/rootfs"
   "$lazymount" mount "$image" "$mnt"
   drop_caches
   measure fuse-cold count "$mnt"
   measure fuse-warm count "$mnt"
-  [ "$(count "$mnt")" -eq "$(count "$BENCH_DIR/unpacked/rootfs")" ] || { echo "The trees differ in their number of paths." >&2; exit 1; }
+  [ "$(count "$mnt")" -eq "$(count "$work/unpacked/rootfs")" ] || { echo "The trees differ in their number of paths." >&2; exit 1; }
 
   measure fuse-read sh -c "tar cf - -C '$mnt' . | cat >/dev/null"
   record peak "$(peak)"
   "$lazymount" umount "$mnt"
   drop_caches
-  measure ext4-read sh -c "tar cf - -C '$BENCH_DIR/unpacked/rootfs' . | cat >/dev/null"
+  measure ext4-read sh -c "tar cf - -C '$work/unpacked/rootfs' . | cat >/dev/null"
 done
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
@@ -97,7 +97,7 @@ first=$(ratio "$(figure mount)" "$(figure unpack)")
 cold=$(ratio "$(figure fuse-cold)" "$(figure ext4-cold)")
 warm=$(ratio "$(figure fuse-warm)" "$(figure ext4-warm)")
 cat <<TABLE
-$(grep -c ^processor /proc/cpuinfo) cores, Linux $(uname -r), $(date -u +%F), median of $runs runs, $(count "$BENCH_DIR/unpacked/rootfs") paths
+$(grep -c ^processor /proc/cpuinfo) cores, Linux $(uname -r), $(date -u +%F), median of $runs runs, $(count "$work/unpacked/rootfs") paths
 
 | what | LazyMount | the other way | ratio | target | met |
 |---|---|---|---|---|---|
