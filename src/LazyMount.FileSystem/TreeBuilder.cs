@@ -70,7 +70,7 @@ public static class TreeBuilder
                 if (waiting.RemoveAll(i => TryLink(index.Entries[i])) == 0)
                 {
                     ref readonly LayerEntry entry = ref index.Entries[waiting[0]];
-                    throw new InvalidDataException($"layer {layer + 1} has a hard link '{PathText(entry.Path)}' to '{PathText(entry.LinkPath)}', which does not exist or is a directory");
+                    throw new InvalidDataException($"layer {layer} has a hard link '{PathText(entry.Path)}' to '{PathText(entry.LinkPath)}', which does not exist or is a directory");
                 }
             }
         }
@@ -213,7 +213,7 @@ public static class TreeBuilder
             {
                 return followed < MaxFollowedLinks
                     ? Follow(tree.ParentOf(slot), index.LinkTargets[link.LinkTarget].Span, create, followed + 1)
-                    : throw new InvalidDataException($"layer {layer + 1} has an entry below a symbolic link that leads to itself");
+                    : throw new InvalidDataException($"layer {layer} has an entry below a symbolic link that leads to itself");
             }
             if (!create)
             {
