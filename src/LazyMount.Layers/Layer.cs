@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 
 namespace LazyMount.Layers;
@@ -7,34 +8,36 @@ namespace LazyMount.Layers;
 /// <summary>One layer as a random-access tar: decoded spans by uncompressed offset. Thread-safe.</summary>
 public sealed class Layer : IDisposable
 {
+    private readonly Digest _digest;
+    private readonly CompressionFormat _format;
     private readonly BlobReader _blob;
     private readonly SpanCache _spans;
     private readonly object?[] _slots; // see SpanCache
 
-    /// <param name="index">Its table of contents.</param>
+    /// <param name="index">Its table of contents, of which only the checkpoints are kept.</param>
     /// <param name="blob">Its bytes; owned.</param>
     /// <param name="spans">Where decoded spans are kept; shared by layers, not owned.</param>
     public Layer(LayerIndex index, BlobReader blob, SpanCache spans)
     {
-        (Index, _blob, _spans) = (index, blob, spans);
+        (Checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.Format, blob, spans);
         _slots = new object?[index.Checkpoints.Count];
     }
 
-    /// <summary>Its table of contents.</summary>
-    public LayerIndex Index { get; }
+    /// <summary>Where decoding can start.</summary>
+    public CheckpointTable Checkpoints { get; }
 
     /// <summary>
     /// The span that holds a byte of the tar, if it is decoded in memory. Does not allocate, wait or lock for long.
     /// The caller must <see cref="DecodedSpan.Release"/> it.
     /// </summary>
     public bool TryGetSpan(long uncompressedOffset, [NotNullWhen(true)] out DecodedSpan? span)
-        => _spans.TryGet(_slots, Index.Checkpoints.Find(uncompressedOffset), out span);
+        => _spans.TryGet(_slots, Checkpoints.Find(uncompressedOffset), out span);
 
     /// <summary>The same, fetching and decoding it when needed; equal concurrent calls share the work. The caller must release the span.</summary>
     public ValueTask<DecodedSpan> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        int number = Index.Checkpoints.Find(uncompressedOffset);
+        int number = Checkpoints.Find(uncompressedOffset);
         if (_spans.GetOrJoin(_slots, number, out PendingSpan? pending, out bool isNew) is { } span)
         {
             return new ValueTask<DecodedSpan>(span);
@@ -78,9 +81,8 @@ public sealed class Layer : IDisposable
 
     private async Task<DecodedSpan> DecodeAsync(int number, CancellationToken cancellationToken)
     {
-        CheckpointTable checkpoints = Index.Checkpoints;
-        long compressedOffset = checkpoints.CompressedOffset(number);
-        int compressedLength = (int)(checkpoints.CompressedEnd(number) - compressedOffset);
+        long compressedOffset = Checkpoints.CompressedOffset(number);
+        int compressedLength = (int)(Checkpoints.CompressedEnd(number) - compressedOffset);
         byte[] compressed = _spans.CompressedBuffers.Rent(compressedLength);
         try
         {
@@ -88,7 +90,7 @@ public sealed class Layer : IDisposable
             await _spans.DecoderGate.WaitAsync(cancellationToken).ConfigureAwait(false);
             try
             {
-                int length = checkpoints.Length(number);
+                int length = Checkpoints.Length(number);
                 SpanMemory memory = _spans.Rent(length);
                 try
                 {
@@ -99,7 +101,7 @@ public sealed class Layer : IDisposable
                     _spans.Return(memory);
                     throw;
                 }
-                return new DecodedSpan(_spans, memory, checkpoints.UncompressedOffset(number), length);
+                return new DecodedSpan(_spans, memory, Checkpoints.UncompressedOffset(number), length);
             }
             finally
             {
@@ -114,14 +116,14 @@ public sealed class Layer : IDisposable
 
     private void Decode(int number, ReadOnlyMemory<byte> compressed, Span<byte> span)
     {
-        Checkpoint checkpoint = Index.Checkpoints[number];
-        using Decompressor decompressor = Decompressor.Resume(Index.Format, checkpoint);
+        Checkpoint checkpoint = Checkpoints[number];
+        using Decompressor decompressor = Decompressor.Resume(_format, checkpoint);
         decompressor.Push(compressed);
         while (!span.IsEmpty)
         {
             if (!decompressor.TryRead(out ReadOnlySpan<byte> run))
             {
-                throw new InvalidDataException($"span {number} of layer {Index.Digest} ends {span.Length} bytes early: its index does not belong to its blob");
+                throw new InvalidDataException($"span {number} of layer {_digest} ends {span.Length} bytes early: its index does not belong to its blob");
             }
             run = run[..Math.Min(run.Length, span.Length)];
             run.CopyTo(span);

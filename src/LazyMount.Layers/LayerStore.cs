@@ -22,9 +22,12 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 {
     private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();
 
-    /// <summary>Opens all layers of an image, in parallel, lowest first in the result. Nothing half-written stays when cancelled or failed.</summary>
+    /// <summary>
+    /// Opens all layers of an image, in parallel, lowest first in the result. Nothing half-written stays when cancelled or
+    /// failed. The indexes are for merging: a layer itself keeps only what reading needs, so the rest may go afterwards.
+    /// </summary>
     /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
-    public async Task<Layer[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
+    public async Task<(Layer Layer, LayerIndex Index)[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
     {
         // A digest that stands in the image twice is indexed once; the positions it stands at are told of together.
         var positions = new Dictionary<Digest, List<int>>();
@@ -71,10 +74,11 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
             ExceptionDispatchInfo.Throw(failure);
         }
 
-        var layers = new Layer[indexes.Length];
+        var layers = new (Layer, LayerIndex)[indexes.Length];
         for (int i = 0; i < layers.Length; i++)
         {
-            layers[i] = new Layer(indexes[i], new BlobReader(image.Layers[i], indexes[i].Chunks, image.Source, cache, loggers.CreateLogger<BlobReader>()), spans);
+            var blob = new BlobReader(image.Layers[i], indexes[i].Chunks, image.Source, cache, loggers.CreateLogger<BlobReader>());
+            layers[i] = (new Layer(indexes[i], blob, spans), indexes[i]);
         }
         return layers;
     }

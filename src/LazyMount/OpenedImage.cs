@@ -21,7 +21,7 @@ internal sealed class OpenedImage : IAsyncDisposable
     private readonly ResolvedImage _resolved;
     private readonly SpanCache _spans;
 
-    private OpenedImage(ResolvedImage resolved, SpanCache spans, Layer[] layers, ImageFileSystem fileSystem)
+    private OpenedImage(ResolvedImage resolved, SpanCache spans, IReadOnlyList<Layer> layers, ImageFileSystem fileSystem)
         => (_resolved, _spans, Layers, FileSystem) = (resolved, spans, layers, fileSystem);
 
     public Image Image => _resolved.Image;
@@ -40,16 +40,17 @@ internal sealed class OpenedImage : IAsyncDisposable
         // :: Step 2: the source resolves the reference.
         ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
         var spans = new SpanCache(SpanCapacity);
-        Layer[] layers = [];
+        IReadOnlyList<Layer> layers = [];
         try
         {
             // :: Step 3: every layer's LayerIndex, stored or made now.
             var progress = host.ErrorIsTerminal ? new IndexingProgress(resolved.Image.Layers) : null;
-            Task<Layer[]> indexing = new LayerStore(resolved.Cache, loggers).OpenAsync(resolved.Image, spans, progress, cancellationToken);
-            layers = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
+            Task<(Layer Layer, LayerIndex Index)[]> indexing = new LayerStore(resolved.Cache, loggers).OpenAsync(resolved.Image, spans, progress, cancellationToken);
+            var indexed = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
+            layers = [.. indexed.Select(each => each.Layer)];
 
             // :: Step 4: the merged tree.
-            ImageTree tree = TreeBuilder.Build([.. layers.Select(layer => layer.Index)]);
+            ImageTree tree = TreeBuilder.Build([.. indexed.Select(each => each.Index)]);
             return new OpenedImage(resolved, spans, layers, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
         }
         catch

@@ -18,10 +18,10 @@ internal sealed class TestImage : IAsyncDisposable
     private readonly SpanCache _spans;
     private readonly GatedSource _source;
 
-    private TestImage(GatedSource source, Layer[] layers, SpanCache spans)
+    private TestImage(GatedSource source, (Layer Layer, LayerIndex Index)[] layers, SpanCache spans)
     {
-        (_source, _layers, _spans) = (source, layers, spans);
-        FileSystem = new ImageFileSystem(TreeBuilder.Build([.. layers.Select(layer => layer.Index)]), layers, NullLogger<ImageFileSystem>.Instance);
+        (_source, _layers, _spans) = (source, [.. layers.Select(each => each.Layer)], spans);
+        FileSystem = new ImageFileSystem(TreeBuilder.Build([.. layers.Select(each => each.Index)]), _layers, NullLogger<ImageFileSystem>.Instance);
     }
 
     public ImageFileSystem FileSystem { get; }

@@ -118,7 +118,8 @@ public sealed class GzipDecompressorTests
         => Gen.Select(Streams.Deflates, Gen.Int, Gen.OneOf(1, 40, 1 << 17)).Sample((stream, seed, piece) =>
         {
             var random = new Random(seed);
-            byte[] blob = [.. Streams.Member(stream.Deflate, stream.Data), .. s_member];
+            byte[] first = Streams.Member(stream.Deflate, stream.Data);
+            byte[] blob = [.. first, .. s_member];
             int at = random.Next(3) == 0 ? random.Next(10) : random.Next(blob.Length);
             if (random.Next(3) == 0)
                 blob = blob[..at];
@@ -128,6 +129,9 @@ public sealed class GzipDecompressorTests
             Streams.Verdict control = Streams.ControlGzip(blob);
             Streams.Verdict ours = Streams.Gzip(blob, seed, piece);
 
+            // A lone 1F behind a member: the control takes it for a header cut off, GNU gzip and we for garbage.
+            if (blob.Length == first.Length + 1)
+                return ours.Error is null && ours.Output.AsSpan().SequenceEqual(stream.Data);
             return control.Error is null
                 ? ours.Error is null && control.Output.AsSpan().SequenceEqual(ours.Output)
                 : ours.Error is not null;

@@ -50,9 +50,9 @@ public sealed class LayerStoreTests : IDisposable
         public void Report(LayerProgress value) => progress.Enqueue(value);
     }
 
-    private Task<Layer[]> OpenAsync(RemoteSource source) => OpenUntilAsync(source, TestContext.Current.CancellationToken);
+    private Task<(Layer Layer, LayerIndex Index)[]> OpenAsync(RemoteSource source) => OpenUntilAsync(source, TestContext.Current.CancellationToken);
 
-    private async Task<Layer[]> OpenUntilAsync(RemoteSource source, CancellationToken cancellationToken)
+    private async Task<(Layer Layer, LayerIndex Index)[]> OpenUntilAsync(RemoteSource source, CancellationToken cancellationToken)
     {
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
         return await new LayerStore(_cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, new Collector(_progress), cancellationToken);
@@ -68,14 +68,14 @@ public sealed class LayerStoreTests : IDisposable
 
     private static void WriteAll(string path, byte[] bytes) => File.WriteAllBytes(path, bytes);
 
-    private static void Close(Layer[] layers) => Array.ForEach(layers, layer => layer.Dispose());
+    private static void Close((Layer Layer, LayerIndex Index)[] layers) => Array.ForEach(layers, each => each.Layer.Dispose());
 
-    private static async Task<byte[]> ReadAllAsync(Layer layer)
+    private static async Task<byte[]> ReadAllAsync((Layer Layer, LayerIndex Index) layer)
     {
         var tar = new byte[layer.Index.UncompressedSize];
         for (long at = 0; at < tar.Length;)
         {
-            DecodedSpan span = await layer.GetSpanAsync(at, TestContext.Current.CancellationToken);
+            DecodedSpan span = await layer.Layer.GetSpanAsync(at, TestContext.Current.CancellationToken);
             Assert.Equal(at, span.UncompressedOffset);
             span.Bytes.CopyTo(tar.AsSpan((int)at));
             at += span.Length;
@@ -92,7 +92,7 @@ public sealed class LayerStoreTests : IDisposable
         byte[] small = Tar(1, files: 3), large = Tar(2, files: 400);
         string[] digests = _layout.AddLayer(small).AddLayer(large).AddLayer(large, OciLayoutBuilder.TarLayer, "").AddLayer([], OciLayoutBuilder.TarLayer, "").AddLayer(small).WriteImage("test");
         await using RemoteSource source = Source(isLocal);
-        Layer[] layers = await OpenAsync(source);
+        var layers = await OpenAsync(source);
 
         Assert.Equal(digests, layers.Select(layer => layer.Index.Digest.ToString()));
         Assert.Same(layers[0].Index, layers[4].Index);
@@ -112,7 +112,7 @@ public sealed class LayerStoreTests : IDisposable
 
         // Again: from the stored indexes, asking the source for nothing.
         int opened = source.Opened;
-        Layer[] again = await OpenAsync(source);
+        var again = await OpenAsync(source);
         Assert.Equal(isLocal ? opened + 1 : opened, source.Opened); // a local config is not cached
         Assert.Equal(layers.Select(layer => layer.Index.Entries.Length), again.Select(layer => layer.Index.Entries.Length));
         Assert.Equal(large, await ReadAllAsync(again[1]));
@@ -128,7 +128,7 @@ public sealed class LayerStoreTests : IDisposable
         Close(await OpenAsync(source));
         File.Delete(Path.Combine(_cache.GetDirectory("blobs"), "sha256", digests[0]["sha256:".Length..]));
 
-        Layer[] layers = await OpenAsync(source);
+        var layers = await OpenAsync(source);
         Assert.Equal(tar, await ReadAllAsync(layers[0]));
         Close(layers);
     }
@@ -144,7 +144,7 @@ public sealed class LayerStoreTests : IDisposable
         byte[] good = ReadAll(index);
         WriteAll(index, [.. good[..100], .. new byte[good.Length - 100]]);
 
-        Layer[] layers = await OpenAsync(source);
+        var layers = await OpenAsync(source);
         Assert.Equal(40, layers[0].Index.Entries.Length);
         Assert.Equal(opened, source.Opened);
         Assert.Equal(good, ReadAll(index));
@@ -265,7 +265,7 @@ public sealed class LayerStoreTests : IDisposable
         _layout.AddLayer(Tar(13)).WriteImage("test");
         WriteAll(Path.Combine(_cache.GetDirectory("layers"), "sha256"), "a file where a directory should be"u8.ToArray());
         await using RemoteSource source = Source();
-        Layer[] layers = await OpenAsync(source);
+        var layers = await OpenAsync(source);
         Assert.Equal(40, layers[0].Index.Entries.Length);
         Close(layers);
     }

@@ -109,7 +109,7 @@ public sealed class LayerTests : IAsyncLifetime
         int used = 0;
         for (int span = 0; span < 6; span++)
         {
-            (await layer.GetSpanAsync(layer.Index.Checkpoints.UncompressedOffset(span), Token)).Release();
+            (await layer.GetSpanAsync(layer.Checkpoints.UncompressedOffset(span), Token)).Release();
             if (layer.TryGetSpan(0, out DecodedSpan? first))
             {
                 first.Release();
@@ -117,7 +117,7 @@ public sealed class LayerTests : IAsyncLifetime
             }
         }
         Assert.Equal(6, used);
-        Assert.False(layer.TryGetSpan(layer.Index.Checkpoints.UncompressedOffset(1), out _));
+        Assert.False(layer.TryGetSpan(layer.Checkpoints.UncompressedOffset(1), out _));
     }
 
     [Fact]
