@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using LazyMount.FileSystem;
@@ -16,6 +17,13 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
 
     /// <summary>Pieces of data written straight from their spans; a reply of more is copied together first.</summary>
     private const int MaxPieces = 63;
+
+    /// <summary>
+    /// Whoever walks a tree asks its next question a few microseconds after the last answer, and waking a sleeping thread
+    /// on an idle core takes longer than answering. A first `find` of 114,377 paths on 2 cores: 1.19 s without, 0.90 s with
+    /// 30, 0.80 s with 100, 0.85 s with 300 microseconds; `tar` of all of it 8.9 s without, 7.1 s with 100.
+    /// </summary>
+    private static readonly TimeSpan s_spinTime = TimeSpan.FromMicroseconds(100);
 
     /// <summary>Opens the device, not yet joined to a mount. Throws <see cref="FuseException"/>.</summary>
     public static FuseDevice Open()
@@ -48,12 +56,39 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
         return new FuseDevice(clone);
     }
 
+    /// <summary>
+    /// From now on a reader asks again for <see cref="s_spinTime"/> before it sleeps. Without it, where that cannot be had,
+    /// every read sleeps at once.
+    /// </summary>
+    public void SpinBeforeWaiting()
+    {
+        uint on = 1;
+        _ = Interop.IoCtl(handle, Interop.FIONBIO, &on);
+    }
+
     /// <summary>Waits for one request. Returns its length, or -1 with the error number.</summary>
     public int Read(NativeBuffer buffer, out int errno)
     {
-        nint length = Interop.Read(handle, buffer.Pointer, (nuint)buffer.Length);
-        errno = length < 0 ? Marshal.GetLastPInvokeError() : 0;
-        return (int)length;
+        long began = 0;
+        while (true)
+        {
+            nint length = Interop.Read(handle, buffer.Pointer, (nuint)buffer.Length);
+            errno = length < 0 ? Marshal.GetLastPInvokeError() : 0;
+            if (errno != Interop.EAGAIN)
+            {
+                return (int)length;
+            }
+            if (began == 0)
+            {
+                began = Stopwatch.GetTimestamp();
+            }
+            else if (Stopwatch.GetElapsedTime(began) > s_spinTime)
+            {
+                // An interrupted or failed poll is as good as one that returns: the next read tells.
+                var file = new Interop.PollFd { Descriptor = Descriptor, Events = Interop.POLLIN };
+                _ = Interop.Poll(&file, 1, -1);
+            }
+        }
     }
 
     /// <summary>Writes a whole reply. Returns 0 or the error number.</summary>
@@ -86,7 +121,7 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
         vectors[0] = new Interop.IoVec { Base = Address(header), Length = (nuint)header.Length };
         for (int i = 0; i < data.Count; i++)
         {
-            // FileData holds its spans in pinned memory, so these addresses stay good until it is cleared.
+            // FileData holds its spans in memory that does not move, so these addresses stay good until it is cleared.
             ReadOnlySpan<byte> piece = data[i];
             vectors[i + 1] = new Interop.IoVec { Base = Address(piece), Length = (nuint)piece.Length };
         }

@@ -17,6 +17,7 @@ internal sealed class FuseReader(FuseDevice device, ImageFileSystem fileSystem, 
     {
         using var requests = new NativeBuffer(Negotiation.RequestBufferSize);
         using var replies = new NativeBuffer(Negotiation.ReplyBufferSize);
+        device.SpinBeforeWaiting();
         while (true)
         {
             int length = device.Read(requests, out int errno);
@@ -28,7 +29,6 @@ internal sealed class FuseReader(FuseDevice device, ImageFileSystem fileSystem, 
             switch (errno)
             {
                 case Interop.EINTR:
-                case Interop.EAGAIN:
                 case Interop.ENOENT: // the request was interrupted while it was handed out
                     continue;
                 case Interop.ENODEV: // unmounted

@@ -1,9 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Reflection;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using LazyMount.Fuse.Protocol;
+using LazyMount.TestKit;
 using Xunit;
 using FuseInterop = LazyMount.Fuse.Interop;
 
@@ -88,7 +88,7 @@ public sealed class FuseAbiTests
         string binary = Path.Combine(Directory.CreateTempSubdirectory("fuse-abi-").FullName, "probe");
         try
         {
-            Run("cc", "-Wall", "-Werror", "-o", binary, Path.Combine(RepositoryRoot(), "native", "fuse_abi_probe.c"));
+            Run("cc", "-Wall", "-Werror", "-o", binary, Path.Combine(RepositoryRoot.Path, "native", "fuse_abi_probe.c"));
             return Run(binary).Split('\n', StringSplitOptions.RemoveEmptyEntries).ToDictionary(
                 line => Normalize(line[..line.LastIndexOf(' ')]),
                 line => long.Parse(line[(line.LastIndexOf(' ') + 1)..], CultureInfo.InvariantCulture));
@@ -121,15 +121,5 @@ public sealed class FuseAbiTests
         process.WaitForExit();
         Assert.Equal(0, process.ExitCode);
         return output;
-    }
-
-    private static string RepositoryRoot([CallerFilePath] string file = "")
-    {
-        string directory = Path.GetDirectoryName(file)!;
-        while (!File.Exists(Path.Combine(directory, "LazyMount.sln")))
-        {
-            directory = Path.GetDirectoryName(directory)!;
-        }
-        return directory;
     }
 }
