@@ -73,7 +73,7 @@ public sealed class BlobCache
                 return Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData), "lazymount");
             return Environment.IsPrivilegedProcess
                 ? "/var/cache/lazymount"
-                : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache", "lazymount");
+                : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify), ".cache", "lazymount");
         }
     }
 

@@ -13,7 +13,7 @@ public sealed class BlobStaging : IDisposable
     private const string Suffix = ".staging";
 
     // Covers the moments when a living process's file is not locked: between open and flock, and between close and rename.
-    private static readonly TimeSpan s_abandonedAge = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan s_abandonedAge = TimeSpan.FromSeconds(10);
 
     private readonly BlobCache _cache;
     private readonly string _path;

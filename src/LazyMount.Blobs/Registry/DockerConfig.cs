@@ -21,7 +21,7 @@ internal static class DockerConfig
     {
         directory ??= Environment.GetEnvironmentVariable("DOCKER_CONFIG") is { Length: > 0 } set
             ? set
-            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".docker");
+            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify), ".docker");
         string path = Path.Combine(directory, "config.json");
         try
         {

@@ -70,7 +70,7 @@ internal sealed class RegistryHttp : IDisposable
                 Method = request.Method.Method,
                 Url = Redact(request.RequestUri!),
                 IsTemporary = true,
-                MaxRetries = connecting ? 0 : 1, // the time-out itself was patience enough
+                MaxRetries = 0, // the time-out itself was patience enough: somebody waits in a read(2)
             };
         }
     }

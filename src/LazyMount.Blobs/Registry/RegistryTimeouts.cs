@@ -9,7 +9,7 @@ internal sealed record RegistryTimeouts
     public TimeSpan Connect { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Without a byte: for the headers, and for each read of a body.</summary>
-    public TimeSpan Stall { get; init; } = TimeSpan.FromSeconds(20);
+    public TimeSpan Stall { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Tries after the first.</summary>
     public int Retries { get; init; } = 4;

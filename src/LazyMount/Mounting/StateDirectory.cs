@@ -31,7 +31,7 @@ internal sealed class StateDirectory
             }
             string? home = Environment.GetEnvironmentVariable("XDG_STATE_HOME");
             return Path.Combine(
-                string.IsNullOrEmpty(home) ? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".local/state") : home,
+                string.IsNullOrEmpty(home) ? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify), ".local/state") : home,
                 "lazymount");
         }
     }
