@@ -50,13 +50,25 @@ internal sealed class OpenedImage : IAsyncDisposable
             layers = [.. indexed.Select(each => each.Layer)];
 
             // :: Step 4: the merged tree.
-            ImageTree tree = TreeBuilder.Build([.. indexed.Select(each => each.Index)]);
+            ImageTree tree = Merge([.. indexed.Select(each => each.Index)], reference);
             return new OpenedImage(resolved, spans, layers, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
         }
         catch
         {
             await DisposeAllAsync(layers, spans, resolved);
             throw;
+        }
+    }
+
+    private static ImageTree Merge(IReadOnlyList<LayerIndex> layers, ImageReference reference)
+    {
+        try
+        {
+            return TreeBuilder.Build(layers);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new ImageException(ImageError.Invalid, $"The layers of {reference} do not make a tree: {e.Message}; the image must be built again.", e);
         }
     }
 

@@ -61,6 +61,14 @@ public sealed class BadBlobTests : IDisposable
     public void NeitherGzipNorTar_IsNoTar() => AssertRefused(Noise(5000), "tar");
 
     [Fact]
+    public void HardLinkWithoutATarget_IsNamed()
+    {
+        _layout.AddLayer(new TarBytes().HardLink("link", "nowhere")).WriteImage("v1");
+        Sentence.AssertOne(_lazymount.Run("mount", _layout.Reference("v1"), _lazymount.NewMountPoint()), 1, "'/link'", "'/nowhere'");
+        Sentence.AssertOne(_lazymount.Run("ls", _layout.Reference("v1")), 1, "'/link'", "'/nowhere'");
+    }
+
+    [Fact]
     public void TarThatEndsInTheMiddleOfAFile_IsSaid()
     {
         byte[] tar = new TarBytes().File("file", Noise(100_000)).ToArray();
