@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
@@ -83,7 +84,7 @@ public sealed class Layer : IDisposable
     {
         long compressedOffset = Checkpoints.CompressedOffset(number);
         int compressedLength = (int)(Checkpoints.CompressedEnd(number) - compressedOffset);
-        byte[] compressed = _spans.CompressedBuffers.Rent(compressedLength);
+        byte[] compressed = ArrayPool<byte>.Shared.Rent(compressedLength);
         try
         {
             await _blob.ReadAsync(compressedOffset, compressed.AsMemory(0, compressedLength), cancellationToken).ConfigureAwait(false);
@@ -110,7 +111,7 @@ public sealed class Layer : IDisposable
         }
         finally
         {
-            _spans.CompressedBuffers.Return(compressed);
+            ArrayPool<byte>.Shared.Return(compressed);
         }
     }
 

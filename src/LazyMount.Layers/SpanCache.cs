@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 
 namespace LazyMount.Layers;
@@ -30,12 +29,6 @@ public sealed class SpanCache : IDisposable
     /// capacity cannot bound.
     /// </summary>
     internal SemaphoreSlim DecoderGate { get; } = new(Math.Max(2, Environment.ProcessorCount));
-
-    /// <summary>
-    /// Compressed bytes of spans on their way to the decoder. A pool of its own: the shared one keeps an array of every
-    /// size for each thread that ever gave one back, which came to 20 MB in a daemon.
-    /// </summary>
-    internal ArrayPool<byte> CompressedBuffers { get; } = ArrayPool<byte>.Create(maxArrayLength: 16 << 20, maxArraysPerBucket: 2);
 
     internal bool IsOverCapacity => Volatile.Read(ref _allocated) > _capacity;
 

@@ -3,9 +3,10 @@ using System.Runtime.InteropServices;
 namespace LazyMount.Layers;
 
 /// <summary>
-/// Memory for one decoded span, outside the garbage collector's heap. Pinned arrays of some megabytes each came back only
-/// with a full collection, which a daemon that allocates nothing never has: after reading a tree of 1.1 GB with 64 MiB of
-/// spans they had grown to 130 MB. Disposed once, by the <see cref="SpanCache"/>, when no one holds the span.
+/// Memory for one decoded span, outside the garbage collector's heap, where large arrays come back only with a full
+/// collection, which a daemon that allocates almost nothing never has. With 64 MiB of spans and malloc told to map each
+/// alone, a daemon that read 1.1 GB peaked at 153 MB; with pinned arrays at 178 MB. Disposed once, by the
+/// <see cref="SpanCache"/>, when no one holds the span.
 /// </summary>
 internal sealed unsafe class SpanMemory(int length) : IDisposable
 {
