@@ -1,0 +1,68 @@
+namespace LazyMount.TestKit;
+
+/// <summary>
+/// A private containerd with its own root, state and socket: what its overlayfs snapshotter mounts is what containers
+/// see. The "native" snapshotter, which copies and applies layers in place, is there as well.
+/// </summary>
+public sealed class Containerd : IDisposable
+{
+    private readonly TemporaryDirectory _directory = new();
+    private readonly List<string> _mounted = [];
+    private readonly Tool _daemon;
+    private int _images;
+
+    public Containerd()
+    {
+        string configuration = _directory["config.toml"];
+        File.WriteAllText(configuration, $"""
+            version = 2
+            root = "{_directory["root"]}"
+            state = "{_directory["state"]}"
+            disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.devmapper"]
+            [grpc]
+              address = "{Socket}"
+            [ttrpc]
+              address = "{_directory["ttrpc.sock"]}"
+            """);
+        _daemon = Tool.Start("containerd", ["--config", configuration, "--log-level", "error"]);
+        for (int attempt = 0; Ctr("version").ExitCode != 0; attempt++)
+        {
+            if (attempt == 200 || _daemon.HasExited)
+            {
+                throw new InvalidOperationException("containerd does not start");
+            }
+            Thread.Sleep(50);
+        }
+    }
+
+    private string Socket => _directory["containerd.sock"];
+
+    /// <summary>Imports the image "v1" of a layout and mounts it; returns its root. Throws when containerd refuses the image.</summary>
+    public string Mount(string layoutDirectory, string snapshotter = "overlayfs")
+    {
+        int number = Interlocked.Increment(ref _images);
+        string archive = _directory[$"{number}.tar"];
+        Tool.Run("tar", "-C", layoutDirectory, "-cf", archive, "oci-layout", "index.json", "blobs").EnsureSuccess();
+        string name = $"localhost/test/image{number}";
+        Ctr("image", "import", "--snapshotter", snapshotter, "--base-name", name, archive).EnsureSuccess();
+        string target = _directory.CreateDirectory($"mnt{number}");
+        Ctr("image", "mount", "--snapshotter", snapshotter, $"{name}:v1", target).EnsureSuccess();
+        lock (_mounted)
+        {
+            _mounted.Add(target);
+        }
+        return target;
+    }
+
+    public void Dispose()
+    {
+        foreach (string target in _mounted)
+        {
+            Tool.Run("umount", target);
+        }
+        _daemon.Dispose();
+        _directory.Dispose();
+    }
+
+    private ToolResult Ctr(params string[] arguments) => Tool.Run("ctr", ["--address", Socket, .. arguments]);
+}
