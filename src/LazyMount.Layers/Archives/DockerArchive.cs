@@ -51,7 +51,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         var blobs = new Dictionary<Digest, Blob>();
         ArchiveMember[] members = [.. paths.Select(path => Find(path, "layer"))];
         Dictionary<long, Digest> compressed = await HashCompressedAsync(members, cancellationToken).ConfigureAwait(false);
-        var layers = new WrittenDescriptor[members.Length];
+        var layers = new string[members.Length];
         for (int i = 0; i < layers.Length; i++)
         {
             bool isCompressed = compressed.TryGetValue(members[i].Offset, out Digest digest);
@@ -61,14 +61,20 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
             {
                 throw Invalid($"the config gives the layer {paths[i]} two diff_ids");
             }
-            layers[i] = new WrittenDescriptor(LayerType, blobs[digest].Member.Size, digest);
+            layers[i] = DescriptorJson(LayerType, blobs[digest].Member.Size, digest);
         }
-        var configDescriptor = new WrittenDescriptor(MediaTypes.DockerConfig, config.Length, Digest.OfSha256(config));
-        blobs[configDescriptor.Digest] = new Blob(configMember, null);
+        var configDigest = Digest.OfSha256(config);
+        blobs[configDigest] = new Blob(configMember, null);
         _blobs = blobs;
-        byte[] manifest = JsonSerializer.SerializeToUtf8Bytes(new WrittenManifest(2, MediaTypes.DockerManifest, configDescriptor, layers), ArchiveJson.Default.WrittenManifest);
+
+        // To the byte what skopeo writes.
+        byte[] manifest = Encoding.UTF8.GetBytes(
+            $$"""{"schemaVersion":2,"mediaType":"{{MediaTypes.DockerManifest}}","config":{{DescriptorJson(MediaTypes.DockerConfig, config.Length, configDigest)}},"layers":[{{string.Join(',', layers)}}]}""");
         return new RawManifest(new Descriptor(MediaTypes.DockerManifest, Digest.OfSha256(manifest), manifest.Length), manifest);
     }
+
+    private static string DescriptorJson(string mediaType, long size, Digest digest)
+        => string.Create(CultureInfo.InvariantCulture, $$"""{"mediaType":"{{mediaType}}","size":{{size}},"digest":"{{digest}}"}""");
 
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
         => throw new InvalidOperationException("a docker archive has no image index");

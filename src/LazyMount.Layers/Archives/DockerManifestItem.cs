@@ -16,22 +16,8 @@ internal sealed record DockerManifestItem
     public IReadOnlyList<string?>? Layers { get; init; }
 }
 
-/// <summary>A manifest (docker schema 2) as it is written for an archive that has none, property for property as skopeo writes it.</summary>
-internal sealed record WrittenManifest(
-    [property: JsonPropertyName("schemaVersion")] int SchemaVersion,
-    [property: JsonPropertyName("mediaType")] string MediaType,
-    [property: JsonPropertyName("config")] WrittenDescriptor Config,
-    [property: JsonPropertyName("layers")] IReadOnlyList<WrittenDescriptor> Layers);
-
-/// <summary>A descriptor of it.</summary>
-internal sealed record WrittenDescriptor(
-    [property: JsonPropertyName("mediaType")] string MediaType,
-    [property: JsonPropertyName("size")] long Size,
-    [property: JsonPropertyName("digest")] Digest Digest);
-
 /// <summary>As docker reads it: names of properties in any case. What stands twice is refused, as everywhere.</summary>
 [JsonSourceGenerationOptions(PropertyNameCaseInsensitive = true, AllowDuplicateProperties = false)]
 [JsonSerializable(typeof(IReadOnlyList<DockerManifestItem?>))]
-[JsonSerializable(typeof(WrittenManifest))]
 [JsonSerializable(typeof(Dictionary<long, Digest>))]
 internal sealed partial class ArchiveJson : JsonSerializerContext;
