@@ -5,6 +5,7 @@ using System.Text.Json;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
+using LazyMount.Layers.Tar;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Layers.Archives;
@@ -193,12 +194,13 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         Stream stream = archive.Open(member, 0, member.Size);
         await using (stream.ConfigureAwait(false))
         {
-            var buffer = new byte[HashBufferSize];
-            int length = await stream.ReadAtLeastAsync(buffer, Math.Min(buffer.Length, 512), throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+            var buffer = new byte[TarHeader.BlockSize];
+            int length = await stream.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
             if (Decompressor.Detect(buffer.AsSpan(0, length)) == CompressionFormat.None)
             {
                 return null;
             }
+            Array.Resize(ref buffer, HashBufferSize);
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             for (; length > 0; length = await stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false))
             {
