@@ -1,30 +1,33 @@
-using System.Globalization;
-
 namespace LazyMount.TestKit;
 
-/// <summary>A containerd of a test's own, root's only: nothing but its content store and `ctr` are wanted of it.</summary>
+/// <summary>
+/// A private containerd with its own root, state and socket: what its overlayfs snapshotter mounts is what containers
+/// see. The "native" snapshotter, which copies and applies layers in place, is there as well.
+/// </summary>
 public sealed class Containerd : IDisposable
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
     private readonly TemporaryDirectory _directory = new();
-    private readonly Tool _server;
+    private readonly List<string> _mounted = [];
+    private readonly Tool _daemon;
+    private int _images;
 
     public Containerd()
     {
         string configuration = _directory["config.toml"];
-        File.WriteAllText(configuration, string.Create(CultureInfo.InvariantCulture, $"""
+        File.WriteAllText(configuration, $"""
             version = 2
             root = "{_directory["root"]}"
             state = "{_directory["state"]}"
-            disabled_plugins = ["io.containerd.grpc.v1.cri"]
+            disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.devmapper"]
             [grpc]
               address = "{Socket}"
-            """));
-        _server = Tool.Start("containerd", ["--config", configuration, "--log-level", "error"]);
-        var clock = System.Diagnostics.Stopwatch.StartNew();
-        while (Tool.Run("ctr", "--address", Socket, "version").ExitCode != 0)
+            [ttrpc]
+              address = "{_directory["ttrpc.sock"]}"
+            """);
+        _daemon = Tool.Start("containerd", ["--config", configuration, "--log-level", "error"]);
+        for (int attempt = 0; Ctr("version").ExitCode != 0; attempt++)
         {
-            if (_server.HasExited || clock.Elapsed > s_patience)
+            if (attempt == 200 || _daemon.HasExited)
             {
                 throw new InvalidOperationException("containerd does not start");
             }
@@ -32,15 +35,35 @@ public sealed class Containerd : IDisposable
         }
     }
 
-    private string Socket => _directory["s"]; // short: socket paths are bounded
+    private string Socket => _directory["containerd.sock"];
 
-    public ToolResult Ctr(params string[] arguments) => Tool.Run("ctr", ["--address", Socket, .. arguments]).EnsureSuccess();
+    /// <summary>Imports the image "v1" of a layout and mounts it; returns its root. Throws when containerd refuses the image.</summary>
+    public string Mount(string layoutDirectory, string snapshotter = "overlayfs")
+    {
+        int number = Interlocked.Increment(ref _images);
+        string archive = _directory[$"{number}.tar"];
+        Tool.Run("tar", "-C", layoutDirectory, "-cf", archive, "oci-layout", "index.json", "blobs").EnsureSuccess();
+        string name = $"localhost/test/image{number}";
+        Ctr("image", "import", "--snapshotter", snapshotter, "--base-name", name, archive).EnsureSuccess();
+        string target = _directory.CreateDirectory($"mnt{number}");
+        Ctr("image", "mount", "--snapshotter", snapshotter, $"{name}:v1", target).EnsureSuccess();
+        lock (_mounted)
+        {
+            _mounted.Add(target);
+        }
+        return target;
+    }
 
     public void Dispose()
     {
-        _server.Signal(15);
-        _server.WaitForExit();
-        _server.Dispose();
+        foreach (string target in _mounted)
+        {
+            Tool.Run("umount", target);
+        }
+        _daemon.Dispose();
         _directory.Dispose();
     }
+
+    /// <summary>ctr(1) against this containerd.</summary>
+    public ToolResult Ctr(params string[] arguments) => Tool.Run("ctr", ["--address", Socket, .. arguments]);
 }

@@ -41,6 +41,12 @@ internal static unsafe partial class Interop
     [LibraryImport("libc", EntryPoint = "lgetxattr", SetLastError = true)]
     public static partial nint GetXattr(byte[] path, byte[] name, byte[] value, nint size);
 
+    [LibraryImport("libc", EntryPoint = "lsetxattr", SetLastError = true)]
+    public static partial int SetXattr(byte[] path, byte[] name, byte[] value, nint size, int flags);
+
+    [LibraryImport("libc", EntryPoint = "mknod", SetLastError = true)]
+    public static partial int MakeNode(byte[] path, uint mode, ulong device);
+
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true)]
     public static partial int Open(byte[] path, int flags);
 

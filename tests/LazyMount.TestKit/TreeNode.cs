@@ -15,7 +15,7 @@ public sealed record TreeNode
     public required string Device { get; init; }
     public required string LinkTarget { get; init; }
 
-    /// <summary>SHA-256 of a file's content, or the error that reading it gave.</summary>
+    /// <summary>A file's content in quotes when it is short, else its SHA-256; or the error that reading it gave.</summary>
     public required string Content { get; init; }
 
     /// <summary>The first path of the hard-link group; its own when it has no other name.</summary>

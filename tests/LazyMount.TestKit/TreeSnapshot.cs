@@ -13,21 +13,28 @@ namespace LazyMount.TestKit;
 public sealed class TreeSnapshot
 {
     private const int CloseOnExec = 0x80000;
+    private const int NoSuchFile = 2;
+    private const int MaxQuoted = 48;
 
     private readonly SortedDictionary<string, TreeNode> _nodes = new(StringComparer.Ordinal);
     private readonly Dictionary<(uint, uint, ulong), List<string>> _linked = [];
 
-    private TreeSnapshot()
-    {
-    }
+    private readonly bool _ignoreGhosts;
+
+    private TreeSnapshot(bool ignoreGhosts) => _ignoreGhosts = ignoreGhosts;
 
     public IReadOnlyDictionary<string, TreeNode> Nodes => _nodes;
 
     public TreeNode this[string path] => _nodes[path];
 
-    public static TreeSnapshot Take(string directory)
+    /// <param name="directory">Where the tree stands.</param>
+    /// <param name="ignoreGhosts">
+    /// Leave out names that are listed and not there. overlayfs lists a whiteout that stands in a directory with nothing
+    /// below; nobody else may.
+    /// </param>
+    public static TreeSnapshot Take(string directory, bool ignoreGhosts = false)
     {
-        var snapshot = new TreeSnapshot();
+        var snapshot = new TreeSnapshot(ignoreGhosts);
         byte[] root = Encoding.UTF8.GetBytes(directory.TrimEnd('/'));
         snapshot.Add(root, "/");
         foreach (List<string> names in snapshot._linked.Values)
@@ -69,6 +76,10 @@ public sealed class TreeSnapshot
         byte[] terminated = [.. location, 0];
         if (Interop.GetStatx(Interop.AtFdCwd, terminated, Interop.AtSymlinkNoFollow, Interop.StatxBasicStats, out Interop.Statx stat) != 0)
         {
+            if (_ignoreGhosts && Marshal.GetLastPInvokeError() == NoSuchFile)
+            {
+                return;
+            }
             throw new IOException($"lstat {path}: {Marshal.GetLastPInvokeErrorMessage()}");
         }
         uint type = stat.Mode & 0xF000u;
@@ -145,7 +156,18 @@ public sealed class TreeSnapshot
         try
         {
             using var stream = new FileStream(handle, FileAccess.Read, bufferSize: 0);
-            return Convert.ToHexStringLower(SHA256.HashData(stream));
+            byte[] start = new byte[MaxQuoted + 1];
+            int length = stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
+            if (length <= MaxQuoted)
+            {
+                return TreeText.Quote(start.AsSpan(0, length));
+            }
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            for (byte[] buffer = start; length > 0; length = stream.Read(buffer = new byte[64 << 10]))
+            {
+                hash.AppendData(buffer, 0, length);
+            }
+            return "sha256:" + Convert.ToHexStringLower(hash.GetHashAndReset());
         }
         catch (IOException e)
         {

@@ -55,8 +55,8 @@ public sealed class ArchiveTests(DebianImages debian) : IDisposable
         string exported = _lazymount.Directory["exported.tar"];
         using (var containerd = new Containerd())
         {
-            containerd.Ctr("image", "import", "--no-unpack", "--base-name", "example.org/app", File);
-            containerd.Ctr("image", "export", exported, "example.org/app:v1");
+            containerd.Ctr("image", "import", "--no-unpack", "--base-name", "example.org/app", File).EnsureSuccess();
+            containerd.Ctr("image", "export", exported, "example.org/app:v1").EnsureSuccess();
         }
         AssertSameAsUmoci($"oci-archive:{exported}");
         TreeSnapshot layout = TreeSnapshot.Take(_lazymount.Mount($"oci-archive:{exported}:example.org/app:v1"));

@@ -1,0 +1,115 @@
+namespace LazyMount.MountTests.Zoo;
+
+/// <summary>Whiteouts and opaque markers.</summary>
+internal static class WhiteoutCases
+{
+    public static ZooCase[] All { get; } =
+    [
+        new ZooCase("whiteouts of a file and a directory")
+            .Layer(tar => tar.Directory("d").File("d/x").File("f").File("g"))
+            .Layer(tar => tar.Whiteout("d").Whiteout("f"))
+            .Shows("-rw-r--r-- 0:0 g \"\""),
+        new ZooCase("whiteout of nothing")
+            .Layer(tar => tar.File("a")).Layer(tar => tar.Whiteout("b"))
+            .Shows("-rw-r--r-- 0:0 a \"\""),
+        new ZooCase("whiteout before a file of its layer")
+            .Layer(tar => tar.File("a", "lower")).Layer(tar => tar.Whiteout("a").File("a", "upper"))
+            .Shows("-rw-r--r-- 0:0 a \"upper\""),
+        new ZooCase("whiteout after a file of its layer")
+            .Layer(tar => tar.File("a", "lower")).Layer(tar => tar.File("a", "upper").Whiteout("a"))
+            .Shows("-rw-r--r-- 0:0 a \"upper\"")
+            .Except(Oracle.Containerd, ZooCase.Refuses, "the image specification: wherever a whiteout stands, it hides only lower layers"),
+        new ZooCase("whiteout before a directory of its layer")
+            .Layer(tar => tar.Directory("d").File("d/lower")).Layer(tar => tar.Whiteout("d").Directory("d").File("d/upper"))
+            .Shows("""
+                drwxr-xr-x 0:0 d
+                -rw-r--r-- 0:0 d/upper ""
+                """)
+            .Except(Oracle.Containerd, "+ -rw-r--r-- 0:0 d/lower \"\"", "the image specification: wherever a whiteout stands, it hides only lower layers, and those it does hide"),
+        new ZooCase("whiteout after a directory of its layer")
+            .Layer(tar => tar.Directory("d").File("d/lower")).Layer(tar => tar.Directory("d").File("d/upper").Whiteout("d"))
+            .Shows("""
+                drwxr-xr-x 0:0 d
+                -rw-r--r-- 0:0 d/upper ""
+                """)
+            .Except(Oracle.Containerd, ZooCase.Refuses, "the image specification: wherever a whiteout stands, it hides only lower layers"),
+        new ZooCase("whiteout below a file of its layer")
+            .Layer(tar => tar.Directory("a").File("a/b")).Layer(tar => tar.File("a").Whiteout("a/b"))
+            .Shows("-rw-r--r-- 0:0 a \"\"")
+            .Except(Oracle.Containerd, ZooCase.Refuses, "umoci repack writes this when a directory became a file")
+            .Except(Oracle.Overlay, ZooCase.Refuses, "tar cannot extract it"),
+        new ZooCase("whiteout below a whiteout")
+            .Layer(tar => tar.Directory("a").File("a/b").File("c")).Layer(tar => tar.Whiteout("a").Whiteout("a/b"))
+            .Shows("-rw-r--r-- 0:0 c \"\"")
+            .Except(Oracle.Containerd, ZooCase.Refuses, "umoci and podman take it, and what is meant is plain"),
+        new ZooCase("whiteout below a later whiteout")
+            .Layer(tar => tar.Directory("a").File("a/b").File("c")).Layer(tar => tar.Whiteout("a/b").Whiteout("a"))
+            .Shows("-rw-r--r-- 0:0 c \"\"")
+            .Except(Oracle.Containerd, ZooCase.Refuses, "umoci takes it, and what is meant is plain"),
+        new ZooCase("whiteout with entries below and no directory entry")
+            .Layer(tar => tar.Directory("a", 0x1C0).File("a/b")).Layer(tar => tar.Whiteout("a").File("a/c"))
+            .Shows("""
+                drwxr-xr-x 0:0 a @-
+                -rw-r--r-- 0:0 a/c ""
+                """)
+            .Except(Oracle.Containerd, ZooCase.Refuses, "umoci takes it, and what is meant is plain"),
+        new ZooCase("whiteout in the lowest layer")
+            .Layer(tar => tar.File("a").Whiteout("a").Whiteout("b").File("c"))
+            .Shows("""
+                -rw-r--r-- 0:0 a ""
+                -rw-r--r-- 0:0 c ""
+                """)
+            .Except(Oracle.Containerd, "- -rw-r--r-- 0:0 a \"\"", "the image specification: wherever a whiteout stands, it hides only lower layers"),
+        new ZooCase("opaque directory, marker first")
+            .Layer(tar => tar.Directory("d").File("d/lower").Directory("d/sub").File("d/sub/lower")).Layer(tar => tar.Directory("d").Opaque("d").File("d/upper"))
+            .Shows("""
+                drwxr-xr-x 0:0 d
+                -rw-r--r-- 0:0 d/upper ""
+                """),
+        new ZooCase("opaque directory, marker last")
+            .Layer(tar => tar.Directory("d").File("d/lower").Directory("d/sub").File("d/sub/lower")).Layer(tar => tar.Directory("d").File("d/upper").Directory("d/sub").File("d/sub/upper").Opaque("d"))
+            .Shows("""
+                drwxr-xr-x 0:0 d
+                drwxr-xr-x 0:0 d/sub
+                -rw-r--r-- 0:0 d/sub/upper ""
+                -rw-r--r-- 0:0 d/upper ""
+                """),
+        new ZooCase("opaque directory, children again in the next layer")
+            .Layer(tar => tar.Directory("d").File("d/a", "0").File("d/b", "0")).Layer(tar => tar.Directory("d").Opaque("d")).Layer(tar => tar.File("d/a", "2"))
+            .Shows("""
+                drwxr-xr-x 0:0 d
+                -rw-r--r-- 0:0 d/a "2"
+                """),
+        new ZooCase("opaque marker without a directory entry")
+            .Layer(tar => tar.Directory("d", 0x1C0).File("d/lower")).Layer(tar => tar.Opaque("d"))
+            .Shows("drwx------ 0:0 d"),
+        new ZooCase("opaque marker over a lower file")
+            .Layer(tar => tar.File("d")).Layer(tar => tar.Directory("d").Opaque("d"))
+            .Shows("drwxr-xr-x 0:0 d"),
+        new ZooCase("opaque root")
+            .Layer(tar => tar.File("lower")).Layer(tar => tar.File(".wh..wh..opq").File("upper"))
+            .Shows("-rw-r--r-- 0:0 upper \"\"")
+            .Except(Oracle.Containerd, "+ -rw-r--r-- 0:0 lower \"\"", "the image specification knows no exception; the kernel does not look for the mark at the root")
+            .Except(Oracle.Overlay, "+ -rw-r--r-- 0:0 lower \"\"", "the kernel does not look for the mark at the root"),
+        new ZooCase("AUFS leftovers")
+            .Layer(tar => tar.File("a").Directory(".wh..wh.plnk").File(".wh..wh.plnk/1.2").File(".wh..wh.aufs"))
+            .Shows("-rw-r--r-- 0:0 a \"\"")
+            .Except(Oracle.Containerd, """
+                + drwxr-xr-x 0:0 .wh..wh.plnk @now
+                + -rw-r--r-- 0:0 .wh..wh.plnk/1.2 ""
+                """, "the image specification keeps the prefix for whiteouts; docker leaves them out too")
+            .Except(Oracle.Umoci, """
+                + drwxr-xr-x 0:0 .wh..wh.plnk @now
+                + -rw-r--r-- 0:0 .wh..wh.plnk/1.2 ""
+                """, "the image specification keeps the prefix for whiteouts; docker leaves them out too"),
+        new ZooCase("whiteouts of no name and of dots")
+            .Layer(tar => tar.File("a").Directory("d").File("d/x")).Layer(tar => tar.File(".wh.").File("d/.wh..").File("d/.wh..."))
+            .Shows("""
+                -rw-r--r-- 0:0 a ""
+                drwxr-xr-x 0:0 d
+                -rw-r--r-- 0:0 d/x ""
+                """)
+            .Except(Oracle.Containerd, ZooCase.Refuses, "they hide nothing, so they harm nobody")
+            .Except(Oracle.Umoci, ZooCase.Refuses, "they hide nothing, so they harm nobody"),
+    ];
+}

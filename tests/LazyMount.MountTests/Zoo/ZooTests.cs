@@ -1,0 +1,93 @@
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.MountTests.Zoo;
+
+/// <summary>What all cases share: one containerd, one lazymount with its cache.</summary>
+public sealed class ZooKeeper : IDisposable
+{
+    private readonly Lazy<Containerd> _containerd = new();
+
+    public LazyMountCli LazyMount { get; } = new();
+
+    public Containerd Containerd => _containerd.Value;
+
+    public void Dispose()
+    {
+        LazyMount.Dispose();
+        if (_containerd.IsValueCreated)
+        {
+            _containerd.Value.Dispose();
+        }
+    }
+}
+
+/// <summary>
+/// Every case of the zoo through a real mount by the real binary, against the expectation beside it and then against the
+/// oracles: a difference to one of those is either written in the case or a failure.
+/// </summary>
+public sealed class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper>
+{
+    /// <summary>The cases by name. A new subject's list is added here.</summary>
+    private static readonly Dictionary<string, ZooCase> s_cases = new ZooCase[][]
+    {
+        EntryCases.All, WhiteoutCases.All, HardLinkCases.All, ReplacementCases.All,
+    }.SelectMany(cases => cases).ToDictionary(each => each.Name);
+
+    public static TheoryData<string> Names { get; } = [.. s_cases.Keys];
+
+    public static MatrixTheoryData<string, Oracle> NamesAndOracles { get; } = new(s_cases.Keys, Enum.GetValues<Oracle>());
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void Mount_ShowsWhatIsWrittenDown(string name)
+    {
+        ZooCase zooCase = s_cases[name];
+        using var directory = new TemporaryDirectory();
+        string image = zooCase.Write(directory["layout"]);
+        string target = keeper.LazyMount.NewMountPoint();
+        ToolResult result = keeper.LazyMount.Run("mount", image, target);
+        if (zooCase.Refusal is not null)
+        {
+            Assert.Equal(1, result.ExitCode);
+            Assert.Contains(zooCase.Refusal, result.Error, StringComparison.Ordinal);
+            return;
+        }
+        result.EnsureSuccess();
+        string shown = TreeText.Of(TreeSnapshot.Take(target));
+        Assert.True(zooCase.Tree == shown, $"expected:\n{zooCase.Tree}\nshown:\n{shown}");
+        keeper.LazyMount.Run("umount", target).EnsureSuccess();
+    }
+
+    [Theory]
+    [MemberData(nameof(NamesAndOracles))]
+    public void Oracle_SeesTheSameOrWhatIsWrittenDown(string name, Oracle oracle)
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can unpack owners and devices, and mount");
+        ZooCase zooCase = s_cases[name];
+        string actual = ActualDifference(zooCase, oracle);
+        Assert.True(zooCase.DifferenceOf(oracle) == actual, $"{oracle} differs from our tree, as written down:\n{zooCase.DifferenceOf(oracle)}\nin fact:\n{actual}");
+    }
+
+    private string ActualDifference(ZooCase zooCase, Oracle oracle)
+    {
+        using var directory = new TemporaryDirectory();
+        string image = zooCase.Write(directory["layout"]);
+        try
+        {
+            using OverlayMount? overlay = oracle == Oracle.Overlay ? new OverlayMount(zooCase.Tars) : null;
+            TreeSnapshot seen = TreeSnapshot.Take(oracle switch
+            {
+                Oracle.Containerd => keeper.Containerd.Mount(directory["layout"]),
+                Oracle.Umoci => Umoci.Unpack(image, directory["bundle"]),
+                _ => overlay!.Root,
+            }, ignoreGhosts: true);
+            return zooCase.Tree is null ? "accepts:\n" + TreeText.Of(seen) : TreeText.Difference(zooCase.Tree, seen);
+        }
+        catch (InvalidOperationException refusal)
+        {
+            TestContext.Current.TestOutputHelper?.WriteLine(refusal.Message);
+            return ZooCase.Refuses;
+        }
+    }
+}

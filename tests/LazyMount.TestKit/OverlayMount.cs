@@ -1,0 +1,150 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace LazyMount.TestKit;
+
+/// <summary>
+/// The kernel's overlayfs over one directory a layer, each extracted by GNU tar. A whiteout becomes a 0/0 character device,
+/// an opaque marker trusted.overlay.opaque. A marker beside an entry of its own layer hides only what lies lower: a
+/// directory of that name is opaque, anything else covers it anyway. Directories that tar had to make up take the
+/// attributes of the topmost lower directory of that path, as containerd's applier does it.
+/// <para>GNU tar follows symlinks of the same layer when they are relative and do not go up; it refuses to extract below others.</para>
+/// </summary>
+public sealed class OverlayMount : IDisposable
+{
+    private const int CharacterDevice = 0x2000;
+    private readonly TemporaryDirectory _directory = new();
+    private bool _mounted;
+
+    /// <param name="layers">Uncompressed tars, lowest first; at most 500.</param>
+    public OverlayMount(IReadOnlyList<byte[]> layers)
+    {
+        for (int layer = 0; layer < layers.Count; layer++)
+        {
+            Extract(layers[layer], layer);
+        }
+        Root = _directory.CreateDirectory("mnt");
+        _directory.CreateDirectory("none"); // there must be two
+        // Relative names: 500 of them still fit the page that mount(2) takes.
+        string lower = string.Join(':', Enumerable.Range(0, layers.Count).Reverse());
+        Tool.Shell("cd \"$1\" && mount -t overlay overlay -o \"ro,lowerdir=$2:none\" mnt", _directory.Path, lower).EnsureSuccess();
+        _mounted = true;
+    }
+
+    public string Root { get; }
+
+    public void Dispose()
+    {
+        if (_mounted)
+        {
+            _mounted = false;
+            Tool.Run("umount", Root).EnsureSuccess();
+        }
+        _directory.Dispose();
+    }
+
+    private void Extract(byte[] tar, int layer)
+    {
+        string archive = _directory[$"{layer}.tar"], root = _directory.CreateDirectory($"{layer}");
+        File.WriteAllBytes(archive, tar);
+        Tool.Run("tar", "-xpf", archive, "-C", root, "--same-owner", "--numeric-owner", "--delay-directory-restore", "--xattrs", "--xattrs-include=*").EnsureSuccess();
+        HashSet<string> listed = [.. Tool.Run("tar", "-tf", archive, "--quoting-style=literal").EnsureSuccess().Output.Split('\n').Select(Clean)];
+        var hiddenBelow = new HashSet<string>();
+        foreach (string marker in Directory.EnumerateFileSystemEntries(root, ".wh.*", SearchOption.AllDirectories).ToList())
+        {
+            if (Path.Exists(marker))
+            {
+                Convert(marker, hiddenBelow);
+            }
+        }
+        foreach (string hidden in hiddenBelow.Where(hidden => !listed.Contains(hidden[root.Length..].Trim('/')) && HoldsOnlyMarkers(hidden)).ToList())
+        {
+            Directory.Delete(hidden, recursive: true);
+            MakeWhiteout(hidden);
+        }
+        // Children first: copying attributes sets times that making children would change.
+        foreach (string made in Directory.EnumerateDirectories(root, "*", SearchOption.AllDirectories).Append(root).OrderByDescending(path => path.Length))
+        {
+            string path = made[root.Length..].Trim('/');
+            if (!listed.Contains(path) && new DirectoryInfo(made).LinkTarget is null)
+            {
+                CopyAttributes(made, path, hiddenBelow.Contains(made) ? 0 : layer);
+            }
+        }
+    }
+
+    private static void Convert(string marker, HashSet<string> hiddenBelow)
+    {
+        string name = Path.GetFileName(marker), directory = Path.GetDirectoryName(marker)!;
+        DateTime mtime = Directory.GetLastWriteTimeUtc(directory);
+        if (Directory.Exists(marker) && new DirectoryInfo(marker).LinkTarget is null)
+        {
+            Directory.Delete(marker, recursive: true);
+        }
+        else
+        {
+            File.Delete(marker);
+        }
+        string hidden = Path.Combine(directory, name[4..]);
+        if (name == ".wh..wh..opq")
+        {
+            SetOpaque(directory);
+        }
+        else if (!name.StartsWith(".wh..wh.", StringComparison.Ordinal) && name is not (".wh." or ".wh.." or ".wh..."))
+        {
+            if (Directory.Exists(hidden) && new DirectoryInfo(hidden).LinkTarget is null)
+            {
+                SetOpaque(hidden);
+                hiddenBelow.Add(hidden);
+            }
+            else if (!Path.Exists(hidden) && new FileInfo(hidden).LinkTarget is null)
+            {
+                MakeWhiteout(hidden);
+            }
+        }
+        Directory.SetLastWriteTimeUtc(directory, mtime);
+    }
+
+    // A directory that tar made for the sake of a marker in it.
+    private static bool HoldsOnlyMarkers(string directory) => Directory.EnumerateFiles(directory, "*", SearchOption.AllDirectories)
+        .All(file => Tool.Run("stat", "-c", "%F %t,%T", file).Output.Trim() == "character special file 0,0");
+
+    private static void MakeWhiteout(string path)
+    {
+        if (Interop.MakeNode(Encoding.UTF8.GetBytes(path + "\0"), CharacterDevice, 0) != 0)
+        {
+            throw new IOException($"mknod {path}: {Marshal.GetLastPInvokeErrorMessage()}");
+        }
+    }
+
+    private void CopyAttributes(string made, string path, int layer)
+    {
+        Tool.Run("chmod", "0755", made).EnsureSuccess();
+        for (int lower = layer - 1; lower >= 0; lower--)
+        {
+            string candidate = Path.Combine(_directory[$"{lower}"], path);
+            if (Directory.Exists(candidate) && new DirectoryInfo(candidate).LinkTarget is null)
+            {
+                Tool.Shell("""
+                    chown --reference="$1" "$2" && chmod --reference="$1" "$2" &&
+                    (getfattr -d -m - --absolute-names "$1" | grep -v '^trusted.overlay' | sed "1s|.*|# file: $2|" | setfattr --restore=-) && touch -r "$1" "$2"
+                    """, candidate, made).EnsureSuccess();
+                return;
+            }
+            if (Path.Exists(candidate) || new FileInfo(candidate).LinkTarget is not null)
+            {
+                return;
+            }
+        }
+    }
+
+    private static void SetOpaque(string directory)
+    {
+        if (Interop.SetXattr(Encoding.UTF8.GetBytes(directory + "\0"), "trusted.overlay.opaque\0"u8.ToArray(), "y"u8.ToArray(), 1, 0) != 0)
+        {
+            throw new IOException($"setxattr {directory}: {Marshal.GetLastPInvokeErrorMessage()}");
+        }
+    }
+
+    private static string Clean(string path) => string.Join('/', path.Split('/').Where(part => part is not ("" or ".")));
+}
