@@ -135,15 +135,6 @@ public sealed class ArchiveFileTests : ArchiveCase
     }
 
     [Fact]
-    public async Task ArchiveThatCannotBeRead_IsTheSourcesFault()
-    {
-        Assert.SkipWhen(Environment.IsPrivilegedProcess, "root may read everything");
-        System.IO.File.WriteAllBytes(File, DockerArchive());
-        System.IO.File.SetUnixFileMode(File, UnixFileMode.None);
-        Assert.Contains("may not be read", await RefusalAsync($"docker-archive:{File}", exitCode: 3), StringComparison.Ordinal);
-    }
-
-    [Fact]
     public async Task CommandsThatReadNoTree_KnowArchivesToo()
     {
         System.IO.File.WriteAllBytes(File, DockerArchive());
