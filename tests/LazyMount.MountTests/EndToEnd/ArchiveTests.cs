@@ -147,7 +147,9 @@ public sealed class ArchiveTests(DebianImages debian) : IDisposable
         byte[] layer = new TarBytes().Directory("./").File("big", content).ToArray();
         byte[] archive = new DockerArchiveBuilder().Layer("1/layer.tar", layer).Image(["app:v1"], ["1/layer.tar"], [layer]).ToArray();
         System.IO.File.WriteAllBytes(File, gzip ? OciLayoutBuilder.Gzip(archive) : archive);
-        return (content, $"docker-archive:{File}");
+        string reference = $"docker-archive:{File}";
+        _lazymount.Run("ls", reference).EnsureSuccess(); // indexed, so that a mount has nothing of it in memory
+        return (content, reference);
     }
 
     private static void Copy(string from, string to) => Tool.Run("skopeo", "copy", "--quiet", from, to).EnsureSuccess();
