@@ -15,7 +15,7 @@ namespace LazyMount.Layers;
 /// 4   zero
 /// 16  XXH128 of everything after
 /// …   numbers: digest, sizes, format, counts and lengths of what follows
-/// …   columns, one zstd frame: paths, entries, links, attributes
+/// …   columns, one zstd frame: paths, entries, links, attributes, sparse maps
 /// …   chunk digests
 /// …   checkpoint windows, each packed alone, so that opening decompresses none
 /// </code>
@@ -26,7 +26,7 @@ namespace LazyMount.Layers;
 internal static class LayerIndexFile
 {
     /// <summary>Raised with every change of the format or of what indexing finds: other versions are rebuilt.</summary>
-    public const uint Version = 1;
+    public const uint Version = 2;
 
     private const int HashStart = 16;
     private const int PayloadStart = 32;
@@ -195,6 +195,7 @@ internal static class LayerIndexFile
             Entries = decoded.Entries,
             LinkTargets = decoded.LinkTargets,
             XattrSets = decoded.XattrSets,
+            SparseMaps = decoded.SparseMaps,
         };
     }
 
