@@ -17,7 +17,8 @@ internal sealed class SparseMapReader(TarLimits limits)
 
     private readonly List<SparseExtent> _extents = [];
     private TarMember _member = null!;
-    private long _end;    // of the last extent, in the file
+    private long _end;     // in the file, of the last place, which may be empty
+    private long _dataEnd; // of the last that is not
     private long _stored;
     private bool _isOld;
 
@@ -116,7 +117,7 @@ internal sealed class SparseMapReader(TarLimits limits)
     {
         _member = member;
         _extents.Clear();
-        (_end, _stored, _isOld) = (0, 0, isOld);
+        (_end, _dataEnd, _stored, _isOld) = (0, 0, 0, isOld);
         (_number, _digits, _numbersLeft, _hasCount) = (0, 0, 0, false);
     }
 
@@ -170,7 +171,12 @@ internal sealed class SparseMapReader(TarLimits limits)
         {
             throw Bad("goes beyond what a file can hold");
         }
-        if (length > 0 && (offset > _end || _extents.Count == 0))
+        _end = offset + length;
+        if (length == 0)
+        {
+            return; // such as GNU tar writes at the end of a file
+        }
+        if (offset > _dataEnd || _extents.Count == 0)
         {
             if (_extents.Count == limits.SparseExtentsOfFile)
             {
@@ -178,8 +184,7 @@ internal sealed class SparseMapReader(TarLimits limits)
             }
             _extents.Add(new SparseExtent(offset, _stored));
         }
-        // An empty one, such as GNU tar writes at the end of a file, must be in order as well.
-        _end = offset + length;
+        _dataEnd = _end;
         _stored += length;
     }
 

@@ -205,7 +205,8 @@ public sealed class SparseFileTests : IDisposable
     {
         { "does not end", [] },
         { "does not end", "1\n0\n5\n"u8.ToArray() },
-        { "does not end", Block("2\n0\n5\n7\n") },
+        { "does not end", Block("200\n" + string.Concat(Enumerable.Repeat("0\n", 254))) },
+        { "holds something that is not a number", Block("2\n0\n5\n7\n") },
         { "holds something that is not a number", Block("") },
         { "holds something that is not a number", Block("x\n") },
         { "holds something that is not a number", Block("1\n0x10\n5\n") },
