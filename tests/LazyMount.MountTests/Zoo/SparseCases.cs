@@ -63,19 +63,6 @@ internal static class SparseCases
                 drwxr-xr-x 0:0 /
                 -rw-r--r-- 0:0 f "\x00\x00\x00\x00\x00\x00\x00\x00\x00ab"
                 """, "GNU tar writes wherever the map says; Go refuses the map"),
-        new ZooCase("a sparse version that does not exist")
-            .Layer(tar => tar.Directory(".").Pax(("GNU.sparse.major", "7"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "5")).File("f", "x"))
-            .Refused("\"f\" is a GNU sparse file of an unknown version")
-            .Except(Oracle.Containerd, """
-                accepts:
-                drwxr-xr-x 0:0 /
-                -rw-r--r-- 0:0 f "x"
-                """, "Go takes the stored bytes for the file's, which they cannot be")
-            .Except(Oracle.Umoci, """
-                accepts:
-                drwxr-xr-x 0:0 /
-                -rw-r--r-- 0:0 f "x"
-                """, "Go takes the stored bytes for the file's, which they cannot be"),
     ];
 
     private static TarBytes InPaxForms(TarBytes tar, long size, (long, long)[] map, string stored)
