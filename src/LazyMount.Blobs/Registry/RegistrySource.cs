@@ -78,7 +78,7 @@ internal sealed class RegistrySource : IImageSource
             {
                 Stream stream = await OpenAsync(blob, url, offset, length, cancellationToken).ConfigureAwait(false);
                 if (_givers.TryAdd(blob.Digest, url))
-                    _logger.FetchedElsewhere(blob.Digest, RegistryHttp.Redact(url));
+                    _logger.FetchedElsewhere(blob.Digest, url.Host);
                 return stream;
             }
             catch (RegistryException e)
