@@ -129,7 +129,6 @@ internal sealed class TarScanner(TarLimits limits)
                     ? new InvalidDataException($"it is not a tar archive: it has only {_position} bytes")
                     : new InvalidDataException($"it is cut off at offset {_position} inside a header");
         }
-        ThrowIfExtensionPending();
     }
 
     private void Take(ref ReadOnlySpan<byte> piece, int length)
@@ -177,7 +176,6 @@ internal sealed class TarScanner(TarLimits limits)
         long headerOffset = _position - TarHeader.BlockSize;
         if (header.IsZero)
         {
-            ThrowIfExtensionPending();
             _state = _state == State.ZeroBlock ? State.End : State.ZeroBlock;
             return false;
         }
@@ -245,14 +243,6 @@ internal sealed class TarScanner(TarLimits limits)
                 }
                 _local.Apply(_extension.Bytes);
                 break;
-        }
-    }
-
-    private void ThrowIfExtensionPending()
-    {
-        if (_hasLocal || _hasLongName || _hasLongLink)
-        {
-            throw new InvalidDataException($"it is cut off at offset {_position}: the extended header at its end has no entry");
         }
     }
 
