@@ -168,7 +168,7 @@ internal sealed class MergedTree
             nodes[firstName].LinkCount++;
         }
         Array.Resize(ref names, end);
-        return new ImageTree(nameEnds, names, firstNames, nodes, content.LinkTargets, content.XattrSets);
+        return new ImageTree(nameEnds, names, firstNames, nodes, content.LinkTargets, content.XattrSets, content.SparseMaps);
     }
 
     // Slots by position, and for directories by position: parent's position, first child's, number of children.
