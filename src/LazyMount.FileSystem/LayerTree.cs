@@ -52,7 +52,7 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
             {
                 Place(entry.Path, below.AddObject(layer, i), entry.Type == EntryType.Directory);
             }
-            else if (!reserved[entry.LinkPath] && !TryLink(entry))
+            else if (!reserved[entry.LinkPath] && !TryLink(i))
             {
                 (waiting ??= []).Add(i);
             }
@@ -150,7 +150,7 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
     {
         while (waiting is { Count: > 0 })
         {
-            if (waiting.RemoveAll(i => TryLink(index.Entries[i])) == 0)
+            if (waiting.RemoveAll(TryLink) == 0)
             {
                 ref readonly LayerEntry entry = ref index.Entries[waiting[0]];
                 throw new InvalidDataException($"layer {layer} has a hard link '{PathText(entry.Path)}' to '{PathText(entry.LinkPath)}', which does not exist or is a directory");
@@ -158,8 +158,9 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
         }
     }
 
-    private bool TryLink(in LayerEntry entry)
+    private bool TryLink(int i)
     {
+        ref readonly LayerEntry entry = ref index.Entries[i];
         if (entry.LinkPath == 0)
         {
             return false;
@@ -175,6 +176,11 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
         if (_tree.ObjectOf(SlotAt(entry.Path)) != target)
         {
             Place(entry.Path, target, isDirectory: false);
+        }
+        // As containerd has it; a lower layer's file stays as it is.
+        if (below.LayerOf(target) == layer)
+        {
+            below.SetAttributes(target, i);
         }
         return true;
     }

@@ -12,7 +12,7 @@ internal sealed class MergedTree
     private const int None = TreeSlots.None;
 
     private readonly IReadOnlyList<LayerIndex> _layers;
-    private (int Entry, short Layer)[] _objects = new (int, short)[1024];
+    private (int Entry, int Attributes, short Layer)[] _objects = new (int, int, short)[1024];
     private int _objectCount;
 
     public MergedTree(IReadOnlyList<LayerIndex> layers)
@@ -28,9 +28,12 @@ internal sealed class MergedTree
     /// <summary>The entry that made an object; not for <see cref="TreeSlots.ImplicitDirectory"/>.</summary>
     public ref readonly LayerEntry EntryOf(int target)
     {
-        var (entry, layer) = _objects[target];
+        var (entry, _, layer) = _objects[target];
         return ref _layers[layer].Entries[entry];
     }
+
+    /// <summary>Lets another entry of its layer, a hard link to it, say an object's attributes.</summary>
+    public void SetAttributes(int target, int entry) => _objects[target].Attributes = entry;
 
     /// <summary>Whether an object is a symbolic link, and where to.</summary>
     public bool TryGetLinkTarget(int target, out ReadOnlyMemory<byte> link)
@@ -46,7 +49,7 @@ internal sealed class MergedTree
         {
             Array.Resize(ref _objects, checked(_objectCount * 2));
         }
-        _objects[_objectCount] = (entry, layer);
+        _objects[_objectCount] = (entry, entry, layer);
         return _objectCount++;
     }
 
@@ -137,7 +140,7 @@ internal sealed class MergedTree
             {
                 firstNames[position] = position;
                 ref ImageTree.Node node = ref nodes[position];
-                node = target == TreeSlots.ImplicitDirectory ? ContentTable.ImplicitDirectory : content.MakeNode(EntryOf(target), LayerOf(target));
+                node = target == TreeSlots.ImplicitDirectory ? ContentTable.ImplicitDirectory : MakeNode(content, target);
                 (node.Parent, node.Place, node.ChildCount) = families[position];
                 node.LinkCount = 2; // its name and its "."; each subdirectory's ".." adds one
                 nodes[node.Parent].LinkCount += position == 0 ? 0u : 1;
@@ -147,13 +150,20 @@ internal sealed class MergedTree
             if (firstName < 0)
             {
                 firstName = position;
-                nodes[position] = content.MakeNode(EntryOf(target), LayerOf(target));
+                nodes[position] = MakeNode(content, target);
             }
             firstNames[position] = firstName;
             nodes[firstName].LinkCount++;
         }
         Array.Resize(ref names, end);
         return new ImageTree(nameEnds, names, firstNames, nodes, content.LinkTargets, content.XattrSets);
+    }
+
+    private ImageTree.Node MakeNode(ContentTable content, int target)
+    {
+        var (entry, attributes, layer) = _objects[target];
+        LayerEntry[] entries = _layers[layer].Entries;
+        return content.MakeNode(entries[entry], entries[attributes], layer);
     }
 
     // Slots by position, and for directories by position: parent's position, first child's, number of children.

@@ -48,7 +48,7 @@ public sealed class OverlayMount : IDisposable
         string archive = _directory[$"{layer}.tar"], root = _directory.CreateDirectory($"{layer}");
         File.WriteAllBytes(archive, tar);
         Tool.Run("tar", "-xpf", archive, "-C", root, "--same-owner", "--numeric-owner", "--delay-directory-restore", "--xattrs", "--xattrs-include=*").EnsureSuccess();
-        HashSet<string> listed = [.. Tool.Run("tar", "-tf", archive, "--quoting-style=literal").EnsureSuccess().Output.Split('\n').Select(Clean)];
+        HashSet<string> listed = [.. Tool.Run("tar", "-tf", archive, "--quoting-style=literal").EnsureSuccess().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Clean)];
         var hiddenBelow = new HashSet<string>();
         foreach (string marker in Directory.EnumerateFileSystemEntries(root, ".wh.*", SearchOption.AllDirectories).ToList())
         {

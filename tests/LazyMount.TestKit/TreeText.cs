@@ -30,7 +30,7 @@ public static class TreeText
     /// </summary>
     public static string Difference(string expected, TreeSnapshot actual)
     {
-        string[] left = expected.Split('\n');
+        string[] left = expected.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         var right = new List<string>();
         foreach ((string path, TreeNode node) in actual.Nodes)
         {

@@ -35,7 +35,15 @@ internal static class ReplacementCases
                 drwxr-xr-x 0:0 d
                 drwxr-xr-x 0:0 d/e @-
                 -rw-r--r-- 0:0 d/e/x ""
-                """),
+                """)
+            .Except(Oracle.Containerd, """
+                - drwxr-xr-x 0:0 d/e @-
+                + drwx------ 1:2 d/e @now
+                """, "what is hidden has no attributes to give; the engine looks at each lower layer by itself")
+            .Except(Oracle.Overlay, """
+                - drwxr-xr-x 0:0 d/e @-
+                + drwx------ 1:2 d/e
+                """, "what is hidden has no attributes to give; the engine looks at each lower layer by itself"),
         new ZooCase("types that change from layer to layer")
             .Layer(tar => tar.File("fdl", "1").Directory("dfd").File("dfd/low").Symlink("ldf", "fdl").Directory("dld").File("dld/low").Directory("fdl2"))
             .Layer(tar => tar.Directory("fdl").File("fdl/x").File("dfd", "2").Directory("ldf").File("ldf/x").Symlink("dld", "dfd"))
@@ -66,10 +74,15 @@ internal static class ReplacementCases
             .Shows("""
                 drwxr-xr-x 0:0 d
                 -rw-r--r-- 0:0 d/x ""
-                """),
+                """)
+            .Except(Oracle.Containerd, """
+                - drwxr-xr-x 0:0 d
+                + drwxr-xr-x 0:0 d user.first="1"
+                """, "the later entry says all attributes"),
         new ZooCase("a directory, then a file in one layer")
             .Layer(tar => tar.Directory("d").File("d/x").File("d", "1"))
-            .Shows("-rw-r--r-- 0:0 d \"1\""),
+            .Shows("-rw-r--r-- 0:0 d \"1\"")
+            .Except(Oracle.Overlay, ZooCase.Refuses, "tar does not remove a directory that holds something"),
         new ZooCase("a file, then a directory in one layer")
             .Layer(tar => tar.File("d", "1").Directory("d").File("d/x"))
             .Shows("""
@@ -83,7 +96,9 @@ internal static class ReplacementCases
                 drwxr-xr-x 0:0 d
                 -rw-r--r-- 0:0 d/low ""
                 -rw-r--r-- 0:0 d/top ""
-                """),
+                """)
+            .Except(Oracle.Umoci, "- -rw-r--r-- 0:0 d/low \"\"", "in the layer's own directory only the last one is left, and containers see that")
+            .Except(Oracle.Overlay, ZooCase.Refuses, "tar does not remove a directory that holds something"),
         new ZooCase("a file, then a hard link of its name in one layer")
             .Layer(tar => tar.File("a", "a").File("b", "b").HardLink("b", "a"))
             .Shows("""
@@ -97,11 +112,19 @@ internal static class ReplacementCases
                 drwx------ 1:2 /
                 -rw-r--r-- 0:0 a ""
                 -rw-r--r-- 0:0 b ""
-                """),
+                """)
+            .Except(Oracle.Containerd, """
+                - drwx------ 1:2 /
+                + drwxr-xr-x 0:0 / @now
+                """, "it makes every root itself; umoci and podman show what the layers say"),
         new ZooCase("attributes of the root from the highest layer")
             .Layer(tar => tar.Directory("./", 0x1C0, OwnedBy(1, 2)))
             .Layer(tar => tar.Directory("./", 0x1FF))
-            .Shows("drwxrwxrwx 0:0 /"),
+            .Shows("drwxrwxrwx 0:0 /")
+            .Except(Oracle.Containerd, """
+                - drwxrwxrwx 0:0 /
+                + drwxr-xr-x 0:0 / @now
+                """, "it makes every root itself; umoci and podman show what the layers say"),
         new ZooCase("extended attributes of a replaced file")
             .Layer(tar => tar.Pax(("SCHILY.xattr.user.lower", "1")).File("f")).Layer(tar => tar.Pax(("SCHILY.xattr.user.upper", "1")).File("f"))
             .Shows("-rw-r--r-- 0:0 f \"\" user.upper=\"1\""),

@@ -181,7 +181,7 @@ public sealed class TreeBuilderTests
     [Fact]
     public void HardLinks_ShareOneNode()
     {
-        var tree = Build(L.File("b", 5, uid: 3).HardLink("a", "b").HardLink("d/c", "a"));
+        var tree = Build(L.File("b", 5, uid: 3).HardLink("a", "b", uid: 3).HardLink("d/c", "a", uid: 3));
         ulong id = tree.NodeAt(tree.Find(1, "b"u8));
         Assert.Equal(tree.NodeAt(tree.Find(1, "a"u8)), id);
         Assert.Equal((3u, 3u, 5L), (tree.Attributes(id).LinkCount, tree.Attributes(id).Uid, tree.Attributes(id).Size));
@@ -196,6 +196,15 @@ public sealed class TreeBuilderTests
         var tree = Build(L.File("a", 3), L.HardLink("b", "a"), L.File("a", 8));
         Assert.Equal(["/a 2:8", "/b 0:3"], Listing(tree));
         Assert.Equal(1u, tree.Attributes(tree.NodeAt(tree.Find(1, "b"u8))).LinkCount);
+    }
+
+    [Fact]
+    public void HardLinkEntry_SaysTheAttributesOfAFileOfItsLayerOnly()
+    {
+        var tree = Build(L.File("low", uid: 1), L.File("a", uid: 2, xattrs: [("user.k", "v")]).HardLink("b", "a", 0b110_000_000, uid: 3).HardLink("c", "low", 0, uid: 4));
+        var (a, low) = (tree.NodeAt(tree.Find(1, "a"u8)), tree.NodeAt(tree.Find(1, "low"u8)));
+        Assert.Equal((0b110_000_000u, 3u, 1u), (tree.Attributes(a).Mode & 0xFFF, tree.Attributes(a).Uid, tree.Attributes(low).Uid));
+        Assert.True(tree.TryGetXattr(a, "user.k"u8, out _));
     }
 
     [Fact]
