@@ -135,7 +135,7 @@ internal static class HardLinkCases
                 -rw-r--r-- 0:0 d = a
                 """),
         new ZooCase("attributes of a hard link entry")
-            .Layer(tar => tar.File("b", "x", 0x180, OwnedBy(1, 2)).Raw(Header("a", '1', 0, 0x1ED, "b", OwnedBy(3, 4))))
+            .Layer(tar => tar.File("b", "x", 0x180, OwnedBy(1, 2)).HardLink("a", "b", 0x1ED, OwnedBy(3, 4)))
             .Shows("""
                 -rwxr-xr-x 3:4 a "x" nlink 2
                 -rwxr-xr-x 3:4 b = a
