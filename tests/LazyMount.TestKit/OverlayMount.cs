@@ -38,7 +38,8 @@ public sealed class OverlayMount : IDisposable
         if (_mounted)
         {
             _mounted = false;
-            Tool.Run("umount", Root).EnsureSuccess();
+            // Lazily: a process that another thread is just starting may hold a directory of ours open for a moment.
+            Tool.Run("umount", "--lazy", Root).EnsureSuccess();
         }
         _directory.Dispose();
     }
@@ -69,7 +70,7 @@ public sealed class OverlayMount : IDisposable
             string path = made[root.Length..].Trim('/');
             if (!listed.Contains(path))
             {
-                CopyAttributes(made, path, hiddenBelow.Contains(made) ? 0 : layer);
+                CopyAttributes(made, path, layer, isHidden: hiddenBelow.Contains(made));
             }
         }
     }
@@ -118,9 +119,13 @@ public sealed class OverlayMount : IDisposable
         }
     }
 
-    private void CopyAttributes(string made, string path, int layer)
+    private void CopyAttributes(string made, string path, int layer, bool isHidden)
     {
         Tool.Run("chmod", "0755", made).EnsureSuccess();
+        if (isHidden || (Path.GetDirectoryName(path) is { Length: > 0 } parent && IsHiddenBelow(_directory[$"{layer}"], parent)))
+        {
+            return;
+        }
         for (int lower = layer - 1; lower >= 0; lower--)
         {
             string candidate = Path.Combine(_directory[$"{lower}"], path);

@@ -40,15 +40,13 @@ internal sealed record LayerScript(Entry[] Entries)
 
     private static readonly Gen<string> s_path = Gen.OneOf(s_names).Array[1, 3].Select(names => string.Join('/', names));
 
-    private static readonly Gen<string> s_target = Gen.Frequency((6, s_path), (1, s_path.Select(path => "/" + path)), (1, s_path.Select(path => "../" + path)), (1, Gen.Const(".")));
-
     private static readonly Gen<Entry> s_entry = Gen.Select(
         Gen.Frequency((6, Gen.Const(Verb.File)), (6, Gen.Const(Verb.Directory)), (2, Gen.Const(Verb.Symlink)), (2, Gen.Const(Verb.HardLink)),
             (1, Gen.Const(Verb.Fifo)), (1, Gen.Const(Verb.Device)), (4, Gen.Const(Verb.Whiteout)), (2, Gen.Const(Verb.Opaque))),
-        s_path, s_target, s_path, Gen.Int[0, 9],
-        (verb, path, target, link, variant) => new Entry(verb, path, verb switch { Verb.Symlink => target, Verb.HardLink => link, _ => "" }, variant));
+        s_path, s_path, Gen.Int[0, 9],
+        (verb, path, target, variant) => new Entry(verb, path, verb is Verb.Symlink or Verb.HardLink ? target : "", variant));
 
-    public static Gen<LayerScript[]> Images { get; } = s_entry.Array[0, 8].Select(entries => new LayerScript(entries)).Array[1, 6];
+    public static Gen<LayerScript[]> Images { get; } = s_entry.Array[0, 10].Select(entries => new LayerScript(WhatTarExtracts(entries))).Array[1, 6];
 
     public override string ToString() => string.Join(' ', Entries.Select(entry => entry.ToString()));
 
@@ -75,6 +73,38 @@ internal sealed record LayerScript(Entry[] Entries)
             };
         }
         return tar;
+    }
+
+    // Without what GNU tar refuses, or in the case of symlinks sees in its own way: entries below what is no directory,
+    // something else over a directory, hard links to what is not there. The zoo has those.
+    private static Entry[] WhatTarExtracts(Entry[] entries)
+    {
+        var there = new Dictionary<string, Verb>();
+        var kept = new List<Entry>();
+        foreach (Entry entry in entries)
+        {
+            string[] parents = [.. Enumerable.Range(1, entry.Path.Length - 1).Where(i => entry.Path[i] == '/').Select(i => entry.Path[..i])];
+            bool isMarker = entry.Verb is Verb.Whiteout or Verb.Opaque;
+            string[] directories = entry.Verb == Verb.Opaque ? [.. parents, entry.Path] : parents;
+            bool isBelowFile = directories.Any(path => there.TryGetValue(path, out Verb verb) && verb != Verb.Directory);
+            bool isFull = entry.Verb != Verb.Directory && !isMarker && there.TryGetValue(entry.Path, out Verb old) && old == Verb.Directory;
+            bool isLoose = entry.Verb == Verb.HardLink
+                && (entry.Target == entry.Path || !there.TryGetValue(entry.Target, out Verb target) || target is Verb.Directory or Verb.Symlink);
+            if (isBelowFile || isFull || isLoose)
+            {
+                continue;
+            }
+            foreach (string directory in directories)
+            {
+                there.TryAdd(directory, Verb.Directory);
+            }
+            if (!isMarker)
+            {
+                there[entry.Path] = entry.Verb;
+            }
+            kept.Add(entry);
+        }
+        return [.. kept];
     }
 
     private static TarBytes Dress(TarBytes tar, int variant) => variant switch
