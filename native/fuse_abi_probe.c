@@ -142,6 +142,13 @@ int main(void)
 	SIZE(fuse_interrupt_in);
 	FIELD(fuse_interrupt_in, unique);
 
+	SIZE(fuse_lseek_in);
+	FIELD(fuse_lseek_in, fh);
+	FIELD(fuse_lseek_in, offset);
+	FIELD(fuse_lseek_in, whence);
+	SIZE(fuse_lseek_out);
+	FIELD(fuse_lseek_out, offset);
+
 	VALUE(FUSE_LOOKUP);
 	VALUE(FUSE_FORGET);
 	VALUE(FUSE_GETATTR);

@@ -3,14 +3,17 @@ using LazyMount.Layers;
 
 namespace LazyMount.FileSystem;
 
-/// <summary>Turns entries into nodes, gathering link targets and the sets of extended attributes that are in use.</summary>
+/// <summary>Turns entries into nodes, gathering link targets and the sparse maps and sets of extended attributes that are in use.</summary>
 internal sealed class ContentTable(IReadOnlyList<LayerIndex> layers)
 {
     private readonly ArrayBufferWriter<byte> _linkTargets = new();
+    private readonly List<SparseMap> _sparseMaps = [];
     private readonly List<XattrSet> _xattrSets = [];
     private readonly Dictionary<(short Layer, int Set), int> _known = [];
 
     public byte[] LinkTargets => _linkTargets.WrittenSpan.ToArray();
+
+    public SparseMap[] SparseMaps => [.. _sparseMaps];
 
     public XattrSet[] XattrSets => [.. _xattrSets];
 
@@ -37,6 +40,11 @@ internal sealed class ContentTable(IReadOnlyList<LayerIndex> layers)
         {
             case EntryType.File:
                 (node.Size, node.Place) = (entry.Size, entry.DataOffset);
+                if (entry.SparseMap > 0)
+                {
+                    _sparseMaps.Add(layers[layer].SparseMaps[entry.SparseMap - 1]);
+                    node.SparseMap = _sparseMaps.Count;
+                }
                 break;
             case EntryType.Symlink:
                 node.Mode = (ushort)(FileMode.Symlink | 0b111_111_111); // what Linux makes of every link, whatever the tar says

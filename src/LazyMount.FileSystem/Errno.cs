@@ -13,6 +13,8 @@ public enum Errno
     EINTR = 4,
     /// <summary>Input/output error.</summary>
     EIO = 5,
+    /// <summary>No such device or address; of lseek(2): nothing there.</summary>
+    ENXIO = 6,
     /// <summary>Try again.</summary>
     EAGAIN = 11,
     /// <summary>Permission denied.</summary>

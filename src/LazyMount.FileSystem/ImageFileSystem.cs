@@ -21,15 +21,24 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// </summary>
     public bool TryRead(ulong id, long offset, int length, FileData data)
     {
-        var (layer, at, end) = Locate(id, offset, length);
-        while (at < end)
+        long end = End(id, offset, length);
+        int layer = Tree.LayerOf(id);
+        while (offset < end)
         {
+            var (at, extentEnd) = Tree.Extent(id, offset);
+            long wanted = Math.Min(end, extentEnd) - offset;
+            if (at < 0)
+            {
+                data.AddZeros((int)wanted);
+                offset += wanted;
+                continue;
+            }
             if (!layers[layer].TryGetSpan(at, out var span))
             {
                 data.Clear();
                 return false;
             }
-            at += Add(data, span, at, end);
+            offset += Add(data, span, at, wanted);
         }
         return true;
     }
@@ -40,13 +49,22 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// </summary>
     public async ValueTask<Errno> ReadAsync(ulong id, long offset, int length, FileData data, CancellationToken cancellationToken)
     {
-        var (layer, at, end) = Locate(id, offset, length);
+        long end = End(id, offset, length);
+        int layer = Tree.LayerOf(id);
         try
         {
-            while (at < end)
+            while (offset < end)
             {
+                var (at, extentEnd) = Tree.Extent(id, offset);
+                long wanted = Math.Min(end, extentEnd) - offset;
+                if (at < 0)
+                {
+                    data.AddZeros((int)wanted);
+                    offset += wanted;
+                    continue;
+                }
                 var span = await layers[layer].GetSpanAsync(at, cancellationToken).ConfigureAwait(false);
-                at += Add(data, span, at, end);
+                offset += Add(data, span, at, wanted);
             }
             return Errno.None;
         }
@@ -68,8 +86,8 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         }
     }
 
-    // A file's content is contiguous in its layer's tar: [at, end) is what the read wants of it.
-    private (int Layer, long At, long End) Locate(ulong id, long offset, int length)
+    // The offset in the file behind the last byte that the read gets.
+    private long End(ulong id, long offset, int length)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
@@ -78,15 +96,13 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
             throw new ArgumentException($"node {id} is not a regular file", nameof(id));
         }
         long size = Tree.Size(id);
-        offset = Math.Min(offset, size);
-        long at = Tree.DataOffset(id) + offset;
-        return (Tree.LayerOf(id), at, at + Math.Min(length, size - offset));
+        return offset + Math.Min(length, Math.Max(0, size - offset));
     }
 
-    private static int Add(FileData data, DecodedSpan span, long at, long end)
+    private static int Add(FileData data, DecodedSpan span, long at, long wanted)
     {
         int start = (int)(at - span.UncompressedOffset);
-        int length = (int)Math.Min(end - at, span.Length - start);
+        int length = (int)Math.Min(wanted, span.Length - start);
         data.Add(span, start, length);
         return length;
     }

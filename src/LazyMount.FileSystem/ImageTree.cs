@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using LazyMount.Layers;
 
 namespace LazyMount.FileSystem;
 
@@ -19,6 +20,7 @@ public sealed class ImageTree
     private readonly Node[] _nodes;
     private readonly byte[] _linkTargets;
     private readonly XattrSet[] _xattrSets;
+    private readonly SparseMap[] _sparseMaps;
 
     /// <param name="nameEnds">By position: where its name ends in <paramref name="names"/>; it begins where the one before ends.</param>
     /// <param name="names">All names in the order of positions.</param>
@@ -26,16 +28,17 @@ public sealed class ImageTree
     /// <param name="nodes">By position; filled at first names only.</param>
     /// <param name="linkTargets">Targets of symbolic links, found by <see cref="Node.Place"/> and <see cref="Node.Size"/>.</param>
     /// <param name="xattrSets">Found by <see cref="Node.XattrSet"/>.</param>
-    internal ImageTree(int[] nameEnds, byte[] names, int[] firstNames, Node[] nodes, byte[] linkTargets, XattrSet[] xattrSets)
+    /// <param name="sparseMaps">Found by <see cref="Node.SparseMap"/>.</param>
+    internal ImageTree(int[] nameEnds, byte[] names, int[] firstNames, Node[] nodes, byte[] linkTargets, XattrSet[] xattrSets, SparseMap[] sparseMaps)
     {
         Debug.Assert(nameEnds.Length == nodes.Length && firstNames.Length == nodes.Length, "one of each per position");
-        (_nameEnds, _names, _firstNames, _nodes, _linkTargets, _xattrSets) = (nameEnds, names, firstNames, nodes, linkTargets, xattrSets);
+        (_nameEnds, _names, _firstNames, _nodes, _linkTargets, _xattrSets, _sparseMaps) = (nameEnds, names, firstNames, nodes, linkTargets, xattrSets, sparseMaps);
         for (int position = 0; position < nodes.Length; position++)
         {
             if (firstNames[position] == position)
             {
                 NodeCount++;
-                TotalFileSize += FileMode.IsRegular(nodes[position].Mode) ? nodes[position].Size : 0;
+                TotalFileSize += FileMode.IsRegular(nodes[position].Mode) ? StoredSize(nodes[position]) : 0;
             }
         }
     }
@@ -49,7 +52,10 @@ public sealed class ImageTree
     /// <summary>True when some node has extended attributes.</summary>
     public bool HasXattrs => _xattrSets.Length > 0;
 
-    /// <summary>Sum of the sizes of all distinct regular files.</summary>
+    /// <summary>True when some file has holes.</summary>
+    public bool HasSparseFiles => _sparseMaps.Length > 0;
+
+    /// <summary>Sum of the stored bytes of all distinct regular files: holes are not counted.</summary>
     public long TotalFileSize { get; }
 
     /// <summary>True when <paramref name="id"/> is a node of this tree.</summary>
@@ -68,7 +74,7 @@ public sealed class ImageTree
     /// <summary>st_mode of a node: file type and permissions.</summary>
     public uint Mode(ulong id) => _nodes[id - 1].Mode;
 
-    /// <summary>Content bytes of a file, length of a symbolic link's target, 0 for others.</summary>
+    /// <summary>Content bytes of a file, holes included, length of a symbolic link's target, 0 for others.</summary>
     public long Size(ulong id) => _nodes[id - 1].Size;
 
     /// <summary>All attributes of a node.</summary>
@@ -85,7 +91,7 @@ public sealed class ImageTree
             Uid = node.Uid,
             Gid = node.Gid,
             Size = node.Size,
-            Blocks = type == FileMode.Regular ? (node.Size + 511) / 512 : 0,
+            Blocks = type != FileMode.Regular ? 0 : node.SparseMap > 0 ? _sparseMaps[node.SparseMap - 1].Blocks : (node.Size + 511) / 512,
             MtimeSeconds = node.MtimeSeconds,
             MtimeNanoseconds = node.MtimeNanoseconds,
             DeviceMajor = isDevice ? (uint)(node.Place >> 32) : 0,
@@ -164,8 +170,22 @@ public sealed class ImageTree
     /// <summary>The layer a node's entry came from (lowest 0), or -1 for a directory that no layer lists.</summary>
     public int LayerOf(ulong id) => _nodes[id - 1].Layer;
 
-    /// <summary>Where a regular file's content begins in the tar of <see cref="LayerOf"/>.</summary>
-    public long DataOffset(ulong id) => _nodes[id - 1].Place;
+    /// <summary>
+    /// What stands at an offset of a regular file before its end: where its bytes begin in the tar of <see cref="LayerOf"/>,
+    /// or -1 for a hole; and the offset in the file up to which they, or the hole, go on.
+    /// </summary>
+    public (long DataOffset, long End) Extent(ulong id, long offset)
+    {
+        ref readonly Node node = ref _nodes[id - 1];
+        if (node.SparseMap == 0)
+        {
+            return (node.Place + offset, node.Size);
+        }
+        var (stored, end) = _sparseMaps[node.SparseMap - 1].Find(offset);
+        return (stored < 0 ? -1 : node.Place + stored, Math.Min(end, node.Size));
+    }
+
+    private long StoredSize(in Node node) => node.SparseMap > 0 ? _sparseMaps[node.SparseMap - 1].StoredSize : node.Size;
 
     /// <summary>What stands at a node's first position.</summary>
     internal struct Node
@@ -186,7 +206,7 @@ public sealed class ImageTree
         public uint Gid;
         public uint LinkCount;
 
-        /// <summary>Directories only.</summary>
+        /// <summary>Directories; a file's <see cref="SparseMap"/> has the same place.</summary>
         public int ChildCount;
 
         /// <summary>Directories only: position of the directory above.</summary>
@@ -194,6 +214,13 @@ public sealed class ImageTree
 
         /// <summary>-1 for none.</summary>
         public int XattrSet;
+
+        /// <summary>Files only: 1 more than the index of the sparse map, 0 for a file without holes.</summary>
+        public int SparseMap
+        {
+            readonly get => ChildCount;
+            set => ChildCount = value;
+        }
 
         /// <summary>-1 for a directory that no layer lists.</summary>
         public short Layer;

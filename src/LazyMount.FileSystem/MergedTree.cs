@@ -156,7 +156,7 @@ internal sealed class MergedTree
             nodes[firstName].LinkCount++;
         }
         Array.Resize(ref names, end);
-        return new ImageTree(nameEnds, names, firstNames, nodes, content.LinkTargets, content.XattrSets);
+        return new ImageTree(nameEnds, names, firstNames, nodes, content.LinkTargets, content.XattrSets, content.SparseMaps);
     }
 
     private ImageTree.Node MakeNode(ContentTable content, int target)

@@ -18,10 +18,10 @@ public readonly record struct NodeAttributes
     /// <summary>Group.</summary>
     public required uint Gid { get; init; }
 
-    /// <summary>Content bytes of a file, length of a symlink's target, 0 otherwise.</summary>
+    /// <summary>Content bytes of a file, holes included, length of a symlink's target, 0 otherwise.</summary>
     public required long Size { get; init; }
 
-    /// <summary>512-byte blocks.</summary>
+    /// <summary>512-byte blocks; of a file with holes those that hold a stored byte.</summary>
     public required long Blocks { get; init; }
 
     /// <summary>Modification time, whole seconds; also shown as access and change time.</summary>

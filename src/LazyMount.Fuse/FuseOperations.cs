@@ -18,6 +18,8 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
 
     private const int MaxName = 255;
     private const uint AccessModeMask = 3;
+    private const uint SeekData = 3; // lseek(2)
+    private const uint SeekHole = 4;
 
     /// <summary>Builds the reply at the start of <paramref name="reply"/>; returns its length, 0 when none is wanted.</summary>
     public int Answer(in FuseRequest request, Span<byte> reply)
@@ -32,11 +34,10 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
             case FuseOpcode.StatFs:
                 return FuseReply.StatFs(reply, request.Unique, tree.TotalFileSize, tree.NodeCount);
 
-            // ENOSYS tells the kernel never to ask again. ACCESS: default_permissions makes it unnecessary. LSEEK: files
-            // have no holes to tell of. FLUSH, FSYNC: there is nothing to write. STATX: it is asked for birth times
-            // alone, which tar does not know; without it the kernel answers statx(2) from its cache.
+            // ENOSYS tells the kernel never to ask again. ACCESS: default_permissions makes it unnecessary. FLUSH, FSYNC:
+            // there is nothing to write. STATX: it is asked for birth times alone, which tar does not know; without it
+            // the kernel answers statx(2) from its cache.
             case FuseOpcode.Access:
-            case FuseOpcode.LSeek:
             case FuseOpcode.Flush:
             case FuseOpcode.FSync:
             case FuseOpcode.FSyncDir:
@@ -93,6 +94,7 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
             FuseOpcode.ReadDirPlus => ReadDirectory(request, reply, plus: true),
             FuseOpcode.GetXattr => GetXattr(request, reply),
             FuseOpcode.ListXattr => ListXattr(request, reply),
+            FuseOpcode.LSeek => Seek(request, reply),
             _ => FuseReply.Error(reply, request.Unique, Errno.ENOSYS),
         };
     }
@@ -218,6 +220,34 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
     private int ListXattr(in FuseRequest request, Span<byte> reply) => tree.HasXattrs
         ? Xattr(request, reply, tree.XattrNames(request.NodeId))
         : FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
+
+    /// <summary>SEEK_DATA and SEEK_HOLE. Where no file has holes the kernel may do without us: it takes all for data.</summary>
+    private int Seek(in FuseRequest request, Span<byte> reply)
+    {
+        if (!tree.HasSparseFiles)
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
+        }
+        if (!FileMode.IsRegular(tree.Mode(request.NodeId)) || request.SeekWhence is not (SeekData or SeekHole))
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.EINVAL);
+        }
+        long size = tree.Size(request.NodeId);
+        if (request.SeekOffset >= (ulong)size)
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.ENXIO);
+        }
+        long offset = (long)request.SeekOffset;
+        var (dataOffset, end) = tree.Extent(request.NodeId, offset);
+        bool isHole = dataOffset < 0;
+        if (isHole != (request.SeekWhence == SeekHole))
+        {
+            offset = end; // holes and extents take turns; behind the last byte there is a hole
+        }
+        return offset == size && request.SeekWhence == SeekData
+            ? FuseReply.Error(reply, request.Unique, Errno.ENXIO)
+            : FuseReply.Offset(reply, request.Unique, offset);
+    }
 
     private static int Xattr(in FuseRequest request, Span<byte> reply, ReadOnlySpan<byte> value)
     {

@@ -13,10 +13,12 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
     private readonly LayerPathsBuilder _paths = new(limits);
     private readonly ByteBuffer _linkTargets = new();
     private readonly List<int> _linkTargetEnds = [];
+    private readonly List<SparseMap> _sparseMaps = [];
     private readonly List<Xattr[]> _xattrSets = [];
     private readonly Dictionary<ulong, int> _xattrSetsByHash = [];
     private LayerEntry[] _entries = new LayerEntry[1024];
     private int _count;
+    private int _sparseExtents;
 
     /// <summary>
     /// Adds one member. What no file system can show is left out and told: null, or why. What breaks a bound throws
@@ -39,6 +41,7 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
         }
         int linkPath = member.Type == EntryType.HardLink ? _paths.Add(member.Link) : -1;
         int linkTarget = member.Type == EntryType.Symlink ? AddLinkTarget(member) : -1;
+        int sparseMap = member.SparseMap is null ? 0 : AddSparseMap(member.SparseMap);
         int xattrSet = AddXattrs(member, out string? skipped);
         if (_count == _entries.Length)
         {
@@ -55,6 +58,7 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
             MtimeSeconds = member.MtimeSeconds,
             MtimeNanoseconds = member.MtimeNanoseconds,
             DataOffset = member.DataOffset,
+            SparseMap = sparseMap,
             DeviceMajor = member.DeviceMajor,
             DeviceMinor = member.DeviceMinor,
             LinkPath = linkPath,
@@ -77,6 +81,17 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
         _linkTargets.Append(member.Link);
         _linkTargetEnds.Add(_linkTargets.Length);
         return _linkTargetEnds.Count - 1;
+    }
+
+    private int AddSparseMap(SparseMap map)
+    {
+        _sparseExtents += 1 + map.Count;
+        if (_sparseExtents > limits.SparseExtents)
+        {
+            throw new InvalidDataException($"its sparse files have more than {limits.SparseExtents} extents together");
+        }
+        _sparseMaps.Add(map);
+        return _sparseMaps.Count;
     }
 
     private int AddXattrs(TarMember member, out string? skipped)
@@ -133,6 +148,8 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
     public LayerPaths BuildPaths() => _paths.Build();
 
     public LayerEntry[] BuildEntries() => _entries[.._count];
+
+    public SparseMap[] BuildSparseMaps() => [.. _sparseMaps];
 
     public Xattr[][] BuildXattrSets() => [.. _xattrSets];
 

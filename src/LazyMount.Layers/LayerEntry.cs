@@ -43,7 +43,7 @@ public readonly record struct LayerEntry
     /// <summary>Group.</summary>
     public uint Gid { get; init; }
 
-    /// <summary>Bytes of a regular file's content; 0 for others.</summary>
+    /// <summary>Bytes of a regular file's content, holes included; 0 for others.</summary>
     public long Size { get; init; }
 
     /// <summary>Modification time, whole seconds since 1970 (may be negative).</summary>
@@ -52,8 +52,11 @@ public readonly record struct LayerEntry
     /// <summary>Nanoseconds to add to it, 0 to 999,999,999.</summary>
     public uint MtimeNanoseconds { get; init; }
 
-    /// <summary>Where a regular file's content begins in the layer's uncompressed tar.</summary>
+    /// <summary>Where a regular file's content, or what is stored of it, begins in the layer's uncompressed tar.</summary>
     public long DataOffset { get; init; }
+
+    /// <summary>Sparse files: 1 more than the map's index in <see cref="LayerIndex.SparseMaps"/>; 0 for all others.</summary>
+    public int SparseMap { get; init; }
 
     /// <summary>Device number's major part.</summary>
     public uint DeviceMajor { get; init; }

@@ -37,6 +37,9 @@ public sealed class LayerIndex
     /// <summary>Entries in tar order.</summary>
     public required LayerEntry[] Entries { get; init; }
 
+    /// <summary>The maps of files with holes, in the order of their entries.</summary>
+    public SparseMap[] SparseMaps { get; init; } = [];
+
     /// <summary>Targets of symbolic links, byte-exact.</summary>
     public required ReadOnlyMemory<byte>[] LinkTargets { get; init; }
 

@@ -3,10 +3,10 @@ using LazyMount.Layers.Tar;
 namespace LazyMount.Layers;
 
 /// <summary>
-/// The part of an index file that zstd packs: paths, links, attributes and entries, one field after the other. A field of
+/// The part of an index file that zstd packs: paths, links, attributes, sparse maps and entries, one field after the other. A field of
 /// all entries stands together, as differences to what is most likely, so that most bytes are zero.
 /// </summary>
-internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[] Entries, ReadOnlyMemory<byte>[] LinkTargets, Xattr[][] XattrSets)
+internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[] Entries, ReadOnlyMemory<byte>[] LinkTargets, Xattr[][] XattrSets, SparseMap[] SparseMaps)
 {
     // The columns of an entry, in the order of the file.
     private const int Path = 0, Type = 1, Mode = 2, Uid = 3, Gid = 4, Size = 5, Mtime = 6, Nanoseconds = 7, Offset = 8, XattrSet = 9;
@@ -14,13 +14,17 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
     private const int Device = 10, HardLink = 11;
     private const int Columns = 12;
 
+    /// <summary>In the column of types: a file with a sparse map, the next one.</summary>
+    private const int SparseFile = (int)EntryType.Fifo + 1;
+
     public static byte[] Encode(LayerIndex index)
     {
         var writer = new IndexWriter();
         EncodePaths(writer, index.Paths);
         EncodeTexts(writer, index.LinkTargets);
         EncodeXattrSets(writer, index.XattrSets);
-        EncodeEntries(writer, index.Entries);
+        EncodeSparseMaps(writer, index.SparseMaps);
+        EncodeEntries(writer, index.Entries, index.SparseMaps);
         return writer.Bytes.ToArray();
     }
 
@@ -31,9 +35,10 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         LayerPaths paths = DecodePaths(ref reader);
         ReadOnlyMemory<byte>[] linkTargets = DecodeTexts(ref reader);
         Xattr[][] xattrSets = DecodeXattrSets(ref reader);
-        LayerEntry[] entries = DecodeEntries(ref reader, uncompressedSize, paths.Count, linkTargets.Length, xattrSets.Length);
+        SparseMap[] sparseMaps = DecodeSparseMaps(ref reader);
+        LayerEntry[] entries = DecodeEntries(ref reader, uncompressedSize, paths.Count, linkTargets.Length, xattrSets.Length, sparseMaps);
         LayerIndexFile.Require(reader.Remaining == 0);
-        return new LayerIndexColumns(paths, entries, linkTargets, xattrSets);
+        return new LayerIndexColumns(paths, entries, linkTargets, xattrSets, sparseMaps);
     }
 
     private static void EncodePaths(IndexWriter writer, LayerPaths paths)
@@ -135,11 +140,46 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         return sets;
     }
 
-    /// <summary>A member's content usually begins one header after the content of the one before it.</summary>
-    private static long LikelyDataOffset(in LayerEntry previous)
-        => previous.DataOffset + ((previous.Size + TarHeader.BlockSize - 1) & -TarHeader.BlockSize) + TarHeader.BlockSize;
+    // Of each map the hole before and the length of every extent, so that it cannot but be in order.
+    private static void EncodeSparseMaps(IndexWriter writer, SparseMap[] maps)
+    {
+        writer.Unsigned((uint)maps.Length);
+        foreach (SparseMap map in maps)
+        {
+            writer.Unsigned((uint)map.Count);
+            for (int i = 0; i < map.Count; i++)
+            {
+                writer.Unsigned((ulong)(map[i].Offset - (i == 0 ? 0 : map.End(i - 1))));
+                writer.Unsigned((ulong)(map.End(i) - map[i].Offset));
+            }
+        }
+    }
 
-    private static void EncodeEntries(IndexWriter writer, LayerEntry[] entries)
+    private static SparseMap[] DecodeSparseMaps(ref IndexReader reader)
+    {
+        var maps = new SparseMap[reader.Count(1)];
+        for (int i = 0; i < maps.Length; i++)
+        {
+            var extents = new SparseExtent[reader.Count(2)];
+            long end = 0, stored = 0;
+            for (int j = 0; j < extents.Length; j++)
+            {
+                long hole = reader.Bounded(long.MaxValue), length = reader.Bounded(long.MaxValue);
+                LayerIndexFile.Require(length > 0 && (hole > 0 || j == 0));
+                extents[j] = new SparseExtent(checked(end + hole), stored);
+                end = checked(end + hole + length);
+                stored = checked(stored + length);
+            }
+            maps[i] = new SparseMap(extents, stored);
+        }
+        return maps;
+    }
+
+    /// <summary>A member's content usually begins one header after the content of the one before it.</summary>
+    private static long LikelyDataOffset(in LayerEntry previous, SparseMap[] sparseMaps)
+        => previous.DataOffset + (((previous.SparseMap == 0 ? previous.Size : sparseMaps[previous.SparseMap - 1].StoredSize) + TarHeader.BlockSize - 1) & -TarHeader.BlockSize) + TarHeader.BlockSize;
+
+    private static void EncodeEntries(IndexWriter writer, LayerEntry[] entries, SparseMap[] sparseMaps)
     {
         var columns = new IndexWriter[Columns];
         for (int i = 0; i < Columns; i++)
@@ -150,14 +190,14 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         foreach (ref readonly LayerEntry entry in entries.AsSpan())
         {
             columns[Path].Signed((long)entry.Path - last.Path);
-            columns[Type].Unsigned((ulong)entry.Type);
+            columns[Type].Unsigned(entry.SparseMap == 0 ? (ulong)entry.Type : SparseFile);
             columns[Mode].Unsigned(entry.Mode);
             columns[Uid].Unsigned(entry.Uid);
             columns[Gid].Unsigned(entry.Gid);
             columns[Size].Unsigned((ulong)entry.Size);
             columns[Mtime].Signed(unchecked(entry.MtimeSeconds - last.MtimeSeconds));
             columns[Nanoseconds].Unsigned(entry.MtimeNanoseconds);
-            columns[Offset].Signed(unchecked(entry.DataOffset - LikelyDataOffset(last)));
+            columns[Offset].Signed(unchecked(entry.DataOffset - LikelyDataOffset(last, sparseMaps)));
             columns[XattrSet].Unsigned((ulong)(entry.XattrSet + 1L));
             if (IsDevice(entry.Type))
             {
@@ -181,7 +221,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         }
     }
 
-    private static LayerEntry[] DecodeEntries(ref IndexReader reader, long uncompressedSize, int paths, int linkTargets, int xattrSets)
+    private static LayerEntry[] DecodeEntries(ref IndexReader reader, long uncompressedSize, int paths, int linkTargets, int xattrSets, SparseMap[] sparseMaps)
     {
         int count = reader.Count(FullColumns);
         Span<int> lengths = stackalloc int[Columns];
@@ -204,15 +244,18 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
 
         var entries = new LayerEntry[count];
         LayerEntry last = default;
-        int symlinks = 0;
+        int symlinks = 0, sparse = 0;
         for (int i = 0; i < count; i++)
         {
-            var entryType = (EntryType)type.Bounded((long)EntryType.Fifo);
+            long storedType = type.Bounded(SparseFile);
+            SparseMap? sparseMap = storedType != SparseFile ? null : sparse < sparseMaps.Length ? sparseMaps[sparse++] : throw new InvalidDataException("a sparse map is missing");
+            EntryType entryType = sparseMap is null ? (EntryType)storedType : EntryType.File;
             long entryPath = checked(last.Path + path.Signed());
-            long entrySize = size.Bounded(uncompressedSize);
-            long dataOffset = unchecked(LikelyDataOffset(last) + offset.Signed());
+            long entrySize = size.Bounded(sparseMap is null ? uncompressedSize : long.MaxValue);
+            long dataOffset = unchecked(LikelyDataOffset(last, sparseMaps) + offset.Signed());
             LayerIndexFile.Require(entryPath >= 0 && entryPath < paths
-                && dataOffset >= 0 && dataOffset <= uncompressedSize - entrySize);
+                && (sparseMap is null || sparseMap.Count == 0 || sparseMap.End(sparseMap.Count - 1) <= entrySize)
+                && dataOffset >= 0 && dataOffset <= uncompressedSize - (sparseMap?.StoredSize ?? entrySize));
             bool isDevice = IsDevice(entryType);
             last = new LayerEntry
             {
@@ -225,6 +268,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
                 MtimeSeconds = unchecked(last.MtimeSeconds + mtime.Signed()),
                 MtimeNanoseconds = (uint)nanoseconds.Bounded(999_999_999),
                 DataOffset = dataOffset,
+                SparseMap = sparseMap is null ? 0 : sparse,
                 DeviceMajor = isDevice ? (uint)device.Bounded(uint.MaxValue) : 0,
                 DeviceMinor = isDevice ? (uint)device.Bounded(uint.MaxValue) : 0,
                 LinkPath = entryType == EntryType.HardLink ? (int)hardLink.Bounded(paths - 1) : -1,
@@ -233,7 +277,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
             };
             entries[i] = last;
         }
-        LayerIndexFile.Require(symlinks == linkTargets
+        LayerIndexFile.Require(symlinks == linkTargets && sparse == sparseMaps.Length
             && path.Remaining + type.Remaining + mode.Remaining + uid.Remaining + gid.Remaining + size.Remaining + mtime.Remaining
                 + nanoseconds.Remaining + offset.Remaining + xattrSet.Remaining + device.Remaining + hardLink.Remaining == 0);
         return entries;

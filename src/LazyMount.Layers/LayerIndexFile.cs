@@ -15,7 +15,7 @@ namespace LazyMount.Layers;
 /// 4   zero
 /// 16  XXH128 of everything after
 /// …   numbers: digest, sizes, format, counts and lengths of what follows
-/// …   columns, one zstd frame: paths, entries, links, attributes
+/// …   columns, one zstd frame: paths, entries, links, attributes, sparse maps
 /// …   chunk digests
 /// …   checkpoint windows, each packed alone, so that opening decompresses none
 /// </code>
@@ -201,6 +201,7 @@ internal static class LayerIndexFile
             Entries = decoded.Entries,
             LinkTargets = decoded.LinkTargets,
             XattrSets = decoded.XattrSets,
+            SparseMaps = decoded.SparseMaps,
         };
     }
 

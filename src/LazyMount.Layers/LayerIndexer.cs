@@ -128,6 +128,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             Checkpoints = table,
             Paths = decoding.Entries.BuildPaths(),
             Entries = decoding.Entries.BuildEntries(),
+            SparseMaps = decoding.Entries.BuildSparseMaps(),
             LinkTargets = decoding.Entries.BuildLinkTargets(),
             XattrSets = decoding.Entries.BuildXattrSets(),
         };

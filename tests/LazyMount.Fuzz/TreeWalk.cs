@@ -23,6 +23,7 @@ internal static class TreeWalk
         Checkpoints = new CheckpointTable([0, size], [0, size], [0x80], [0], [0], []),
         Paths = entries.BuildPaths(),
         Entries = entries.BuildEntries(),
+        SparseMaps = entries.BuildSparseMaps(),
         LinkTargets = entries.BuildLinkTargets(),
         XattrSets = entries.BuildXattrSets(),
     };
@@ -37,7 +38,15 @@ internal static class TreeWalk
         }
         foreach (LayerEntry entry in layer.Entries)
         {
-            FuzzException.Require(entry.Size >= 0 && entry.DataOffset >= 0 && entry.DataOffset <= long.MaxValue - entry.Size, "content is out of bounds");
+            SparseMap? map = entry.SparseMap == 0 ? null : layer.SparseMaps[entry.SparseMap - 1];
+            FuzzException.Require(entry.Size >= 0 && entry.DataOffset >= 0 && entry.DataOffset <= long.MaxValue - (map?.StoredSize ?? entry.Size), "content is out of bounds");
+            long end = -1;
+            for (int i = 0; i < map?.Count; i++)
+            {
+                FuzzException.Require(map[i].Offset > end && map.End(i) > map[i].Offset && map.End(i) <= entry.Size, "an extent is out of order or bounds");
+                end = map.End(i);
+            }
+            FuzzException.Require(map is null || map.Blocks <= entry.Size / 512 + 1, "more blocks than the file has");
             FuzzException.Require(entry.MtimeNanoseconds < 1_000_000_000 && entry.Mode <= 0xFFF, "mode or time is out of bounds");
         }
     }

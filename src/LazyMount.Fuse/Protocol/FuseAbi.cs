@@ -183,3 +183,16 @@ internal struct fuse_interrupt_in
 {
     public ulong unique;
 }
+
+internal struct fuse_lseek_in
+{
+    public ulong fh;
+    public ulong offset;
+    public uint whence;
+    public uint padding;
+}
+
+internal struct fuse_lseek_out
+{
+    public ulong offset;
+}

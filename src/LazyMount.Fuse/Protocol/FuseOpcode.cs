@@ -72,6 +72,7 @@ internal readonly record struct RequestShape(int ArgumentSize, bool HasName)
         FuseOpcode.Read or FuseOpcode.ReadDir or FuseOpcode.ReadDirPlus => new(Unsafe.SizeOf<fuse_read_in>(), false),
         FuseOpcode.GetXattr => new(Unsafe.SizeOf<fuse_getxattr_in>(), true),
         FuseOpcode.ListXattr => new(Unsafe.SizeOf<fuse_getxattr_in>(), false),
+        FuseOpcode.LSeek => new(Unsafe.SizeOf<fuse_lseek_in>(), false),
         FuseOpcode.Interrupt => new(Unsafe.SizeOf<fuse_interrupt_in>(), false),
         _ => default,
     };

@@ -79,6 +79,13 @@ internal static class FuseReply
         return Header(reply, unique, Unsafe.SizeOf<fuse_getxattr_out>());
     }
 
+    /// <summary>LSEEK: where it came to.</summary>
+    public static int Offset(Span<byte> reply, ulong unique, long offset)
+    {
+        Body<fuse_lseek_out>(reply).offset = (ulong)offset;
+        return Header(reply, unique, Unsafe.SizeOf<fuse_lseek_out>());
+    }
+
     public static int StatFs(Span<byte> reply, ulong unique, long totalSize, long nodes)
     {
         ref fuse_statfs_out body = ref Body<fuse_statfs_out>(reply);

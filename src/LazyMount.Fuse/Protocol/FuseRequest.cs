@@ -94,6 +94,12 @@ internal readonly ref struct FuseRequest
     /// <summary>GETXATTR, LISTXATTR: bytes that the caller has room for; 0 asks how many there are.</summary>
     public uint XattrSize => Argument<fuse_getxattr_in>().size;
 
+    /// <summary>LSEEK: where to begin to look.</summary>
+    public ulong SeekOffset => Argument<fuse_lseek_in>().offset;
+
+    /// <summary>LSEEK: SEEK_DATA or SEEK_HOLE; the kernel does the others itself.</summary>
+    public uint SeekWhence => Argument<fuse_lseek_in>().whence;
+
     /// <summary>INTERRUPT: the request to interrupt.</summary>
     public ulong InterruptedUnique => Argument<fuse_interrupt_in>().unique;
 

@@ -32,8 +32,8 @@ internal sealed class PaxAttributes
 
     public (long Seconds, uint Nanoseconds)? Mtime { get; private set; }
 
-    /// <summary>Some GNU.sparse.* keyword was there: the content is not the file's bytes.</summary>
-    public bool IsSparse { get; private set; }
+    /// <summary>GNU.sparse.*.</summary>
+    public PaxSparse Sparse { get; } = new();
 
     public int XattrCount => _xattrs.Count;
 
@@ -49,7 +49,8 @@ internal sealed class PaxAttributes
         _xattrs.Clear();
         _xattrs.AddRange(other._xattrs);
         (_hasPath, _hasLinkPath) = (other._hasPath, other._hasLinkPath);
-        (Size, Uid, Gid, Mtime, IsSparse) = (other.Size, other.Uid, other.Gid, other.Mtime, other.IsSparse);
+        (Size, Uid, Gid, Mtime) = (other.Size, other.Uid, other.Gid, other.Mtime);
+        Sparse.Clear(); // of one file: a global header cannot have any
     }
 
     /// <summary>Applies all records of one extended header: "LENGTH KEYWORD=VALUE\n", the length counting itself.</summary>
@@ -113,11 +114,11 @@ internal sealed class PaxAttributes
         }
         else if (key.StartsWith("GNU.sparse."u8))
         {
-            IsSparse = true;
+            Sparse.Apply(key["GNU.sparse.".Length..], value);
         }
     }
 
-    private static bool SetText(ByteBuffer text, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value)
+    internal static bool SetText(ByteBuffer text, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value)
     {
         if (value.Contains((byte)0))
         {
@@ -127,7 +128,7 @@ internal sealed class PaxAttributes
         return !value.IsEmpty;
     }
 
-    private static long? Integer(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value)
+    internal static long? Integer(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value)
     {
         if (value.IsEmpty)
         {

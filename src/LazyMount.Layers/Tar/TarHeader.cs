@@ -27,6 +27,8 @@ internal readonly ref struct TarHeader(ReadOnlySpan<byte> block)
 
     private readonly ReadOnlySpan<byte> _block = block;
 
+    public ReadOnlySpan<byte> Block => _block;
+
     public byte TypeFlag => _block[TypeField];
 
     public bool IsZero => _block[0] == 0 && _block.IndexOfAnyExcept((byte)0) < 0;
@@ -77,7 +79,7 @@ internal readonly ref struct TarHeader(ReadOnlySpan<byte> block)
 
     private bool IsUstar => _block.Slice(Magic, 6).SequenceEqual("ustar\0"u8);
 
-    private bool IsGnu => _block.Slice(Magic, MagicSize).SequenceEqual("ustar  \0"u8);
+    public bool IsGnu => _block.Slice(Magic, MagicSize).SequenceEqual("ustar  \0"u8);
 
     public ReadOnlySpan<byte> FileName => Text(Name, NameSize);
 

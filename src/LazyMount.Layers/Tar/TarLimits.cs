@@ -29,6 +29,14 @@ internal sealed record TarLimits
     /// <summary>Bytes of a symbolic link's target: PATH_MAX with its ending zero, all that readlink(2) gives.</summary>
     public int LinkTargetLength { get; init; } = 4095;
 
+    /// <summary>
+    /// Extents of one sparse file: four times what Go's archive/tar reads of the tersest map (it takes 1 MiB of map).
+    /// </summary>
+    public int SparseExtentsOfFile { get; init; } = 1 << 18;
+
+    /// <summary>Extents of all sparse files of one layer, each file counted as one more. They are kept in memory: 16 bytes each.</summary>
+    public int SparseExtents { get; init; } = 1 << 20;
+
     /// <summary>Entries of one layer.</summary>
     public int Entries { get; init; } = 10_000_000;
 

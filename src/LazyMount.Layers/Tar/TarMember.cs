@@ -26,8 +26,11 @@ internal sealed class TarMember
 
     public uint Gid { get; internal set; }
 
-    /// <summary>Bytes of content, 0 for all but files.</summary>
+    /// <summary>Bytes of content with its holes, 0 for all but files.</summary>
     public long Size { get; internal set; }
+
+    /// <summary>Which of them are stored; null when all are.</summary>
+    public SparseMap? SparseMap { get; internal set; }
 
     public long MtimeSeconds { get; internal set; }
 
@@ -37,7 +40,7 @@ internal sealed class TarMember
 
     public uint DeviceMinor { get; internal set; }
 
-    /// <summary>Where the block after the header stands in the tar.</summary>
+    /// <summary>Where the content's first stored byte stands in the tar.</summary>
     public long DataOffset { get; internal set; }
 
     public int XattrCount => Pax?.XattrCount ?? 0;

@@ -21,6 +21,7 @@ internal sealed class TarScanner(TarLimits limits)
         Header,
         Content,   // of a member: skipped
         Extension, // content of an x, g, L or K header: collected
+        SparseMap, // blocks of a member's sparse map
         ZeroBlock, // one has been seen: another ends the archive
         End,
     }
@@ -31,6 +32,7 @@ internal sealed class TarScanner(TarLimits limits)
     private readonly ByteBuffer _longLink = new();
     private readonly PaxAttributes _global = new();
     private readonly PaxAttributes _local = new();
+    private readonly SparseMapReader _sparse = new(limits);
 
     private State _state = State.Header;
     private int _blockLength;        // bytes of a header that came in pieces
@@ -69,6 +71,17 @@ internal sealed class TarScanner(TarLimits limits)
                     else
                     {
                         Take(ref piece, (int)Math.Min(_left, piece.Length));
+                    }
+                    break;
+
+                case State.SparseMap:
+                    if (!TryTakeBlock(ref piece, out ReadOnlySpan<byte> map))
+                    {
+                        return false;
+                    }
+                    if (ReadSparseMap(map))
+                    {
+                        return true;
                     }
                     break;
 
@@ -124,6 +137,8 @@ internal sealed class TarScanner(TarLimits limits)
                 throw new InvalidDataException($"it is cut off at offset {_position} inside the content of {TarText.Quote(Member.Path)}: {_left - _padding} bytes are missing");
             case State.Extension:
                 throw new InvalidDataException($"it is cut off at offset {_position} inside an extended header");
+            case State.SparseMap:
+                throw new InvalidDataException($"it is cut off at offset {_position} inside the sparse map of {TarText.Quote(Member.Path)}");
             case State.Header or State.ZeroBlock when _block.AsSpan(0, _blockLength).IndexOfAnyExcept((byte)0) >= 0:
                 throw _position == _blockLength
                     ? new InvalidDataException($"it is not a tar archive: it has only {_position} bytes")
@@ -200,8 +215,7 @@ internal sealed class TarScanner(TarLimits limits)
                 BeginExtension(header, limits.LongNameSize, "long name");
                 return false;
             default:
-                ReadMember(header);
-                return true;
+                return ReadMember(header);
         }
     }
 
@@ -227,6 +241,10 @@ internal sealed class TarScanner(TarLimits limits)
         {
             case (byte)'g':
                 _global.Apply(_extension.Bytes);
+                if (_global.Sparse.IsPresent)
+                {
+                    throw new InvalidDataException("a global PAX header says GNU.sparse, which can be said of one file only");
+                }
                 _hasGlobal = true;
                 break;
             case (byte)'L':
@@ -256,7 +274,8 @@ internal sealed class TarScanner(TarLimits limits)
         }
     }
 
-    private void ReadMember(TarHeader header)
+    /// <summary>True when the member is ready, false when its sparse map follows.</summary>
+    private bool ReadMember(TarHeader header)
     {
         if (++_members > limits.Entries)
         {
@@ -267,10 +286,6 @@ internal sealed class TarScanner(TarLimits limits)
         ReadNames(header, pax);
 
         byte flag = header.TypeFlag;
-        if (flag == 'S' || pax?.IsSparse == true)
-        {
-            throw new NotSupportedException($"{TarText.Quote(member.Path)} is a GNU sparse file, which is not supported yet");
-        }
         if (flag is (byte)'M' or (byte)'N')
         {
             throw new NotSupportedException($"{TarText.Quote(member.Path)} is {(flag == 'M' ? "continued from another volume" : "an old GNU list of long names")}, which is not supported");
@@ -283,7 +298,7 @@ internal sealed class TarScanner(TarLimits limits)
             // v7 had no type for directories but the slash; some writers kept to that with '0'.
             0 when endsWithSlash => (EntryType.Directory, false),
             (byte)'0' when endsWithSlash && size == 0 => (EntryType.Directory, false),
-            0 or (byte)'0' or (byte)'7' => (EntryType.File, true),
+            0 or (byte)'0' or (byte)'7' or (byte)'S' => (EntryType.File, true),
             (byte)'1' => (EntryType.HardLink, false),
             (byte)'2' => (EntryType.Symlink, false),
             (byte)'3' => (EntryType.CharacterDevice, false),
@@ -308,18 +323,80 @@ internal sealed class TarScanner(TarLimits limits)
         member.Pax = pax is { XattrCount: > 0 } ? pax : null;
         member.DataOffset = _position;
         member.Size = type == EntryType.File ? size : 0;
+        member.SparseMap = null;
         if (member.SkipReason is null)
         {
             ReadAttributes(header, pax);
         }
         (_hasLocal, _hasLongName, _hasLongLink) = (false, false, false);
         BeginContent(State.Content, size);
+        return !(flag == 'S' || pax?.Sparse.IsPresent == true) || BeginSparse(header, pax?.Sparse);
+    }
+
+    /// <summary>The content is not the file's bytes: there is a map. True when it has been read already.</summary>
+    private bool BeginSparse(TarHeader header, PaxSparse? records)
+    {
+        bool isOld = header.TypeFlag == 'S';
+        if (Member.Type != EntryType.File || Member.SkipReason is not null || (isOld && records?.IsPresent == true))
+        {
+            throw new InvalidDataException($"{TarText.Quote(Member.Path)} {(isOld ? "has two sparse maps" : "has a sparse map but is no file")}");
+        }
+        switch (isOld ? null : records!.HasMapInContent)
+        {
+            case null when isOld:
+                return !_sparse.BeginOld(Member, header) ? EndSparse() : AwaitSparseMap();
+            case false:
+                _sparse.ReadRecords(Member, records!);
+                return EndSparse();
+            case true:
+                _sparse.BeginBlocks(Member, records!);
+                return AwaitSparseMap();
+            default:
+                throw new NotSupportedException($"{TarText.Quote(Member.Path)} is a GNU sparse file of an unknown version");
+        }
+    }
+
+    private bool AwaitSparseMap()
+    {
+        _state = State.SparseMap;
+        return false;
+    }
+
+    /// <summary>A block of the map: of a 1.0 file it is part of the content, of an old one it is not.</summary>
+    private bool ReadSparseMap(ReadOnlySpan<byte> block)
+    {
+        if (_sparse.IsInContent)
+        {
+            if (_left - _padding < TarHeader.BlockSize)
+            {
+                throw new InvalidDataException($"the sparse map of {TarText.Quote(Member.Path)} does not end");
+            }
+            _left -= TarHeader.BlockSize;
+        }
+        return !_sparse.ReadBlock(block) && EndSparse();
+    }
+
+    private bool EndSparse()
+    {
+        // The blocks of an old map came in between since the size was found possible.
+        if (_left > long.MaxValue - _position)
+        {
+            throw new InvalidDataException($"the size {_left - _padding} of {TarText.Quote(Member.Path)} is impossible");
+        }
+        Member.DataOffset = _position;
+        Member.SparseMap = _sparse.Build(_left - _padding);
+        _state = _left == 0 ? State.Header : State.Content;
+        return true;
     }
 
     private void ReadNames(TarHeader header, PaxAttributes? pax)
     {
         ByteBuffer path = Member.PathBuffer;
-        if (_hasLongName)
+        if (pax is { Sparse.Name.IsEmpty: false })
+        {
+            path.Set(pax.Sparse.Name);
+        }
+        else if (_hasLongName)
         {
             path.Set(_longName.Bytes);
         }

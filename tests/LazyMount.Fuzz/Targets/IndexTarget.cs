@@ -148,6 +148,7 @@ internal static class IndexTarget
             Entries = layer.Entries,
             LinkTargets = layer.LinkTargets,
             XattrSets = layer.XattrSets,
+            SparseMaps = layer.SparseMaps,
         };
     }
 
@@ -186,5 +187,6 @@ internal static class IndexTarget
         Entries = [],
         LinkTargets = layer.LinkTargets,
         XattrSets = layer.XattrSets,
+        SparseMaps = layer.SparseMaps,
     };
 }

@@ -20,6 +20,8 @@ internal static class TarTarget
         PathLength = 1024,
         PathDepth = 40,
         LinkTargetLength = 300,
+        SparseExtentsOfFile = 30,
+        SparseExtents = 40,
         Entries = 60,
         Paths = 150,
     };
@@ -62,7 +64,7 @@ internal static class TarTarget
                     TarMember member = scanner.Member;
                     string? skipped = entries.Add(member);
                     found.Append(skipped).Append('|').Append(Convert.ToHexString(member.Path)).Append('|').Append(Convert.ToHexString(member.Link))
-                        .Append($"|{member.Type} {member.Mode} {member.Uid} {member.Gid} {member.Size} {member.MtimeSeconds}.{member.MtimeNanoseconds} {member.DeviceMajor},{member.DeviceMinor} {member.DataOffset}\n");
+                        .Append($"|{member.Type} {member.Mode} {member.Uid} {member.Gid} {member.Size} {member.MtimeSeconds}.{member.MtimeNanoseconds} {member.DeviceMajor},{member.DeviceMinor} {member.DataOffset} {member.SparseMap?.StoredSize} {member.SparseMap?.Blocks}\n");
                     for (int i = 0; i < member.XattrCount; i++)
                     {
                         found.Append(Convert.ToHexString(member.XattrName(i))).Append('=').Append(Convert.ToHexString(member.XattrValue(i))).Append('\n');
@@ -127,6 +129,11 @@ internal static class TarTarget
         yield return Seed(7, new TarBytes().Symlink("s", "d").File("s/under").Directory("d").HardLink("late", "s/under").Symlink("loop", "loop").File("d"));
         yield return Seed(8, new TarBytes().File("v7", "abc", edit: header => header.AsSpan(257).Clear()).Directory("dir/", edit: header => header[156] = 0));
         yield return Seed(9, new TarBytes().File("file", edit: header => Encoding.ASCII.GetBytes("pre/fix").CopyTo(header, 345)));
+        (long, long)[] map = [(1, 2), (600, 1), (602, 0), (5000, 3), (6000, 1), (7000, 1)];
+        foreach (SparseFormat format in Enum.GetValues<SparseFormat>())
+        {
+            yield return Seed(10, new TarBytes().Sparse(format, "sparse", 1L << 40, map, "12345678"u8.ToArray()).File("next", "x"));
+        }
         yield return Seed(0x80, new TarBytes().File("unedited", "content"));
     }
 }

@@ -14,21 +14,23 @@ public sealed class RequestAllocationTests
     {
         using var directory = new TemporaryDirectory();
         await using TestImage image = await TestImage.CreateAsync(directory, new TarBytes()
-            .Pax(("SCHILY.xattr.user.a", "value")).File("file", PosixMount.Big));
+            .Pax(("SCHILY.xattr.user.a", "value")).File("file", PosixMount.Big)
+            .Sparse(SparseFormat.Pax10, "sparse", 1L << 40, [(6000, 4096), (20_000, 100)], new byte[4196]));
         string root = directory.CreateDirectory("mnt");
         await using var mount = image.Mount(root);
 
         byte[] path = Z(root + "/file"), name = Z("user.a"), buffer = new byte[4096];
         Tool.Run("cat", root + "/file").EnsureSuccess(); // every span is decoded and stays
-        int fd = Open(root + "/file", Direct);
+        int fd = Open(root + "/file", Direct), sparse = Open(root + "/sparse", Direct);
         Ask(200);
         long before = GC.GetTotalAllocatedBytes(precise: true);
         const int Rounds = 5000;
         Ask(Rounds);
         long allocated = GC.GetTotalAllocatedBytes(precise: true) - before;
         Close(fd);
-        // 25,000 requests; the runtime's own threads may take a little meanwhile.
-        Assert.True(allocated < 2 * Rounds, $"{allocated} bytes for {5 * Rounds} requests");
+        Close(sparse);
+        // 40,000 requests; the runtime's own threads may take a little meanwhile.
+        Assert.True(allocated < 2 * Rounds, $"{allocated} bytes for {8 * Rounds} requests");
 
         void Ask(int rounds)
         {
@@ -36,6 +38,9 @@ public sealed class RequestAllocationTests
             {
                 Assert.True(statx(AtFdCwd, path, ForceSync, BasicStats, out _) == 0); // GETATTR
                 Assert.True(pread(fd, buffer, 4096, i * 1000L) == 4096); // READ
+                Assert.True(pread(sparse, buffer, 4096, i * 7L) == 4096); // READ of holes and data
+                Assert.True(pread(sparse, buffer, 4096, (1L << 39) + i) == 4096); // and of holes only
+                Assert.True(lseek(sparse, 10, 3) == 6000); // LSEEK
                 Assert.True(lgetxattr(path, name, buffer, 100) == 5); // GETXATTR
                 Assert.True(llistxattr(path, buffer, 100) == 7); // LISTXATTR
                 Assert.True(statfs(path, buffer) == 0); // STATFS

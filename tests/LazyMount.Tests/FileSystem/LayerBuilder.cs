@@ -14,6 +14,7 @@ internal sealed class LayerBuilder
     private readonly List<LayerEntry> _entries = [];
     private readonly List<ReadOnlyMemory<byte>> _targets = [];
     private readonly List<Xattr[]> _xattrs = [];
+    private readonly List<SparseMap> _sparseMaps = [];
     private long _offset;
 
     public LayerBuilder File(string path, long size = 1, ushort mode = 0b110_100_100, uint uid = 0, long mtime = 0, params (string Name, string Value)[] xattrs)
@@ -27,6 +28,23 @@ internal sealed class LayerBuilder
         }
         Add(path, EntryType.File, mode, uid, size, mtime: mtime, xattrSet: set);
         _offset += (size + 511) / 512 * 512;
+        return this;
+    }
+
+    public LayerBuilder Sparse(string path, long size, params (long Offset, long Length)[] extents)
+    {
+        long stored = 0;
+        var map = new SparseExtent[extents.Length];
+        for (int i = 0; i < map.Length; i++)
+        {
+            map[i] = new SparseExtent(extents[i].Offset, stored);
+            stored += extents[i].Length;
+        }
+        _sparseMaps.Add(new SparseMap(map, stored));
+        _offset += 512;
+        Add(path, EntryType.File, 0b110_100_100, size: size);
+        _entries[^1] = _entries[^1] with { SparseMap = _sparseMaps.Count };
+        _offset += (stored + 511) / 512 * 512;
         return this;
     }
 
@@ -62,6 +80,7 @@ internal sealed class LayerBuilder
             Checkpoints = null!, // trees never look at them
             Paths = new LayerPaths([.. _parents], ends, [.. _names.SelectMany(n => n)]),
             Entries = [.. _entries],
+            SparseMaps = [.. _sparseMaps],
             LinkTargets = [.. _targets],
             XattrSets = [.. _xattrs],
         };

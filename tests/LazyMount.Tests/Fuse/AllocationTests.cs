@@ -8,7 +8,7 @@ public sealed class AllocationTests
     [Fact]
     public void AnswersFromTheTree_AllocateNothing()
     {
-        var tree = new TestTree();
+        var tree = new TestTree(sparse: true);
         var operations = tree.Operations(uid: 1);
         var reply = new byte[Negotiation.ReplyBufferSize];
         byte[][] messages =
@@ -21,6 +21,8 @@ public sealed class AllocationTests
             RequestBytes.Read(FuseOpcode.ReadDirPlus, 1, 0, 4096).ToArray(),
             new RequestBytes(FuseOpcode.GetXattr, tree.Node("x")).U32(9, 0).Name("user.a").ToArray(),
             new RequestBytes(FuseOpcode.ListXattr, tree.Node("x")).U32(99, 0).ToArray(),
+            new RequestBytes(FuseOpcode.LSeek, tree.Node("holes")).U64(0, 1200).U32(4, 0).ToArray(),
+            new RequestBytes(FuseOpcode.LSeek, tree.Node("holes")).U64(0, 5000).U32(3, 0).ToArray(),
             new RequestBytes(FuseOpcode.StatFs).ToArray(),
             new RequestBytes(FuseOpcode.Access).U32(0, 0).ToArray(),
             new RequestBytes(FuseOpcode.Forget).U64(1).ToArray(),

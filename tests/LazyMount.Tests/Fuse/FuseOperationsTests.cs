@@ -118,9 +118,74 @@ public sealed class FuseOperationsTests
     public void ThingsWithoutMeaning_AreENOSYSOrENOTTY()
     {
         AssertError(Errno.ENOTTY, _tree.Ask(new RequestBytes(FuseOpcode.IoCtl)));
-        foreach (FuseOpcode opcode in (FuseOpcode[])[FuseOpcode.Access, FuseOpcode.LSeek, FuseOpcode.StatX, FuseOpcode.Flush, (FuseOpcode)4096])
+        foreach (FuseOpcode opcode in (FuseOpcode[])[FuseOpcode.Access, FuseOpcode.StatX, FuseOpcode.Flush, (FuseOpcode)4096])
         {
             AssertError(Errno.ENOSYS, _tree.Ask(new RequestBytes(opcode)));
+        }
+    }
+
+    [Theory]
+    [InlineData("holes", 0, 1000, 0)]
+    [InlineData("holes", 999, 1000, 999)]
+    [InlineData("holes", 1000, 1000, 1500)]
+    [InlineData("holes", 1499, 1499, 1500)]
+    [InlineData("holes", 1500, 4000, 1500)]
+    [InlineData("holes", 4000, 4000, 4001)]
+    [InlineData("holes", 4001, -1, 4001)]
+    [InlineData("holes", 9999, -1, 9999)]
+    [InlineData("holes", 10_000, -1, -1)]
+    [InlineData("same", 1500, 4000, 1500)]
+    [InlineData("lower", 0, 50, 0)]
+    [InlineData("hole", 0, -1, 0)]
+    [InlineData("hole", (1L << 40) - 1, -1, (1L << 40) - 1)]
+    [InlineData("hole", 1L << 40, -1, -1)]
+    [InlineData("start", 0, 0, 10)]
+    [InlineData("end", 4989, 4990, 4989)]
+    [InlineData("end", 4990, 4990, 5000)]
+    [InlineData("end", -1, -1, -1)]
+    [InlineData("dir/file", 0, 0, 5000)]
+    [InlineData("dir/file", 4999, 4999, 5000)]
+    [InlineData("dir/file", 5000, -1, -1)]
+    public void Seek_FindsDataAndHoles(string path, long from, long data, long hole)
+    {
+        var tree = new TestTree(sparse: true);
+        foreach ((uint whence, long expected) in ((uint, long)[])[(3, data), (4, hole)])
+        {
+            Reply reply = tree.Ask(new RequestBytes(FuseOpcode.LSeek, tree.Node(path)).U64(0, (ulong)from).U32(whence, 0));
+            if (expected < 0)
+            {
+                AssertError(Errno.ENXIO, reply);
+            }
+            else
+            {
+                Assert.Equal((0, 8, (ulong)expected), (reply.Error, reply.Body!.Length, reply.U64(0)));
+            }
+        }
+    }
+
+    [Fact]
+    public void Seek_OfAnythingElse_IsRefused()
+    {
+        var tree = new TestTree(sparse: true);
+        AssertError(Errno.EINVAL, tree.Ask(new RequestBytes(FuseOpcode.LSeek, tree.Node("dir")).U64(0, 0).U32(3, 0)));
+        AssertError(Errno.EINVAL, tree.Ask(new RequestBytes(FuseOpcode.LSeek, tree.Node("holes")).U64(0, 0).U32(2, 0)));
+        AssertError(Errno.ENOENT, tree.Ask(new RequestBytes(FuseOpcode.LSeek, 12345).U64(0, 0).U32(3, 0)));
+        // Where there are no holes at all the kernel need not ask again.
+        AssertError(Errno.ENOSYS, _tree.Ask(new RequestBytes(FuseOpcode.LSeek, _tree.Node("dir/file")).U64(0, 0).U32(3, 0)));
+    }
+
+    [Fact]
+    public void SparseFile_ShowsItsSizeAndTheBlocksOfItsData()
+    {
+        var tree = new TestTree(sparse: true);
+        Assert.Equal((10_000L, 3L, 2u), Shown("holes"));
+        Assert.Equal((1L << 40, 0L, 1u), Shown("hole"));
+        Assert.Equal((5000L, 10L, 2u), Shown("dir/file"));
+
+        (long, long, uint) Shown(string path)
+        {
+            NodeAttributes attributes = tree.Tree.Attributes(tree.Node(path));
+            return (attributes.Size, attributes.Blocks, attributes.LinkCount);
         }
     }
 

@@ -10,7 +10,7 @@ internal sealed class TestTree
 {
     private readonly byte[] _reply = new byte[Negotiation.ReplyBufferSize];
 
-    public TestTree(bool xattrs = true)
+    public TestTree(bool xattrs = true, bool sparse = false)
     {
         var layer = new LayerBuilder()
             .Directory("dir").File("dir/file", size: 5000, mode: 0b110_100_000, uid: 7, mtime: -3).HardLink("link", "dir/file", 0b110_100_000, uid: 7, mtime: -3)
@@ -19,6 +19,13 @@ internal sealed class TestTree
         if (xattrs)
         {
             layer.File("x", xattrs: [("user.a", "value"), ("user.bc", "")]);
+        }
+        if (sparse)
+        {
+            // Two layers, so that the maps are not where they were in theirs.
+            layer.Sparse("hole", 1L << 40).Sparse("holes", 10_000, (1000, 500), (4000, 1)).Sparse("start", 5000, (0, 10)).Sparse("end", 5000, (4990, 10)).HardLink("same", "holes");
+            Tree = TreeBuilder.Build([new LayerBuilder().Sparse("lower", 100, (50, 1)).Sparse("hole", 5).Build(), layer.Build()]);
+            return;
         }
         Tree = TreeBuilder.Build([layer.Build()]);
     }

@@ -19,6 +19,10 @@ public sealed class LayerIndexFileTests
         var tar = new TarBytes().Directory(".").Directory("d").CharacterDevice("d/null", 1, 3).Fifo("p").Symlink("s", "../target").Symlink("t", "");
         for (int i = 0; i < files; i++)
         {
+            if (i % 7 == 3)
+            {
+                tar.Sparse((SparseFormat)(i % 4), $"d/sparse-{i}", i * 1_000_000_000L, [(512, 10), (i * 100_000L, 600)], new byte[610]);
+            }
             tar.Pax(("mtime", $"-{i}.{i}5"), ("SCHILY.xattr.user.x", $"{i % 3}"))
                 .File($"d/file-{i}", new string('x', i % 40 * 17), edit: TarBytes.OwnedBy(i % 2 * 1000, i));
         }
@@ -30,6 +34,7 @@ public sealed class LayerIndexFileTests
         checkpoints.Add(new Checkpoint(300_000, 7, 9_999_999, false, new byte[] { 1, 2, 3 }));
         return new LayerIndex
         {
+            SparseMaps = entries.BuildSparseMaps(),
             Digest = s_digest,
             CompressedSize = 600_000,
             UncompressedSize = 10_000_000,
@@ -54,6 +59,7 @@ public sealed class LayerIndexFileTests
         Assert.Equal(Paths(expected), Paths(actual));
         Assert.Equal(expected.LinkTargets.Select(target => target.ToArray()), actual.LinkTargets.Select(target => target.ToArray()));
         Assert.Equal(Xattrs(expected), Xattrs(actual));
+        Assert.Equal(Extents(expected), Extents(actual));
         Assert.Equal(expected.Checkpoints.Count, actual.Checkpoints.Count);
         for (int i = 0; i < expected.Checkpoints.Count; i++)
         {
@@ -64,6 +70,7 @@ public sealed class LayerIndexFileTests
         Assert.Equal(expected.Checkpoints.CompressedOffset(expected.Checkpoints.Count), actual.Checkpoints.CompressedOffset(actual.Checkpoints.Count));
 
         static IEnumerable<string> Paths(LayerIndex index) => Enumerable.Range(0, index.Paths.Count).Select(node => ScannedTar.PathOf(index.Paths, node));
+        static IEnumerable<string> Extents(LayerIndex index) => index.SparseMaps.Select(map => string.Join(';', Enumerable.Range(0, map.Count).Select(i => $"{map[i]} {map.End(i)}")) + map.Blocks);
         static IEnumerable<string> Xattrs(LayerIndex index) => index.XattrSets.Select(set => string.Join(';', set.Select(x => $"{Convert.ToHexString(x.Name.Span)}={Convert.ToHexString(x.Value.Span)}")));
     }
 
@@ -165,7 +172,7 @@ public sealed class LayerIndexFileTests
             try
             {
                 LayerIndexColumns decoded = LayerIndexColumns.Decode(damaged, 10_000_000);
-                Walk(decoded.Paths, decoded.Entries, decoded.LinkTargets, decoded.XattrSets);
+                Walk(decoded.Paths, decoded.Entries, decoded.LinkTargets, decoded.XattrSets, decoded.SparseMaps);
             }
             catch (Exception e) when (e is InvalidDataException or OverflowException)
             {
@@ -186,7 +193,7 @@ public sealed class LayerIndexFileTests
     {
         if (index is not null)
         {
-            Walk(index.Paths, index.Entries, index.LinkTargets, index.XattrSets);
+            Walk(index.Paths, index.Entries, index.LinkTargets, index.XattrSets, index.SparseMaps);
             for (int i = 0; i < index.Checkpoints.Count; i++)
             {
                 Assert.InRange(index.Checkpoints.CompressedEnd(i), index.Checkpoints.CompressedOffset(i), index.CompressedSize);
@@ -194,7 +201,7 @@ public sealed class LayerIndexFileTests
         }
     }
 
-    private static void Walk(LayerPaths paths, LayerEntry[] entries, ReadOnlyMemory<byte>[] linkTargets, Xattr[][] xattrSets)
+    private static void Walk(LayerPaths paths, LayerEntry[] entries, ReadOnlyMemory<byte>[] linkTargets, Xattr[][] xattrSets, SparseMap[] sparseMaps)
     {
         int length = 0;
         for (int node = 1; node < paths.Count; node++)
@@ -208,7 +215,14 @@ public sealed class LayerIndexFileTests
             Assert.InRange(entry.LinkPath, -1, paths.Count - 1);
             Assert.InRange(entry.LinkTarget, -1, linkTargets.Length - 1);
             Assert.InRange(entry.XattrSet, -1, xattrSets.Length - 1);
-            Assert.InRange(entry.DataOffset, 0, 10_000_000 - entry.Size);
+            SparseMap? map = entry.SparseMap == 0 ? null : sparseMaps[entry.SparseMap - 1];
+            Assert.InRange(entry.DataOffset, 0, 10_000_000 - (map?.StoredSize ?? entry.Size));
+            long end = -1;
+            for (int i = 0; i < map?.Count; i++)
+            {
+                Assert.True(map[i].Offset > end && map.End(i) > map[i].Offset && map.End(i) <= entry.Size && map[i].Stored < map.StoredSize);
+                end = map.End(i);
+            }
         }
     }
 }
