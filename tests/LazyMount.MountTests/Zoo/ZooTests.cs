@@ -31,7 +31,7 @@ public sealed class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper>
     /// <summary>The cases by name. A new subject's list is added here.</summary>
     private static readonly Dictionary<string, ZooCase> s_cases = new ZooCase[][]
     {
-        EntryCases.All, TarCases.All, WhiteoutCases.All, HardLinkCases.All, ReplacementCases.All, SparseCases.All,
+        EntryCases.All, TarCases.All, WhiteoutCases.All, SymlinkCases.All, HardLinkCases.All, ReplacementCases.All, SparseCases.All,
     }.SelectMany(cases => cases).ToDictionary(each => each.Name);
 
     public static TheoryData<string> Names { get; } = [.. s_cases.Keys];
