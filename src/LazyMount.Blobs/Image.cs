@@ -6,6 +6,7 @@ namespace LazyMount.Blobs;
 public sealed class Image
 {
     private const int MaxIndexDepth = 4;
+    private const int MaxPlatformsListed = 20;
 
     private Image(ImageReference reference, IImageSource source, RawManifest raw, Manifest manifest, ReadOnlyMemory<byte> config)
     {
@@ -153,7 +154,8 @@ public sealed class Image
 
         private ImageException NoPlatform(Platform wanted, IEnumerable<Platform> offered)
         {
-            string list = string.Join(", ", offered.Select(each => Printable.Of(each.ToString())).Distinct());
+            List<string> names = [.. offered.Select(each => Printable.Of(each.ToString())).Distinct().Take(MaxPlatformsListed + 1)];
+            string list = string.Join(", ", names.Take(MaxPlatformsListed)) + (names.Count > MaxPlatformsListed ? ", …" : "");
             return new ImageException(ImageError.NotFound, $"{reference} has no image for {wanted}, only for {(list.Length == 0 ? "platforms that it does not name" : list)}: choose one with --platform.");
         }
     }

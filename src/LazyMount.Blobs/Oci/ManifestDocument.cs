@@ -31,7 +31,7 @@ public abstract record ManifestDocument(string MediaType)
         }
         catch (JsonException e)
         {
-            throw Invalid(name, e.Path is null or "$" ? "it is not a JSON object of a manifest's form" : $"its JSON is wrong at {e.Path}", e);
+            throw Invalid(name, e.Path is null or "$" ? "it is not a JSON object of a manifest's form" : $"its JSON is wrong at {Printable.Of(e.Path)}", e);
         }
 
         mediaType = string.IsNullOrEmpty(json.MediaType) ? mediaType : json.MediaType;
