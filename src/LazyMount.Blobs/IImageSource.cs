@@ -25,4 +25,10 @@ public interface IImageSource : IAsyncDisposable
     /// The stream ends there, or throws <see cref="ImageException"/> when the source gives fewer.
     /// </summary>
     Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// The digest that a layer's uncompressed bytes must have, where nothing else vouches for the layer: its blob's digest was
+    /// not given by anybody, but made from what is there. Null where the blob's digest says it all.
+    /// </summary>
+    Digest? DiffIdOf(Digest blob) => null;
 }

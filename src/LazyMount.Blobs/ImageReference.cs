@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 using LazyMount.Blobs.Oci;
 
@@ -11,25 +12,38 @@ public enum Transport
 
     /// <summary>An OCI image layout directory: <c>oci:DIR[:TAG]</c>.</summary>
     OciLayout,
+
+    /// <summary>An OCI image layout in a tar file: <c>oci-archive:FILE[:TAG]</c>.</summary>
+    OciArchive,
+
+    /// <summary>What `docker save` writes: <c>docker-archive:FILE[:NAME[:TAG]|:@N]</c>.</summary>
+    DockerArchive,
 }
 
 /// <summary>Names an image as users do. Immutable; made by <see cref="Parse"/>.</summary>
 public sealed partial record ImageReference
 {
+    private const string OciPrefix = "oci:", OciArchivePrefix = "oci-archive:", DockerArchivePrefix = "docker-archive:";
     private const string DockerHub = "docker.io";
     private const int MaxNameLength = 255;
 
     /// <summary>Which transport the image comes by.</summary>
     public Transport Transport { get; private init; }
 
-    /// <summary>Registry host with port ("docker.io" for the default), or the layout's directory.</summary>
+    /// <summary>Registry host with port ("docker.io" for the default), or the layout's directory, or the archive's file.</summary>
     public string Location { get; private init; } = "";
 
-    /// <summary>Repository, such as "library/debian"; empty for a layout.</summary>
+    /// <summary>Repository, such as "library/debian"; empty for a layout and an archive.</summary>
     public string Repository { get; private init; } = "";
 
-    /// <summary>Tag; for a registry "latest" is implied when there is neither tag nor digest.</summary>
+    /// <summary>
+    /// Tag; for a registry "latest" is implied when there is neither tag nor digest. For a docker archive the whole name
+    /// in full, such as "docker.io/library/debian:12".
+    /// </summary>
     public string? Tag { get; private init; }
+
+    /// <summary>Which image of a docker archive, counted from 0, when it was chosen so and not by name.</summary>
+    public int? SourceIndex { get; private init; }
 
     /// <summary>Digest, when given: it wins over the tag.</summary>
     public Digest? Digest { get; private init; }
@@ -39,34 +53,80 @@ public sealed partial record ImageReference
     {
         if (text.Any(char.IsControl))
             throw Malformed(text, "it holds control characters");
-        if (text.StartsWith("oci:", StringComparison.Ordinal))
-            return ParseLayout(text);
-        if (text.StartsWith("oci-archive:", StringComparison.Ordinal) || text.StartsWith("docker-archive:", StringComparison.Ordinal))
-            throw Malformed(text, "archives are not supported yet: unpack it with skopeo copy into oci:DIR and use that");
+        if (text.StartsWith(OciPrefix, StringComparison.Ordinal))
+            return ParseLayout(text, Transport.OciLayout, OciPrefix, "DIR");
+        if (text.StartsWith(OciArchivePrefix, StringComparison.Ordinal))
+            return ParseLayout(text, Transport.OciArchive, OciArchivePrefix, "FILE");
+        if (text.StartsWith(DockerArchivePrefix, StringComparison.Ordinal))
+            return ParseDockerArchive(text);
         if (text.Contains("://", StringComparison.Ordinal) && !text.StartsWith("docker://", StringComparison.Ordinal))
             throw Malformed(text, "it holds a URL scheme: write HOST/NAME:TAG without one");
         return ParseRegistry(text, text.StartsWith("docker://", StringComparison.Ordinal) ? text["docker://".Length..] : text);
     }
 
+    /// <summary>The layout or archive itself, whichever image of it is meant, such as "oci:dir".</summary>
+    public string Place => Transport switch
+    {
+        Transport.OciLayout => OciPrefix + Location,
+        Transport.OciArchive => OciArchivePrefix + Location,
+        Transport.DockerArchive => DockerArchivePrefix + Location,
+        _ => $"{Location}/{Repository}",
+    };
+
+    /// <summary>The same with an absolute path: it means the same in every working directory.</summary>
+    public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = Path.GetFullPath(Location) };
+
     /// <summary>The reference in full, such as "docker.io/library/debian:12" or "oci:dir:tag".</summary>
     public override string ToString()
+        => Place + (Tag is null ? "" : $":{Tag}") + (Digest is null ? "" : $"@{Digest}") + (SourceIndex is null ? "" : $":@{SourceIndex}");
+
+    /// <summary>An image's name as docker reads it, in full ("debian" is "docker.io/library/debian:latest"); null when it is not one.</summary>
+    public static string? TryNormalizeName(string name)
     {
-        string name = Transport == Transport.OciLayout ? $"oci:{Location}" : $"{Location}/{Repository}";
-        return name + (Tag is null ? "" : $":{Tag}") + (Digest is null ? "" : $"@{Digest}");
+        try
+        {
+            ImageReference parsed = ParseRegistry(name, name);
+            return parsed.Digest is null ? parsed.ToString() : null;
+        }
+        catch (FormatException)
+        {
+            return null;
+        }
     }
 
-    // The directory ends at the first colon, as for skopeo and podman.
-    private static ImageReference ParseLayout(string text)
+    // The path ends at the first colon, as for skopeo and podman.
+    private static ImageReference ParseLayout(string text, Transport transport, string prefix, string path)
     {
-        string rest = text["oci:".Length..];
-        int colon = rest.IndexOf(':');
-        string directory = colon < 0 ? rest : rest[..colon];
-        string? tag = colon < 0 ? null : rest[(colon + 1)..];
-        if (directory.Length == 0)
-            throw Malformed(text, "it names no directory: write oci:DIR or oci:DIR:TAG");
+        (string location, string? tag) = SplitPath(text[prefix.Length..]);
+        if (location.Length == 0)
+            throw Malformed(text, $"it names no {(path == "DIR" ? "directory" : "file")}: write {prefix}{path} or {prefix}{path}:TAG");
         if (tag is not null && !LayoutTagPattern().IsMatch(tag))
-            throw Malformed(text, "what stands after the directory is not a tag: write oci:DIR or oci:DIR:TAG, where DIR holds no colon");
-        return new ImageReference { Transport = Transport.OciLayout, Location = directory, Tag = tag };
+            throw Malformed(text, $"what stands after the {(path == "DIR" ? "directory" : "file")} is not a tag: write {prefix}{path} or {prefix}{path}:TAG, where {path} holds no colon");
+        return new ImageReference { Transport = transport, Location = location, Tag = tag };
+    }
+
+    private static ImageReference ParseDockerArchive(string text)
+    {
+        (string file, string? name) = SplitPath(text[DockerArchivePrefix.Length..]);
+        if (file.Length == 0)
+            throw Malformed(text, "it names no file: write docker-archive:FILE or docker-archive:FILE:NAME:TAG");
+        var reference = new ImageReference { Transport = Transport.DockerArchive, Location = file };
+        if (name is ['@', .. string number])
+        {
+            return int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index)
+                ? reference with { SourceIndex = index }
+                : throw Malformed(text, "what stands after @ is not a number: write docker-archive:FILE:@0 for the first image");
+        }
+        return name is null ? reference : reference with
+        {
+            Tag = TryNormalizeName(name) ?? throw Malformed(text, "what stands after the file is not an image's name: write docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@0, where FILE holds no colon"),
+        };
+    }
+
+    private static (string Path, string? Name) SplitPath(string text)
+    {
+        int colon = text.IndexOf(':');
+        return colon < 0 ? (text, null) : (text[..colon], text[(colon + 1)..]);
     }
 
     // NAME[:TAG][@DIGEST] (distribution-spec and docker's reference grammar), cut from its end.
@@ -75,7 +135,7 @@ public sealed partial record ImageReference
         if (rest.Length == 0)
             throw Malformed(text, "it names no image: write NAME:TAG, such as debian:12");
         if (rest[0] is '/' or '.' or '~')
-            throw Malformed(text, $"it looks like a path: for an OCI layout directory write oci:{rest}");
+            throw Malformed(text, $"it looks like a path: for an OCI layout directory write oci:{rest}, for an archive oci-archive:{rest} or docker-archive:{rest}");
 
         Digest? digest = null;
         int at = rest.IndexOf('@');

@@ -17,10 +17,14 @@ public sealed record ImageSourceOptions
 /// <summary>Opens the source that a reference names.</summary>
 public static class ImageSource
 {
-    /// <summary>Opens it; nothing is fetched yet. A layout directory that does not exist throws <see cref="ImageException"/>.</summary>
+    /// <summary>Opens a registry or a layout directory; nothing is fetched yet. A directory that does not exist throws <see cref="ImageException"/>.</summary>
     public static IImageSource Open(ImageReference reference, ImageSourceOptions options, ILoggerFactory loggers) => reference.Transport switch
     {
+        Transport.Registry => new RegistrySource(reference, options, RegistryTimeouts.Default, loggers),
         Transport.OciLayout => new OciLayout(reference),
-        _ => new RegistrySource(reference, options, RegistryTimeouts.Default, loggers),
+        _ => throw new ArgumentException("archives are opened by those who can read them", nameof(reference)),
     };
+
+    /// <summary>Opens a layout whose files lie somewhere else. Owns them, whatever happens.</summary>
+    public static IImageSource OpenLayout(ImageReference reference, LayoutFiles files) => new OciLayout(reference, files);
 }

@@ -1,10 +1,11 @@
 namespace LazyMount.Blobs;
 
 /// <summary>Text from outside made fit for an error sentence: one line, bounded, no control characters that a terminal would obey.</summary>
-internal static class Printable
+public static class Printable
 {
     private const int MaxLength = 200;
 
+    /// <summary>The text, cut where it is too long, with question marks for what does not print.</summary>
     public static string Of(string text)
     {
         bool cut = text.Length > MaxLength;

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.ExceptionServices;
+using System.Security.Cryptography;
 using LazyMount.Compression;
 using LazyMount.Layers.Tar;
 
@@ -10,7 +11,9 @@ namespace LazyMount.Layers;
 /// The decoder's half of indexing: bytes of the blob in, entries and checkpoints out. Used by one thread, but for
 /// <see cref="TryTakeCheckpoint"/>. Keeps the first failure and ignores what comes after it.
 /// </summary>
-internal sealed class LayerDecoding(long checkpointSpacing) : IDisposable
+/// <param name="checkpointSpacing">Uncompressed bytes between checkpoints.</param>
+/// <param name="contentHash">Fed with the uncompressed bytes, if they are to be hashed; owned.</param>
+internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? contentHash = null) : IDisposable
 {
     private const int MaxSkippedKept = 20;
 
@@ -32,6 +35,9 @@ internal sealed class LayerDecoding(long checkpointSpacing) : IDisposable
 
     /// <summary>From any thread.</summary>
     public bool TryTakeCheckpoint(out Checkpoint checkpoint) => _checkpoints.TryDequeue(out checkpoint);
+
+    /// <summary>The hash of the uncompressed bytes in hex, once complete.</summary>
+    public string ContentHash() => Convert.ToHexStringLower(contentHash!.GetHashAndReset());
 
     public void ThrowIfFailed() => _failure?.Throw();
 
@@ -96,6 +102,7 @@ internal sealed class LayerDecoding(long checkpointSpacing) : IDisposable
     {
         while (decompressor.TryRead(out ReadOnlySpan<byte> run))
         {
+            contentHash?.AppendData(run);
             while (_scanner.TryRead(ref run))
             {
                 if (Entries.Add(_scanner.Member) is { } reason)
@@ -119,5 +126,9 @@ internal sealed class LayerDecoding(long checkpointSpacing) : IDisposable
         }
     }
 
-    public void Dispose() => _decompressor?.Dispose();
+    public void Dispose()
+    {
+        _decompressor?.Dispose();
+        contentHash?.Dispose();
+    }
 }

@@ -13,6 +13,9 @@ public sealed class LayerIndex
     /// <summary>Digest of the layer's blob as stored (compressed).</summary>
     public required Digest Digest { get; init; }
 
+    /// <summary>Digest of the uncompressed tar, when indexing had to find it out; else null.</summary>
+    public Digest? DiffId { get; init; }
+
     /// <summary>Size of the blob.</summary>
     public required long CompressedSize { get; init; }
 

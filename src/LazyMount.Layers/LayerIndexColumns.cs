@@ -71,7 +71,14 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         {
             nameEnds[i] = checked(nameEnds[i - 1] + (int)reader.Bounded(byte.MaxValue));
         }
-        return new LayerPaths(parents, nameEnds, reader.Raw(nameEnds[^1]).ToArray());
+        byte[] names = reader.Raw(nameEnds[^1]).ToArray();
+        LayerIndexFile.Require(!names.AsSpan().ContainsAny((byte)0, (byte)'/'));
+        var paths = new LayerPaths(parents, nameEnds, names);
+        for (int i = 1; i < count; i++)
+        {
+            LayerIndexFile.Require(paths.Name(i) is not ([] or [(byte)'.'] or [(byte)'.', (byte)'.']));
+        }
+        return paths;
     }
 
     private static void EncodeTexts(IndexWriter writer, ReadOnlyMemory<byte>[] texts)

@@ -26,7 +26,7 @@ namespace LazyMount.Layers;
 internal static class LayerIndexFile
 {
     /// <summary>Raised with every change of the format or of what indexing finds: other versions are rebuilt.</summary>
-    public const uint Version = 1;
+    public const uint Version = 2;
 
     private const int HashStart = 16;
     private const int PayloadStart = 32;
@@ -82,6 +82,9 @@ internal static class LayerIndexFile
         byte[] digest = Encoding.ASCII.GetBytes(index.Digest.ToString());
         numbers.Unsigned((uint)digest.Length);
         numbers.Raw(digest);
+        byte[] diffId = Encoding.ASCII.GetBytes(index.DiffId?.ToString() ?? "");
+        numbers.Unsigned((uint)diffId.Length);
+        numbers.Raw(diffId);
         numbers.Unsigned((ulong)index.CompressedSize);
         numbers.Unsigned((ulong)index.UncompressedSize);
         numbers.Unsigned((ulong)index.Format);
@@ -141,6 +144,8 @@ internal static class LayerIndexFile
     {
         ReadOnlySpan<byte> storedDigest = reader.Raw(reader.Count(1));
         Require(storedDigest.SequenceEqual(Encoding.ASCII.GetBytes(digest.ToString())));
+        ReadOnlySpan<byte> storedDiffId = reader.Raw(reader.Count(1));
+        Require(Digest.TryParse(Encoding.ASCII.GetString(storedDiffId), out Digest diffId) || storedDiffId.IsEmpty);
         long compressedSize = reader.Bounded(long.MaxValue);
         long uncompressedSize = reader.Bounded(long.MaxValue);
         var format = (CompressionFormat)reader.Bounded((long)CompressionFormat.Gzip);
@@ -186,6 +191,7 @@ internal static class LayerIndexFile
         return new LayerIndex
         {
             Digest = digest,
+            DiffId = storedDiffId.IsEmpty ? null : diffId,
             CompressedSize = compressedSize,
             UncompressedSize = uncompressedSize,
             Format = format,

@@ -22,15 +22,43 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     private const int PieceSize = ChunkDigests.DefaultChunkSize;
     private const int Pieces = 6;
 
+    /// <summary>What the blob's content must have for a digest; null when that need not be looked at.</summary>
+    public Digest? DiffId { get; init; }
+
     private readonly record struct Piece(byte[] Buffer, int Length);
 
     /// <summary>Indexes a blob from its bytes in order. Nothing is published: the caller commits <paramref name="staging"/>.</summary>
     /// <exception cref="ImageException">Verification, Invalid or Unsupported, or what the source or the disk failed with.</exception>
     public async Task<LayerIndex> IndexAsync(Descriptor blob, Stream source, BlobStaging? staging, Action<long>? progress, CancellationToken cancellationToken)
     {
+        try
+        {
+            LayerIndex index = await PassAsync(blob, verify: true, source, staging, progress, cancellationToken).ConfigureAwait(false);
+            logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, index.Checkpoints.Count);
+            return index;
+        }
+        catch (InvalidDataException e)
+        {
+            throw new ImageException(ImageError.Invalid, $"Layer {blob.Digest} cannot be read: {e.Message}; its digest is right, so it was pushed like this and the image must be built again.", e);
+        }
+        catch (NotSupportedException e)
+        {
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} cannot be read: {e.Message}.", e);
+        }
+    }
+
+    /// <summary>Indexes an archive that is compressed as a whole: its digest is whatever it is, and its errors are the caller's to tell.</summary>
+    /// <exception cref="InvalidDataException">It is malformed.</exception>
+    /// <exception cref="NotSupportedException">It is of a kind that is not supported.</exception>
+    public Task<LayerIndex> IndexArchiveAsync(Descriptor archive, Stream source, CancellationToken cancellationToken)
+        => PassAsync(archive, verify: false, source, staging: null, progress: null, cancellationToken);
+
+    private async Task<LayerIndex> PassAsync(
+        Descriptor blob, bool verify, Stream source, BlobStaging? staging, Action<long>? progress, CancellationToken cancellationToken)
+    {
         using var hash = IncrementalHash.CreateHash(blob.Digest.Algorithm == "sha512" ? HashAlgorithmName.SHA512 : HashAlgorithmName.SHA256);
         using var digests = new MemoryStream();
-        using var decoding = new LayerDecoding(checkpointSpacing);
+        using var decoding = new LayerDecoding(checkpointSpacing, DiffId?.StartHash());
         using var checkpoints = new CheckpointTableBuilder();
         var filled = Channel.CreateBounded<Piece>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
         var free = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
@@ -74,40 +102,36 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         }
 
         cancellationToken.ThrowIfCancellationRequested();
-        Verify(blob, size, hash);
-        try
+        if (verify)
         {
-            decoding.ThrowIfFailed();
-            while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
-            {
-                checkpoints.Add(checkpoint);
-            }
-            LogSkipped(blob, decoding);
-            CheckpointTable table = checkpoints.Build(decoding.UncompressedSize, size);
-            var index = new LayerIndex
-            {
-                Digest = blob.Digest,
-                CompressedSize = size,
-                UncompressedSize = decoding.UncompressedSize,
-                Format = decoding.Format,
-                Chunks = new ChunkDigests(PieceSize, digests.ToArray()),
-                Checkpoints = table,
-                Paths = decoding.Entries.BuildPaths(),
-                Entries = decoding.Entries.BuildEntries(),
-                LinkTargets = decoding.Entries.BuildLinkTargets(),
-                XattrSets = decoding.Entries.BuildXattrSets(),
-            };
-            logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, table.Count);
-            return index;
+            Verify(blob, size, hash);
         }
-        catch (InvalidDataException e)
+        decoding.ThrowIfFailed();
+        while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
         {
-            throw new ImageException(ImageError.Invalid, $"Layer {blob.Digest} cannot be read: {e.Message}; its digest is right, so it was pushed like this and the image must be built again.", e);
+            checkpoints.Add(checkpoint);
         }
-        catch (NotSupportedException e)
+        if (DiffId is { } diffId)
         {
-            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} cannot be read: {e.Message}.", e);
+            VerifyContent(blob, diffId, decoding);
         }
+        LogSkipped(blob, decoding);
+        CheckpointTable table = checkpoints.Build(decoding.UncompressedSize, size);
+        var index = new LayerIndex
+        {
+            Digest = blob.Digest,
+            DiffId = DiffId,
+            CompressedSize = size,
+            UncompressedSize = decoding.UncompressedSize,
+            Format = decoding.Format,
+            Chunks = new ChunkDigests(PieceSize, digests.ToArray()),
+            Checkpoints = table,
+            Paths = decoding.Entries.BuildPaths(),
+            Entries = decoding.Entries.BuildEntries(),
+            LinkTargets = decoding.Entries.BuildLinkTargets(),
+            XattrSets = decoding.Entries.BuildXattrSets(),
+        };
+        return index;
     }
 
     private static void Verify(Descriptor blob, long size, IncrementalHash hash)
@@ -120,6 +144,15 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         if (actual != blob.Digest.Hex)
         {
             throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is damaged: what the source gave has the digest {blob.Digest.Algorithm}:{actual}; try again, or have the image pushed again.");
+        }
+    }
+
+    private static void VerifyContent(Descriptor blob, Digest diffId, LayerDecoding decoding)
+    {
+        string actual = decoding.ContentHash();
+        if (actual != diffId.Hex)
+        {
+            throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is damaged: its content has the digest {diffId.Algorithm}:{actual} where the image's config says {diffId}; make the archive again.");
         }
     }
 

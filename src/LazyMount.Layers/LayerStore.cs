@@ -86,18 +86,19 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     private async Task<LayerIndex> GetIndexAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        if (TryLoad(blob) is { } stored)
+        Digest? diffId = source.DiffIdOf(blob.Digest);
+        if (TryLoad(blob) is { } stored && (diffId is null || diffId == stored.DiffId))
         {
             return stored;
         }
-        LayerIndex index = await TryIndexCachedAsync(blob, progress, cancellationToken).ConfigureAwait(false)
-            ?? await IndexFromSourceAsync(blob, source, progress, cancellationToken).ConfigureAwait(false);
+        LayerIndex index = await TryIndexCachedAsync(blob, diffId, progress, cancellationToken).ConfigureAwait(false)
+            ?? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false);
         Save(index);
         return index;
     }
 
     /// <summary>From the complete blob in the cache; null when there is none, or when it turns out not to be what it is named.</summary>
-    private async Task<LayerIndex?> TryIndexCachedAsync(Descriptor blob, Action<long> progress, CancellationToken cancellationToken)
+    private async Task<LayerIndex?> TryIndexCachedAsync(Descriptor blob, Digest? diffId, Action<long> progress, CancellationToken cancellationToken)
     {
         using SafeFileHandle? file = cache.TryOpen(blob.Digest);
         if (file is null)
@@ -107,7 +108,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         try
         {
             using var stream = new FileStream(file, FileAccess.Read, bufferSize: 0);
-            return await new LayerIndexer(_logger).IndexAsync(blob, stream, staging: null, progress, cancellationToken).ConfigureAwait(false);
+            return await new LayerIndexer(_logger) { DiffId = diffId }.IndexAsync(blob, stream, staging: null, progress, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (e is ImageException { Error: ImageError.Verification } or (IOException and not ImageException))
         {
@@ -116,13 +117,13 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
-    private async Task<LayerIndex> IndexFromSourceAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
+    private async Task<LayerIndex> IndexFromSourceAsync(Descriptor blob, Digest? diffId, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
     {
         using BlobStaging? staging = source.IsLocal ? null : cache.Stage(blob);
         Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
-            LayerIndex index = await new LayerIndexer(_logger).IndexAsync(blob, stream, staging, progress, cancellationToken).ConfigureAwait(false);
+            LayerIndex index = await new LayerIndexer(_logger) { DiffId = diffId }.IndexAsync(blob, stream, staging, progress, cancellationToken).ConfigureAwait(false);
             staging?.Commit();
             return index;
         }

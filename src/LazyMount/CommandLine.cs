@@ -22,6 +22,11 @@ internal static class CommandLine
           ghcr.io/owner/app:v1@sha256:4f53…      the digest decides, the tag is a comment
           localhost:5000/app                     a registry on this machine, over HTTP if need be
           oci:DIR, oci:DIR:TAG                   an OCI image layout in a directory
+          oci-archive:FILE, oci-archive:FILE:TAG the same in a tar file
+          docker-archive:FILE                    what docker save wrote, if it is one image;
+          docker-archive:FILE:app:v1             else one of them by name,
+          docker-archive:FILE:@0                 or by its number
+        Archives are read in place, also when compressed as a whole. DIR and FILE end at the first colon.
 
         Exit codes: 0 done; 1 what was asked for failed; 2 usage; 3 the source cannot be reached or may not be read.
         """;

@@ -1,4 +1,5 @@
 using LazyMount.Blobs;
+using LazyMount.Layers.Archives;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount;
@@ -31,7 +32,9 @@ internal sealed class ResolvedImage : IAsyncDisposable
     public static async Task<ResolvedImage> OpenAsync(ImageReference reference, CommandSettings settings, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         var cache = new BlobCache(settings.CacheDirectory);
-        IImageSource source = ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = settings.PlainHttp }, loggers);
+        IImageSource source = ArchiveSource.IsArchive(reference)
+            ? await ArchiveSource.OpenAsync(reference, cache, loggers, cancellationToken)
+            : ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = settings.PlainHttp }, loggers);
         try
         {
             Image image = await Image.ResolveAsync(reference, source, settings.Platform, cache, cancellationToken);

@@ -15,7 +15,7 @@ internal sealed class Verb(string name, string description, string examples) : C
     /// <summary>The IMAGE argument, the same for all that have one.</summary>
     public static Argument<string> ImageArgument() => new("IMAGE")
     {
-        Description = "Image reference: NAME[:TAG][@DIGEST], docker://NAME…, or oci:DIR[:TAG]",
+        Description = "Image reference: NAME[:TAG][@DIGEST], docker://NAME…, oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]",
     };
 
     /// <summary>The PATH argument of those that take several.</summary>

@@ -64,5 +64,6 @@ public sealed class Containerd : IDisposable
         _directory.Dispose();
     }
 
-    private ToolResult Ctr(params string[] arguments) => Tool.Run("ctr", ["--address", Socket, .. arguments]);
+    /// <summary>ctr(1) against this containerd.</summary>
+    public ToolResult Ctr(params string[] arguments) => Tool.Run("ctr", ["--address", Socket, .. arguments]);
 }

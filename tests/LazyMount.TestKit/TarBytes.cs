@@ -108,15 +108,16 @@ public sealed class TarBytes
         Octal(header, 116, 8, gid);
     };
 
-    private static void SetChecksum(byte[] header)
+    /// <summary>Makes a header's checksum right.</summary>
+    public static void SetChecksum(Span<byte> header)
     {
-        header.AsSpan(148, 8).Fill((byte)' ');
+        header.Slice(148, 8).Fill((byte)' ');
         int sum = 0;
         foreach (byte value in header)
         {
             sum += value;
         }
-        Encoding.Latin1.GetBytes(Convert.ToString(sum, 8).PadLeft(6, '0') + "\0 ", header.AsSpan(148, 8));
+        Encoding.Latin1.GetBytes(Convert.ToString(sum, 8).PadLeft(6, '0') + "\0 ", header.Slice(148, 8));
     }
 
     private static string PaxRecord(string key, string value)

@@ -1,10 +1,9 @@
 using System.Text.Json;
 using LazyMount.Blobs.Oci;
-using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs.Layout;
 
-/// <summary>One image of an OCI image layout directory (image-spec v1.1, image-layout.md).</summary>
+/// <summary>One image of an OCI image layout (image-spec v1.1, image-layout.md).</summary>
 internal sealed class OciLayout : IImageSource
 {
     private const string RefName = "org.opencontainers.image.ref.name";
@@ -13,24 +12,35 @@ internal sealed class OciLayout : IImageSource
     private const int MaxTagsListed = 20;
 
     private readonly ImageReference _reference;
-    private readonly string _directory;
+    private readonly LayoutFiles _files;
 
     public OciLayout(ImageReference reference)
+        : this(reference, new LayoutDirectory(reference))
     {
-        _reference = reference;
-        _directory = Path.GetFullPath(reference.Location);
-        if (!Directory.Exists(_directory))
-            throw new ImageException(ImageError.NotFound, $"There is no directory {reference.Location} for {reference}: check the path.");
-        CheckMarker();
+    }
+
+    /// <summary>Owns the files, also when it throws because they are no layout.</summary>
+    public OciLayout(ImageReference reference, LayoutFiles files)
+    {
+        (_reference, _files) = (reference, files);
+        try
+        {
+            CheckMarker();
+        }
+        catch
+        {
+            files.Dispose();
+            throw;
+        }
     }
 
     public bool IsLocal => true;
 
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {
-        byte[] bytes = ReadFile(Path.Combine(_directory, "index.json"), ManifestDocument.MaxSize);
+        byte[] bytes = ReadFile("index.json", ManifestDocument.MaxSize);
         if (ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"index.json of {_reference.Location}") is not ImageIndex index)
-            throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: the directory is not an OCI layout.");
+            throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: it is not an OCI layout.");
         return GetManifestAsync(Choose(index), cancellationToken);
     }
 
@@ -40,7 +50,7 @@ internal sealed class OciLayout : IImageSource
         string path = PathOf(descriptor.Digest);
         byte[] bytes = ReadFile(path, ManifestDocument.MaxSize);
         if (bytes.Length != descriptor.Size || !descriptor.Digest.Verifies(bytes))
-            throw new ImageException(ImageError.Verification, $"The manifest {path} does not match its digest and size: the layout is damaged, copy the image again.");
+            throw new ImageException(ImageError.Verification, $"The manifest in {_files.NameOf(path)} does not match its digest and size: the layout is damaged, copy the image again.");
         return Task.FromResult(new RawManifest(descriptor, bytes));
     }
 
@@ -51,33 +61,34 @@ internal sealed class OciLayout : IImageSource
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, blob.Size - offset);
         cancellationToken.ThrowIfCancellationRequested();
         string path = PathOf(blob.Digest);
-        SafeFileHandle file = Open(path);
-        long size = RandomAccess.GetLength(file);
-        if (size != blob.Size)
-        {
-            file.Dispose();
-            throw new ImageException(ImageError.Verification, $"The blob {path} has {size} bytes where the manifest says {blob.Size}: the layout is damaged, copy the image again.");
-        }
-        return Task.FromResult<Stream>(new FileRangeStream(file, path, offset, length));
+        Stream stream = _files.Open(path, offset, length, out long size);
+        if (size == blob.Size)
+            return Task.FromResult(stream);
+        stream.Dispose();
+        throw new ImageException(ImageError.Verification, $"The blob in {_files.NameOf(path)} has {size} bytes where the manifest says {blob.Size}: the layout is damaged, copy the image again.");
     }
 
-    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    public ValueTask DisposeAsync()
+    {
+        _files.Dispose();
+        return ValueTask.CompletedTask;
+    }
 
     private void CheckMarker()
     {
-        string path = Path.Combine(_directory, "oci-layout");
-        if (!File.Exists(path))
-            throw new ImageException(ImageError.Invalid, $"{_reference.Location} is not an OCI layout: it has no file oci-layout; make one with skopeo copy IMAGE oci:DIR:TAG.");
+        const string Marker = "oci-layout";
+        if (!_files.Exists(Marker))
+            throw new ImageException(ImageError.Invalid, $"{_reference.Location} is not an OCI layout: it has no file oci-layout; make one with skopeo copy IMAGE {_reference.Place}:TAG.");
         string? version = null;
         try
         {
-            using JsonDocument json = JsonDocument.Parse(ReadFile(path, MaxMarkerSize));
+            using JsonDocument json = JsonDocument.Parse(ReadFile(Marker, MaxMarkerSize));
             if (json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("imageLayoutVersion", out JsonElement element))
                 version = element.ValueKind == JsonValueKind.String ? element.GetString() : null;
         }
         catch (JsonException e)
         {
-            throw new ImageException(ImageError.Invalid, $"The file {path} is not JSON: the layout is damaged, copy the image again.", e);
+            throw new ImageException(ImageError.Invalid, $"{Sentence(_files.NameOf(Marker))} is not JSON: the layout is damaged, copy the image again.", e);
         }
         if (version?.StartsWith("1.", StringComparison.Ordinal) != true)
             throw new ImageException(ImageError.Unsupported, $"{_reference.Location} is an OCI layout of version \"{Printable.Of(version ?? "")}\"; only version 1 is supported.");
@@ -91,15 +102,15 @@ internal sealed class OciLayout : IImageSource
         if (named.Count > 0 && named.TrueForAll(image => image.Digest == named[0].Digest))
             return named[0];
         if (images.Count == 0)
-            throw new ImageException(ImageError.NotFound, $"The layout {_reference.Location} holds no image: copy one into it with skopeo copy IMAGE oci:DIR:TAG.");
+            throw new ImageException(ImageError.NotFound, $"The layout {_reference.Location} holds no image: copy one into it with skopeo copy IMAGE {_reference.Place}:TAG.");
 
         List<string> tags = [.. images.Select(Name).OfType<string>().Distinct().Select(Printable.Of)];
         string list = tags.Count == 0 ? $"it holds {images.Count} images without a tag"
             : $"it has {string.Join(", ", tags.Take(MaxTagsListed))}{(tags.Count > MaxTagsListed ? ", …" : "")}";
         throw new ImageException(ImageError.NotFound, (_reference.Tag, named.Count) switch
         {
-            (null, _) => $"{_reference} names no single image: {list}; choose one with oci:{_reference.Location}:TAG.",
-            (_, 0) => $"{_reference.Location} has no image tagged {_reference.Tag}: {list}; choose one with oci:{_reference.Location}:TAG.",
+            (null, _) => $"{_reference} names no single image: {list}; choose one with {_reference.Place}:TAG.",
+            (_, 0) => $"{_reference.Location} has no image tagged {_reference.Tag}: {list}; choose one with {_reference.Place}:TAG.",
             _ => $"{_reference} names {named.Count} images: give each a tag of its own.",
         });
     }
@@ -111,37 +122,17 @@ internal sealed class OciLayout : IImageSource
     private static string? Name(Descriptor image)
         => image.Annotations is { } annotations && (annotations.TryGetValue(RefName, out string? name) || annotations.TryGetValue(ContainerdName, out name)) ? name : null;
 
-    private string PathOf(Digest digest) => Path.Combine(_directory, "blobs", digest.Algorithm, digest.Hex);
+    private static string PathOf(Digest digest) => $"blobs/{digest.Algorithm}/{digest.Hex}";
 
-    private static byte[] ReadFile(string path, int maxSize)
+    private byte[] ReadFile(string path, int maxSize)
     {
-        using SafeFileHandle file = Open(path);
-        long length = RandomAccess.GetLength(file);
-        if (length > maxSize)
-            throw new ImageException(ImageError.Invalid, $"The file {path} has {length} bytes; {maxSize} is the most that is accepted.");
-        byte[] bytes = new byte[length];
-        using var stream = new FileRangeStream(file, path, 0, length);
+        using Stream stream = _files.Open(path, 0, null, out long size);
+        if (size > maxSize)
+            throw new ImageException(ImageError.Invalid, $"{Sentence(_files.NameOf(path))} has {size} bytes; {maxSize} is the most that is accepted.");
+        byte[] bytes = new byte[size];
         stream.ReadExactly(bytes);
         return bytes;
     }
 
-    private static SafeFileHandle Open(string path)
-    {
-        try
-        {
-            return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new ImageException(ImageError.NotFound, $"The layout's file {path} is missing: copy the image again.", e);
-        }
-        catch (UnauthorizedAccessException e)
-        {
-            throw new ImageException(ImageError.Denied, $"The layout's file {path} may not be read: ask its owner for permission.", e);
-        }
-        catch (IOException e)
-        {
-            throw new ImageException(ImageError.Local, $"The layout's file {path} cannot be read: {e.Message}", e);
-        }
-    }
+    private static string Sentence(string text) => char.ToUpperInvariant(text[0]) + text[1..];
 }

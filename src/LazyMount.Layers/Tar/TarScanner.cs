@@ -92,6 +92,29 @@ internal sealed class TarScanner(TarLimits limits)
         return false;
     }
 
+    /// <summary>
+    /// How many bytes come next that tell nothing, being content or what follows the end: a reader that can seek may
+    /// pass over as many as it likes of them with <see cref="Skip"/>.
+    /// </summary>
+    public long Skippable => _state switch
+    {
+        State.Content => _left,
+        State.End => long.MaxValue - _position,
+        _ => 0,
+    };
+
+    /// <summary>Says that bytes were passed over: at most <see cref="Skippable"/>.</summary>
+    public void Skip(long length)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Skippable);
+        _position += length;
+        if (_state == State.Content)
+        {
+            _left -= length;
+            _state = _left == 0 ? State.Header : State.Content;
+        }
+    }
+
     /// <summary>Says that the stream has ended; throws when it was cut off. No, one or two zero blocks at the end are all fine.</summary>
     public void Complete()
     {

@@ -64,11 +64,11 @@ internal static class MountCommand
             // :: Step 5: the mount, and the word that it answers.
             MountPoint.EnsureUsable(request.Directory);
             await using FuseMount mount = FuseMount.Mount(
-                request.Directory, opened.FileSystem, request.Options.ToFuse(opened.Image.Reference.ToString()), loggers);
+                request.Directory, opened.FileSystem, request.Options.ToFuse(opened.Image.Reference.ToAbsolute().ToString()), loggers);
             state.Write(new MountRecord
             {
                 MountPoint = request.Directory,
-                Image = opened.Image.Reference.ToString(),
+                Image = opened.Image.Reference.ToAbsolute().ToString(),
                 ManifestDigest = opened.Image.ManifestDescriptor.Digest.ToString(),
                 Pid = Environment.ProcessId,
                 ProcessStart = MountRecord.StartOf(Environment.ProcessId) ?? 0,

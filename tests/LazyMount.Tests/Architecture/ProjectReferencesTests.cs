@@ -23,8 +23,9 @@ public sealed class ProjectReferencesTests
         ["src/LazyMount.Fuse"] = (["FileSystem"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount"] = (s_product, ["Microsoft.Extensions.Logging", "Microsoft.Extensions.Logging.Console", "Spectre.Console", "System.CommandLine"]),
         ["tests/LazyMount.TestKit"] = ([], ["System.IO.Hashing"]),
-        ["tests/LazyMount.Tests"] = ([.. s_product, "LazyMount", "TestKit"], s_testPackages),
+        ["tests/LazyMount.Tests"] = ([.. s_product, "LazyMount", "Fuzz", "TestKit"], s_testPackages),
         ["tests/LazyMount.MountTests"] = ([.. s_product, "TestKit"], s_testPackages),
+        ["tests/LazyMount.Fuzz"] = ([.. s_product, "TestKit"], ["SharpFuzz", "System.IO.Hashing"]),
         ["tests/LazyMount.Benchmarks"] = (s_product, ["BenchmarkDotNet"]),
     };
 

@@ -25,6 +25,12 @@ public sealed class ImageReferenceTests
     [InlineData("oci:dir:v1", "oci:dir:v1")]
     [InlineData("oci:/abs/dir:docker.io/library/debian:12", "oci:/abs/dir:docker.io/library/debian:12")]
     [InlineData("oci:../x@y", "oci:../x@y")]
+    [InlineData("oci-archive:x.tar", "oci-archive:x.tar")]
+    [InlineData("oci-archive:/abs/x.tar:v1", "oci-archive:/abs/x.tar:v1")]
+    [InlineData("docker-archive:x.tar", "docker-archive:x.tar")]
+    [InlineData("docker-archive:x.tar:debian", "docker-archive:x.tar:docker.io/library/debian:latest")]
+    [InlineData("docker-archive:../x.tar.gz:localhost:5000/a/b:v1", "docker-archive:../x.tar.gz:localhost:5000/a/b:v1")]
+    [InlineData("docker-archive:x.tar:@12", "docker-archive:x.tar:@12")]
     public void Text_IsParsedInFull(string text, string expected)
     {
         ImageReference reference = ImageReference.Parse(text);
@@ -42,6 +48,18 @@ public sealed class ImageReferenceTests
     }
 
     [Theory]
+    [InlineData("oci:dir:v1", true)]
+    [InlineData("oci-archive:x.tar:v1", true)]
+    [InlineData("docker-archive:x.tar:@1", true)]
+    [InlineData("debian", false)]
+    public void AbsoluteReference_MeansTheSameEverywhere(string text, bool isPath)
+    {
+        ImageReference reference = ImageReference.Parse(text), absolute = reference.ToAbsolute();
+        Assert.Equal(isPath ? Path.GetFullPath(reference.Location) : reference.Location, absolute.Location);
+        Assert.Equal((reference.Tag, reference.SourceIndex), (absolute.Tag, absolute.SourceIndex));
+    }
+
+    [Theory]
     [InlineData("", "names no image")]
     [InlineData("docker://", "names no image")]
     [InlineData("Debian", "must be lower case: write debian")]
@@ -53,8 +71,15 @@ public sealed class ImageReferenceTests
     [InlineData("oci:", "names no directory")]
     [InlineData("oci::tag", "names no directory")]
     [InlineData("oci:dir:", "not a tag")]
-    [InlineData("oci-archive:x.tar", "not supported yet")]
-    [InlineData("docker-archive:x.tar", "not supported yet")]
+    [InlineData("oci-archive:", "names no file")]
+    [InlineData("oci-archive:a:b c", "FILE holds no colon")]
+    [InlineData("docker-archive::debian", "names no file")]
+    [InlineData("docker-archive:x.tar:", "not an image's name")]
+    [InlineData("docker-archive:x:/y.tar", "FILE holds no colon")]
+    [InlineData("docker-archive:x.tar:debian@" + Sha, "not an image's name")]
+    [InlineData("docker-archive:x.tar:@", "not a number")]
+    [InlineData("docker-archive:x.tar:@-1", "not a number")]
+    [InlineData("docker-archive:x.tar:@99999999999", "not a number")]
     [InlineData("debian:", "not a tag")]
     [InlineData("debian:-x", "not a tag")]
     [InlineData("debian:a b", "not a tag")]

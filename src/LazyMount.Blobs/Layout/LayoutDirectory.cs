@@ -1,0 +1,45 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Blobs.Layout;
+
+/// <summary>A layout that is a directory.</summary>
+internal sealed class LayoutDirectory : LayoutFiles
+{
+    private readonly string _directory;
+
+    public LayoutDirectory(ImageReference reference)
+    {
+        _directory = Path.GetFullPath(reference.Location);
+        if (File.Exists(_directory))
+            throw new ImageException(ImageError.Invalid, $"{reference.Location} is a file, not an OCI layout directory: for an archive write oci-archive:{reference.Location} or docker-archive:{reference.Location}.");
+        if (!Directory.Exists(_directory))
+            throw new ImageException(ImageError.NotFound, $"There is no directory {reference.Location} for {reference}: check the path.");
+    }
+
+    public override string NameOf(string path) => $"the layout's file {Path.Combine(_directory, path)}";
+
+    public override bool Exists(string path) => File.Exists(Path.Combine(_directory, path));
+
+    public override Stream Open(string path, long offset, long? length, out long size)
+    {
+        path = Path.Combine(_directory, path);
+        try
+        {
+            SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            size = RandomAccess.GetLength(file);
+            return new FileRangeStream(file, $"The layout's file {path}", offset, length ?? size - offset);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new ImageException(ImageError.NotFound, $"The layout's file {path} is missing: copy the image again.", e);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw new ImageException(ImageError.Denied, $"The layout's file {path} may not be read: ask its owner for permission.", e);
+        }
+        catch (IOException e)
+        {
+            throw new ImageException(ImageError.Local, $"The layout's file {path} cannot be read: {e.Message}", e);
+        }
+    }
+}

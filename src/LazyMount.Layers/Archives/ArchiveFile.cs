@@ -1,0 +1,234 @@
+using System.Buffers;
+using LazyMount.Blobs;
+using LazyMount.Blobs.Layout;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+using LazyMount.Layers.Tar;
+using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Layers.Archives;
+
+/// <summary>
+/// A tar file read in place. Nothing is unpacked or copied: a plain one is scanned by hopping from header to header, and
+/// its members are ranges of the file. One that is compressed as a whole is a <see cref="Layer"/> like any other: one pass
+/// finds its members and sets checkpoints, which are kept in the cache under the file's identity, and members are ranges of
+/// its content.
+/// <para>The file stays open, so that it can be replaced or deleted under a running mount. Nothing here verifies what a
+/// plain one holds: whoever reads blobs does, and finds out when the file is overwritten.</para>
+/// </summary>
+internal sealed class ArchiveFile : LayoutFiles
+{
+    // The layers' spans are kept by their own cache: this is for what is read next to what has just been read.
+    private const long SpanCapacity = 16 << 20;
+    private const int ScanBufferSize = 64 << 10;
+
+    private readonly SafeFileHandle _file;
+    private readonly SpanCache? _spans;
+    private readonly Layer? _layer; // null: not compressed
+
+    private ArchiveFile(string path, SafeFileHandle file, Digest key, ArchiveTable table, SpanCache? spans, Layer? layer)
+        => (Path, _file, Key, Table, _spans, _layer) = (path, file, key, table, spans, layer);
+
+    /// <summary>As the user wrote it.</summary>
+    public string Path { get; }
+
+    /// <summary>Names this state of the file: what is learnt about its content may be kept under it.</summary>
+    public Digest Key { get; }
+
+    public ArchiveTable Table { get; }
+
+    /// <exception cref="ImageException">It is not there, or not a file that can be read at random, or not a tar.</exception>
+    public static async Task<ArchiveFile> OpenAsync(ImageReference reference, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
+        SafeFileHandle file = OpenFile(reference, out FileIdentity identity);
+        string fullPath = System.IO.Path.GetFullPath(reference.Location);
+        Digest key = identity.KeyFor(fullPath);
+        (SpanCache? spans, Layer? layer) = (null, null);
+        try
+        {
+            if (identity.Size == 0)
+            {
+                throw new InvalidDataException("it is empty");
+            }
+            var head = new byte[TarHeader.BlockSize];
+            int length = RandomAccess.Read(file, head, 0);
+            if (Decompressor.Detect(head.AsSpan(0, length)) == CompressionFormat.None)
+            {
+                return new ArchiveFile(reference.Location, file, key, Scan(file, identity.Size, cancellationToken), null, null);
+            }
+            var source = new FileSource(file, $"The archive {reference.Location}");
+            var whole = new Descriptor("", key, identity.Size);
+            LayerIndex index = await GetIndexAsync(whole, source, cache, loggers, cancellationToken).ConfigureAwait(false);
+            spans = new SpanCache(SpanCapacity);
+            layer = new Layer(index, new BlobReader(whole, index.Chunks, source, cache, loggers.CreateLogger<BlobReader>()), spans);
+            return new ArchiveFile(reference.Location, file, key, new ArchiveTable(index.Paths, index.Entries, index.LinkTargets), spans, layer);
+        }
+        catch (Exception e)
+        {
+            layer?.Dispose();
+            spans?.Dispose();
+            file.Dispose();
+            switch (e)
+            {
+                case InvalidDataException:
+                    throw new ImageException(ImageError.Invalid, $"The archive {reference.Location} cannot be read: {e.Message}; make it again.", e);
+                case NotSupportedException:
+                    throw new ImageException(ImageError.Unsupported, $"The archive {reference.Location} cannot be read: {e.Message}.", e);
+                case IOException and not ImageException:
+                    throw new ImageException(ImageError.Local, $"The archive {reference.Location} cannot be read: {e.Message}", e);
+                default:
+                    throw;
+            }
+        }
+    }
+
+    public override string NameOf(string path) => $"the file {path} in the archive {Path}";
+
+    public override bool Exists(string path) => Find(path) is not null;
+
+    public override Stream Open(string path, long offset, long? length, out long size)
+    {
+        ArchiveMember member = Find(path)
+            ?? throw new ImageException(ImageError.NotFound, $"The archive {Path} has no file {path}: it is incomplete, make it again.");
+        size = member.Size;
+        return Open(member, offset, length ?? member.Size - offset);
+    }
+
+    /// <summary>A range of a member, which must lie within it.</summary>
+    public Stream Open(ArchiveMember member, long offset, long length)
+    {
+        length = Math.Min(length, Math.Max(0, member.Size - offset)); // who asks for more is told the size
+        return _layer is null
+            ? new FileRangeStream(_file, $"The archive {Path}", member.Offset + offset, length, leaveOpen: true)
+            : new LayerRangeStream(_layer, $"The archive {Path}", member.Offset + offset, length);
+    }
+
+    public ArchiveMember? Find(string path)
+    {
+        try
+        {
+            return Table.Find(path);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new ImageException(ImageError.Invalid, $"The archive {Path} cannot be read: {e.Message}; make it again.", e);
+        }
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        _layer?.Dispose();
+        _spans?.Dispose();
+        _file.Dispose();
+        base.Dispose(disposing);
+    }
+
+    private static SafeFileHandle OpenFile(ImageReference reference, out FileIdentity identity)
+    {
+        string path = reference.Location;
+        switch (FileIdentity.TryOf(path)?.Kind)
+        {
+            case FileKind.Directory:
+                throw new ImageException(ImageError.Invalid, $"{path} is a directory, not an archive: for an OCI layout write oci:{path}.");
+            case FileKind.Other:
+                throw new ImageException(ImageError.Unsupported, $"{path} is not a regular file: an archive is read at random, so write it to a file first.");
+        }
+        try
+        {
+            SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess);
+            identity = FileIdentity.TryOf(file)
+                ?? new FileIdentity(FileKind.Regular, RandomAccess.GetLength(file), 0, 0, 0, File.GetLastWriteTimeUtc(file).Ticks, 0);
+            return file;
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            string colon = reference.Tag is null && reference.SourceIndex is null ? "" : "; it ends at the first colon, so a name that holds one needs a symbolic link without";
+            throw new ImageException(ImageError.NotFound, $"There is no file {path} for {reference}: check the path{colon}.", e);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw new ImageException(ImageError.Denied, $"The archive {path} may not be read: ask its owner for permission.", e);
+        }
+        catch (IOException e)
+        {
+            throw new ImageException(ImageError.Local, $"The archive {path} cannot be opened: {e.Message}", e);
+        }
+    }
+
+    private static ArchiveTable Scan(SafeFileHandle file, long size, CancellationToken cancellationToken)
+    {
+        var scanner = new TarScanner();
+        var entries = new LayerEntriesBuilder(TarLimits.Default);
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(ScanBufferSize);
+        try
+        {
+            long position = 0;
+            while (position < size)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                // Contents are passed over; between them a header is all that is wanted, unless many lie close together.
+                long skip = Math.Min(scanner.Skippable, size - position);
+                scanner.Skip(skip);
+                position += skip;
+                int wanted = skip >= ScanBufferSize ? TarHeader.BlockSize : ScanBufferSize;
+                int read = RandomAccess.Read(file, buffer.AsSpan(0, wanted), position);
+                if (read == 0)
+                {
+                    break;
+                }
+                position += read;
+                ReadOnlySpan<byte> piece = buffer.AsSpan(0, read);
+                while (scanner.TryRead(ref piece))
+                {
+                    entries.Add(scanner.Member);
+                }
+            }
+            scanner.Complete();
+            return new ArchiveTable(entries.BuildPaths(), entries.BuildEntries(), entries.BuildLinkTargets());
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private static async Task<LayerIndex> GetIndexAsync(Descriptor whole, FileSource source, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
+        string stored = System.IO.Path.Combine(cache.GetDirectory("archives"), whole.Digest.Hex);
+        if (LayerIndexFile.TryLoad(stored, whole.Digest) is { } known && known.CompressedSize == whole.Size)
+        {
+            return known;
+        }
+        ILogger logger = loggers.CreateLogger<ArchiveFile>();
+        Stream stream = await source.OpenBlobAsync(whole, 0, whole.Size, cancellationToken).ConfigureAwait(false);
+        await using (stream.ConfigureAwait(false))
+        {
+            LayerIndex index = await new LayerIndexer(logger).IndexArchiveAsync(whole, stream, cancellationToken).ConfigureAwait(false);
+            try
+            {
+                LayerIndexFile.Save(stored, index);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                logger.IndexNotSaved(whole.Digest.ToString(), e.Message);
+            }
+            return index;
+        }
+    }
+
+    /// <summary>The file as the one blob that its checkpoints are of.</summary>
+    private sealed class FileSource(SafeFileHandle file, string subject) : IImageSource
+    {
+        public bool IsLocal => true;
+
+        public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
+
+        public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+        public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
+            => Task.FromResult<Stream>(new FileRangeStream(file, subject, offset, length, leaveOpen: true));
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    }
+}

@@ -1,0 +1,241 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+using LazyMount.Layers.Tar;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Layers.Archives;
+
+/// <summary>
+/// One image of what `docker save` writes, and podman, skopeo, kaniko, ko, bazel, jib and nix as well: manifest.json names a
+/// config and layers by their paths in the archive, and nothing but the config's diff_ids says what the layers must be.
+/// <para>The manifest that an archive does not have is written here as skopeo does it: docker's schema 2, so that the image
+/// has the same digest as there. A layer that is not compressed has its diff_id for its digest. For a compressed one the
+/// digest of its bytes is found out once and kept in the cache under the file's identity; what comes out of it is held
+/// against the diff_id when it is indexed (<see cref="DiffIdOf"/>).</para>
+/// </summary>
+internal sealed class DockerArchive(ImageReference reference, ArchiveFile archive, BlobCache cache, ILogger logger) : IImageSource
+{
+    private const string LayerType = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    private const int MaxNamesListed = 20;
+    private const int HashBufferSize = 1 << 20;
+
+    private sealed record Blob(ArchiveMember Member, Digest? DiffId);
+
+    private volatile Dictionary<Digest, Blob> _blobs = [];
+
+    public bool IsLocal => true;
+
+    public async Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
+    {
+        DockerManifestItem image = Choose(await ReadManifestAsync(cancellationToken).ConfigureAwait(false));
+        ArchiveMember configMember = Find(image.Config, "config");
+        byte[] config = await ReadAsync(configMember, image.Config!, ImageConfig.MaxSize, cancellationToken).ConfigureAwait(false);
+        if (ImageConfig.TryParse(config)?.RootFs?.DiffIds is not { } diffIds)
+        {
+            throw Invalid($"the config {image.Config} has no list of diff_ids, so its layers cannot be verified");
+        }
+        IReadOnlyList<string?> paths = image.Layers ?? [];
+        if (paths.Count != diffIds.Count)
+        {
+            throw Invalid($"manifest.json lists {paths.Count} layers and the config {image.Config} {diffIds.Count}");
+        }
+        if (paths.Count > ManifestDocument.MaxLayers)
+        {
+            throw Invalid($"it lists {paths.Count} layers; {ManifestDocument.MaxLayers} is the most that is accepted");
+        }
+
+        var blobs = new Dictionary<Digest, Blob>();
+        ArchiveMember[] members = [.. paths.Select(path => Find(path, "layer"))];
+        Dictionary<long, Digest> compressed = await HashCompressedAsync(members, cancellationToken).ConfigureAwait(false);
+        var layers = new string[members.Length];
+        for (int i = 0; i < layers.Length; i++)
+        {
+            bool isCompressed = compressed.TryGetValue(members[i].Offset, out Digest digest);
+            digest = isCompressed ? digest : diffIds[i];
+            // The same layer at several paths is one layer: whichever is read has to match the digest.
+            if (!blobs.TryAdd(digest, new Blob(members[i], isCompressed ? diffIds[i] : null)) && isCompressed && blobs[digest].DiffId != diffIds[i])
+            {
+                throw Invalid($"the config gives the layer {paths[i]} two diff_ids");
+            }
+            layers[i] = DescriptorJson(LayerType, blobs[digest].Member.Size, digest);
+        }
+        var configDigest = Digest.OfSha256(config);
+        blobs[configDigest] = new Blob(configMember, null);
+        _blobs = blobs;
+
+        // To the byte what skopeo writes.
+        byte[] manifest = Encoding.UTF8.GetBytes(
+            $$"""{"schemaVersion":2,"mediaType":"{{MediaTypes.DockerManifest}}","config":{{DescriptorJson(MediaTypes.DockerConfig, config.Length, configDigest)}},"layers":[{{string.Join(',', layers)}}]}""");
+        return new RawManifest(new Descriptor(MediaTypes.DockerManifest, Digest.OfSha256(manifest), manifest.Length), manifest);
+    }
+
+    private static string DescriptorJson(string mediaType, long size, Digest digest)
+        => string.Create(CultureInfo.InvariantCulture, $$"""{"mediaType":"{{mediaType}}","size":{{size}},"digest":"{{digest}}"}""");
+
+    public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
+        => throw new InvalidOperationException("a docker archive has no image index");
+
+    public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, blob.Size - offset);
+        cancellationToken.ThrowIfCancellationRequested();
+        return _blobs.TryGetValue(blob.Digest, out Blob? found) && found.Member.Size == blob.Size
+            ? Task.FromResult(archive.Open(found.Member, offset, length))
+            : throw new ImageException(ImageError.NotFound, $"The archive {archive.Path} has no blob {blob.Digest}: make it again.");
+    }
+
+    public Digest? DiffIdOf(Digest blob) => _blobs.TryGetValue(blob, out Blob? found) ? found.DiffId : null;
+
+    public ValueTask DisposeAsync()
+    {
+        archive.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private async Task<IReadOnlyList<DockerManifestItem>> ReadManifestAsync(CancellationToken cancellationToken)
+    {
+        byte[] bytes = await ReadAsync(Find(ArchiveSource.DockerManifest, "file"), ArchiveSource.DockerManifest, ManifestDocument.MaxSize, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            IReadOnlyList<DockerManifestItem?>? items = JsonSerializer.Deserialize(bytes, ArchiveJson.Default.IReadOnlyListDockerManifestItem);
+            return [.. (items ?? []).Select(item => item ?? throw new JsonException("null"))];
+        }
+        catch (JsonException e)
+        {
+            throw new ImageException(ImageError.Invalid, $"The manifest.json of the archive {archive.Path} is malformed: it is not a list of images as docker save writes it; make the archive again.", e);
+        }
+    }
+
+    private DockerManifestItem Choose(IReadOnlyList<DockerManifestItem> images)
+    {
+        if (images.Count == 0)
+        {
+            throw new ImageException(ImageError.NotFound, $"The archive {archive.Path} holds no image: save one into it.");
+        }
+        if (reference.SourceIndex is { } index)
+        {
+            return index < images.Count ? images[index]
+                : throw new ImageException(ImageError.NotFound, $"{archive.Path} has no image @{index}: it holds {images.Count}, counted from @0.");
+        }
+        if (reference.Tag is null)
+        {
+            return images.Count == 1 ? images[0]
+                : throw new ImageException(ImageError.NotFound, $"{reference} names no single image: {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0.");
+        }
+        return images.FirstOrDefault(image => image.RepoTags?.Any(name => name is not null && ImageReference.TryNormalizeName(name) == reference.Tag) == true)
+            ?? throw new ImageException(ImageError.NotFound, $"{archive.Path} has no image {reference.Tag}: {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0.");
+    }
+
+    private static string List(IReadOnlyList<DockerManifestItem> images)
+    {
+        string[] names = [.. images.SelectMany(image => image.RepoTags ?? []).OfType<string>().Distinct()];
+        if (names.Length == 0)
+        {
+            return $"it holds {images.Count} {(images.Count == 1 ? "image" : "images")} without a name";
+        }
+        return $"it has {string.Join(", ", names.Take(MaxNamesListed).Select(Printable.Of))}{(names.Length > MaxNamesListed ? ", …" : "")}";
+    }
+
+    private ArchiveMember Find(string? path, string what)
+        => string.IsNullOrEmpty(path) ? throw Invalid($"manifest.json names no path of the {what}")
+            : archive.Find(path) ?? throw new ImageException(ImageError.NotFound, $"The archive {archive.Path} has no {what} {Printable.Of(path)}: it is incomplete, make it again.");
+
+    private async Task<byte[]> ReadAsync(ArchiveMember member, string path, int maxSize, CancellationToken cancellationToken)
+    {
+        if (member.Size > maxSize)
+        {
+            throw Invalid($"the file {path} has {member.Size} bytes, and {maxSize} is the most that is accepted");
+        }
+        var bytes = new byte[member.Size];
+        Stream stream = archive.Open(member, 0, member.Size);
+        await using (stream.ConfigureAwait(false))
+        {
+            await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
+        }
+        return bytes;
+    }
+
+    /// <summary>The digests of the compressed layers' bytes by where they stand.</summary>
+    private async Task<Dictionary<long, Digest>> HashCompressedAsync(IEnumerable<ArchiveMember> members, CancellationToken cancellationToken)
+    {
+        var digests = new Dictionary<long, Digest>();
+        string stored = Path.Combine(cache.GetDirectory("archives"), archive.Key.Hex + ".json");
+        Dictionary<long, Digest> known = Load(stored);
+        bool isNew = false;
+        foreach (ArchiveMember member in members.Distinct())
+        {
+            if (known.TryGetValue(member.Offset, out Digest digest))
+            {
+                digests[member.Offset] = digest;
+            }
+            else if (await TryHashAsync(member, cancellationToken).ConfigureAwait(false) is { } hashed)
+            {
+                known[member.Offset] = digests[member.Offset] = hashed;
+                isNew = true;
+            }
+        }
+        if (isNew)
+        {
+            Save(stored, known);
+        }
+        return digests;
+    }
+
+    /// <summary>Null when it is not compressed.</summary>
+    private async Task<Digest?> TryHashAsync(ArchiveMember member, CancellationToken cancellationToken)
+    {
+        Stream stream = archive.Open(member, 0, member.Size);
+        await using (stream.ConfigureAwait(false))
+        {
+            var buffer = new byte[TarHeader.BlockSize];
+            int length = await stream.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+            if (Decompressor.Detect(buffer.AsSpan(0, length)) == CompressionFormat.None)
+            {
+                return null;
+            }
+            Array.Resize(ref buffer, HashBufferSize);
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            for (; length > 0; length = await stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false))
+            {
+                hash.AppendData(buffer, 0, length);
+            }
+            return Digest.Parse("sha256:" + Convert.ToHexStringLower(hash.GetHashAndReset()));
+        }
+    }
+
+    private static Dictionary<long, Digest> Load(string path)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), ArchiveJson.Default.DictionaryInt64Digest) ?? [];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        {
+            return [];
+        }
+    }
+
+    // Costs the next start, not this one, when it fails.
+    private void Save(string path, Dictionary<long, Digest> digests)
+    {
+        string staged = $"{path}.{Guid.NewGuid():N}.tmp";
+        try
+        {
+            File.WriteAllBytes(staged, JsonSerializer.SerializeToUtf8Bytes(digests, ArchiveJson.Default.DictionaryInt64Digest));
+            File.Move(staged, path, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            logger.IndexNotSaved(archive.Path, e.Message);
+        }
+    }
+
+    private ImageException Invalid(string reason) => new(ImageError.Invalid, $"The archive {archive.Path} cannot be used: {reason}; make it again.");
+}

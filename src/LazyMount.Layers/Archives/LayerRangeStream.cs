@@ -1,0 +1,65 @@
+using LazyMount.Blobs;
+
+namespace LazyMount.Layers.Archives;
+
+/// <summary>A range of a layer's uncompressed bytes.</summary>
+/// <param name="layer">Not owned.</param>
+/// <param name="subject">What errors call it, such as "The archive /a/b.tar.gz".</param>
+/// <param name="offset">Where the range begins.</param>
+/// <param name="length">Bytes of it, all of which there must be.</param>
+internal sealed class LayerRangeStream(Layer layer, string subject, long offset, long length) : Stream
+{
+    private readonly long _end = offset + length;
+    private long _at = offset;
+
+    public override bool CanRead => true;
+    public override bool CanSeek => false;
+    public override bool CanWrite => false;
+    public override long Length => throw new NotSupportedException();
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        if (_at == _end || buffer.IsEmpty)
+        {
+            return 0;
+        }
+        DecodedSpan span;
+        try
+        {
+            span = await layer.GetSpanAsync(_at, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is ImageException or InvalidDataException)
+        {
+            throw new ImageException(
+                e is ImageException { Error: var error } ? error : ImageError.Verification,
+                $"{subject} has changed since it was opened, or is damaged: byte {_at} of its content cannot be read; open it again.", e);
+        }
+        try
+        {
+            int skip = (int)(_at - span.UncompressedOffset);
+            int read = (int)Math.Min(Math.Min(buffer.Length, span.Length - skip), _end - _at);
+            span.Bytes.Slice(skip, read).CopyTo(buffer.Span);
+            _at += read;
+            return read;
+        }
+        finally
+        {
+            span.Release();
+        }
+    }
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken)
+        => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override int Read(byte[] buffer, int offset, int count)
+        => ReadAsync(buffer.AsMemory(offset, count), CancellationToken.None).AsTask().GetAwaiter().GetResult();
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+    public override void SetLength(long value) => throw new NotSupportedException();
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+}

@@ -1,0 +1,81 @@
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+using LazyMount.FileSystem;
+using LazyMount.Layers;
+using FileMode = LazyMount.FileSystem.FileMode;
+
+namespace LazyMount.Fuzz;
+
+/// <summary>Uses a layer's table of contents as mounting does, and checks what the layers above rely on.</summary>
+internal static class TreeWalk
+{
+    public static readonly Digest Digest = Digest.OfSha256([]);
+
+    /// <summary>An index of an uncompressed blob, without chunks.</summary>
+    public static LayerIndex Index(LayerEntriesBuilder entries, long size) => new()
+    {
+        Digest = Digest,
+        CompressedSize = size,
+        UncompressedSize = size,
+        Format = CompressionFormat.None,
+        Chunks = new ChunkDigests(ChunkDigests.DefaultChunkSize, new byte[(size + ChunkDigests.DefaultChunkSize - 1) / ChunkDigests.DefaultChunkSize * ChunkDigests.DigestSize]),
+        Checkpoints = new CheckpointTable([0, size], [0, size], [0x80], [0], [0], []),
+        Paths = entries.BuildPaths(),
+        Entries = entries.BuildEntries(),
+        LinkTargets = entries.BuildLinkTargets(),
+        XattrSets = entries.BuildXattrSets(),
+    };
+
+    /// <summary>What <see cref="LayerPaths"/> and <see cref="LayerIndex"/> promise.</summary>
+    public static void CheckLayer(LayerIndex layer)
+    {
+        for (int path = 1; path < layer.Paths.Count; path++)
+        {
+            FuzzException.Require(layer.Paths.Parent(path) is var parent && parent >= 0 && parent < path, "a parent stands after its child");
+            CheckName(layer.Paths.Name(path));
+        }
+        foreach (LayerEntry entry in layer.Entries)
+        {
+            FuzzException.Require(entry.Size >= 0 && entry.DataOffset >= 0 && entry.DataOffset <= long.MaxValue - entry.Size, "content is out of bounds");
+            FuzzException.Require(entry.MtimeNanoseconds < 1_000_000_000 && entry.Mode <= 0xFFF, "mode or time is out of bounds");
+        }
+    }
+
+    /// <summary>Merges, walks all of the tree; a layer may only be refused as <see cref="TreeBuilder"/> says.</summary>
+    public static void Merge(LayerIndex[] layers)
+    {
+        ImageTree tree;
+        try
+        {
+            tree = TreeBuilder.Build(layers);
+        }
+        catch (InvalidDataException)
+        {
+            return;
+        }
+        int reached = 1;
+        for (int position = 0; position < tree.Count; position++)
+        {
+            ulong id = tree.NodeAt(position);
+            FuzzException.Require(tree.IsNode(id) && id - 1 <= (ulong)position, "no such node");
+            NodeAttributes attributes = tree.Attributes(id);
+            FuzzException.Require(attributes is { LinkCount: > 0, Size: >= 0, Blocks: >= 0, MtimeNanoseconds: < 1_000_000_000 }, "wrong attributes");
+            _ = tree.LinkTarget(id);
+            _ = tree.XattrNames(id);
+            _ = tree.TryGetXattr(id, "user.a"u8, out _);
+            (int first, int count) = tree.Children(id);
+            for (int child = first; child < first + count; child++)
+            {
+                FuzzException.Require(child > position && tree.Find(id, tree.NameAt(child)) == child, "a child is not found");
+                FuzzException.Require(!FileMode.IsDirectory(tree.Mode(tree.NodeAt(child))) || tree.ParentOf(tree.NodeAt(child)) == id, "a directory does not know its parent");
+                CheckName(tree.NameAt(child));
+            }
+            reached += count;
+        }
+        FuzzException.Require(reached == tree.Count, "a position belongs to no directory");
+    }
+
+    private static void CheckName(ReadOnlySpan<byte> name)
+        => FuzzException.Require(name.Length is > 0 and <= 255 && !name.ContainsAny((byte)0, (byte)'/') && !name.SequenceEqual("."u8) && !name.SequenceEqual(".."u8), "no name that Linux can show");
+}

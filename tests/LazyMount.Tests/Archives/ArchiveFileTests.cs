@@ -1,0 +1,148 @@
+using System.Text;
+using LazyMount.TestKit;
+using LazyMount.Tests.Commands;
+using Xunit;
+
+namespace LazyMount.Tests.Archives;
+
+/// <summary>What is the same for both forms: the file itself, and which form it is.</summary>
+public sealed class ArchiveFileTests : ArchiveCase
+{
+    private static readonly byte[] s_layer = LayerOf("file", "content");
+
+    private static byte[] DockerArchive(string content = "content")
+    {
+        byte[] layer = LayerOf("file", content);
+        return new DockerArchiveBuilder().Layer("1/layer.tar", layer).Image(["app:v1"], ["1/layer.tar"], [layer]).ToArray();
+    }
+
+    private string OciArchive(params string[] tags)
+    {
+        var layout = new OciLayoutBuilder(Directory["layout"]);
+        foreach (string tag in tags)
+        {
+            layout.AddLayer(LayerOf("file", tag)).WriteImage(tag);
+        }
+        Tool.Run("tar", "-C", layout.Directory, "-cf", File, ".").EnsureSuccess();
+        return $"oci-archive:{File}";
+    }
+
+    [Fact]
+    public async Task OciArchive_IsALayoutInATar()
+    {
+        string reference = OciArchive("v1", "v2");
+        Assert.Equal("v2", await CatAsync(reference + ":v2", "file"));
+        Assert.Contains($"names no single image: it has v1, v2; choose one with {reference}:TAG.", await RefusalAsync(reference), StringComparison.Ordinal);
+        Assert.Contains($"has no image tagged v3: it has v1, v2; choose one with {reference}:TAG.", await RefusalAsync(reference + ":v3"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task OciArchiveCompressedAsAWhole_IsReadInPlace()
+    {
+        OciArchive("v1");
+        Tool.Run("gzip", File).EnsureSuccess();
+        Assert.Equal("v1", await CatAsync($"oci-archive:{File}.gz", "file"));
+        Assert.Equal("v1", await CatAsync($"oci-archive:{File}.gz:v1", "file"));
+    }
+
+    [Fact]
+    public async Task DockerSince25_IsBoth()
+    {
+        var layout = new OciLayoutBuilder(Directory["layout"]).AddLayer(s_layer, OciLayoutBuilder.TarLayer, OciLayoutBuilder.DigestOf(s_layer));
+        layout.WriteImage("v1");
+        string config = Path.GetRelativePath(layout.Directory, System.IO.Directory.GetFiles(Path.Combine(layout.Directory, "blobs", "sha256")).Single(path => System.IO.File.ReadAllText(path).Contains("rootfs", StringComparison.Ordinal)));
+        System.IO.File.WriteAllText(Path.Combine(layout.Directory, "manifest.json"),
+            $$$"""[{"Config":"{{{config}}}","RepoTags":["app:v1"],"Layers":["blobs/sha256/{{{OciLayoutBuilder.DigestOf(s_layer)[7..]}}}"],"LayerSources":{}}]""");
+        Tool.Run("bash", "-c", "tar -C \"$1\" -cf \"$2\" $(ls \"$1\")", "bash", layout.Directory, File).EnsureSuccess();
+        Assert.Equal("content", await CatAsync($"docker-archive:{File}:app:v1", "file"));
+        Assert.Equal("content", await CatAsync($"oci-archive:{File}:v1", "file"));
+    }
+
+    [Fact]
+    public async Task TheOtherForm_IsNamed()
+    {
+        System.IO.File.WriteAllBytes(File, DockerArchive());
+        Assert.Contains($"is a docker archive (manifest.json), not an OCI one: write docker-archive:{File}.", await RefusalAsync($"oci-archive:{File}"), StringComparison.Ordinal);
+        Assert.Contains($"is a file, not an OCI layout directory: for an archive write oci-archive:{File} or docker-archive:{File}.", await RefusalAsync($"oci:{File}"), StringComparison.Ordinal);
+        string reference = OciArchive("v1");
+        Assert.Contains($"is an OCI archive (index.json), not a docker one: write {reference}.", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task WhatHoldsNoImage_IsRefused()
+    {
+        System.IO.File.WriteAllBytes(File, new TarBytes().Directory("etc").File("etc/hosts").ToArray());
+        Assert.Contains("is a tar file without an image", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
+        System.IO.File.WriteAllBytes(File, new TarBytes().File("repositories", "{}").ToArray());
+        Assert.Contains("older than 1.10", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
+        System.IO.File.WriteAllBytes(File, new TarBytes().File("image/manifest.json", "[]").ToArray());
+        Assert.Contains("make it again with tar -C image -cf FILE .", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
+        System.IO.File.WriteAllBytes(File, new TarBytes().File("index.json", "{}").ToArray());
+        Assert.Contains("has no file oci-layout", await RefusalAsync($"oci-archive:{File}"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("docker-archive")]
+    [InlineData("oci-archive")]
+    public async Task WhatIsNoArchive_IsRefused(string transport)
+    {
+        Assert.Contains("There is no file", await RefusalAsync($"{transport}:{File}"), StringComparison.Ordinal);
+        Assert.Contains("ends at the first colon", await RefusalAsync($"{transport}:{Directory["with"]}:colon"), StringComparison.Ordinal);
+        Assert.Contains($"is a directory, not an archive: for an OCI layout write oci:{Directory.Path}.", await RefusalAsync($"{transport}:{Directory.Path}"), StringComparison.Ordinal);
+        Tool.Run("mkfifo", Directory["fifo"]).EnsureSuccess();
+        Assert.Contains("write it to a file first", await RefusalAsync($"{transport}:{Directory["fifo"]}"), StringComparison.Ordinal);
+        Assert.Contains("write it to a file first", await RefusalAsync($"{transport}:/dev/null"), StringComparison.Ordinal);
+
+        System.IO.File.WriteAllBytes(File, []);
+        Assert.Contains("it is empty", await RefusalAsync($"{transport}:{File}"), StringComparison.Ordinal);
+        System.IO.File.WriteAllText(File, "hello");
+        Assert.Contains("it is not a tar archive", await RefusalAsync($"{transport}:{File}"), StringComparison.Ordinal);
+        System.IO.File.WriteAllBytes(File, Encoding.ASCII.GetBytes(new string('x', 10_000)));
+        Assert.Contains("it is not a tar archive", await RefusalAsync($"{transport}:{File}"), StringComparison.Ordinal);
+        System.IO.File.WriteAllBytes(File, OciLayoutBuilder.Gzip(Encoding.ASCII.GetBytes(new string('x', 10_000))));
+        Assert.Contains("it is not a tar archive", await RefusalAsync($"{transport}:{File}"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ArchiveThatWasCutOff_IsRefusedWhereverThatWas()
+    {
+        byte[] whole = DockerArchive();
+        byte[] compressed = OciLayoutBuilder.Gzip(whole);
+        for (int length = 512; length < whole.Length - 1536; length += 256) // the zeros after the last content may be missing
+        {
+            System.IO.File.WriteAllBytes(File, whole[..length]);
+            await RefusalAsync($"docker-archive:{File}");
+        }
+        for (int length = 2; length < compressed.Length; length += 50)
+        {
+            System.IO.File.WriteAllBytes(File, compressed[..length]);
+            await RefusalAsync($"docker-archive:{File}");
+        }
+    }
+
+    [Fact]
+    public async Task ChangedArchive_IsReadAnew()
+    {
+        foreach (bool gzip in new[] { false, true })
+        {
+            foreach (string content in new[] { "before", "after!" })
+            {
+                byte[] bytes = DockerArchive(content);
+                System.IO.File.WriteAllBytes(File, gzip ? OciLayoutBuilder.Gzip(bytes) : bytes);
+                Assert.Equal(content, await CatAsync($"docker-archive:{File}", "file"));
+            }
+        }
+    }
+
+    [Fact]
+    public async Task CommandsThatReadNoTree_KnowArchivesToo()
+    {
+        System.IO.File.WriteAllBytes(File, DockerArchive());
+        foreach (string verb in new[] { "layers", "config", "manifest" })
+        {
+            CommandRun run = await RunAsync(verb, $"docker-archive:{File}");
+            Assert.Equal((0, ""), (run.ExitCode, run.Error));
+            Assert.Contains(OciLayoutBuilder.DigestOf(s_layer), run.Output, StringComparison.Ordinal);
+        }
+    }
+}

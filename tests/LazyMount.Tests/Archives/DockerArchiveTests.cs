@@ -1,0 +1,236 @@
+using System.Text;
+using System.Text.Json.Nodes;
+using LazyMount.TestKit;
+using LazyMount.Tests.Commands;
+using Xunit;
+using static LazyMount.TestKit.OciLayoutBuilder;
+
+namespace LazyMount.Tests.Archives;
+
+public sealed class DockerArchiveTests : ArchiveCase
+{
+    private static readonly byte[] s_low = LayerOf("low", "lower"), s_high = LayerOf("high", "upper");
+
+    private string Reference => $"docker-archive:{File}";
+
+    private void Write(DockerArchiveBuilder archive) => System.IO.File.WriteAllBytes(File, archive.ToArray());
+
+    private static DockerArchiveBuilder Plain(params string[] names) => new DockerArchiveBuilder()
+        .Layer("1/layer.tar", s_low).Layer("2/layer.tar", s_high).Image(names, ["1/layer.tar", "2/layer.tar"], [s_low, s_high]);
+
+    [Fact]
+    public async Task OldDocker_ALayerIsAFileInADirectoryOfItsOwn()
+    {
+        Write(Plain("app:v1"));
+        Assert.Equal("high low", await ListAsync(Reference));
+        Assert.Equal("lower", await CatAsync(Reference, "low"));
+        Assert.False(System.IO.Directory.Exists(Path.Combine(Cache, "v1", "blobs"))); // nothing is copied
+    }
+
+    [Fact]
+    public async Task OldDocker_ALayerThatWasThereBeforeIsASymbolicLink()
+    {
+        var archive = new DockerArchiveBuilder();
+        archive.Tar.Directory("1").File("1/VERSION", "1.0").Directory("2").Symlink("2/layer.tar", "../1/layer.tar").Directory("3").Symlink("3/layer.tar", "/2/layer.tar").HardLink("4", "3/../1/layer.tar");
+        Write(archive.Layer("1/layer.tar", s_low).Image(["app:v1"], ["1/layer.tar", "2/layer.tar", "3/layer.tar", "./4"], [s_low, s_low, s_low, s_low]));
+        Assert.Equal("low", await ListAsync(Reference));
+        Assert.Single(IndexedLayers());
+    }
+
+    [Fact]
+    public async Task LinkedDirectories_AreFollowed()
+    {
+        var archive = new DockerArchiveBuilder();
+        archive.Tar.Symlink("a", "b/c").Directory("b/c").Symlink("b/c/d", "/../../b");
+        Write(archive.Layer("b/layer.tar", s_low).Image(null, ["a/d/../b/layer.tar"], [s_low]));
+        Assert.Equal("low", await ListAsync(Reference));
+    }
+
+    [Fact]
+    public async Task LinksThatGoInACircle_AreRefused()
+    {
+        var archive = new DockerArchiveBuilder();
+        archive.Tar.Symlink("a", "b").Symlink("b", "a").HardLink("c", "c");
+        Write(archive.Image(null, ["a/layer.tar"], [s_low]).Image(null, ["c"], [s_low]));
+        Assert.Contains("go in a circle", await RefusalAsync(Reference + ":@0"), StringComparison.Ordinal);
+        Assert.Contains("go in a circle", await RefusalAsync(Reference + ":@1"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945")] // ko and crane
+    [InlineData("config.json")] // jib
+    [InlineData("blobs/sha256/4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945")] // docker since 25
+    public async Task CompressedLayers_AreReadAsTheyAre(string configPath)
+    {
+        byte[] low = Gzip(s_low), high = Gzip(s_high);
+        Write(new DockerArchiveBuilder().Layer("a.tar.gz", low).Layer("b.tar.gz", high).Image(["app:v1"], ["a.tar.gz", "b.tar.gz"], [s_low, s_high], configPath));
+        Assert.Equal("high low", await ListAsync(Reference));
+        Assert.Equal("upper", await CatAsync(Reference, "high"));
+
+        // Their digests are those of the bytes that are there, so that an index made from a registry's copy serves too.
+        CommandRun layers = await RunAsync("layers", "--json", Reference);
+        Assert.Equal([DigestOf(low), DigestOf(high)], JsonNode.Parse(layers.Output)!.AsArray().Select(layer => (string)layer!["digest"]!));
+        Assert.Equal(["True", "True"], JsonNode.Parse(layers.Output)!.AsArray().Select(layer => layer!["indexed"]!.GetValue<bool>().ToString()));
+    }
+
+    [Fact]
+    public async Task LayerThatIsNotWhatItsDiffIdSays_IsRefused()
+    {
+        Write(new DockerArchiveBuilder().Layer("a.tar", s_low).Image(null, ["a.tar"], [s_high]));
+        Assert.Contains($"Layer {DigestOf(s_high)} is damaged", await RefusalAsync(Reference), StringComparison.Ordinal);
+
+        Write(new DockerArchiveBuilder().Layer("a.tar.gz", Gzip(s_low)).Image(null, ["a.tar.gz"], [s_high]));
+        string refusal = await RefusalAsync(Reference);
+        Assert.Contains($"is damaged: its content has the digest {DigestOf(s_low)} where the image's config says {DigestOf(s_high)}", refusal, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task LayerThatIsNotWhatItsDiffIdSays_IsRefusedAlsoWhenItsBlobIsIndexedAlready()
+    {
+        var layout = new OciLayoutBuilder(Directory["layout"]).AddLayer(s_low);
+        layout.WriteImage("v1");
+        await ListAsync(layout.Reference("v1"));
+        Write(new DockerArchiveBuilder().Layer("a.tar.gz", Gzip(s_low)).Image(null, ["a.tar.gz"], [s_high]));
+        Assert.Contains("is damaged", await RefusalAsync(Reference), StringComparison.Ordinal);
+        Write(new DockerArchiveBuilder().Layer("a.tar.gz", Gzip(s_low)).Image(null, ["a.tar.gz"], [s_low]));
+        Assert.Equal("low", await ListAsync(Reference));
+    }
+
+    [Fact]
+    public async Task SeveralImages_AreChosenByNameOrNumber()
+    {
+        Write(Plain("app:v1", "registry.example.org:5000/app:v2").Layer("3", s_high).Image(["debian", "docker.io/me/other:x"], ["3"], [s_high]).Image(null, ["1/layer.tar"], [s_low]));
+        foreach (string name in new[] { "app:v1", "docker.io/library/app:v1", "registry.example.org:5000/app:v2", "@0" })
+        {
+            Assert.Equal("high low", await ListAsync($"{Reference}:{name}"));
+        }
+        foreach (string name in new[] { "debian", "debian:latest", "me/other:x", "@1" })
+        {
+            Assert.Equal("high", await ListAsync($"{Reference}:{name}"));
+        }
+        Assert.Equal("low", await ListAsync($"{Reference}:@2"));
+
+        string refusal = await RefusalAsync(Reference);
+        Assert.Contains("names no single image: it has app:v1, registry.example.org:5000/app:v2, debian, docker.io/me/other:x; choose one", refusal, StringComparison.Ordinal);
+        Assert.Contains("has no image docker.io/library/app:latest: it has app:v1,", await RefusalAsync($"{Reference}:app"), StringComparison.Ordinal);
+        Assert.Contains("has no image @3: it holds 3", await RefusalAsync($"{Reference}:@3"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ImagesWithoutNames_AreCounted()
+    {
+        Write(Plain().Image(null, ["1/layer.tar"], [s_low]));
+        Assert.Contains("it holds 2 images without a name", await RefusalAsync(Reference), StringComparison.Ordinal);
+        Assert.Contains("it holds 2 images without a name", await RefusalAsync(Reference + ":app"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task SeveralImages_ShareWhatIsIndexed()
+    {
+        Write(Plain("a:1").Image(["b:1"], ["1/layer.tar"], [s_low]));
+        Assert.Equal("low", await ListAsync(Reference + ":b:1"));
+        Assert.Single(IndexedLayers());
+        Assert.Equal("high low", await ListAsync(Reference + ":a:1"));
+        Assert.Equal(2, IndexedLayers().Length);
+    }
+
+    [Fact]
+    public async Task MemberThatStandsTwice_TheLastOneCounts()
+    {
+        var archive = new DockerArchiveBuilder();
+        archive.Tar.File("manifest.json", "no JSON").File("./1/layer.tar", "no tar");
+        Write(archive.Layer("1//layer.tar", s_low).Image(null, ["1/layer.tar"], [s_low]));
+        Assert.Equal("low", await ListAsync(Reference));
+    }
+
+    [Fact]
+    public async Task ArchiveCompressedAsAWhole_IsReadInPlace()
+    {
+        byte[] random = new byte[9 << 20];
+        new Random(1).NextBytes(random);
+        byte[] big = new TarBytes().File("big", random).File("end", "the end").ToArray();
+        System.IO.File.WriteAllBytes(File, Gzip(new DockerArchiveBuilder().Layer("1/layer.tar", s_low).Layer("2/layer.tar", big).Layer("3.tar.gz", Gzip(s_high))
+            .Image(["app"], ["1/layer.tar", "2/layer.tar", "3.tar.gz"], [s_low, big, s_high]).ToArray()));
+        Assert.Equal("big end high low", await ListAsync(Reference));
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.Equal("the end", await CatAsync(Reference, "end"));
+            Assert.Equal("upper", await CatAsync(Reference, "high"));
+        }
+        CommandRun run = await RunAsync("stat", "--json", Reference, "big");
+        Assert.Equal(random.Length, (int)JsonNode.Parse(run.Output)!.AsArray()[0]!["size"]!);
+    }
+
+    [Fact]
+    public async Task Manifest_IsTheOneThatSkopeoMakes()
+    {
+        Write(Plain("app:v1"));
+        ToolResult skopeo = Tool.Run("skopeo", "inspect", "--raw", Reference).EnsureSuccess();
+        Assert.Equal(skopeo.Output, (await RunAsync("manifest", Reference)).Output);
+        Assert.Equal(Tool.Run("skopeo", "inspect", "--raw", "--config", Reference).EnsureSuccess().Output.TrimEnd('\n'), (await RunAsync("config", Reference)).Output);
+    }
+
+    [Fact]
+    public async Task WhatDoesNotFitTogether_IsRefused()
+    {
+        Write(Plain("app").Image(null, ["1/layer.tar"], [s_low, s_high]).Image(null, ["missing.tar"], [s_low]).Image(null, [], []).Image(null, ["1"], [s_low]));
+        JsonArray images;
+        await ExpectAsync("@1", "lists 1 layers and the config");
+        await ExpectAsync("@2", "has no layer missing.tar: it is incomplete");
+        Assert.Equal("", await ListAsync(Reference + ":@3"));
+        await ExpectAsync("@4", "has no layer 1:"); // a directory
+
+        DockerArchiveBuilder archive = Plain("app");
+        images = archive.Manifest;
+        images.Add(new JsonObject { ["Config"] = "gone.json", ["Layers"] = new JsonArray() });
+        images.Add(new JsonObject { ["Layers"] = new JsonArray() });
+        images.Add(new JsonObject { ["Config"] = "1/layer.tar", ["Layers"] = new JsonArray() });
+        images.Add(new JsonObject { ["Config"] = "empty.json", ["Layers"] = new JsonArray() });
+        images.Add(new JsonObject { ["Config"] = images[0]!["Config"]!.DeepClone(), ["Layers"] = new JsonArray(null, "2/layer.tar") });
+        images.Add(new JsonObject { ["Config"] = "huge.json" });
+        images.Add(new JsonObject { ["Config"] = "many.json", ["Layers"] = new JsonArray([.. Enumerable.Repeat("1/layer.tar", 1001).Select(path => (JsonNode)path)]) });
+        archive.Tar.File("empty.json", "{}").File("huge.json", new byte[(8 << 20) + 1])
+            .File("many.json", $$$"""{"rootfs":{"diff_ids":[{{{string.Join(',', Enumerable.Repeat($"\"{DigestOf(s_low)}\"", 1001))}}}]}}""");
+        Write(archive);
+        await ExpectAsync("@1", "has no config gone.json");
+        await ExpectAsync("@2", "names no path of the config");
+        await ExpectAsync("@3", "has no list of diff_ids");
+        await ExpectAsync("@4", "has no list of diff_ids");
+        await ExpectAsync("@5", "names no path of the layer");
+        await ExpectAsync("@6", "8388608 is the most");
+        await ExpectAsync("@7", "1000 is the most");
+
+        async Task ExpectAsync(string image, string reason) => Assert.Contains(reason, await RefusalAsync($"{Reference}:{image}"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("no JSON", "malformed")]
+    [InlineData("{}", "malformed")]
+    [InlineData("[null]", "malformed")]
+    [InlineData("[]", "holds no image")]
+    [InlineData("""[{"Config":"a","Config":"b"}]""", "malformed")]
+    [InlineData("""[{"Config":7}]""", "malformed")]
+    public async Task BadManifestJson_IsRefused(string json, string reason)
+    {
+        System.IO.File.WriteAllBytes(File, new TarBytes().File("manifest.json", json).ToArray());
+        Assert.Contains(reason, await RefusalAsync(Reference), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task HugeManifestJson_IsRefused()
+    {
+        System.IO.File.WriteAllBytes(File, new TarBytes().File("manifest.json", new byte[(4 << 20) + 1]).ToArray());
+        Assert.Contains("4194304 is the most", await RefusalAsync(Reference), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task NamesOfPropertiesInAnyCase_AreRead() // as Go's encoding/json does
+    {
+        Write(Plain("app"));
+        string text = Encoding.Latin1.GetString(System.IO.File.ReadAllBytes(File)).Replace("RepoTags", "repotags", StringComparison.Ordinal).Replace("\"Layers\"", "\"layers\"", StringComparison.Ordinal);
+        System.IO.File.WriteAllBytes(File, Encoding.Latin1.GetBytes(text));
+        Assert.Equal("high low", await ListAsync(Reference + ":app"));
+    }
+
+    private string[] IndexedLayers() => System.IO.Directory.GetFiles(Path.Combine(Cache, "v1", "layers"), "*", SearchOption.AllDirectories);
+}
