@@ -124,21 +124,16 @@ public sealed class ToolStreamsTests : IDisposable
     [InlineData(CompressionFormat.Zstd, "zstd -c < $1; printf garbage", "neither a frame nor the end")]
     [InlineData(CompressionFormat.Zstd, "zstd -c < $1; head -c 1 /dev/zero", "cut off")]
     [InlineData(CompressionFormat.Zstd, "zstd -c --long=28 < $1", "--long=27")]
-    [InlineData(CompressionFormat.Zstd, "zstd -c --patch-from=/bin/sh < $1", null)]
     [InlineData(CompressionFormat.Xz, "xz -c $1; printf garbage-garbage", "neither another stream nor padding")]
     [InlineData(CompressionFormat.Xz, "xz -c $1; head -c 3 /dev/zero", "cut off")]
     [InlineData(CompressionFormat.Xz, "xz -c --lzma2=dict=256MiB $1", "smaller")]
     [InlineData(CompressionFormat.Xz, "xz -c --x86 --lzma2 $1", "filter (0x4)")]
-    public void WhatIsNotTaken_IsToldWhy(CompressionFormat format, string line, string? error)
+    public void WhatIsNotTaken_IsToldWhy(CompressionFormat format, string line, string error)
     {
         byte[] compressed = Compress(line, s_data[..300_000]);
         using Decompressor decompressor = Decompressor.Start(format);
-        string? actual = Streams.Run(decompressor, compressed).Error;
 
-        if (error is null)
-            Assert.NotNull(actual);
-        else
-            Assert.Contains(error, actual, StringComparison.Ordinal);
+        Assert.Contains(error, Streams.Run(decompressor, compressed).Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -183,7 +178,7 @@ public sealed class ToolStreamsTests : IDisposable
         for (int i = 0; i < 50; i++)
         {
             using Decompressor decompressor = Decompressor.Start(CompressionFormat.Xz);
-            decompressor.Push(compressed.AsMemory(0, 10_000 * i));
+            decompressor.Push(compressed.AsMemory(0, Math.Min(compressed.Length, 10_000 * i)));
             decompressor.TryRead(out _);
         }
 
