@@ -1,9 +1,10 @@
+using LazyMount.Blobs.Oci;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs;
 
 /// <summary>
-/// A blob on its way into the cache. <see cref="Append"/> in order, then <see cref="Commit"/>; disposing without
+/// A blob on its way into the cache. <see cref="Append"/> in order, then <see cref="Commit()"/>; disposing without
 /// commit removes the staged file. The caller has hashed the bytes itself and commits only what it verified.
 /// <para>The file is <c>HEX.PID.RANDOM.staging</c> beside its final name and locked (flock) while it grows, so that
 /// <see cref="Sweep"/> can tell what a killed process left behind from what another is writing.</para>

@@ -113,6 +113,11 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         {
             Verify(blob, size, hash);
         }
+        if (decoding.IsOfNoKnownFormat && !IsPlainTar(blob.MediaType))
+        {
+            throw new NotSupportedException($"its media type is {Printable.Of(blob.MediaType)} and its bytes are no tar in any compression that is known; "
+                + (blob.MediaType.EndsWith("+encrypted", StringComparison.Ordinal) ? "decrypt the image first, with skopeo copy --decryption-key" : "build the image again with layers that are tar archives"));
+        }
         decoding.ThrowIfFailed();
         while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
         {
@@ -149,6 +154,9 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         };
         return index;
     }
+
+    private static bool IsPlainTar(string mediaType)
+        => mediaType.Length == 0 || (mediaType.Contains(".tar", StringComparison.Ordinal) && !mediaType.EndsWith("+encrypted", StringComparison.Ordinal));
 
     // bzip2 and xz begin at the start only.
     private static bool IsReadableAtRandom(CompressionFormat format, CheckpointTable table)
