@@ -47,9 +47,6 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
     /// <summary>The hash of the uncompressed bytes in hex, once complete.</summary>
     public string ContentHash() => Convert.ToHexStringLower(contentHash!.GetHashAndReset());
 
-    /// <summary>Whether it failed over bytes that no compression begins with.</summary>
-    public bool IsOfNoKnownFormat => Format == CompressionFormat.None && _failure?.SourceException is InvalidDataException;
-
     public void ThrowIfFailed() => _failure?.Throw();
 
     [SuppressMessage("Design", "CA1031", Justification = "told to the reader's thread by ThrowIfFailed")]

@@ -43,6 +43,10 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, index.Checkpoints.Count);
             return index;
         }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException && MediaTypes.IsEncrypted(blob.MediaType))
+        {
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}: it is encrypted; decrypt the image first, with skopeo copy --decryption-key.", e);
+        }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && !MediaTypes.IsLayer(blob.MediaType))
         {
             throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}, which is not a tree of files: {e.Message}; lazymount manifest shows what the artifact is.", e);
@@ -117,11 +121,6 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         {
             Verify(blob, size, hash);
         }
-        if (decoding.IsOfNoKnownFormat && !IsPlainTar(blob.MediaType))
-        {
-            throw new NotSupportedException($"its media type is {Printable.Of(blob.MediaType)} and its bytes are no tar in any compression that is known; "
-                + (blob.MediaType.EndsWith("+encrypted", StringComparison.Ordinal) ? "decrypt the image first, with skopeo copy --decryption-key" : "build the image again with layers that are tar archives"));
-        }
         decoding.ThrowIfFailed();
         while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
         {
@@ -159,9 +158,6 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         };
         return index;
     }
-
-    private static bool IsPlainTar(string mediaType)
-        => mediaType.Length == 0 || (mediaType.Contains(".tar", StringComparison.Ordinal) && !mediaType.EndsWith("+encrypted", StringComparison.Ordinal));
 
     // bzip2 and xz begin at the start only.
     private static bool IsReadableAtRandom(CompressionFormat format, CheckpointTable table)
