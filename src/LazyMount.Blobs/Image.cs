@@ -6,6 +6,7 @@ namespace LazyMount.Blobs;
 public sealed class Image
 {
     private const int MaxIndexDepth = 4;
+    private const int MaxPlatformsListed = 20;
 
     private Image(ImageReference reference, IImageSource source, RawManifest raw, Manifest manifest, ReadOnlyMemory<byte> config)
     {
@@ -16,6 +17,7 @@ public sealed class Image
         ConfigDescriptor = manifest.Config;
         ConfigBytes = config;
         Layers = manifest.Layers;
+        ArtifactType = manifest.ArtifactType;
     }
 
     /// <summary>As the user wrote it, normalised.</summary>
@@ -32,6 +34,9 @@ public sealed class Image
 
     /// <summary>The config's exact bytes. Those of an artifact that is no container image need not be an image config.</summary>
     public ReadOnlyMemory<byte> ConfigBytes { get; }
+
+    /// <summary>Null for a container image; else what other artifact it is. It may have a tree all the same.</summary>
+    public string? ArtifactType { get; }
 
     /// <summary>Layers, lowest first.</summary>
     public IReadOnlyList<Descriptor> Layers { get; }
@@ -60,6 +65,8 @@ public sealed class Image
     /// <param name="cache">Null when the source is local: its files are as good as cached.</param>
     private sealed class Resolution(ImageReference reference, IImageSource source, Platform? platform, BlobCache? cache)
     {
+        private bool _chosen; // by its platform, from an image index
+
         public async Task<(RawManifest, Manifest)> FindManifestAsync(CancellationToken cancellationToken)
         {
             RawManifest raw = await GetRootAsync(cancellationToken).ConfigureAwait(false);
@@ -90,10 +97,13 @@ public sealed class Image
             return bytes;
         }
 
-        /// <summary>An image without an index has its platform in its config: another than the one asked for is as bad as none.</summary>
+        /// <summary>
+        /// An image without an index has its platform in its config: another than the one asked for is as bad as none. Where an
+        /// index named the platform its word counts: configs often leave the variant out.
+        /// </summary>
         public void CheckPlatform(ReadOnlySpan<byte> config)
         {
-            if (platform is not null && ImageConfig.TryParse(config)?.Platform is { } offered && platform.Rank(offered) < 0)
+            if (platform is not null && !_chosen && ImageConfig.TryParse(config)?.Platform is { } offered && platform.Rank(offered) < 0)
                 throw NoPlatform(platform, [offered]);
         }
 
@@ -136,14 +146,16 @@ public sealed class Image
                 if (image.Platform is { } offered && wanted.Rank(offered) is var rank && rank >= 0 && rank < bestRank)
                     (best, bestRank) = (image, rank);
             }
-            if (best is null && images is [{ Platform: null } only])
-                best = only;
+            _chosen = best is not null;
+            if (best is null && images.TrueForAll(image => image.Platform is null && image.Digest == images[0].Digest))
+                best = images[0];
             return best ?? throw NoPlatform(wanted, images.Select(image => image.Platform).OfType<Platform>());
         }
 
         private ImageException NoPlatform(Platform wanted, IEnumerable<Platform> offered)
         {
-            string list = string.Join(", ", offered.Select(each => Printable.Of(each.ToString())).Distinct());
+            List<string> names = [.. offered.Select(each => Printable.Of(each.ToString())).Distinct().Take(MaxPlatformsListed + 1)];
+            string list = string.Join(", ", names.Take(MaxPlatformsListed)) + (names.Count > MaxPlatformsListed ? ", …" : "");
             return new ImageException(ImageError.NotFound, $"{reference} has no image for {wanted}, only for {(list.Length == 0 ? "platforms that it does not name" : list)}: choose one with --platform.");
         }
     }

@@ -18,6 +18,9 @@ internal static partial class Log
     [LoggerMessage(Level = LogLevel.Information, Message = "Registry {Registry} on loopback does not speak TLS: using plain HTTP")]
     public static partial void FellBackToHttp(this ILogger logger, string registry);
 
+    [LoggerMessage(Level = LogLevel.Information, Message = "The registry does not have the foreign layer {Digest}: fetching it from {Host}")]
+    public static partial void FetchedElsewhere(this ILogger logger, Digest digest, string host);
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "Ignoring {Path}: {Reason}")]
     public static partial void CredentialsIgnored(this ILogger logger, string path, string reason);
 

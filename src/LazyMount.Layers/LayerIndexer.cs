@@ -37,6 +37,10 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, index.Checkpoints.Count);
             return index;
         }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException && !MediaTypes.IsLayer(blob.MediaType))
+        {
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}, which is not a tree of files: {e.Message}; lazymount manifest shows what the artifact is.", e);
+        }
         catch (InvalidDataException e)
         {
             throw new ImageException(ImageError.Invalid, $"Layer {blob.Digest} cannot be read: {e.Message}; its digest is right, so it was pushed like this and the image must be built again.", e);

@@ -23,6 +23,12 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();
 
     /// <summary>
+    /// Entries and paths of all layers of an image together: what the largest single layer may have, twice. Without it a
+    /// thousand layers of ten million entries each would be one image.
+    /// </summary>
+    internal long MaxTableSize { get; init; } = 60_000_000;
+
+    /// <summary>
     /// Opens all layers of an image, in parallel, lowest first in the result. Nothing half-written stays when cancelled or
     /// failed. The indexes are for merging: a layer itself keeps only what reading needs, so the rest may go afterwards.
     /// </summary>
@@ -41,6 +47,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
 
         var indexes = new LayerIndex[image.Layers.Count];
+        long tableSize = 0;
         var options = new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken };
         Exception? failure = null;
         try
@@ -51,6 +58,10 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
                 try
                 {
                     LayerIndex index = await GetIndexAsync(blob, image.Source, bytes => Report(bytes, done: false), token).ConfigureAwait(false);
+                    if (Interlocked.Add(ref tableSize, ((long)index.Entries.Length + index.Paths.Count) * at.Count) > MaxTableSize)
+                    {
+                        throw new ImageException(ImageError.Invalid, $"The layers of {image.Reference} have more than {MaxTableSize} entries and paths together, which is the most that is accepted: the image must be built with fewer files.");
+                    }
                     at.ForEach(i => indexes[i] = index);
                     Report(blob.Size, done: true);
                 }

@@ -13,4 +13,7 @@ internal static partial class LogEvents
 
     [LoggerMessage(3, LogLevel.Critical, "The mount on {Directory} failed")]
     public static partial void MountFailed(this ILogger logger, Exception exception, string directory);
+
+    [LoggerMessage(4, LogLevel.Warning, "{Image} is not a container image but an artifact of type {Type}")]
+    public static partial void ArtifactOpened(this ILogger logger, string image, string type);
 }

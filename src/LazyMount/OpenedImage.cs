@@ -39,6 +39,12 @@ internal sealed class OpenedImage : IAsyncDisposable
     {
         // :: Step 2: the source resolves the reference.
         ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
+        if (resolved.Image.ArtifactType is { } type)
+        {
+            // It may be a tree of files all the same: some artifacts are.
+            host.Error.WriteLine($"lazymount: note: {reference} is not a container image but an artifact of type {CommandOutput.Displayable(type)}");
+            loggers.CreateLogger<OpenedImage>().ArtifactOpened(reference.ToString(), type);
+        }
         var spans = new SpanCache(SpanCapacity);
         IReadOnlyList<Layer> layers = [];
         try

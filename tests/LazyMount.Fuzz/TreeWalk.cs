@@ -70,6 +70,12 @@ internal static class TreeWalk
             FuzzException.Require(tree.IsNode(id) && id - 1 <= (ulong)position, "no such node");
             NodeAttributes attributes = tree.Attributes(id);
             FuzzException.Require(attributes is { LinkCount: > 0, Size: >= 0, Blocks: >= 0, MtimeNanoseconds: < 1_000_000_000 }, "wrong attributes");
+            for (long offset = 0; FileMode.IsRegular(attributes.Mode) && offset < attributes.Size;)
+            {
+                (long dataOffset, long end) = tree.Extent(id, offset);
+                FuzzException.Require(dataOffset >= -1 && end > offset && end <= attributes.Size, "an extent does not go on");
+                offset = end;
+            }
             _ = tree.LinkTarget(id);
             _ = tree.XattrNames(id);
             _ = tree.TryGetXattr(id, "user.a"u8, out _);

@@ -31,7 +31,7 @@ public abstract record ManifestDocument(string MediaType)
         }
         catch (JsonException e)
         {
-            throw Invalid(name, e.Path is null or "$" ? "it is not a JSON object of a manifest's form" : $"its JSON is wrong at {e.Path}", e);
+            throw Invalid(name, e.Path is null or "$" ? "it is not a JSON object of a manifest's form" : $"its JSON is wrong at {Printable.Of(e.Path)}", e);
         }
 
         mediaType = string.IsNullOrEmpty(json.MediaType) ? mediaType : json.MediaType;
@@ -62,7 +62,10 @@ public abstract record ManifestDocument(string MediaType)
             throw Invalid(name, $"it lists {layers.Count} layers; {MaxLayers} is the most that is accepted");
         CheckSizes(layers, name);
         CheckSizes([json.Config], name);
-        return new Manifest(MediaTypes.IsManifest(mediaType) ? mediaType! : MediaTypes.OciManifest, json.Config, layers);
+        return new Manifest(MediaTypes.IsManifest(mediaType) ? mediaType! : MediaTypes.OciManifest, json.Config, layers)
+        {
+            ArtifactType = string.IsNullOrEmpty(json.ArtifactType) ? MediaTypes.IsImageConfig(json.Config.MediaType) ? null : json.Config.MediaType : json.ArtifactType,
+        };
     }
 
     private static void CheckSizes(IReadOnlyList<Descriptor> descriptors, string name)
@@ -83,14 +86,22 @@ public abstract record ManifestDocument(string MediaType)
 }
 
 /// <summary>An image manifest: its config and its layers, lowest first (image-spec v1.1, manifest.md).</summary>
-public sealed record Manifest(string MediaType, Descriptor Config, IReadOnlyList<Descriptor> Layers) : ManifestDocument(MediaType);
+public sealed record Manifest(string MediaType, Descriptor Config, IReadOnlyList<Descriptor> Layers) : ManifestDocument(MediaType)
+{
+    /// <summary>Null for a container image; else what other artifact it is: its artifactType, or its config's media type.</summary>
+    public string? ArtifactType { get; init; }
+}
 
 /// <summary>An image index, docker's manifest list: one manifest for each platform (image-spec v1.1, image-index.md).</summary>
 public sealed record ImageIndex(string MediaType, IReadOnlyList<Descriptor> Manifests) : ManifestDocument(MediaType)
 {
+    // buildkit's mark of an attestation's manifest.
+    private const string AttestationOf = "vnd.docker.reference.type";
+
     /// <summary>The entries that can be images: not attestations, signatures or other artifacts.</summary>
     public IEnumerable<Descriptor> Images => Manifests.Where(entry =>
         entry.Platform?.IsUnknown != true
+        && entry.Annotations?.ContainsKey(AttestationOf) != true
         && (string.IsNullOrEmpty(entry.ArtifactType) || MediaTypes.IsImageConfig(entry.ArtifactType))
         && (MediaTypes.IsManifest(entry.MediaType) || MediaTypes.IsIndex(entry.MediaType) || MediaTypes.IsSchema1(entry.MediaType)));
 }
@@ -107,6 +118,9 @@ internal sealed record ManifestJson(
 
     [JsonPropertyName("layers")]
     public IReadOnlyList<Descriptor>? Layers { get; init; }
+
+    [JsonPropertyName("artifactType")]
+    public string? ArtifactType { get; init; }
 
     [JsonPropertyName("manifests")]
     public IReadOnlyList<Descriptor>? Manifests { get; init; }

@@ -35,6 +35,15 @@ public static class MediaTypes
     /// <summary>True for docker's schema 1, signed or not.</summary>
     public static bool IsSchema1(string? mediaType) => mediaType?.StartsWith(Schema1Prefix, StringComparison.Ordinal) == true;
 
+    /// <summary>
+    /// True for a layer's type that promises a tar, or that says nothing. What is compressed, and how, the bytes tell; an
+    /// encrypted layer is none.
+    /// </summary>
+    public static bool IsLayer(string mediaType)
+        => mediaType.Length == 0
+            || ((mediaType.StartsWith("application/vnd.oci.image.layer.", StringComparison.Ordinal) || mediaType.StartsWith("application/vnd.docker.image.rootfs.", StringComparison.Ordinal))
+                && !mediaType.EndsWith("+encrypted", StringComparison.Ordinal));
+
     /// <summary>True for the config of a container image, as opposed to another artifact's.</summary>
     public static bool IsImageConfig(string? mediaType) => mediaType is OciConfig or DockerConfig;
 }

@@ -18,6 +18,7 @@ internal sealed class RegistryBlobStream : Stream
     private readonly ILogger _logger;
     private readonly Descriptor _blob;
     private readonly string _subject;
+    private readonly Uri? _elsewhere;
     private readonly long _end;
     private HttpResponseMessage? _response;
     private Stream? _body;
@@ -25,21 +26,22 @@ internal sealed class RegistryBlobStream : Stream
     private int _breaks;
     private long _brokeAt;
 
-    private RegistryBlobStream(RegistryClient client, ILogger logger, Descriptor blob, string subject, long offset, long length)
+    private RegistryBlobStream(RegistryClient client, ILogger logger, Descriptor blob, string subject, Uri? elsewhere, long offset, long length)
     {
         _client = client;
         _logger = logger;
         _blob = blob;
         _subject = subject;
+        _elsewhere = elsewhere;
         _at = _brokeAt = offset;
         _end = offset + length;
     }
 
-    /// <summary>Opens a range that the caller has checked against the blob's size.</summary>
-    public static async Task<RegistryBlobStream> OpenAsync(RegistryClient client, ILogger logger, Descriptor blob, string subject, long offset, long length, CancellationToken cancellationToken)
+    /// <summary>Opens a range that the caller has checked against the blob's size; at the registry, or at another URL.</summary>
+    public static async Task<RegistryBlobStream> OpenAsync(RegistryClient client, ILogger logger, Descriptor blob, string subject, Uri? elsewhere, long offset, long length, CancellationToken cancellationToken)
     {
         Debug.Assert(offset >= 0 && length > 0 && offset <= blob.Size - length);
-        var stream = new RegistryBlobStream(client, logger, blob, subject, offset, length);
+        var stream = new RegistryBlobStream(client, logger, blob, subject, elsewhere, offset, length);
         await stream.RequestAsync(cancellationToken).ConfigureAwait(false);
         return stream;
     }
@@ -119,6 +121,7 @@ internal sealed class RegistryBlobStream : Stream
         var request = new RegistryRequest($"blobs/{_blob.Digest}", _subject)
         {
             Blob = _blob.Digest,
+            Elsewhere = _elsewhere,
             Range = _at == 0 && _end == _blob.Size ? null : (_at, _end - 1),
         };
         (_response, _body) = await _client.GetAsync(request, PositionAsync, cancellationToken).ConfigureAwait(false);

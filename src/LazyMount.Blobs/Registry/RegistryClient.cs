@@ -19,6 +19,9 @@ internal sealed record RegistryRequest(string Path, string Subject)
     /// <summary>The blob that it asks for: where the registry redirected is remembered for the next range.</summary>
     public Digest? Blob { get; init; }
 
+    /// <summary>Asks there and not the registry: one of a foreign layer's urls. Gets no credentials.</summary>
+    public Uri? Elsewhere { get; init; }
+
     /// <summary>First and last byte wanted; null for everything.</summary>
     public (long First, long Last)? Range { get; init; }
 }
@@ -110,7 +113,7 @@ internal sealed class RegistryClient : IDisposable
     private async Task<HttpResponseMessage> SendAsync(RegistryRequest request, CancellationToken cancellationToken)
     {
         Uri root = await GetBaseAsync(request.Subject, cancellationToken).ConfigureAwait(false);
-        if (request.Blob is { } known && _locations.TryGetValue(known, out Uri? location))
+        if (request.Elsewhere is null && request.Blob is { } known && _locations.TryGetValue(known, out Uri? location))
         {
             if (await TryRememberedAsync(location, request, cancellationToken).ConfigureAwait(false) is { } remembered)
                 return remembered;
@@ -118,7 +121,9 @@ internal sealed class RegistryClient : IDisposable
 
         bool secure = root.Scheme == Uri.UriSchemeHttps;
         bool challenged = false;
-        var url = new Uri(root, $"{_repository}/{request.Path}");
+        Uri url = request.Elsewhere ?? new Uri(root, $"{_repository}/{request.Path}");
+        if (!IsAllowed(url, secure))
+            throw new RegistryException(ImageError.Invalid, $"Cannot get {request.Subject}: its URL {RegistryHttp.Redact(url)} is not HTTPS.") { Url = RegistryHttp.Redact(url) };
         for (int redirects = 0; ;)
         {
             // Authorization is for the registry alone: the same scheme, host and port.
@@ -127,7 +132,7 @@ internal sealed class RegistryClient : IDisposable
             HttpResponseMessage response = await Http.SendAsync(Message(url, request, authorization), request.Subject, cancellationToken).ConfigureAwait(false);
             if (IsContent(response))
             {
-                if (!own && request.Blob is { } blob)
+                if (!own && request is { Elsewhere: null, Blob: { } blob })
                     _locations[blob] = url;
                 return response;
             }
@@ -137,6 +142,11 @@ internal sealed class RegistryClient : IDisposable
                 response.Dispose();
                 challenged = true;
                 continue;
+            }
+            if (request.Elsewhere is not null && (int)response.StatusCode is >= 400 and < 500)
+            {
+                using (response)
+                    throw new RegistryException(ImageError.NotFound, $"{RegistryHttp.Redact(url)} does not have {request.Subject} ({(int)response.StatusCode}).") { Url = RegistryHttp.Redact(url), Status = response.StatusCode };
             }
             if (!IsRedirect(response.StatusCode))
                 throw await Http.RefusalAsync(response, request.Subject, own, cancellationToken).ConfigureAwait(false);
@@ -148,12 +158,15 @@ internal sealed class RegistryClient : IDisposable
                 if (response.Headers.Location is not { } target)
                     throw Http.Broken(response, request.Subject, "redirects to nowhere");
                 Uri next = target.IsAbsoluteUri ? target : new Uri(url, target);
-                if (next.Scheme != Uri.UriSchemeHttps && (next.Scheme != Uri.UriSchemeHttp || secure))
+                if (!IsAllowed(next, secure))
                     throw Http.Broken(response, request.Subject, $"redirects to {next.Scheme}, which is not HTTPS");
                 url = next;
             }
         }
     }
+
+    /// <summary>HTTPS, and HTTP where the registry itself is spoken to so.</summary>
+    private static bool IsAllowed(Uri url, bool secure) => url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && !secure);
 
     private async Task<HttpResponseMessage?> TryRememberedAsync(Uri location, RegistryRequest request, CancellationToken cancellationToken)
     {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
 
@@ -6,6 +7,9 @@ namespace LazyMount.Blobs.Registry;
 /// <summary>One repository of a registry as the place where an image comes from.</summary>
 internal sealed class RegistrySource : IImageSource
 {
+    private const int MaxUrls = 8; // of a foreign layer
+
+    private readonly ConcurrentDictionary<Digest, Uri> _givers = new();
     private readonly ImageReference _reference;
     private readonly RegistryClient _client;
     private readonly ILogger _logger;
@@ -32,7 +36,29 @@ internal sealed class RegistrySource : IImageSource
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, blob.Size - offset);
         if (length == 0)
             return Stream.Null;
-        return await RegistryBlobStream.OpenAsync(_client, _logger, blob, $"blob {blob.Digest} of {_reference}", offset, length, cancellationToken).ConfigureAwait(false);
+        if (blob.Urls is not { Count: > 0 } urls)
+            return await OpenAsync(blob, null, offset, length, cancellationToken).ConfigureAwait(false);
+
+        // A foreign layer: the registry need not have it. Whoever had it is asked first for the next range.
+        if (_givers.TryGetValue(blob.Digest, out Uri? giver))
+        {
+            try
+            {
+                return await OpenAsync(blob, giver, offset, length, cancellationToken).ConfigureAwait(false);
+            }
+            catch (RegistryException)
+            {
+                _givers.TryRemove(blob.Digest, out _);
+            }
+        }
+        try
+        {
+            return await OpenAsync(blob, null, offset, length, cancellationToken).ConfigureAwait(false);
+        }
+        catch (RegistryException e) when (e.Error is ImageError.NotFound or ImageError.Denied)
+        {
+            return await OpenElsewhereAsync(blob, urls, offset, length, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     public ValueTask DisposeAsync()
@@ -40,6 +66,34 @@ internal sealed class RegistrySource : IImageSource
         _client.Dispose();
         return ValueTask.CompletedTask;
     }
+
+    private async Task<Stream> OpenElsewhereAsync(Descriptor blob, IReadOnlyList<string> urls, long offset, long length, CancellationToken cancellationToken)
+    {
+        Exception? last = null;
+        foreach (string text in urls.Take(MaxUrls))
+        {
+            if (!Uri.TryCreate(text, UriKind.Absolute, out Uri? url))
+                continue;
+            try
+            {
+                Stream stream = await OpenAsync(blob, url, offset, length, cancellationToken).ConfigureAwait(false);
+                if (_givers.TryAdd(blob.Digest, url))
+                    _logger.FetchedElsewhere(blob.Digest, url.Host);
+                return stream;
+            }
+            catch (RegistryException e)
+            {
+                last = e;
+            }
+        }
+        throw new ImageException(
+            last is RegistryException { Error: ImageError.Unreachable } ? ImageError.Unreachable : ImageError.NotFound,
+            $"Blob {blob.Digest} of {_reference} is a foreign layer that {_reference.Location} does not have, and none of the {urls.Count} URLs in its manifest gives it{(last is null ? "" : $": {last.Message.TrimEnd('.')}")}; get it from whoever publishes the image.",
+            last);
+    }
+
+    private async Task<Stream> OpenAsync(Descriptor blob, Uri? elsewhere, long offset, long length, CancellationToken cancellationToken)
+        => await RegistryBlobStream.OpenAsync(_client, _logger, blob, $"blob {blob.Digest} of {_reference}", elsewhere, offset, length, cancellationToken).ConfigureAwait(false);
 
     private Task<RawManifest> GetManifestAsync(string reference, Digest? digest, long? size, string subject, CancellationToken cancellationToken)
     {

@@ -35,7 +35,7 @@ internal sealed class ArchiveTable
     }
 
     /// <summary>The regular file that a path leads to; null when there is none.</summary>
-    /// <exception cref="InvalidDataException">The links on the way go in a circle.</exception>
+    /// <exception cref="InvalidDataException">The links on the way go in a circle, or the file is not stored in one piece.</exception>
     public ArchiveMember? Find(string path)
     {
         var left = new Stack<string>();
@@ -72,6 +72,10 @@ internal sealed class ArchiveTable
             LayerEntry entry = _entries[found];
             if (entry.Type == EntryType.File)
             {
+                if (entry.SparseMap != 0)
+                {
+                    throw new InvalidDataException($"\"{path}\" is stored as a sparse file, without its holes (tar --sparse)");
+                }
                 return new ArchiveMember(entry.DataOffset, entry.Size);
             }
             if (entry.Type != EntryType.HardLink)

@@ -112,6 +112,7 @@ internal static class IndexTarget
             new TarBytes().Directory("d").File("d/f", "content").Symlink("s", "d/f").HardLink("h", "d/f").Fifo("p").CharacterDevice("c", 1, 3),
             new TarBytes().Pax(("mtime", "1.5"), ("SCHILY.xattr.user.a", "v")).File("a").Pax(("SCHILY.xattr.user.a", "v"), ("SCHILY.xattr.user.b", "w")).File("b").Whiteout("d/x").Opaque("e"),
             new TarBytes().Symlink("s", "d").File("s/under").Directory("d").HardLink("late", "s/under").File("d/a/b/c/d/e"),
+            new TarBytes().Sparse(SparseFormat.Pax01, "sparse", 9000, [(0, 10), (5000, 100)], new byte[110]).File("f", "x").Sparse(SparseFormat.Old, "hole", 1 << 30, [], []),
         };
         foreach (TarBytes tar in tars)
         {

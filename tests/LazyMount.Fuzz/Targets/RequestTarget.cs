@@ -80,6 +80,7 @@ internal static class RequestTarget
             FuseOpcode.ReadLink => body.Length is > 0 and < 4096,
             FuseOpcode.Open or FuseOpcode.OpenDir => body.Length == 16,
             FuseOpcode.StatFs => body.Length == 80,
+            FuseOpcode.LSeek => body.Length == 8 && BinaryPrimitives.ReadUInt64LittleEndian(body) is var found && found >= request.SeekOffset && found <= (ulong)s_tree.Size(request.NodeId),
             FuseOpcode.ReadDir => body.Length <= request.Size && IsListing(body, entrySize: 0),
             FuseOpcode.ReadDirPlus => body.Length <= request.Size && IsListing(body, entrySize: 128),
             FuseOpcode.GetXattr or FuseOpcode.ListXattr => request.XattrSize == 0 ? body.Length == 8 : body.Length <= request.XattrSize,
@@ -132,7 +133,7 @@ internal static class RequestTarget
         TarBytes tar = new TarBytes().Directory("dir").File("dir/file", "content").HardLink("link", "dir/file").Symlink("symlink", "dir/file")
             .CharacterDevice("null", 1, 3).Fifo("pipe")
             .Pax(("SCHILY.xattr.user.a", "value"), ("SCHILY.xattr.user.b", "w")).File("x")
-            .Pax(("path", new string('n', 255))).File("long");
+            .Pax(("path", new string('n', 255))).File("long").Sparse(SparseFormat.Pax01, "sparse", 9000, [(1000, 10), (5000, 100)], new byte[110]);
         for (int i = 0; i < 50; i++)
         {
             tar.File($"many/{i}");
@@ -157,7 +158,7 @@ internal static class RequestTarget
         yield return Message(26, 0, [7, 0, 0, 0, 45, 0, 0, 0, .. new byte[4], 0xFF, 0xFF, 0xFF, 0x7F, 0xFF, 0xFF, 0, 0, .. new byte[44]]);
         for (ulong node = 1; node < 12; node++)
         {
-            yield return [.. Message(3, node, new byte[16]), .. Message(5, node, []), .. Message(14, node, new byte[8]), .. Message(15, node, read), .. Message(28, node, read), .. Message(44, node, read),
+            yield return [.. Message(3, node, new byte[16]), .. Message(5, node, []), .. Message(14, node, new byte[8]), .. Message(15, node, read), .. Message(46, node, [.. new byte[16], 3, 0, 0, 0, 0, 0, 0, 0]), .. Message(46, node, [.. new byte[8], 0, 8, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]), .. Message(28, node, read), .. Message(44, node, read),
                 .. Message(22, node, [64, 0, 0, 0, 0, 0, 0, 0, .. "user.a\0"u8]), .. Message(23, node, new byte[8]), .. Message(23, node, [64, 0, 0, 0, 0, 0, 0, 0])];
         }
     }

@@ -105,6 +105,11 @@ internal static class TarTarget
             {
                 return;
             }
+            // The blocks of an old sparse map follow its header.
+            for (bool isExtended = header.TypeFlag == 'S' && block[482] != 0; isExtended && at + TarHeader.BlockSize <= tar.Length; at += TarHeader.BlockSize)
+            {
+                isExtended = tar[at + 504] != 0;
+            }
             bool hasContent = header.TypeFlag is not ((>= (byte)'1' and <= (byte)'6'));
             at += hasContent && size is > 0 and < int.MaxValue ? (size + 511) / 512 * 512 : 0;
         }
@@ -134,6 +139,8 @@ internal static class TarTarget
         {
             yield return Seed(10, new TarBytes().Sparse(format, "sparse", 1L << 40, map, "12345678"u8.ToArray()).File("next", "x"));
         }
+        (long, long)[] longMap = [.. Enumerable.Range(1, 6).Select(i => (i * 1000L, 10L)), (9000, 0)];
+        yield return Seed(12, new TarBytes().Sparse(SparseFormat.Old, "sparse", 9000, longMap, new byte[60]).File("after"));
         yield return Seed(0x80, new TarBytes().File("unedited", "content"));
     }
 }

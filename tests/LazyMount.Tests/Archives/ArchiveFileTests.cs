@@ -104,6 +104,18 @@ public sealed class ArchiveFileTests : ArchiveCase
     }
 
     [Fact]
+    public async Task SparseMembers_AreRefused()
+    {
+        System.IO.File.WriteAllText(Directory["manifest.json"], "[]");
+        using (FileStream file = System.IO.File.OpenWrite(Directory["manifest.json"]))
+        {
+            file.SetLength(1 << 20);
+        }
+        Tool.Run("tar", "-C", Directory.Path, "--sparse", "-cf", File, "manifest.json").EnsureSuccess();
+        Assert.Contains("is stored as a sparse file", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task ArchiveThatWasCutOff_IsRefusedWhereverThatWas()
     {
         byte[] whole = DockerArchive();

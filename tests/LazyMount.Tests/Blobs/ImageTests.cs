@@ -68,6 +68,50 @@ public sealed class ImageTests : IDisposable
     }
 
     [Fact]
+    public async Task Attestations_AreNoImages_HoweverTheyAreMarked()
+    {
+        Image image = await ResolveIndexAsync(
+            "linux/amd64",
+            TestImage.Json([1], MediaTypes.OciManifest, TestImage.PlatformOf("linux", "amd64") + ""","annotations":{"vnd.docker.reference.type":"attestation-manifest"}"""),
+            TestImage.Json([2], MediaTypes.OciManifest, TestImage.PlatformOf("unknown", "unknown")),
+            TestImage.Json([3], MediaTypes.OciManifest, ""","artifactType":"application/vnd.example.sbom" """),
+            s_amd64.Entry(TestImage.PlatformOf("linux", "amd64")));
+        Assert.Equal(s_amd64.Digest, image.ManifestDescriptor.Digest);
+    }
+
+    [Fact]
+    public async Task EntryWithoutAPlatform_IsTakenWhenItIsAllThereIs()
+    {
+        Assert.Equal(s_amd64.Digest, (await ResolveIndexAsync(null, s_amd64.Entry())).ManifestDescriptor.Digest);
+        Assert.Equal(s_amd64.Digest, (await ResolveIndexAsync(null, s_amd64.Entry(), s_amd64.Entry())).ManifestDescriptor.Digest); // twice the same
+        Assert.Contains("platforms that it does not name", (await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync(null, s_amd64.Entry(), s_arm64.Entry()))).Message, StringComparison.Ordinal);
+        Assert.Contains("only for linux/amd64", (await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync("linux/arm64", s_amd64.Entry()))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task SeveralOfOnePlatform_TheFirstIsTaken() // as containerd does; Windows has one for each os.version
+    {
+        string windows(string version) => $$""","platform":{"os":"windows","architecture":"amd64","os.version":"{{version}}"}""";
+        Image image = await ResolveIndexAsync("windows/amd64", s_arm64.Entry(TestImage.PlatformOf("linux", "arm64")), s_amd64.Entry(windows("10.0.17763.1")), TestImage.Json([1], MediaTypes.OciManifest, windows("10.0.20348.1")));
+        Assert.Equal(s_amd64.Digest, image.ManifestDescriptor.Digest);
+    }
+
+    [Theory]
+    [InlineData("linux/arm/v8", 2)]
+    [InlineData("linux/arm/v7", 1)] // v7 is not there, v6 is the best that runs
+    [InlineData("linux/arm/v6", 1)]
+    [InlineData("linux/arm64", 2)]
+    [InlineData("linux/arm/v5", 0)]
+    public async Task Variants_FallBackToTheBestThatRuns_WhateverTheirConfigsLeaveOut(string platform, int expected)
+    {
+        TestImage[] images = [.. Enumerable.Range(21, 3).Select(seed => TestImage.Create("arm", seed: seed))]; // their configs say "arm" alone
+        _blobs.AddRange(images.SelectMany(image => (byte[][])[image.Manifest, image.Config]));
+        string[] variants = ["v5", "v6", "v8"];
+        Image image = await ResolveIndexAsync(platform, [.. images.Select((each, i) => each.Entry(TestImage.PlatformOf("linux", "arm", variants[i])))]);
+        Assert.Equal(images[expected].Digest, image.ManifestDescriptor.Digest);
+    }
+
+    [Fact]
     public async Task OnlyImageForAnotherMachine_IsRefusedUnlessAskedFor()
     {
         string other = Platform.Local.Architecture == "s390x" ? "ppc64le" : "s390x";

@@ -314,6 +314,48 @@ public sealed class RegistryFaultTests : IDisposable
             Assert.Equal(ImageError.NotFound, (await RefusalAsync(server)).Error);
     }
 
+    // No length is announced, so that only counting helps; a client that reads on would never come back.
+    [Theory]
+    [InlineData(200, ImageError.Invalid, "more than 4 MiB")]
+    [InlineData(404, ImageError.NotFound, "404")]
+    public async Task EndlessManifestAndErrorBody_AreGivenUp(int status, ImageError error, string says)
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(status, new byte[64 << 10]) { Endless = true });
+        RegistryException e = await RefusalAsync(server);
+        Assert.Equal(error, e.Error);
+        Assert.Contains(says, e.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task TokenBeyondOneMiB_IsRefused(bool endless)
+    {
+        await using var tokens = new ScriptedServer(_ => new ScriptedResponse(200, $$"""{"token":"{{new string('t', 1 << 20)}}"}""") { Endless = endless });
+        await using var server = new ScriptedServer(_ => Unauthorized(tokens));
+        RegistryException e = await RefusalAsync(server);
+        Assert.Equal(ImageError.Invalid, e.Error);
+        Assert.Contains("more than 1 MiB for a token", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task HeadersByTheTenThousand_AreRefused()
+    {
+        string[] headers = [.. Enumerable.Range(0, 50_000).Select(i => $"X-Header-{i}: value")];
+        await using var server = new ScriptedServer(_ => Manifest() with { Headers = headers });
+        RegistryException e = await RefusalAsync(server);
+        Assert.Equal(ImageError.Unreachable, e.Error);
+        Assert.InRange(e.Message.Length, 20, 500);
+    }
+
+    [Fact]
+    public async Task EndlessBlob_IsReadToItsSize()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, s_content) { Endless = true });
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content, await ReadAsync(source, 0, s_content.Length));
+    }
+
     [Fact]
     public async Task LoopbackWithoutTls_FallsBackToHttp_AndOthersAreToldOfTheOption()
     {

@@ -32,6 +32,9 @@ internal sealed record ScriptedResponse(int Status, byte[] Body, params string[]
     /// <summary>Bytes of the body to send before the connection is reset; null for all.</summary>
     public int? CutAfter { get; init; }
 
+    /// <summary>Announce no length and send the body again and again, until the client hangs up.</summary>
+    public bool Endless { get; init; }
+
     /// <summary>After <see cref="CutAfter"/> bytes, go silent instead.</summary>
     public bool Stall { get; init; }
 
@@ -95,10 +98,12 @@ internal sealed class ScriptedServer : IAsyncDisposable
                 return;
             Requests.Enqueue(request);
             ScriptedResponse response = await _answer(request);
-            string head = $"HTTP/1.1 {response.Status} Scripted\r\nContent-Length: {response.Body.Length}\r\nConnection: close\r\n"
+            string head = $"HTTP/1.1 {response.Status} Scripted\r\n{(response.Endless ? "" : $"Content-Length: {response.Body.Length}\r\n")}Connection: close\r\n"
                 + string.Concat(response.Headers.Select(header => header + "\r\n")) + "\r\n";
             await socket.SendAsync(Encoding.ASCII.GetBytes(head), _end.Token);
             await socket.SendAsync(response.Body.AsMemory(0, response.CutAfter ?? response.Body.Length), _end.Token);
+            while (response.Endless)
+                await socket.SendAsync(response.Body, _end.Token);
             if (response.Stall)
                 await Task.Delay(Timeout.Infinite, _end.Token);
             socket.Shutdown(SocketShutdown.Both);

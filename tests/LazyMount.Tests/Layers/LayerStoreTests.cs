@@ -152,6 +152,19 @@ public sealed class LayerStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task MoreEntriesThanAnImageMayHave_AreRefused_HoweverFewEachLayerHas()
+    {
+        byte[] tar = Tar(9); // 40 entries
+        _layout.AddLayer(tar).AddLayer(tar).AddLayer(tar).WriteImage("test");
+        await using RemoteSource source = Source();
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        var store = new LayerStore(_cache, NullLoggerFactory.Instance) { MaxTableSize = 3 * 40 };
+        var e = await Assert.ThrowsAsync<ImageException>(() => store.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
+        Assert.Equal(ImageError.Invalid, e.Error);
+        Assert.Contains("more than 120 entries and paths together", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task CachedBlobDamaged_IsFetchedAgain()
     {
         string[] digests = _layout.AddLayer(Tar(5)).WriteImage("test");

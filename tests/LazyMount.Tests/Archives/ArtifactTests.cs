@@ -1,0 +1,66 @@
+using System.Text;
+using LazyMount.TestKit;
+using LazyMount.Tests.Commands;
+using Xunit;
+
+namespace LazyMount.Tests.Archives;
+
+/// <summary>What is pushed like an image and is none: some of it has a tree to show.</summary>
+public sealed class ArtifactTests : ArchiveCase
+{
+    private const string EmptyConfig = "application/vnd.oci.empty.v1+json";
+
+    private string Write(string configType, byte[] config, string artifactType, params (byte[] Bytes, string Type)[] layers)
+    {
+        string blobs = System.IO.Directory.CreateDirectory(Path.Combine(Directory["layout"], "blobs", "sha256")).FullName;
+        string Add(byte[] bytes, string type)
+        {
+            System.IO.File.WriteAllBytes(Path.Combine(blobs, OciLayoutBuilder.DigestOf(bytes)[7..]), bytes);
+            return $$"""{"mediaType":"{{type}}","digest":"{{OciLayoutBuilder.DigestOf(bytes)}}","size":{{bytes.Length}}}""";
+        }
+        byte[] manifest = Encoding.UTF8.GetBytes(
+            $$"""{"schemaVersion":2,{{artifactType}}"config":{{Add(config, configType)}},"layers":[{{string.Join(',', layers.Select(layer => Add(layer.Bytes, layer.Type)))}}]}""");
+        System.IO.File.WriteAllText(Path.Combine(Directory["layout"], "oci-layout"), """{"imageLayoutVersion":"1.0.0"}""");
+        System.IO.File.WriteAllText(Path.Combine(Directory["layout"], "index.json"), $$"""{"schemaVersion":2,"manifests":[{{Add(manifest, "application/vnd.oci.image.manifest.v1+json")}}]}""");
+        return $"oci:{Directory["layout"]}";
+    }
+
+    [Theory]
+    [InlineData("application/vnd.cncf.helm.config.v1+json", "", "application/vnd.cncf.helm.config.v1+json")]
+    [InlineData(EmptyConfig, "\"artifactType\":\"application/vnd.example.thing\",", "application/vnd.example.thing")]
+    [InlineData(EmptyConfig, "", EmptyConfig)]
+    public async Task ArtifactWithATar_IsShownWithANote(string configType, string artifactType, string named)
+    {
+        string reference = Write(configType, "{}"u8.ToArray(), artifactType, (OciLayoutBuilder.Gzip(LayerOf("chart", "yaml")), "application/vnd.cncf.helm.chart.content.v1.tar+gzip"));
+        CommandRun run = await RunAsync("cat", reference, "chart");
+        Assert.Equal((0, "yaml"), (run.ExitCode, run.Output));
+        Assert.Equal($"lazymount: note: {reference} is not a container image but an artifact of type {named}\n", run.Error);
+        run = await RunAsync("config", reference);
+        Assert.Equal((0, "{}", ""), (run.ExitCode, run.Output, run.Error));
+    }
+
+    [Theory]
+    [InlineData("application/vnd.in-toto+json", "{\"_type\":\"https://in-toto.io/Statement/v0.1\"}")]
+    [InlineData("application/vnd.dev.cosign.simplesigning.v1+json", "{\"critical\":{}}")]
+    [InlineData("application/wasm", "\0asm\u0001\0\0\0")]
+    [InlineData("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", "jumble")]
+    public async Task LayerThatIsNoTar_IsRefusedByItsType(string type, string content)
+    {
+        string reference = Write("application/vnd.oci.image.config.v1+json", "{}"u8.ToArray(), "", (Encoding.Latin1.GetBytes(content), type));
+        string refusal = await RefusalAsync(reference);
+        Assert.Contains($"is of type {type}, which is not a tree of files: it is not a tar archive", refusal, StringComparison.Ordinal);
+        Assert.Equal(0, (await RunAsync("layers", reference)).ExitCode);
+    }
+
+    [Fact]
+    public async Task MixedAndUnknownTypes_AreDecidedByTheBytes()
+    {
+        string reference = Write("application/vnd.docker.container.image.v1+json", "{}"u8.ToArray(), "",
+            (OciLayoutBuilder.Gzip(LayerOf("a")), "application/vnd.docker.image.rootfs.diff.tar"),
+            (LayerOf("b"), "application/vnd.oci.image.layer.v1.tar+zstd"),
+            (OciLayoutBuilder.Gzip(LayerOf("c")), "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+            (LayerOf("d"), "application/octet-stream"),
+            (LayerOf("e"), "application/vnd.oci.image.layer.nondistributable.v1.tar"));
+        Assert.Equal("a b c d e", await ListAsync(reference));
+    }
+}
