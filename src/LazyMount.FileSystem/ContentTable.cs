@@ -20,18 +20,21 @@ internal sealed class ContentTable(IReadOnlyList<LayerIndex> layers)
     /// <summary>A directory that no layer lists: root-owned, 0755, as old as time.</summary>
     public static ImageTree.Node ImplicitDirectory => new() { Mode = (ushort)(FileMode.Directory | 0b111_101_101), Layer = -1, XattrSet = -1 };
 
-    /// <summary>The node that an entry makes, without names and children.</summary>
-    public ImageTree.Node MakeNode(in LayerEntry entry, short layer)
+    /// <summary>
+    /// The node that an entry makes, without names and children. Mode, owner, time and, if it has any, extended attributes
+    /// are those of <paramref name="attributes"/>: the same entry, or the last hard link to it.
+    /// </summary>
+    public ImageTree.Node MakeNode(in LayerEntry entry, in LayerEntry attributes, short layer)
     {
         var node = new ImageTree.Node
         {
-            Mode = (ushort)(FileMode.TypeOf(entry.Type) | (entry.Mode & 0xFFFu)),
-            Uid = entry.Uid,
-            Gid = entry.Gid,
-            MtimeSeconds = entry.MtimeSeconds,
-            MtimeNanoseconds = entry.MtimeNanoseconds,
+            Mode = (ushort)(FileMode.TypeOf(entry.Type) | (attributes.Mode & 0xFFFu)),
+            Uid = attributes.Uid,
+            Gid = attributes.Gid,
+            MtimeSeconds = attributes.MtimeSeconds,
+            MtimeNanoseconds = attributes.MtimeNanoseconds,
             Layer = layer,
-            XattrSet = XattrSetOf(layer, entry.XattrSet),
+            XattrSet = XattrSetOf(layer, attributes.XattrSet >= 0 ? attributes.XattrSet : entry.XattrSet),
         };
         switch (entry.Type)
         {

@@ -1,141 +1,129 @@
 using System.Buffers.Binary;
-using System.Diagnostics;
-using System.IO.Hashing;
 using LazyMount.Layers;
 
 namespace LazyMount.FileSystem;
 
 /// <summary>
-/// The tree while layers are merged into it.
-/// <para>A <b>slot</b> is a name in a directory, found by hash of (directory, name); it is empty until an object is put
-/// there. An <b>object</b> is what an entry made; hard links are slots with the same object. A slot that becomes a
-/// directory gets a fresh directory number, and its children are keyed by that: so whatever an earlier directory at the
-/// same slot held is out of reach at once, at no cost, however large it was.</para>
+/// The tree while layers are stacked into it: <see cref="TreeSlots"/> and what their objects are. An <b>object</b> is what
+/// an entry made.
 /// </summary>
 internal sealed class MergedTree
 {
-    public const int Root = 0;
-
-    /// <summary>The object of every directory that no layer lists.</summary>
-    public const int ImplicitDirectory = 0;
-
-    private const int None = -1;
+    private const int None = TreeSlots.None;
 
     private readonly IReadOnlyList<LayerIndex> _layers;
-
-    private struct Slot
-    {
-        public int InDirectory; // directory number that it is a name of
-        public int NameStart;
-        public int NameLength;
-        public int Object;      // None: nothing here
-        public int Directory;   // its own directory number, None unless it is a directory
-        public int Parent;      // slot of the directory
-        public int Next;        // next slot of the same directory
-    }
-
-    private Slot[] _slots = new Slot[1024];
-    private int _slotCount;
-    private int[] _firstChildren = new int[256]; // by directory number
-    private int _directoryCount;
-    private (int Entry, short Layer)[] _objects = new (int, short)[1024];
+    private (int Entry, int Attributes, short Layer)[] _objects = new (int, int, short)[1024];
     private int _objectCount;
-    private byte[] _names = new byte[16 << 10];
-    private int _nameEnd;
-    private int[] _table = new int[4096]; // open addressing; slot + 1, 0 is free
 
     public MergedTree(IReadOnlyList<LayerIndex> layers)
     {
         _layers = layers;
-        AddObject(layer: -1, entry: -1);
-        _slots[Root] = new Slot { InDirectory = None, Object = ImplicitDirectory, Directory = AddDirectory(), Next = None };
-        _slotCount = 1;
+        AddObject(layer: -1, entry: -1); // ImplicitDirectory
     }
 
-    public bool IsDirectory(int slot) => _slots[slot].Directory >= 0 && _slots[slot].Object >= 0;
-
-    public int ObjectOf(int slot) => _slots[slot].Object;
-
-    public int ParentOf(int slot) => _slots[slot].Parent;
+    public TreeSlots Slots { get; private set; } = new(0);
 
     public short LayerOf(int target) => _objects[target].Layer;
 
-    /// <summary>The entry that made an object; not for <see cref="ImplicitDirectory"/>.</summary>
+    /// <summary>The entry that made an object; not for <see cref="TreeSlots.ImplicitDirectory"/>.</summary>
     public ref readonly LayerEntry EntryOf(int target)
     {
-        var (entry, layer) = _objects[target];
+        var (entry, _, layer) = _objects[target];
         return ref _layers[layer].Entries[entry];
+    }
+
+    /// <summary>Lets another entry of its layer, a hard link to it, say an object's attributes.</summary>
+    public void SetAttributes(int target, int entry) => _objects[target].Attributes = entry;
+
+    /// <summary>Whether an object is a symbolic link, and where to.</summary>
+    public bool TryGetLinkTarget(int target, out ReadOnlyMemory<byte> link)
+    {
+        bool isLink = target != TreeSlots.ImplicitDirectory && EntryOf(target).Type == EntryType.Symlink;
+        link = isLink ? _layers[LayerOf(target)].LinkTargets[EntryOf(target).LinkTarget] : default;
+        return isLink;
     }
 
     public int AddObject(short layer, int entry)
     {
-        Grow(ref _objects, _objectCount);
-        _objects[_objectCount] = (entry, layer);
+        if (_objectCount == _objects.Length)
+        {
+            Array.Resize(ref _objects, checked(_objectCount * 2));
+        }
+        _objects[_objectCount] = (entry, entry, layer);
         return _objectCount++;
     }
 
-    /// <summary>The slot of a name that has something at it, or -1.</summary>
-    public int Find(int directory, ReadOnlySpan<byte> name)
+    /// <summary>
+    /// Lays a layer's own tree over what there is, as overlayfs does: a directory over a directory shows the children of
+    /// both and the upper one's attributes, anything else covers what is below.
+    /// </summary>
+    public void Stack(TreeSlots upper)
     {
-        int slot = _table[Probe(_slots[directory].Directory, name)] - 1;
-        return slot >= 0 && _slots[slot].Object >= 0 ? slot : None;
+        if (Slots.Count == 1)
+        {
+            if (upper.ObjectOf(TreeSlots.Root) == TreeSlots.ImplicitDirectory)
+            {
+                upper.SetObject(TreeSlots.Root, Slots.ObjectOf(TreeSlots.Root));
+            }
+            Slots = upper;
+            return;
+        }
+        // By upper slot: the slot here, None for what is no directory or out of reach.
+        int[] places = new int[upper.Count];
+        StackDirectory(TreeSlots.Root, upper, TreeSlots.Root);
+        for (int slot = 1; slot < places.Length; slot++)
+        {
+            int directory = places[upper.ParentOf(slot)];
+            places[slot] = directory >= 0 && upper.IsInParent(slot) ? StackSlot(directory, upper, slot) : None;
+        }
     }
 
-    /// <summary>The slot of a name, empty if it is new.</summary>
-    public int FindOrAdd(int directory, ReadOnlySpan<byte> name)
+    private int StackSlot(int directory, TreeSlots upper, int from)
     {
-        int number = _slots[directory].Directory;
-        int place = Probe(number, name);
-        if (_table[place] != 0)
+        bool covers = (upper.HidesOf(from) & Hides.All) != 0;
+        if (upper.ObjectOf(from) < 0)
         {
-            return _table[place] - 1;
+            if (covers && Slots.Find(directory, upper.NameOf(from)) is >= 0 and var hidden)
+            {
+                Slots.Remove(hidden);
+            }
+            return None;
         }
-        Grow(ref _slots, _slotCount);
-        while (_names.Length - _nameEnd < name.Length)
+        int slot = Slots.FindOrAdd(directory, upper.NameOf(from));
+        if (!upper.IsDirectory(from))
         {
-            Grow(ref _names, _names.Length);
+            Slots.Replace(slot, upper.ObjectOf(from), isDirectory: false);
+            return None;
         }
-        name.CopyTo(_names.AsSpan(_nameEnd));
-        _slots[_slotCount] = new Slot
+        if (covers || !Slots.IsDirectory(slot))
         {
-            InDirectory = number,
-            NameStart = _nameEnd,
-            NameLength = name.Length,
-            Object = None,
-            Directory = None,
-            Parent = directory,
-            Next = _firstChildren[number],
-        };
-        _nameEnd += name.Length;
-        _firstChildren[number] = _slotCount;
-        _table[place] = ++_slotCount;
-        if (_slotCount > _table.Length / 2)
-        {
-            Rehash();
+            Slots.Replace(slot, upper.ObjectOf(from), isDirectory: true);
         }
-        return _slotCount - 1;
+        else
+        {
+            StackDirectory(slot, upper, from);
+        }
+        return slot;
     }
 
-    /// <summary>Changes what is at a slot, keeping the children of a directory.</summary>
-    public void SetObject(int slot, int target) => _slots[slot].Object = target;
-
-    /// <summary>Puts an object at a slot in place of whatever was there; a directory starts empty.</summary>
-    public void Replace(int slot, int target, bool isDirectory)
+    private void StackDirectory(int slot, TreeSlots upper, int from)
     {
-        _slots[slot].Object = target;
-        _slots[slot].Directory = isDirectory ? AddDirectory() : None;
+        if (upper.ObjectOf(from) != TreeSlots.ImplicitDirectory)
+        {
+            Slots.SetObject(slot, upper.ObjectOf(from));
+        }
+        if ((upper.HidesOf(from) & Hides.Children) != 0)
+        {
+            Slots.DropChildren(slot);
+        }
     }
-
-    public void Remove(int slot) => (_slots[slot].Object, _slots[slot].Directory) = (None, None);
-
-    public void DropChildren(int directory) => _slots[directory].Directory = AddDirectory();
 
     /// <summary>The finished tree: breadth first, so that the children of a directory are contiguous.</summary>
     public ImageTree Flatten()
     {
         int[] slots = Order(out var families);
         var nameEnds = new int[slots.Length];
-        var names = new byte[_nameEnd];
+        var names = new byte[Slots.NameBytes];
         var firstNames = new int[slots.Length];
         var nodes = new ImageTree.Node[slots.Length];
         var firstOfObject = new int[_objectCount];
@@ -145,24 +133,24 @@ internal sealed class MergedTree
         int end = 0;
         for (int position = 0; position < slots.Length; position++)
         {
-            ref readonly Slot slot = ref _slots[slots[position]];
-            NameOf(slot).CopyTo(names.AsSpan(end));
-            nameEnds[position] = end += slot.NameLength;
-            if (slot.Directory >= 0)
+            int slot = slots[position], target = Slots.ObjectOf(slot);
+            Slots.NameOf(slot).CopyTo(names.AsSpan(end));
+            nameEnds[position] = end += Slots.NameOf(slot).Length;
+            if (Slots.IsDirectory(slot))
             {
                 firstNames[position] = position;
                 ref ImageTree.Node node = ref nodes[position];
-                node = slot.Object == ImplicitDirectory ? ContentTable.ImplicitDirectory : content.MakeNode(EntryOf(slot.Object), LayerOf(slot.Object));
+                node = target == TreeSlots.ImplicitDirectory ? ContentTable.ImplicitDirectory : MakeNode(content, target);
                 (node.Parent, node.Place, node.ChildCount) = families[position];
                 node.LinkCount = 2; // its name and its "."; each subdirectory's ".." adds one
                 nodes[node.Parent].LinkCount += position == 0 ? 0u : 1;
                 continue;
             }
-            ref int firstName = ref firstOfObject[slot.Object];
+            ref int firstName = ref firstOfObject[target];
             if (firstName < 0)
             {
                 firstName = position;
-                nodes[position] = content.MakeNode(EntryOf(slot.Object), LayerOf(slot.Object));
+                nodes[position] = MakeNode(content, target);
             }
             firstNames[position] = firstName;
             nodes[firstName].LinkCount++;
@@ -171,28 +159,28 @@ internal sealed class MergedTree
         return new ImageTree(nameEnds, names, firstNames, nodes, content.LinkTargets, content.XattrSets, content.SparseMaps);
     }
 
+    private ImageTree.Node MakeNode(ContentTable content, int target)
+    {
+        var (entry, attributes, layer) = _objects[target];
+        LayerEntry[] entries = _layers[layer].Entries;
+        return content.MakeNode(entries[entry], entries[attributes], layer);
+    }
+
     // Slots by position, and for directories by position: parent's position, first child's, number of children.
     private int[] Order(out (int Parent, int First, int Count)[] families)
     {
-        var slots = new int[_slotCount];
-        families = new (int, int, int)[_slotCount];
+        var slots = new int[Slots.Count];
+        families = new (int, int, int)[Slots.Count];
         var keys = new ulong[64];
         int count = 1;
         for (int position = 0; position < count; position++)
         {
-            int directory = _slots[slots[position]].Directory;
-            if (directory < 0)
+            if (!Slots.IsDirectory(slots[position]))
             {
                 continue;
             }
             int first = count;
-            for (int child = _firstChildren[directory]; child >= 0; child = _slots[child].Next)
-            {
-                if (_slots[child].Object >= 0)
-                {
-                    slots[count++] = child;
-                }
-            }
+            count += Slots.CopyChildren(slots[position], slots.AsSpan(count));
             Sort(slots.AsSpan(first, count - first), ref keys);
             (families[position].First, families[position].Count) = (first, count - first);
             for (int i = first; i < count; i++)
@@ -214,7 +202,7 @@ internal sealed class MergedTree
         Span<byte> prefix = stackalloc byte[8];
         for (int i = 0; i < slots.Length; i++)
         {
-            var name = NameOf(_slots[slots[i]]);
+            var name = Slots.NameOf(slots[i]);
             prefix.Clear();
             name[..Math.Min(8, name.Length)].CopyTo(prefix);
             keys[i] = BinaryPrimitives.ReadUInt64BigEndian(prefix);
@@ -227,52 +215,8 @@ internal sealed class MergedTree
             }
             if (next - i > 1)
             {
-                slots[i..next].Sort((a, b) => NameOf(_slots[a]).SequenceCompareTo(NameOf(_slots[b])));
+                slots[i..next].Sort((a, b) => Slots.NameOf(a).SequenceCompareTo(Slots.NameOf(b)));
             }
-        }
-    }
-
-    private ReadOnlySpan<byte> NameOf(in Slot slot) => _names.AsSpan(slot.NameStart, slot.NameLength);
-
-    private int AddDirectory()
-    {
-        Grow(ref _firstChildren, _directoryCount);
-        _firstChildren[_directoryCount] = None;
-        return _directoryCount++;
-    }
-
-    // The place of (directory, name) in the table, or of the free entry where it belongs.
-    private int Probe(int directory, ReadOnlySpan<byte> name)
-    {
-        Debug.Assert(directory >= 0, "looked up in something that is no directory");
-        int mask = _table.Length - 1;
-        int place = (int)XxHash3.HashToUInt64(name, directory) & mask;
-        while (_table[place] is > 0 and var found)
-        {
-            ref readonly Slot slot = ref _slots[found - 1];
-            if (slot.InDirectory == directory && NameOf(slot).SequenceEqual(name))
-            {
-                break;
-            }
-            place = (place + 1) & mask;
-        }
-        return place;
-    }
-
-    private void Rehash()
-    {
-        _table = new int[_table.Length * 2];
-        for (int slot = 1; slot < _slotCount; slot++)
-        {
-            _table[Probe(_slots[slot].InDirectory, NameOf(_slots[slot]))] = slot + 1;
-        }
-    }
-
-    private static void Grow<T>(ref T[] array, int count)
-    {
-        if (count == array.Length)
-        {
-            Array.Resize(ref array, checked(count * 2));
         }
     }
 }

@@ -18,7 +18,7 @@ internal static class Whiteout
     /// <summary>Hides the lower <paramref name="target"/> beside it.</summary>
     public static bool TryGetTarget(ReadOnlySpan<byte> name, out ReadOnlySpan<byte> target)
     {
-        bool hides = name.StartsWith(Prefix) && !name.StartsWith(MetaPrefix) && name.Length > Prefix.Length;
+        bool hides = name.StartsWith(Prefix) && !name.StartsWith(MetaPrefix) && name[Prefix.Length..] is not ([] or [(byte)'.'] or [(byte)'.', (byte)'.']);
         target = hides ? name[Prefix.Length..] : default;
         return hides;
     }

@@ -7,7 +7,7 @@ namespace LazyMount.TestKit;
 /// The kernel's overlayfs over one directory a layer, each extracted by GNU tar. A whiteout becomes a 0/0 character device,
 /// an opaque marker trusted.overlay.opaque. A marker beside an entry of its own layer hides only what lies lower: a
 /// directory of that name is opaque, anything else covers it anyway. Directories that tar had to make up take the
-/// attributes of the topmost lower directory of that path, as containerd's applier does it.
+/// attributes of the lower directory that is seen at that path.
 /// <para>GNU tar follows symlinks of the same layer when they are relative and do not go up; it refuses to extract below others.</para>
 /// </summary>
 public sealed class OverlayMount : IDisposable
@@ -38,7 +38,8 @@ public sealed class OverlayMount : IDisposable
         if (_mounted)
         {
             _mounted = false;
-            Tool.Run("umount", Root).EnsureSuccess();
+            // Lazily: a process that another thread is just starting may hold a directory of ours open for a moment.
+            Tool.Run("umount", "--lazy", Root).EnsureSuccess();
         }
         _directory.Dispose();
     }
@@ -48,30 +49,35 @@ public sealed class OverlayMount : IDisposable
         string archive = _directory[$"{layer}.tar"], root = _directory.CreateDirectory($"{layer}");
         File.WriteAllBytes(archive, tar);
         Tool.Run("tar", "-xpf", archive, "-C", root, "--same-owner", "--numeric-owner", "--delay-directory-restore", "--xattrs", "--xattrs-include=*").EnsureSuccess();
-        HashSet<string> listed = [.. Tool.Run("tar", "-tf", archive, "--quoting-style=literal").EnsureSuccess().Output.Split('\n').Select(Clean)];
+        HashSet<string> listed = [.. Tool.Run("tar", "-tf", archive, "--quoting-style=literal").EnsureSuccess().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Clean)];
         var hiddenBelow = new HashSet<string>();
-        foreach (string marker in Directory.EnumerateFileSystemEntries(root, ".wh.*", SearchOption.AllDirectories).ToList())
+        foreach (string marker in Find(root, "-name", ".wh.*"))
         {
             if (Path.Exists(marker))
             {
                 Convert(marker, hiddenBelow);
             }
         }
-        foreach (string hidden in hiddenBelow.Where(hidden => !listed.Contains(hidden[root.Length..].Trim('/')) && HoldsOnlyMarkers(hidden)).ToList())
+        // Directories that tar made for the sake of a marker in them, and that are themselves hidden.
+        foreach (string hidden in hiddenBelow.Where(hidden => !listed.Any(path => !path.Contains(".wh.", StringComparison.Ordinal) && $"{path}/".StartsWith(hidden[(root.Length + 1)..] + "/", StringComparison.Ordinal))))
         {
-            Directory.Delete(hidden, recursive: true);
+            Tool.Run("rm", "-rf", hidden).EnsureSuccess();
             MakeWhiteout(hidden);
         }
         // Children first: copying attributes sets times that making children would change.
-        foreach (string made in Directory.EnumerateDirectories(root, "*", SearchOption.AllDirectories).Append(root).OrderByDescending(path => path.Length))
+        foreach (string made in Find(root, "-type", "d").OrderByDescending(path => path.Length))
         {
             string path = made[root.Length..].Trim('/');
-            if (!listed.Contains(path) && new DirectoryInfo(made).LinkTarget is null)
+            if (!listed.Contains(path))
             {
-                CopyAttributes(made, path, hiddenBelow.Contains(made) ? 0 : layer);
+                CopyAttributes(made, path, layer, isHidden: hiddenBelow.Contains(made));
             }
         }
     }
+
+    // Not .NET's own enumeration: that follows symbolic links.
+    private static string[] Find(string root, params string[] test)
+        => Tool.Run("find", [root, .. test, "-print0"]).EnsureSuccess().Output.Split('\0', StringSplitOptions.RemoveEmptyEntries);
 
     private static void Convert(string marker, HashSet<string> hiddenBelow)
     {
@@ -105,10 +111,6 @@ public sealed class OverlayMount : IDisposable
         Directory.SetLastWriteTimeUtc(directory, mtime);
     }
 
-    // A directory that tar made for the sake of a marker in it.
-    private static bool HoldsOnlyMarkers(string directory) => Directory.EnumerateFiles(directory, "*", SearchOption.AllDirectories)
-        .All(file => Tool.Run("stat", "-c", "%F %t,%T", file).Output.Trim() == "character special file 0,0");
-
     private static void MakeWhiteout(string path)
     {
         if (Interop.MakeNode(Encoding.UTF8.GetBytes(path + "\0"), CharacterDevice, 0) != 0)
@@ -117,9 +119,13 @@ public sealed class OverlayMount : IDisposable
         }
     }
 
-    private void CopyAttributes(string made, string path, int layer)
+    private void CopyAttributes(string made, string path, int layer, bool isHidden)
     {
         Tool.Run("chmod", "0755", made).EnsureSuccess();
+        if (isHidden || (Path.GetDirectoryName(path) is { Length: > 0 } parent && IsHiddenBelow(_directory[$"{layer}"], parent)))
+        {
+            return;
+        }
         for (int lower = layer - 1; lower >= 0; lower--)
         {
             string candidate = Path.Combine(_directory[$"{lower}"], path);
@@ -127,15 +133,34 @@ public sealed class OverlayMount : IDisposable
             {
                 Tool.Shell("""
                     chown --reference="$1" "$2" && chmod --reference="$1" "$2" &&
-                    (getfattr -d -m - --absolute-names "$1" | grep -v '^trusted.overlay' | sed "1s|.*|# file: $2|" | setfattr --restore=-) && touch -r "$1" "$2"
+                    (getfattr -d -m - -e hex --absolute-names "$1" | grep -v '^trusted.overlay' | sed "1s|.*|# file: $2|" | setfattr --restore=-) && touch -r "$1" "$2"
                     """, candidate, made).EnsureSuccess();
                 return;
             }
-            if (Path.Exists(candidate) || new FileInfo(candidate).LinkTarget is not null)
+            if (IsHiddenBelow(_directory[$"{lower}"], path))
             {
                 return;
             }
         }
+    }
+
+    // Whether a layer has something else at the path, or something on the way that hides all lower layers there.
+    private static bool IsHiddenBelow(string layer, string path)
+    {
+        string at = layer;
+        foreach (string name in path.Split('/'))
+        {
+            at = Path.Combine(at, name);
+            if (!Directory.Exists(at) || new DirectoryInfo(at).LinkTarget is not null)
+            {
+                return Path.Exists(at) || new FileInfo(at).LinkTarget is not null;
+            }
+            if (Interop.GetXattr(Encoding.UTF8.GetBytes(at + "\0"), "trusted.overlay.opaque\0"u8.ToArray(), new byte[1], 1) == 1)
+            {
+                return true;
+            }
+        }
+        return false;
     }
 
     private static void SetOpaque(string directory)

@@ -25,7 +25,8 @@ public sealed class TarBytes
 
     public TarBytes Symlink(string path, string target) => Raw(Header(path, '2', 0, 0x1FF, target));
 
-    public TarBytes HardLink(string path, string target) => Raw(Header(path, '1', 0, 0x1A4, target));
+    /// <summary>Mode and owner are those of the file, as every writer has it.</summary>
+    public TarBytes HardLink(string path, string target, int mode = 0x1A4, Action<byte[]>? edit = null) => Raw(Header(path, '1', 0, mode, target, edit));
 
     public TarBytes Fifo(string path) => Raw(Header(path, '6', 0, 0x1A4));
 

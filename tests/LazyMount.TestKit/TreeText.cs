@@ -28,13 +28,16 @@ public static class TreeText
     /// Which lines only <paramref name="expected"/> has ("- …") and which only <paramref name="actual"/> ("+ …"). A time
     /// that a directory has only from being unpacked just now agrees with every other: no layer says anything about it.
     /// </summary>
-    public static string Difference(string expected, TreeSnapshot actual)
+    /// <param name="expected">The one tree.</param>
+    /// <param name="actual">The other.</param>
+    /// <param name="simplify">Takes from a line what is not to be compared.</param>
+    public static string Difference(string expected, TreeSnapshot actual, Func<string, string>? simplify = null)
     {
-        string[] left = expected.Split('\n');
+        string[] left = expected.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         var right = new List<string>();
         foreach ((string path, TreeNode node) in actual.Nodes)
         {
-            string line = Line(path, node), unpacked = " @" + TimeOf(node);
+            string line = simplify is null ? Line(path, node) : simplify(Line(path, node)), unpacked = " @" + TimeOf(node);
             int at = line.IndexOf(unpacked, StringComparison.Ordinal);
             bool isUnpackedNow = node.Type == 'd' && at >= 0
                 && DateTimeOffset.UtcNow.ToUnixTimeSeconds() - long.Parse(node.Mtime.Split('.')[0], CultureInfo.InvariantCulture) is >= -5 and < 3600;

@@ -17,7 +17,7 @@ public sealed class CommandOutputTests : IDisposable
     {
         _layout = new OciLayoutBuilder(_lazymount.Directory["layout"]);
         _layout.AddLayer(new TarBytes().Directory("./").Directory("etc").File("etc/motd", "hello\n", 0x180, TarBytes.OwnedBy(10, 20)).Symlink("etc/link", "motd").File("gone"));
-        _layout.AddLayer(new TarBytes().Whiteout("gone").Directory("bin").File("bin/tool", new string('x', 1234), 0x1ED).HardLink("bin/alias", "bin/tool").CharacterDevice("null", 1, 3));
+        _layout.AddLayer(new TarBytes().Whiteout("gone").Directory("bin").File("bin/tool", new string('x', 1234), 0x1ED).HardLink("bin/alias", "bin/tool", 0x1ED).CharacterDevice("null", 1, 3));
         _layers = _layout.WriteImage("v1");
         _image = _layout.Reference("v1");
     }

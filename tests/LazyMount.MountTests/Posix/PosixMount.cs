@@ -47,7 +47,7 @@ public sealed class PosixMount : IAsyncLifetime
             .Directory("dir", 0b111_101_000, TarBytes.OwnedBy(7, 8))
             .Pax(("mtime", "1600000000.123456789"))
             .File("dir/file", "hello\n", 0b110_100_000, TarBytes.OwnedBy(7, 8))
-            .HardLink("link", "dir/file")
+            .Pax(("mtime", "1600000000.123456789")).HardLink("link", "dir/file", 0b110_100_000, TarBytes.OwnedBy(7, 8))
             .Pax(("mtime", "-1.5")).File("old")
             .File("big", Big)
             .File("public", "everybody\n").File("private", "nobody\n", 0b110_000_000)

@@ -33,6 +33,55 @@ internal static class WhiteoutCases
                 -rw-r--r-- 0:0 d/upper ""
                 """)
             .Except(Oracle.Containerd, ZooCase.Refuses, "the image specification: wherever a whiteout stands, it hides only lower layers"),
+        new ZooCase("whiteout in a directory that is nowhere")
+            .Layer(tar => tar.File("a")).Layer(tar => tar.Whiteout("d/b"))
+            .Shows("""
+                -rw-r--r-- 0:0 a ""
+                drwxr-xr-x 0:0 d @-
+                """)
+            .Except(Oracle.Umoci, "- drwxr-xr-x 0:0 d @-", "containerd and docker make the parents of whiteouts, and so containers see them"),
+        new ZooCase("whiteout below a lower file")
+            .Layer(tar => tar.File("a")).Layer(tar => tar.Whiteout("a/b"))
+            .Shows("drwxr-xr-x 0:0 a @-")
+            .Except(Oracle.Umoci, """
+                - drwxr-xr-x 0:0 a @-
+                + -rw-r--r-- 0:0 a ""
+                """, "containerd and docker make the parents of whiteouts, and so containers see them"),
+        new ZooCase("whiteout below a lower symlink")
+            .Layer(tar => tar.Directory("d").File("d/x").Symlink("l", "d")).Layer(tar => tar.Whiteout("l/x"))
+            .Shows("""
+                drwxr-xr-x 0:0 d
+                -rw-r--r-- 0:0 d/x ""
+                drwxr-xr-x 0:0 l @-
+                """)
+            .Except(Oracle.Umoci, """
+                - -rw-r--r-- 0:0 d/x ""
+                - drwxr-xr-x 0:0 l @-
+                + lrwxrwxrwx 0:0 l -> d
+                """, "a layer of a container knows nothing of lower layers' links"),
+        new ZooCase("whiteout below a symlink of its layer")
+            .Layer(tar => tar.Directory("d").File("d/x").File("d/y")).Layer(tar => tar.Symlink("l", "d").Whiteout("l/x"))
+            .Shows("""
+                drwxr-xr-x 0:0 d
+                -rw-r--r-- 0:0 d/y ""
+                lrwxrwxrwx 0:0 l -> d
+                """)
+            .Except(Oracle.Overlay, ZooCase.Refuses, "tar does not make what a link leads to"),
+        new ZooCase("opaque marker in a directory that is nowhere")
+            .Layer(tar => tar.File("a")).Layer(tar => tar.Opaque("d"))
+            .Shows("""
+                -rw-r--r-- 0:0 a ""
+                drwxr-xr-x 0:0 d @-
+                """)
+            .Except(Oracle.Umoci, "- drwxr-xr-x 0:0 d @-", "containerd and docker make the parents of whiteouts, and so containers see them"),
+        new ZooCase("opaque marker below a symlink of its layer")
+            .Layer(tar => tar.Directory("d").File("d/x")).Layer(tar => tar.Symlink("l", "d").Opaque("l").File("l/y"))
+            .Shows("""
+                drwxr-xr-x 0:0 d
+                -rw-r--r-- 0:0 d/y ""
+                lrwxrwxrwx 0:0 l -> d
+                """)
+            .Except(Oracle.Overlay, ZooCase.Refuses, "tar does not make what a link leads to"),
         new ZooCase("whiteout below a file of its layer")
             .Layer(tar => tar.Directory("a").File("a/b")).Layer(tar => tar.File("a").Whiteout("a/b"))
             .Shows("-rw-r--r-- 0:0 a \"\"")

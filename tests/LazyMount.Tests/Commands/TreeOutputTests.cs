@@ -15,7 +15,7 @@ public sealed class TreeOutputTests
     private static readonly ImageTree s_tree = TreeBuilder.Build(
     [
         new LayerBuilder()
-            .Directory("bin").File("bin/busybox", 1_000_000, Octal("4755"), uid: 0, mtime: 1_700_000_000).HardLink("bin/sh", "bin/busybox")
+            .Directory("bin").File("bin/busybox", 1_000_000, Octal("4755"), uid: 0, mtime: 1_700_000_000).HardLink("bin/sh", "bin/busybox", Octal("4755"), mtime: 1_700_000_000)
             .Directory("dev").Device("dev/null", 1, 3).Fifo("dev/pipe")
             .Directory("etc").File("etc/.hidden", 5).Symlink("etc/mtab", "/proc/mounts")
             .Directory("tmp", Octal("1777"), uid: 1000)

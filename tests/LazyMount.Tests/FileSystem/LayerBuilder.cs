@@ -56,7 +56,8 @@ internal sealed class LayerBuilder
         return Add(path, EntryType.Symlink, 0b111_101_101, linkTarget: _targets.Count - 1);
     }
 
-    public LayerBuilder HardLink(string path, string target) => Add(path, EntryType.HardLink, 0, linkPath: Path(target));
+    public LayerBuilder HardLink(string path, string target, ushort mode = 0b110_100_100, uint uid = 0, long mtime = 0) =>
+        Add(path, EntryType.HardLink, mode, uid, linkPath: Path(target), mtime: mtime);
 
     public LayerBuilder Device(string path, uint major, uint minor) => Add(path, EntryType.CharacterDevice, 0b110_000_000, device: (major, minor));
 

@@ -68,7 +68,70 @@ public sealed class TreeBuilderTests
     public void Opaque_AtTheRootHidesEverythingBelow() => Expect(["/n 1:1"], L.File("a").File("b/c"), L.File(".wh..wh..opq").File("n"));
 
     [Fact]
-    public void Whiteouts_MakeNothing() => Expect([], L.File(".wh.a").File("b/.wh.c").File("d/.wh..wh..opq").File(".wh.").File(".wh..").File(".wh..."));
+    public void Whiteouts_MakeTheirDirectoriesAndNothingElse() =>
+        Expect(["/b/ -1", "/d/ -1"], L.File(".wh.a").File("b/.wh.c").File("d/.wh..wh..opq").File(".wh.").File(".wh..").File("e/.wh..."));
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void WhiteoutBelowAWhiteout_MakesNothing(bool first) =>
+        Expect([], L.File("a/b"), first ? L.File(".wh.a").File("a/.wh.b") : L.File("a/.wh.b").File(".wh.a"));
+
+    [Fact]
+    public void Whiteout_AlsoHidesTheAttributesOfADirectoryThatIsMadeAnew()
+    {
+        var tree = Build(L.Directory("a", mode: 0b111_000_000, uid: 1).File("a/b"), L.File("a/c").File(".wh.a"));
+        Assert.Equal(["/a/ -1", "/a/c 1:1"], Listing(tree));
+    }
+
+    [Fact]
+    public void FileThenDirectoryInOneLayer_ShowsTheLowerDirectoryAgain() =>
+        Expect(["/a/ 1", "/a/low 0:1"], L.Directory("a").File("a/low"), L.Directory("a").File("a/gone").File("a").Directory("a"));
+
+    [Fact]
+    public void SymlinkReplacedByADirectory_LeadsNowhereAnyMore() =>
+        Expect(["/d/ 0", "/d/x 0:1", "/l/ 0", "/l/x 0:2"], L.Directory("d").Symlink("l", "d").File("l/x", 1).Directory("l").File("l/x", 2));
+
+    [Fact]
+    public void SymlinkReplacedByAnother_LeadsElsewhere() =>
+        Expect(["/d/ -1", "/d/x 0:1", "/e/ -1", "/e/x 0:2", "/l -> e"], L.Symlink("l", "d").File("l/x", 1).Symlink("l", "e").File("l/x", 2));
+
+    // Every link doubles the work of the one before.
+    [Fact]
+    public void SymlinksThatFanOut_AreRefusedInTime()
+    {
+        var layer = L.Directory("d").Symlink("l0", "d");
+        for (int i = 1; i < 60; i++)
+        {
+            layer.Symlink($"l{i}", $"l{i - 1}/../l{i - 1}");
+        }
+        Assert.Throws<InvalidDataException>(() => Build(layer.File("l59/x")));
+    }
+
+    [Fact]
+    public void SymlinkToATooLongName_IsRefusedWhenAnEntryStandsBelow() =>
+        Assert.Throws<InvalidDataException>(() => Build(L.Symlink("l", new string('n', 256)).File("l/x")));
+
+    [Fact]
+    public void HardLinkTarget_IsFoundOverLowerLinksAndDirectories()
+    {
+        var lower = L.Directory("usr/bin").File("usr/bin/sh", 4).Symlink("bin", "usr/bin").Symlink("abs", "/usr/./../bin");
+        Expect(["/a 0:4", "/abs -> /usr/./../bin", "/b 0:4", "/bin -> usr/bin", "/c 0:4", "/usr/ -1", "/usr/bin/ 0", "/usr/bin/sh 0:4", "/usr/bin/sh2 0:4"],
+            lower, L.HardLink("a", "bin/sh").HardLink("b", "abs/sh").HardLink("usr/bin/sh2", "usr/bin/sh").HardLink("c", "usr/bin/sh2"));
+    }
+
+    [Theory]
+    [InlineData("a")]
+    [InlineData("d/f")]
+    public void HardLinkToWhatTheLayerHasHiddenBefore_IsRefused(string target) => Assert.Throws<InvalidDataException>(() =>
+        Build(L.File("a").Directory("d").File("d/f"), L.File(".wh.a").File("d/.wh..wh..opq").HardLink("b", target)));
+
+    [Fact]
+    public void HardLinkToWhatTheLayerHidesAfterwards_KeepsIt() => Expect(["/b 0:3"], L.File("a", 3), L.HardLink("b", "a").File(".wh.a"));
+
+    [Fact]
+    public void RootEntryOfAnOtherwiseEmptyLayer_IsKept() =>
+        Assert.Equal(9u, Build(L.Directory("", uid: 9), L.File("a")).Attributes(ImageTree.RootId).Uid);
 
     [Fact]
     public void AufsLeftovers_AreIgnoredWithAllBelow() => Expect(["/a 0:1"], L.File("a").Directory(".wh..wh.plnk").File(".wh..wh.plnk/1.2").File(".wh..wh.aufs"));
@@ -118,7 +181,7 @@ public sealed class TreeBuilderTests
     [Fact]
     public void HardLinks_ShareOneNode()
     {
-        var tree = Build(L.File("b", 5, uid: 3).HardLink("a", "b").HardLink("d/c", "a"));
+        var tree = Build(L.File("b", 5, uid: 3).HardLink("a", "b", uid: 3).HardLink("d/c", "a", uid: 3));
         ulong id = tree.NodeAt(tree.Find(1, "b"u8));
         Assert.Equal(tree.NodeAt(tree.Find(1, "a"u8)), id);
         Assert.Equal((3u, 3u, 5L), (tree.Attributes(id).LinkCount, tree.Attributes(id).Uid, tree.Attributes(id).Size));
@@ -133,6 +196,15 @@ public sealed class TreeBuilderTests
         var tree = Build(L.File("a", 3), L.HardLink("b", "a"), L.File("a", 8));
         Assert.Equal(["/a 2:8", "/b 0:3"], Listing(tree));
         Assert.Equal(1u, tree.Attributes(tree.NodeAt(tree.Find(1, "b"u8))).LinkCount);
+    }
+
+    [Fact]
+    public void HardLinkEntry_SaysTheAttributesOfAFileOfItsLayerOnly()
+    {
+        var tree = Build(L.File("low", uid: 1), L.File("a", uid: 2, xattrs: [("user.k", "v")]).HardLink("b", "a", 0b110_000_000, uid: 3).HardLink("c", "low", 0, uid: 4));
+        var (a, low) = (tree.NodeAt(tree.Find(1, "a"u8)), tree.NodeAt(tree.Find(1, "low"u8)));
+        Assert.Equal((0b110_000_000u, 3u, 1u), (tree.Attributes(a).Mode & 0xFFF, tree.Attributes(a).Uid, tree.Attributes(low).Uid));
+        Assert.True(tree.TryGetXattr(a, "user.k"u8, out _));
     }
 
     [Fact]

@@ -13,7 +13,7 @@ internal sealed class TestTree
     public TestTree(bool xattrs = true, bool sparse = false)
     {
         var layer = new LayerBuilder()
-            .Directory("dir").File("dir/file", size: 5000, mode: 0b110_100_000, uid: 7, mtime: -3).HardLink("link", "dir/file")
+            .Directory("dir").File("dir/file", size: 5000, mode: 0b110_100_000, uid: 7, mtime: -3).HardLink("link", "dir/file", 0b110_100_000, uid: 7, mtime: -3)
             .Symlink("symlink", "dir/file").Symlink("long", new string('x', 5000))
             .Device("null", 259, 0x12345).Fifo("pipe");
         if (xattrs)

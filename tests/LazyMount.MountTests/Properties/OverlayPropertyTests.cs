@@ -1,0 +1,62 @@
+using System.Text.RegularExpressions;
+using CsCheck;
+using LazyMount.Fuse;
+using LazyMount.MountTests.Posix;
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.MountTests.Properties;
+
+/// <summary>Random layers, mounted for real, show what the kernel's overlayfs shows over the same layers extracted by GNU tar.</summary>
+public sealed partial class OverlayPropertyTests
+{
+    private const int Cases = 150;
+
+    // For hours of it: CsCheck_Time (seconds), and CsCheck_Seed for one case again.
+    [Fact]
+    public void AnyLayers_ShowWhatOverlayfsShows()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can mount overlayfs");
+        int compared = 0, refused = 0;
+        LayerScript.Images.Sample(layers => _ = Compare(layers) ? Interlocked.Increment(ref compared) : Interlocked.Increment(ref refused),
+            iter: Cases, threads: 2, print: LayerScript.Print);
+        TestContext.Current.TestOutputHelper?.WriteLine($"{compared} compared, {refused} refused by tar");
+        Assert.True(compared > refused / 2, $"tar has refused {refused} of {compared + refused} images: that is no test");
+    }
+
+    // False when tar refuses to extract: nothing to compare with.
+    private static bool Compare(LayerScript[] layers)
+    {
+        using var directory = new TemporaryDirectory();
+        TarBytes[] tars = [.. layers.Select(layer => layer.ToTar())];
+        OverlayMount overlay;
+        try
+        {
+            overlay = new OverlayMount([.. tars.Select(tar => tar.ToArray())]);
+        }
+        catch (InvalidOperationException)
+        {
+            return false;
+        }
+        using (overlay)
+        {
+            string difference = TreeText.Difference(WithoutLinkCounts(Mounted(directory, tars).GetAwaiter().GetResult()), TreeSnapshot.Take(overlay.Root, ignoreGhosts: true), WithoutLinkCounts);
+            Assert.True(difference.Length == 0, $"only ours (-), only overlayfs's (+):\n{difference}");
+        }
+        return true;
+    }
+
+    private static async Task<string> Mounted(TemporaryDirectory directory, TarBytes[] layers)
+    {
+        await using TestImage image = await TestImage.CreateAsync(directory, layers);
+        string root = directory.CreateDirectory("mnt");
+        await using FuseMount mount = image.Mount(root);
+        return TreeText.Of(TreeSnapshot.Take(root));
+    }
+
+    // overlayfs counts hidden names too; the zoo has a case of it.
+    private static string WithoutLinkCounts(string lines) => LinkCount().Replace(lines, "");
+
+    [GeneratedRegex(" nlink [0-9]+$", RegexOptions.Multiline)]
+    private static partial Regex LinkCount();
+}
