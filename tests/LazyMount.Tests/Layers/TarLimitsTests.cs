@@ -1,4 +1,3 @@
-using LazyMount.Layers;
 using LazyMount.Layers.Tar;
 using LazyMount.TestKit;
 using Xunit;
