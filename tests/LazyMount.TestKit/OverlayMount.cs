@@ -59,7 +59,7 @@ public sealed class OverlayMount : IDisposable
             }
         }
         // Directories that tar made for the sake of a marker in them, and that are themselves hidden.
-        foreach (string hidden in hiddenBelow.Where(hidden => !listed.Any(path => !path.Contains(".wh.", StringComparison.Ordinal) && $"{path}/".StartsWith(hidden[(root.Length + 1)..] + "/", StringComparison.Ordinal))))
+        foreach (string hidden in hiddenBelow.OrderByDescending(path => path.Length).Where(hidden => !listed.Any(path => !path.Contains(".wh.", StringComparison.Ordinal) && $"{path}/".StartsWith(hidden[(root.Length + 1)..] + "/", StringComparison.Ordinal))))
         {
             Tool.Run("rm", "-rf", hidden).EnsureSuccess();
             MakeWhiteout(hidden);
