@@ -20,6 +20,11 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
     // Names looked up in link targets, in the whole layer: some seconds.
     private const int MaxFollowedNames = 20_000_000;
 
+    // Hard links to later hard links that are tried more than once, in all: a chain of n in the wrong order takes n * n / 2.
+    private const int MaxRetriedLinks = 5_000_000;
+
+    private const int MaxPathShown = 200;
+
     private const int NameMax = 255;
 
     private readonly TreeSlots _tree = new(index.Paths.Count);
@@ -148,8 +153,12 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
     // A link may stand before its target (no tool writes that, but nothing forbids it), even before another link.
     private void LinkForward(List<int>? waiting)
     {
-        while (waiting is { Count: > 0 })
+        for (long retried = 0; waiting is { Count: > 0 }; retried += waiting.Count)
         {
+            if (retried > MaxRetriedLinks)
+            {
+                throw new InvalidDataException($"layer {layer} has hard links to later hard links, and those to later ones again, too deep to follow");
+            }
             if (waiting.RemoveAll(TryLink) == 0)
             {
                 ref readonly LayerEntry entry = ref index.Entries[waiting[0]];
@@ -364,6 +373,7 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
         {
             names.Push(Encoding.UTF8.GetString(index.Paths.Name(at)));
         }
-        return "/" + string.Join('/', names);
+        string text = "/" + string.Join('/', names);
+        return text.Length <= MaxPathShown ? text : text[..MaxPathShown] + "…";
     }
 }

@@ -38,7 +38,11 @@ public sealed class HostileLayerTests : IDisposable
         ["symbolic link to 1 MiB"] = (() => new TarBytes().Pax(("linkpath", new string('t', 1_000_000))).Symlink("link", "t"), "more than the 4095 that Linux allows"),
         ["hard link to itself"] = (() => new TarBytes().HardLink("a", "a"), "'/a' to '/a', which does not exist"),
         ["cycle of hard links"] = (() => new TarBytes().HardLink("a", "b").HardLink("b", "c").HardLink("c", "a"), "which does not exist"),
+        ["path of 2,048 levels in a sentence"] = (() => new TarBytes().Pax(("path", string.Concat(Enumerable.Repeat("a/", 2047)) + "link")).HardLink("link", "none"), "…' to '/none', which does not exist"),
         ["entry below a link to itself"] = (() => new TarBytes().Symlink("loop", "loop").File("loop/file"), "leads to itself"),
+        ["links that multiply, each leading over the one before 600 times"] = (LinksThatMultiply, "symbolic link"),
+        ["entries below a link of a thousand names"] = (EntriesBelowLongLink, "names together"),
+        ["hard links that wait for each other, the last first"] = (HardLinksBackwards, "too deep to follow"),
         ["octal size of 64 GiB"] = (() => new TarBytes().File("file", edit: header => header.AsSpan(124, 12).Fill((byte)'7')), "bytes are missing"),
         ["size of 2^63-1"] = (() => new TarBytes().File("file", edit: header => TarBytes.Base256(header, 124, 12, Huge)), "9223372036854775807 of \"file\" is impossible"),
         ["size of 2^63-1024"] = (() => new TarBytes().File("file", edit: header => TarBytes.Base256(header, 124, 12, Huge - 1023)), "of \"file\" is impossible"),
@@ -108,6 +112,37 @@ public sealed class HostileLayerTests : IDisposable
             tar.Pax(("path", path + i)).File("file");
         }
         Assert.Contains(" a", List(OciLayoutBuilder.Gzip(tar.ToArray())).EnsureSuccess().Output, StringComparison.Ordinal);
+    }
+
+    private static TarBytes LinksThatMultiply()
+    {
+        TarBytes tar = new TarBytes().Directory("d").Symlink("s0", "d");
+        for (int i = 1; i < 6; i++)
+        {
+            tar.Pax(("linkpath", string.Concat(Enumerable.Repeat($"s{i - 1}/../", 600)) + "d")).Symlink($"s{i}", "long");
+        }
+        return tar.File("s5/file");
+    }
+
+    private static TarBytes EntriesBelowLongLink()
+    {
+        TarBytes tar = new TarBytes().Directory("d").Pax(("linkpath", string.Concat(Enumerable.Repeat("d/../", 800)) + "d")).Symlink("s", "long");
+        for (int i = 0; i < 20_000; i++)
+        {
+            tar.File($"s/{i}");
+        }
+        return tar;
+    }
+
+    private static TarBytes HardLinksBackwards()
+    {
+        const int Count = 20_000;
+        TarBytes tar = new();
+        for (int i = 0; i < Count; i++)
+        {
+            tar.HardLink($"link{i}", $"link{i + 1}");
+        }
+        return tar.File($"link{Count}");
     }
 
     private ToolResult List(byte[] blob)
