@@ -19,16 +19,24 @@ public sealed class OverlayMount : IDisposable
     /// <param name="layers">Uncompressed tars, lowest first; at most 500.</param>
     public OverlayMount(IReadOnlyList<byte[]> layers)
     {
-        for (int layer = 0; layer < layers.Count; layer++)
-        {
-            Extract(layers[layer], layer);
-        }
         Root = _directory.CreateDirectory("mnt");
-        _directory.CreateDirectory("none"); // there must be two
-        // Relative names: 500 of them still fit the page that mount(2) takes.
-        string lower = string.Join(':', Enumerable.Range(0, layers.Count).Reverse());
-        Tool.Shell("cd \"$1\" && mount -t overlay overlay -o \"ro,lowerdir=$2:none\" mnt", _directory.Path, lower).EnsureSuccess();
-        _mounted = true;
+        try
+        {
+            for (int layer = 0; layer < layers.Count; layer++)
+            {
+                Extract(layers[layer], layer);
+            }
+            _directory.CreateDirectory("none"); // there must be two
+            // Relative names: 500 of them still fit the page that mount(2) takes.
+            string lower = string.Join(':', Enumerable.Range(0, layers.Count).Reverse());
+            Tool.Shell("cd \"$1\" && mount -t overlay overlay -o \"ro,lowerdir=$2:none\" mnt", _directory.Path, lower).EnsureSuccess();
+            _mounted = true;
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     public string Root { get; }
