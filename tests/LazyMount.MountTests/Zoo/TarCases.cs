@@ -234,12 +234,7 @@ internal static class TarCases
                 + -rw-r--r-- 0:0 a ""
                 + -rw-r--r-- 7:0 b ""
                 """, "Go ignores global headers, POSIX and GNU tar apply them")
-            .Except(Oracle.Umoci, """
-                - -rw-r--r-- 42:0 a "" @1.5
-                - -rw-r--r-- 7:0 b "" @1.5
-                + -rw-r--r-- 0:0 a ""
-                + -rw-r--r-- 7:0 b ""
-                """, "Go ignores global headers, POSIX and GNU tar apply them"),
+            .Except(Oracle.Umoci, ZooCase.Refuses, "it takes the header for an entry of an unknown type"),
         new ZooCase("a malformed PAX record")
             .Layer(tar => tar.Raw(Header("x", 'x', 8, 0)).Data("9 uid=1\n"u8).File("f"))
             .Refused("a PAX extended header has a malformed record"),
