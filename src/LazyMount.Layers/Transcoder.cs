@@ -19,15 +19,13 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
 
     private static readonly int s_underWay = Math.Min(4, Environment.ProcessorCount + 1);
 
-    private readonly record struct Frame(byte[] Bytes, int Length, int UncompressedLength);
-
-    private readonly Queue<Task<Frame>> _frames = new();
+    private readonly Queue<FrameEncoder> _busy = new(); // in the order of the tar
+    private readonly Stack<FrameEncoder> _idle = new();
+    private FrameEncoder? _filling;
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly IncrementalHash _chunkHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly MemoryStream _chunks = new();
     private readonly CheckpointTableBuilder _checkpoints = new();
-    private byte[] _span = new byte[SpanSize];
-    private int _filled;
     private int _chunkFilled;
     private long _uncompressed, _size;
 
@@ -44,11 +42,9 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
     {
         while (!tar.IsEmpty)
         {
-            int n = Math.Min(tar.Length, SpanSize - _filled);
-            tar[..n].CopyTo(_span.AsSpan(_filled));
-            tar = tar[n..];
-            _filled += n;
-            if (_filled == SpanSize)
+            _filling ??= NextEncoder();
+            tar = tar[_filling.Take(tar)..];
+            if (_filling.IsFull)
             {
                 EndSpan();
             }
@@ -57,11 +53,11 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
 
     public void Complete()
     {
-        if (_filled > 0 || (_uncompressed == 0 && _frames.Count == 0))
+        if (_filling is not null || (_uncompressed == 0 && _busy.Count == 0))
         {
             EndSpan();
         }
-        while (_frames.Count > 0)
+        while (_busy.Count > 0)
         {
             WriteOldest();
         }
@@ -79,6 +75,10 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
 
     public void Dispose()
     {
+        foreach (FrameEncoder encoder in (FrameEncoder[])[.. _busy, .. _idle, .. _filling is null ? [] : (FrameEncoder[])[_filling]])
+        {
+            encoder.Dispose();
+        }
         staging.Dispose();
         _checkpoints.Dispose();
         _hash.Dispose();
@@ -86,33 +86,31 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
         _chunks.Dispose();
     }
 
-    private void EndSpan()
+    private FrameEncoder NextEncoder()
     {
-        (byte[] span, int length) = (_span, _filled);
-        _frames.Enqueue(Task.Run(() => Encode(span, length)));
-        if (_frames.Count >= s_underWay)
+        if (_idle.Count == 0 && _busy.Count == s_underWay)
         {
             WriteOldest();
         }
-        _span = new byte[SpanSize];
-        _filled = 0;
+        return _idle.TryPop(out FrameEncoder? idle) ? idle : new FrameEncoder();
     }
 
-    private static Frame Encode(byte[] span, int length)
+    private void EndSpan()
     {
-        using var compressor = new ZstdSharp.Compressor(Level);
-        var frame = new byte[ZstdSharp.Compressor.GetCompressBound(length)];
-        return new Frame(frame, compressor.Wrap(span.AsSpan(0, length), frame), length);
+        _filling ??= NextEncoder(); // of an empty tar
+        _filling.Start();
+        _busy.Enqueue(_filling);
+        _filling = null;
     }
 
     private void WriteOldest()
     {
-        Frame frame = _frames.Dequeue().GetAwaiter().GetResult();
-        ReadOnlySpan<byte> bytes = frame.Bytes.AsSpan(0, frame.Length);
+        FrameEncoder encoder = _busy.Dequeue();
+        ReadOnlySpan<byte> bytes = encoder.Wait(out int uncompressedLength);
         staging.Append(bytes);
         _checkpoints.Add(new Checkpoint(_size, 0, _uncompressed, AtMemberStart: true, default));
         _size += bytes.Length;
-        _uncompressed += frame.UncompressedLength;
+        _uncompressed += uncompressedLength;
         _hash.AppendData(bytes);
         while (!bytes.IsEmpty)
         {
@@ -125,6 +123,47 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
                 _chunks.Write(_chunkHash.GetHashAndReset());
                 _chunkFilled = 0;
             }
+        }
+        _idle.Push(encoder);
+    }
+
+    /// <summary>One frame under way: the span that is collected, then encoded on the thread pool. Used again and again.</summary>
+    private sealed class FrameEncoder : IDisposable
+    {
+        private readonly byte[] _span = GC.AllocateUninitializedArray<byte>(SpanSize);
+        private readonly byte[] _frame = GC.AllocateUninitializedArray<byte>(ZstdSharp.Compressor.GetCompressBound(SpanSize));
+        private readonly ZstdSharp.Compressor _compressor = new(Level);
+        private Task<int>? _encoding;
+        private int _filled;
+
+        public bool IsFull => _filled == SpanSize;
+
+        /// <summary>Takes what there is room for, and tells how much that was.</summary>
+        public int Take(ReadOnlySpan<byte> tar)
+        {
+            int length = Math.Min(tar.Length, SpanSize - _filled);
+            tar[..length].CopyTo(_span.AsSpan(_filled));
+            _filled += length;
+            return length;
+        }
+
+        public void Start() => _encoding = Task.Run(() => _compressor.Wrap(_span.AsSpan(0, _filled), _frame));
+
+        /// <summary>The frame, valid until the next <see cref="Take"/>.</summary>
+        public ReadOnlySpan<byte> Wait(out int uncompressedLength)
+        {
+            int length = _encoding!.GetAwaiter().GetResult();
+            (uncompressedLength, _filled, _encoding) = (_filled, 0, null);
+            return _frame.AsSpan(0, length);
+        }
+
+        public void Dispose()
+        {
+            if (_encoding is not null)
+            {
+                ((IAsyncResult)_encoding).AsyncWaitHandle.WaitOne(); // an abandoned pass: the compressor is still in use
+            }
+            _compressor.Dispose();
         }
     }
 }
