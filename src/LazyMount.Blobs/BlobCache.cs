@@ -49,14 +49,20 @@ public sealed class BlobCache
 
     /// <summary>Stages a blob that arrives in order; see <see cref="BlobStaging"/>.</summary>
     /// <exception cref="ImageException"><see cref="ImageError.Local"/>: no space or no permission.</exception>
-    public BlobStaging Stage(Descriptor blob)
+    public BlobStaging Stage(Descriptor blob) => Stage(blob.Digest, blob.Size);
+
+    /// <summary>Stages a blob of which neither digest nor size is known yet; it is named when it is committed.</summary>
+    /// <param name="origin">The blob that it is made from.</param>
+    public BlobStaging StageDerived(Digest origin) => Stage(origin, -1);
+
+    private BlobStaging Stage(Digest digest, long size)
     {
-        string path = PathOf(blob.Digest);
+        string path = PathOf(digest);
         string directory = Path.GetDirectoryName(path)!;
         EnsureDirectory(directory);
         if (Interlocked.Exchange(ref _swept, 1) == 0)
             BlobStaging.Sweep(directory);
-        return new BlobStaging(this, path, blob.Size);
+        return new BlobStaging(this, path, size);
     }
 
     /// <summary>Where caches live when the user names none: $LAZYMOUNT_CACHE, $XDG_CACHE_HOME/lazymount, root: /var/cache/lazymount, else ~/.cache/lazymount.</summary>
@@ -111,7 +117,7 @@ public sealed class BlobCache
     internal ImageException Failure(string what, Exception cause)
         => new(ImageError.Local, $"Cannot {what} in the cache {Root}: {Reason(cause)}; free some space there, or choose another directory with --cache-dir.", cause);
 
-    private string PathOf(Digest digest) => Path.Combine(Root, Version, "blobs", digest.Algorithm, digest.Hex);
+    internal string PathOf(Digest digest) => Path.Combine(Root, Version, "blobs", digest.Algorithm, digest.Hex);
 
     // Directories are made again whenever they are needed, because the cache may be deleted under a running mount.
     private static void EnsureDirectory(string directory)

@@ -42,6 +42,9 @@ public sealed partial class BlobReader : IDisposable
         _logger = logger ?? (ILogger)NullLogger.Instance;
     }
 
+    /// <summary>Opens the cached file, if there is one, so that it goes on serving when the cache is deleted.</summary>
+    public bool TryHold() => OpenCached() is not null;
+
     /// <summary>
     /// Fills <paramref name="destination"/> from <paramref name="compressedOffset"/>. Every chunk touched is verified
     /// first; a bad chunk is fetched once more, then <see cref="ImageException"/> (<see cref="ImageError.Verification"/>).

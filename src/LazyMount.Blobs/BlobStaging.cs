@@ -1,9 +1,10 @@
+using LazyMount.Blobs.Oci;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs;
 
 /// <summary>
-/// A blob on its way into the cache. <see cref="Append"/> in order, then <see cref="Commit"/>; disposing without
+/// A blob on its way into the cache. <see cref="Append"/> in order, then <see cref="Commit()"/>; disposing without
 /// commit removes the staged file. The caller has hashed the bytes itself and commits only what it verified.
 /// <para>The file is <c>HEX.PID.RANDOM.staging</c> beside its final name and locked (flock) while it grows, so that
 /// <see cref="Sweep"/> can tell what a killed process left behind from what another is writing.</para>
@@ -16,7 +17,7 @@ public sealed class BlobStaging : IDisposable
     private static readonly TimeSpan s_abandonedAge = TimeSpan.FromSeconds(10);
 
     private readonly BlobCache _cache;
-    private readonly string _path;
+    private string _path;
     private readonly string _stagingPath;
     private readonly long _size;
     private readonly SafeFileHandle _file;
@@ -32,7 +33,7 @@ public sealed class BlobStaging : IDisposable
         try
         {
             // Space is reserved first: a disk that cannot hold the blob says so before it is fetched.
-            _file = File.OpenHandle(_stagingPath, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, preallocationSize: size);
+            _file = File.OpenHandle(_stagingPath, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, preallocationSize: Math.Max(0, size));
             if (!OperatingSystem.IsWindows())
                 File.SetUnixFileMode(_file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         }
@@ -40,7 +41,7 @@ public sealed class BlobStaging : IDisposable
         {
             _file?.Dispose();
             TryDelete(_stagingPath);
-            throw cache.Failure($"keep {size} bytes", e);
+            throw cache.Failure(What, e);
         }
     }
 
@@ -48,7 +49,7 @@ public sealed class BlobStaging : IDisposable
     public void Append(ReadOnlySpan<byte> bytes)
     {
         ObjectDisposedException.ThrowIf(_ended, this);
-        if (bytes.Length > _size - _length)
+        if (_size >= 0 && bytes.Length > _size - _length)
             throw new InvalidOperationException("more bytes than the blob has");
         try
         {
@@ -56,9 +57,18 @@ public sealed class BlobStaging : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw _cache.Failure($"keep {_size} bytes", e);
+            throw _cache.Failure(What, e);
         }
         _length += bytes.Length;
+    }
+
+    private string What => _size < 0 ? "keep a transcoded layer" : $"keep {_size} bytes";
+
+    /// <summary>The same, for a blob whose digest and size have come out only now.</summary>
+    public void Commit(Descriptor blob)
+    {
+        _path = _cache.PathOf(blob.Digest);
+        Commit();
     }
 
     /// <summary>
@@ -68,7 +78,7 @@ public sealed class BlobStaging : IDisposable
     public void Commit()
     {
         ObjectDisposedException.ThrowIf(_ended, this);
-        if (_length != _size)
+        if (_size >= 0 && _length != _size)
             throw new InvalidOperationException("fewer bytes than the blob has");
         try
         {
@@ -81,7 +91,7 @@ public sealed class BlobStaging : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw _cache.Failure($"keep {_size} bytes", e);
+            throw _cache.Failure(What, e);
         }
         _ended = true;
     }

@@ -4,7 +4,7 @@ namespace LazyMount.Compression;
 /// A place where decoding can start. Bit <see cref="Bit"/> (0 to 7, least significant first) of the byte at
 /// <see cref="CompressedOffset"/> is the first bit of a DEFLATE block header, or, when
 /// <see cref="AtMemberStart"/>, byte <see cref="CompressedOffset"/> is the first of a gzip member's header
-/// (or of an uncompressed stretch) and <see cref="Bit"/> is 0.
+/// (or of a zstd frame, or of an uncompressed stretch) and <see cref="Bit"/> is 0.
 /// </summary>
 /// <param name="CompressedOffset">Byte of the compressed blob that holds the first bit to decode.</param>
 /// <param name="Bit">First bit within that byte, 0 to 7.</param>

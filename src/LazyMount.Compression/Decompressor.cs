@@ -7,7 +7,8 @@ namespace LazyMount.Compression;
 /// decompressor.Complete();
 /// </code>
 /// Not thread-safe. Malformed input throws <see cref="InvalidDataException"/>, whatever it is; nothing is ever
-/// read or written out of bounds. After that exception no more bytes come out.
+/// read or written out of bounds. <see cref="NotSupportedException"/> is thrown for what is sound but needs more memory than
+/// is given, or something that is not there (a dictionary, a filter). After either exception no more bytes come out.
 /// </summary>
 public abstract class Decompressor : IDisposable
 {
@@ -16,15 +17,22 @@ public abstract class Decompressor : IDisposable
     /// </summary>
     public const int DefaultCheckpointSpacing = 4 << 20;
 
-    /// <summary>Tells the format from the first bytes of a blob (4 are enough). Unknown bytes are <see cref="CompressionFormat.None"/>.</summary>
+    private static readonly Checkpoint s_start = new(0, 0, 0, AtMemberStart: true, default);
+
+    /// <summary>Tells the format from the first bytes of a blob (6 are enough). Unknown bytes are <see cref="CompressionFormat.None"/>.</summary>
     public static CompressionFormat Detect(ReadOnlySpan<byte> head)
-        => GzipHeader.HasMagic(head) ? CompressionFormat.Gzip : CompressionFormat.None;
+        => GzipHeader.HasMagic(head) ? CompressionFormat.Gzip
+            : ZstdFrameHeader.HasMagic(head) ? CompressionFormat.Zstd
+            : Bzip2Decoder.HasMagic(head) ? CompressionFormat.Bzip2
+            : XzDecoder.HasMagic(head) ? CompressionFormat.Xz
+            : CompressionFormat.None;
 
     /// <summary>Starts at the first byte of a blob.</summary>
     /// <param name="format">The blob's format.</param>
     /// <param name="checkpointSpacing">
     /// A checkpoint is taken at the first possible place at least this many uncompressed bytes after the last; 0 takes none.
-    /// In gzip a spacing below the size of a window (32 KiB) counts as 32 KiB.
+    /// In gzip a spacing below the size of a window (32 KiB) counts as 32 KiB. zstd has such places at the starts of frames;
+    /// bzip2 and xz get one at 0 only.
     /// </param>
     public static Decompressor Start(CompressionFormat format, long checkpointSpacing = 0)
     {
@@ -33,6 +41,9 @@ public abstract class Decompressor : IDisposable
         {
             CompressionFormat.None => new PlainDecompressor(0, checkpointSpacing),
             CompressionFormat.Gzip => new GzipDecompressor(checkpointSpacing),
+            CompressionFormat.Zstd => new ZstdDecompressor(checkpointSpacing),
+            CompressionFormat.Bzip2 => new PullDecompressor("bzip2", input => new Bzip2Decoder(input)),
+            CompressionFormat.Xz => new PullDecompressor("xz", input => new XzDecoder(input)),
             _ => throw new ArgumentOutOfRangeException(nameof(format), format, null),
         };
     }
@@ -52,6 +63,10 @@ public abstract class Decompressor : IDisposable
                 => new PlainDecompressor(from.CompressedOffset, 0),
             CompressionFormat.None => throw new ArgumentException("The checkpoint is not one of an uncompressed blob.", nameof(from)),
             CompressionFormat.Gzip => new GzipDecompressor(from),
+            CompressionFormat.Zstd when from.AtMemberStart => new ZstdDecompressor(from.CompressedOffset, from.UncompressedOffset),
+            CompressionFormat.Bzip2 or CompressionFormat.Xz when from == s_start => Start(format),
+            CompressionFormat.Zstd or CompressionFormat.Bzip2 or CompressionFormat.Xz
+                => throw new ArgumentException("The checkpoint is not one of this format.", nameof(from)),
             _ => throw new ArgumentOutOfRangeException(nameof(format), format, null),
         };
     }

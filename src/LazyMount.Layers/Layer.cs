@@ -20,7 +20,7 @@ public sealed class Layer : IDisposable
     /// <param name="spans">Where decoded spans are kept; shared by layers, not owned.</param>
     public Layer(LayerIndex index, BlobReader blob, SpanCache spans)
     {
-        (Checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.Format, blob, spans);
+        (Checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.SpanFormat, blob, spans);
         _slots = new object?[index.Checkpoints.Count];
     }
 
@@ -120,10 +120,18 @@ public sealed class Layer : IDisposable
         Checkpoint checkpoint = Checkpoints[number];
         using Decompressor decompressor = Decompressor.Resume(_format, checkpoint);
         decompressor.Push(compressed);
+        bool ended = false;
         while (!span.IsEmpty)
         {
             if (!decompressor.TryRead(out ReadOnlySpan<byte> run))
             {
+                // The last bytes of a blob may come only when it is known to have ended.
+                if (!ended && number == Checkpoints.Count - 1)
+                {
+                    decompressor.Complete();
+                    ended = true;
+                    continue;
+                }
                 throw new InvalidDataException($"span {number} of layer {_digest} ends {span.Length} bytes early: its index does not belong to its blob");
             }
             run = run[..Math.Min(run.Length, span.Length)];

@@ -13,9 +13,11 @@ namespace LazyMount.Layers;
 /// </summary>
 /// <param name="checkpointSpacing">Uncompressed bytes between checkpoints.</param>
 /// <param name="contentHash">Fed with the uncompressed bytes, if they are to be hashed; owned.</param>
-internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? contentHash = null) : IDisposable
+/// <param name="startTranscoder">Called for a format that may not be readable at random.</param>
+internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? contentHash = null, Func<Transcoder>? startTranscoder = null) : IDisposable
 {
     private const int MaxSkippedKept = 20;
+    private const int MaxRatio = 1100;
 
     private readonly TarScanner _scanner = new();
     private readonly ConcurrentQueue<Checkpoint> _checkpoints = new();
@@ -27,6 +29,12 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
     public CompressionFormat Format { get; private set; }
 
     public long UncompressedSize { get; private set; }
+
+    /// <summary>What is encoding the tar again, if anything is.</summary>
+    public Transcoder? Transcoder { get; private set; }
+
+    /// <summary>Uncompressed bytes of which nobody asks how well they were compressed.</summary>
+    public long FreeBytes { get; init; } = 64L << 30;
 
     /// <summary>The first of the members that made no entry, and why.</summary>
     public List<(string Path, string Reason)> Skipped { get; } = [];
@@ -73,6 +81,7 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
             _decompressor.Complete();
             Read(_decompressor);
             _scanner.Complete();
+            Transcoder?.Complete();
             UncompressedSize = _decompressor.UncompressedOffset;
         }
         catch (Exception e)
@@ -84,25 +93,20 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
     private Decompressor Start(ReadOnlySpan<byte> head)
     {
         Format = Decompressor.Detect(head);
-        if (Format == CompressionFormat.None && UnsupportedCompression(head) is { } name)
+        if (Format is CompressionFormat.Zstd or CompressionFormat.Bzip2 or CompressionFormat.Xz)
         {
-            throw new NotSupportedException($"it is compressed with {name}, which is not supported yet");
+            Transcoder = startTranscoder?.Invoke();
         }
         return Decompressor.Start(Format, checkpointSpacing);
     }
-
-    private static string? UnsupportedCompression(ReadOnlySpan<byte> head)
-        => head.StartsWith((ReadOnlySpan<byte>)[0x28, 0xB5, 0x2F, 0xFD]) ? "zstd"
-            : head.Length >= 4 && (head[0] & 0xF0) == 0x50 && head[1..].StartsWith((ReadOnlySpan<byte>)[0x2A, 0x4D, 0x18]) ? "zstd"
-            : head.StartsWith("BZh"u8) ? "bzip2"
-            : head.StartsWith((ReadOnlySpan<byte>)[0xFD, (byte)'7', (byte)'z', (byte)'X', (byte)'Z', 0]) ? "xz"
-            : null;
 
     private void Read(Decompressor decompressor)
     {
         while (decompressor.TryRead(out ReadOnlySpan<byte> run))
         {
             contentHash?.AppendData(run);
+            Transcoder?.Append(run);
+            CheckRatio(decompressor);
             while (_scanner.TryRead(ref run))
             {
                 if (Entries.Add(_scanner.Member) is { } reason)
@@ -114,6 +118,15 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
         while (decompressor.TryTakeCheckpoint(out Checkpoint checkpoint))
         {
             _checkpoints.Enqueue(checkpoint);
+        }
+    }
+
+    // Memory is bounded without this; what a bomb takes is time. gzip cannot reach the ratio that is refused.
+    private void CheckRatio(Decompressor decompressor)
+    {
+        if (decompressor.UncompressedOffset > FreeBytes && decompressor.UncompressedOffset / MaxRatio > decompressor.CompressedOffset)
+        {
+            throw new InvalidDataException($"its first {decompressor.CompressedOffset} bytes hold more than {decompressor.UncompressedOffset - 1}, which is more than {MaxRatio} times as many");
         }
     }
 
@@ -130,5 +143,6 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
     {
         _decompressor?.Dispose();
         contentHash?.Dispose();
+        Transcoder?.Dispose();
     }
 }

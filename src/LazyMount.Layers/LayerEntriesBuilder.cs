@@ -10,6 +10,9 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
     private const int MaxXattrName = 255;
     private const int MaxXattrValue = 64 << 10;
 
+    // What an attribute takes besides its name and value: two arrays and what points to them.
+    private const int XattrOverhead = 96;
+
     private readonly LayerPathsBuilder _paths = new(limits);
     private readonly ByteBuffer _linkTargets = new();
     private readonly List<int> _linkTargetEnds = [];
@@ -18,6 +21,7 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
     private readonly Dictionary<ulong, int> _xattrSetsByHash = [];
     private LayerEntry[] _entries = new LayerEntry[1024];
     private int _count;
+    private long _xattrBytes, _xattrMemory;
     private int _sparseExtents;
 
     /// <summary>
@@ -37,7 +41,7 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
         int path = _paths.Add(member.Path);
         if (path == 0 && member.Type != EntryType.Directory)
         {
-            return "it would replace the root directory";
+            return member.Path.IsEmpty ? "it has no name" : "it would replace the root directory";
         }
         int linkPath = member.Type == EntryType.HardLink ? _paths.Add(member.Link) : -1;
         int linkTarget = member.Type == EntryType.Symlink ? AddLinkTarget(member) : -1;
@@ -74,9 +78,13 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
         {
             throw new InvalidDataException($"the target of the symbolic link {TarText.Quote(member.Path)} has {member.Link.Length} bytes, more than the {limits.LinkTargetLength} that Linux allows");
         }
-        if (_linkTargets.Length > Array.MaxLength - member.Link.Length)
+        if (member.Link.IsEmpty)
         {
-            throw new InvalidDataException("the targets of its symbolic links are longer than 2 GiB together");
+            throw new InvalidDataException($"the symbolic link {TarText.Quote(member.Path)} has no target");
+        }
+        if (_linkTargets.Length > limits.LinkTargetBytes - member.Link.Length)
+        {
+            throw new InvalidDataException($"the targets of its symbolic links have more than {limits.LinkTargetBytes} bytes together");
         }
         _linkTargets.Append(member.Link);
         _linkTargetEnds.Add(_linkTargets.Length);
@@ -102,6 +110,7 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
             return -1;
         }
         var set = new List<Xattr>(member.XattrCount);
+        long memory = 0;
         for (int i = 0; i < member.XattrCount; i++)
         {
             if (member.XattrName(i).Length > MaxXattrName || member.XattrValue(i).Length > MaxXattrValue || member.XattrName(i).Contains((byte)0))
@@ -110,6 +119,12 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
                 continue;
             }
             set.Add(new Xattr(member.XattrName(i).ToArray(), member.XattrValue(i).ToArray()));
+            memory += member.XattrName(i).Length + member.XattrValue(i).Length + XattrOverhead;
+        }
+        _xattrBytes += memory;
+        if (_xattrBytes > limits.XattrBytes)
+        {
+            throw new InvalidDataException($"the extended attributes of its entries take more than {limits.XattrBytes} bytes together");
         }
         if (set.Count == 0)
         {
@@ -128,6 +143,11 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
         if (_xattrSetsByHash.TryGetValue(key, out int known) && AreEqual(_xattrSets[known], set))
         {
             return known;
+        }
+        _xattrMemory += memory;
+        if (_xattrMemory > limits.XattrMemory)
+        {
+            throw new InvalidDataException($"its extended attributes take more than {limits.XattrMemory} bytes together, equal ones counted once");
         }
         _xattrSets.Add([.. set]);
         return _xattrSetsByHash[key] = _xattrSets.Count - 1;

@@ -22,7 +22,16 @@ public sealed class LayerIndex
     /// <summary>Size of the tar stream.</summary>
     public required long UncompressedSize { get; init; }
 
-    /// <summary>How the blob is compressed.</summary>
+    /// <summary>
+    /// The blob in the cache that spans are read from when the layer's own cannot be read at random: its tar, transcoded to
+    /// zstd. <see cref="Chunks"/> and <see cref="Checkpoints"/> are then those of this one. Null for most layers.
+    /// </summary>
+    public Descriptor? Transcoding { get; init; }
+
+    /// <summary>How the blob that spans are read from is compressed.</summary>
+    public CompressionFormat SpanFormat => Transcoding is null ? Format : CompressionFormat.Zstd;
+
+    /// <summary>How the layer's own blob is compressed.</summary>
     public required CompressionFormat Format { get; init; }
 
     /// <summary>Digests of the blob's chunks.</summary>

@@ -88,6 +88,10 @@ internal static class LayerIndexFile
         numbers.Unsigned((ulong)index.CompressedSize);
         numbers.Unsigned((ulong)index.UncompressedSize);
         numbers.Unsigned((ulong)index.Format);
+        byte[] transcoding = Encoding.ASCII.GetBytes(index.Transcoding?.Digest.ToString() ?? "");
+        numbers.Unsigned((uint)transcoding.Length);
+        numbers.Raw(transcoding);
+        numbers.Unsigned((ulong)(index.Transcoding?.Size ?? 0));
         numbers.Unsigned((uint)index.Chunks.ChunkSize);
         numbers.Unsigned((uint)index.Chunks.Count);
         numbers.Unsigned((uint)columns.Length);
@@ -148,10 +152,15 @@ internal static class LayerIndexFile
         Require(Digest.TryParse(Encoding.ASCII.GetString(storedDiffId), out Digest diffId) || storedDiffId.IsEmpty);
         long compressedSize = reader.Bounded(long.MaxValue);
         long uncompressedSize = reader.Bounded(long.MaxValue);
-        var format = (CompressionFormat)reader.Bounded((long)CompressionFormat.Gzip);
+        var format = (CompressionFormat)reader.Bounded((long)CompressionFormat.Xz);
+        ReadOnlySpan<byte> storedTranscoding = reader.Raw(reader.Count(1));
+        Require(Digest.TryParse(Encoding.ASCII.GetString(storedTranscoding), out Digest transcoding) || storedTranscoding.IsEmpty);
+        long transcodedSize = reader.Bounded(long.MaxValue);
+        long spansSize = storedTranscoding.IsEmpty ? compressedSize : transcodedSize;
+        CompressionFormat spanFormat = storedTranscoding.IsEmpty ? format : CompressionFormat.Zstd;
         int chunkSize = (int)reader.Bounded(int.MaxValue);
         int chunks = reader.Count(ChunkDigests.DigestSize);
-        Require(chunkSize > 0 && chunks == compressedSize / chunkSize + (compressedSize % chunkSize == 0 ? 0 : 1));
+        Require(chunkSize > 0 && chunks == spansSize / chunkSize + (spansSize % chunkSize == 0 ? 0 : 1));
         int columnsLength = (int)reader.Bounded(Array.MaxLength);
         int packedLength = reader.Count(1);
         Require(packedLength <= columnsLength && columnsLength / MaxRatio <= packedLength);
@@ -165,15 +174,16 @@ internal static class LayerIndexFile
         var packedEnds = new int[count];
         for (int i = 0, packedEnd = 0; i < count; i++)
         {
-            Require(format != CompressionFormat.None || compressedOffsets[i] == uncompressedOffsets[i]);
+            Require(spanFormat != CompressionFormat.None || compressedOffsets[i] == uncompressedOffsets[i]);
             uncompressedOffsets[i + 1] = checked(uncompressedOffsets[i] + reader.Bounded(long.MaxValue));
             compressedOffsets[i + 1] = checked(compressedOffsets[i] + reader.Bounded(long.MaxValue));
             bits[i] = reader.Raw(1)[0];
-            Require(format != CompressionFormat.None || bits[i] == 0x80);
+            Require(spanFormat == CompressionFormat.Gzip || bits[i] == 0x80);
+            Require(spanFormat is not (CompressionFormat.Bzip2 or CompressionFormat.Xz) || i == 0);
             windowLengths[i] = (int)reader.Bounded(CheckpointTable.MaxWindow);
             packedEnds[i] = packedEnd = checked(packedEnd + (int)reader.Bounded(windowsLength));
         }
-        Require(uncompressedOffsets[count] == uncompressedSize && compressedOffsets[count] == compressedSize);
+        Require(uncompressedOffsets[count] == uncompressedSize && compressedOffsets[count] == spansSize);
 
         ReadOnlySpan<byte> columns = reader.Raw(packedLength);
         byte[] digests = reader.Raw(chunks * ChunkDigests.DigestSize).ToArray();
@@ -195,6 +205,7 @@ internal static class LayerIndexFile
             CompressedSize = compressedSize,
             UncompressedSize = uncompressedSize,
             Format = format,
+            Transcoding = storedTranscoding.IsEmpty ? null : new Descriptor("", transcoding, transcodedSize),
             Chunks = new ChunkDigests(chunkSize, digests),
             Checkpoints = new CheckpointTable(uncompressedOffsets, compressedOffsets, bits, windowLengths, packedEnds, windows),
             Paths = decoded.Paths,

@@ -25,6 +25,12 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     /// <summary>What the blob's content must have for a digest; null when that need not be looked at.</summary>
     public Digest? DiffId { get; init; }
 
+    /// <summary>A span longer than this is not read at random: the layer is transcoded.</summary>
+    public const int LongestSpan = 16 << 20;
+
+    /// <summary>Where a transcoding goes, if it turns out to be needed; without one such a layer is refused.</summary>
+    public Func<BlobStaging>? StageTranscoding { get; init; }
+
     private readonly record struct Piece(byte[] Buffer, int Length);
 
     /// <summary>Indexes a blob from its bytes in order. Nothing is published: the caller commits <paramref name="staging"/>.</summary>
@@ -36,6 +42,10 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             LayerIndex index = await PassAsync(blob, verify: true, source, staging, progress, cancellationToken).ConfigureAwait(false);
             logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, index.Checkpoints.Count);
             return index;
+        }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException && MediaTypes.IsEncrypted(blob.MediaType))
+        {
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}: it is encrypted; decrypt the image first, with skopeo copy --decryption-key.", e);
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && !MediaTypes.IsLayer(blob.MediaType))
         {
@@ -62,7 +72,8 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     {
         using var hash = IncrementalHash.CreateHash(blob.Digest.Algorithm == "sha512" ? HashAlgorithmName.SHA512 : HashAlgorithmName.SHA256);
         using var digests = new MemoryStream();
-        using var decoding = new LayerDecoding(checkpointSpacing, DiffId?.StartHash());
+        using var decoding = new LayerDecoding(
+            checkpointSpacing, DiffId?.StartHash(), StageTranscoding is { } stage ? () => new Transcoder(stage()) : null);
         using var checkpoints = new CheckpointTableBuilder();
         var filled = Channel.CreateBounded<Piece>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
         var free = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
@@ -121,6 +132,14 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         }
         LogSkipped(blob, decoding);
         CheckpointTable table = checkpoints.Build(decoding.UncompressedSize, size);
+        Transcoder? transcoder = null;
+        if (decoding.Format is CompressionFormat.Zstd or CompressionFormat.Bzip2 or CompressionFormat.Xz && !IsReadableAtRandom(decoding.Format, table))
+        {
+            transcoder = decoding.Transcoder
+                ?? throw new NotSupportedException($"it is compressed as a whole with {decoding.Format.ToString().ToLowerInvariant()}, in which nothing can be found without decoding all before it: decompress it first");
+            transcoder.Commit();
+            table = transcoder.Checkpoints!;
+        }
         var index = new LayerIndex
         {
             Digest = blob.Digest,
@@ -128,7 +147,8 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             CompressedSize = size,
             UncompressedSize = decoding.UncompressedSize,
             Format = decoding.Format,
-            Chunks = new ChunkDigests(PieceSize, digests.ToArray()),
+            Transcoding = transcoder?.Blob,
+            Chunks = transcoder?.Chunks ?? new ChunkDigests(PieceSize, digests.ToArray()),
             Checkpoints = table,
             Paths = decoding.Entries.BuildPaths(),
             Entries = decoding.Entries.BuildEntries(),
@@ -138,6 +158,10 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         };
         return index;
     }
+
+    // bzip2 and xz begin at the start only.
+    private static bool IsReadableAtRandom(CompressionFormat format, CheckpointTable table)
+        => Enumerable.Range(0, table.Count).All(span => table.Length(span) <= (format == CompressionFormat.Zstd ? LongestSpan : Decompressor.DefaultCheckpointSpacing));
 
     private static void Verify(Descriptor blob, long size, IncrementalHash hash)
     {

@@ -18,4 +18,7 @@ internal static partial class LayerLog
 
     [LoggerMessage(5, LogLevel.Warning, "The cached blob {Digest} is damaged or unreadable and is fetched again: {Reason}")]
     public static partial void CachedBlobUnusable(this ILogger logger, string digest, string reason);
+
+    [LoggerMessage(6, LogLevel.Warning, "The transcoded form of layer {Digest} is missing or damaged in the cache and is made again")]
+    public static partial void TranscodingRebuilt(this ILogger logger, string digest);
 }

@@ -147,9 +147,9 @@ internal sealed class LayerPathsBuilder
         {
             throw new InvalidDataException($"it has more than {_limits.Paths} distinct paths");
         }
-        if (_names.Length > Array.MaxLength - name.Length)
+        if (_names.Length > _limits.NameBytes - name.Length)
         {
-            throw new InvalidDataException("the names of its paths are longer than 2 GiB together");
+            throw new InvalidDataException($"the names of its paths have more than {_limits.NameBytes} bytes together");
         }
         int node = _count++;
         if (node == _parents.Length)

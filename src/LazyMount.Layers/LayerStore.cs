@@ -88,10 +88,31 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         var layers = new (Layer, LayerIndex)[indexes.Length];
         for (int i = 0; i < layers.Length; i++)
         {
-            var blob = new BlobReader(image.Layers[i], indexes[i].Chunks, image.Source, cache, loggers.CreateLogger<BlobReader>());
+            BlobReader blob = Open(image.Layers[i], indexes[i], image.Source);
             layers[i] = (new Layer(indexes[i], blob, spans), indexes[i]);
         }
         return layers;
+    }
+
+    private BlobReader Open(Descriptor layer, LayerIndex index, IImageSource source)
+    {
+        ILogger<BlobReader> logger = loggers.CreateLogger<BlobReader>();
+        if (index.Transcoding is not { } transcoding)
+        {
+            return new BlobReader(layer, index.Chunks, source, cache, logger);
+        }
+        var transcoded = new TranscodedSource(() => RebuildAsync(layer, transcoding, source));
+        var reader = new BlobReader(transcoding, index.Chunks, transcoded, cache, logger);
+        reader.TryHold();
+        return reader;
+    }
+
+    private async Task<SafeFileHandle> RebuildAsync(Descriptor layer, Descriptor transcoding, IImageSource source)
+    {
+        _logger.TranscodingRebuilt(layer.Digest.ToString());
+        LayerIndex index = await IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None).ConfigureAwait(false);
+        return (index.Transcoding?.Digest == transcoding.Digest ? cache.TryOpen(transcoding.Digest) : null)
+            ?? throw new ImageException(ImageError.Local, $"The transcoded form of layer {layer.Digest} is gone from the cache {cache.Root} and could not be made again: mount the image again.");
     }
 
     private async Task<LayerIndex> GetIndexAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
@@ -119,7 +140,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         try
         {
             using var stream = new FileStream(file, FileAccess.Read, bufferSize: 0);
-            return await new LayerIndexer(_logger) { DiffId = diffId }.IndexAsync(blob, stream, staging: null, progress, cancellationToken).ConfigureAwait(false);
+            return await new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) }.IndexAsync(blob, stream, staging: null, progress, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (e is ImageException { Error: ImageError.Verification } or (IOException and not ImageException))
         {
@@ -134,8 +155,11 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
-            LayerIndex index = await new LayerIndexer(_logger) { DiffId = diffId }.IndexAsync(blob, stream, staging, progress, cancellationToken).ConfigureAwait(false);
-            staging?.Commit();
+            LayerIndex index = await new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) }.IndexAsync(blob, stream, staging, progress, cancellationToken).ConfigureAwait(false);
+            if (index.Transcoding is null)
+            {
+                staging?.Commit();
+            }
             return index;
         }
     }
@@ -146,12 +170,18 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         try
         {
             LayerIndex? index = LayerIndexFile.TryLoad(PathOf(blob.Digest), blob.Digest);
-            return index?.CompressedSize == blob.Size ? index : null;
+            return index?.CompressedSize == blob.Size && (index.Transcoding is null || HasTranscoding(index.Transcoding)) ? index : null;
         }
         catch (ImageException)
         {
             return null; // no directory for indexes
         }
+    }
+
+    private bool HasTranscoding(Descriptor transcoding)
+    {
+        using SafeFileHandle? file = cache.TryOpen(transcoding.Digest);
+        return file is not null && RandomAccess.GetLength(file) == transcoding.Size;
     }
 
     // The index is in memory: a cache that takes none costs the next start, not this one.

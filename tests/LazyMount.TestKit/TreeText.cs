@@ -54,7 +54,8 @@ public static class TreeText
     /// <summary>Bytes in quotes, all but printable ASCII as \xNN.</summary>
     public static string Quote(ReadOnlySpan<byte> bytes) => $"\"{Escape(bytes).Replace("\"", "\\x22", StringComparison.Ordinal)}\"";
 
-    private static string Line(string path, TreeNode node)
+    /// <summary>One path's line.</summary>
+    public static string Line(string path, TreeNode node)
     {
         var line = new StringBuilder().Append(node.Type).Append(Permissions(node.Mode))
             .Append(CultureInfo.InvariantCulture, $" {node.Uid}:{node.Gid} ").Append(Name(path));

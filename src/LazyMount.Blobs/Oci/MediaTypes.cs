@@ -42,7 +42,10 @@ public static class MediaTypes
     public static bool IsLayer(string mediaType)
         => mediaType.Length == 0
             || ((mediaType.StartsWith("application/vnd.oci.image.layer.", StringComparison.Ordinal) || mediaType.StartsWith("application/vnd.docker.image.rootfs.", StringComparison.Ordinal))
-                && !mediaType.EndsWith("+encrypted", StringComparison.Ordinal));
+                && !IsEncrypted(mediaType));
+
+    /// <summary>True for a layer that was encrypted as a whole (containers/ocicrypt).</summary>
+    public static bool IsEncrypted(string mediaType) => mediaType.EndsWith("+encrypted", StringComparison.Ordinal);
 
     /// <summary>True for the config of a container image, as opposed to another artifact's.</summary>
     public static bool IsImageConfig(string? mediaType) => mediaType is OciConfig or DockerConfig;

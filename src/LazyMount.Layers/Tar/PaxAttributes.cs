@@ -4,10 +4,20 @@ namespace LazyMount.Layers.Tar;
 
 /// <summary>
 /// What PAX extended headers say of the entries after them (POSIX pax, "pax Extended Header Keywords"). A record with an
-/// empty value takes back what a global header set. Unknown keywords are ignored, hdrcharset among them: names are bytes.
+/// empty value takes back what a global header set, save that an extended attribute may be empty. Unknown keywords are
+/// ignored, hdrcharset among them: names are bytes.
 /// </summary>
 internal sealed class PaxAttributes
 {
+    /// <summary>
+    /// Attributes of one entry. File systems hold less: 64 KiB of names is all that listxattr(2) can give. It also keeps
+    /// the search for a name that comes twice cheap.
+    /// </summary>
+    internal const int MaxXattrs = 1024;
+
+    /// <summary>Bytes of one entry's attributes, those of the global header included: what one header may hold.</summary>
+    internal const int MaxXattrBytes = 1 << 20;
+
     private readonly ByteBuffer _path = new();
     private readonly ByteBuffer _linkPath = new();
     private readonly ByteBuffer _xattrBytes = new();
@@ -147,12 +157,14 @@ internal sealed class PaxAttributes
         int dot = digits.IndexOf((byte)'.');
         ReadOnlySpan<byte> whole = dot < 0 ? digits : digits[..dot];
         ReadOnlySpan<byte> fraction = dot < 0 ? default : digits[(dot + 1)..];
-        long seconds = 0;
-        bool valid = (whole.IsEmpty ? !fraction.IsEmpty : Utf8Parser.TryParse(whole, out seconds, out int used) && used == whole.Length && whole[0] is not ((byte)'-' or (byte)'+'))
-            && fraction.IndexOfAnyExceptInRange((byte)'0', (byte)'9') < 0;
-        if (!valid)
+        if (whole.Length + fraction.Length == 0 || whole.ContainsAnyExceptInRange((byte)'0', (byte)'9') || fraction.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
         {
             throw new InvalidDataException($"the PAX mtime {TarText.Quote(value)} is not a time");
+        }
+        ulong seconds = 0;
+        if (!whole.IsEmpty && !Utf8Parser.TryParse(whole, out seconds, out _))
+        {
+            seconds = ulong.MaxValue;
         }
         uint nanoseconds = 0;
         for (int i = 0; i < 9; i++)
@@ -160,15 +172,17 @@ internal sealed class PaxAttributes
             nanoseconds = nanoseconds * 10 + (i < fraction.Length ? fraction[i] - (uint)'0' : 0);
         }
         bool cut = fraction.Length > 9 && fraction[9..].IndexOfAnyExcept((byte)'0') >= 0;
-        if (!negative)
+        Int128 floor = seconds;
+        if (negative)
         {
-            return (seconds, nanoseconds);
+            // -1.25 is 2 seconds before the epoch and three quarters on.
+            nanoseconds += cut ? 1u : 0;
+            floor = -floor - (nanoseconds == 0 ? 0 : 1);
+            nanoseconds = nanoseconds is 0 or 1_000_000_000 ? 0 : 1_000_000_000 - nanoseconds;
         }
-        // -1.25 is 2 seconds before the epoch and three quarters on.
-        nanoseconds += cut ? 1u : 0;
-        return nanoseconds == 0 ? (-seconds, 0)
-            : nanoseconds == 1_000_000_000 ? (-seconds - 1, 0)
-            : (-seconds - 1, 1_000_000_000 - nanoseconds);
+        return floor == (long)floor
+            ? ((long)floor, nanoseconds)
+            : throw new InvalidDataException($"the PAX mtime {TarText.Quote(value)} does not fit 64 bits");
     }
 
     // libarchive writes an attribute in both notations: SCHILY's, being the plain bytes, wins.
@@ -187,9 +201,13 @@ internal sealed class PaxAttributes
             }
             _xattrs.RemoveAt(old);
         }
-        if (value.IsEmpty || name.IsEmpty)
+        if (name.IsEmpty)
         {
             return;
+        }
+        if (_xattrs.Count == MaxXattrs || _xattrBytes.Length + name.Length + value.Length > MaxXattrBytes)
+        {
+            throw new InvalidDataException($"PAX headers give one entry more than {MaxXattrs} extended attributes, or more than {MaxXattrBytes} bytes of them");
         }
         int start = _xattrBytes.Length;
         _xattrBytes.Append(name);

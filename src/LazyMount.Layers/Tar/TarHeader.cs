@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Text;
 
 namespace LazyMount.Layers.Tar;
 
@@ -95,13 +96,12 @@ internal readonly ref struct TarHeader(ReadOnlySpan<byte> block)
                 bool isStar = _block[StarTrailer..].SequenceEqual("tar\0"u8);
                 return Text(PrefixField, isStar ? StarPrefixSize : PrefixSize);
             }
-            // GNU keeps times here. Go before 1.8 wrote prefixes under the GNU magic, and layers of that age are
-            // still about: what cannot begin a number is such a prefix (Go's own reader does the same).
-            if (IsGnu && _block[PrefixField] is not (0 or (byte)' ' or (>= (byte)'0' and <= (byte)'7') or >= 0x80))
-            {
-                return Text(PrefixField, PrefixSize);
-            }
-            return default;
+            // GNU keeps two times here. Go before 1.8 wrote prefixes under the GNU magic, and layers of that age are
+            // still about: what is text and not two numbers is such a prefix (Go's own reader does the same).
+            ReadOnlySpan<byte> prefix = Text(PrefixField, PrefixSize);
+            bool isGoPrefix = IsGnu && Ascii.IsValid(prefix)
+                && !(TryParseNumber(_block.Slice(PrefixField, MtimeSize), out _) && TryParseNumber(_block.Slice(PrefixField + MtimeSize, MtimeSize), out _));
+            return isGoPrefix ? prefix : default;
         }
     }
 

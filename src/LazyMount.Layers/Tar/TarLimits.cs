@@ -42,4 +42,19 @@ internal sealed record TarLimits
 
     /// <summary>Distinct paths of one layer, parents that no entry names included.</summary>
     public int Paths { get; init; } = 20_000_000;
+
+    /// <summary>Bytes of the names of all paths. All texts of an index together must fit one array.</summary>
+    public int NameBytes { get; init; } = 512 << 20;
+
+    /// <summary>Bytes of the targets of all symbolic links of one layer.</summary>
+    public int LinkTargetBytes { get; init; } = 512 << 20;
+
+    /// <summary>Memory for the extended attributes of one layer, equal sets counted once.</summary>
+    public int XattrMemory { get; init; } = 256 << 20;
+
+    /// <summary>
+    /// Bytes of the attributes of all entries, equal ones counted each time: what a global header says of every entry
+    /// costs time though no memory.
+    /// </summary>
+    public long XattrBytes { get; init; } = 4L << 30;
 }

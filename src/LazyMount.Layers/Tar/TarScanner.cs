@@ -11,8 +11,8 @@ namespace LazyMount.Layers.Tar;
 /// Knows v7, ustar, GNU and PAX. Malformed input throws <see cref="InvalidDataException"/>; what is well-formed but not
 /// supported <see cref="NotSupportedException"/>. Allocates nothing per member unless it has long names or attributes.
 /// <para>Where the dialects differ the container engines' common ground, Go's archive/tar, is followed: links, devices and
-/// directories have no content, whatever their size field says; a record with an empty value is as if not there; padding
-/// missing after the last content is fine. Global PAX headers are applied as POSIX says (Go ignores them).</para>
+/// directories have no content, whatever their size field says; a record with an empty value is as if not there, but for
+/// extended attributes; padding missing after the last content is fine. Global PAX headers are applied as POSIX says (Go ignores them).</para>
 /// </summary>
 internal sealed class TarScanner(TarLimits limits)
 {
@@ -144,7 +144,6 @@ internal sealed class TarScanner(TarLimits limits)
                     ? new InvalidDataException($"it is not a tar archive: it has only {_position} bytes")
                     : new InvalidDataException($"it is cut off at offset {_position} inside a header");
         }
-        ThrowIfExtensionPending();
     }
 
     private void Take(ref ReadOnlySpan<byte> piece, int length)
@@ -192,7 +191,6 @@ internal sealed class TarScanner(TarLimits limits)
         long headerOffset = _position - TarHeader.BlockSize;
         if (header.IsZero)
         {
-            ThrowIfExtensionPending();
             _state = _state == State.ZeroBlock ? State.End : State.ZeroBlock;
             return false;
         }
@@ -249,11 +247,11 @@ internal sealed class TarScanner(TarLimits limits)
                 break;
             case (byte)'L':
                 _longName.Set(UpToZero(_extension.Bytes));
-                _hasLongName = true;
+                _hasLongName = _longName.Length > 0;
                 break;
             case (byte)'K':
                 _longLink.Set(UpToZero(_extension.Bytes));
-                _hasLongLink = true;
+                _hasLongLink = _longLink.Length > 0;
                 break;
             default:
                 if (!_hasLocal)
@@ -263,14 +261,6 @@ internal sealed class TarScanner(TarLimits limits)
                 }
                 _local.Apply(_extension.Bytes);
                 break;
-        }
-    }
-
-    private void ThrowIfExtensionPending()
-    {
-        if (_hasLocal || _hasLongName || _hasLongLink)
-        {
-            throw new InvalidDataException($"it is cut off at offset {_position}: the extended header at its end has no entry");
         }
     }
 
@@ -295,9 +285,7 @@ internal sealed class TarScanner(TarLimits limits)
         bool endsWithSlash = member.Path is [.., (byte)'/'];
         (EntryType? type, bool hasContent) = flag switch
         {
-            // v7 had no type for directories but the slash; some writers kept to that with '0'.
-            0 when endsWithSlash => (EntryType.Directory, false),
-            (byte)'0' when endsWithSlash && size == 0 => (EntryType.Directory, false),
+            0 when endsWithSlash => (EntryType.Directory, false), // v7 had no type for directories but the slash
             0 or (byte)'0' or (byte)'7' or (byte)'S' => (EntryType.File, true),
             (byte)'1' => (EntryType.HardLink, false),
             (byte)'2' => (EntryType.Symlink, false),
@@ -319,7 +307,7 @@ internal sealed class TarScanner(TarLimits limits)
         member.Type = type ?? EntryType.File;
         member.SkipReason = type is not null ? null
             : flag == 'V' ? "it is a volume label"
-            : $"its type '{(flag is > 32 and < 127 ? ((char)flag).ToString() : $"\\x{flag:x2}")}' is not known";
+            : $"its tar type '{(flag is > 32 and < 127 ? ((char)flag).ToString() : $"\\x{flag:x2}")}' is no kind of file that an image can hold (sockets, for one, are made by programs when they run)";
         member.Pax = pax is { XattrCount: > 0 } ? pax : null;
         member.DataOffset = _position;
         member.Size = type == EntryType.File ? size : 0;
@@ -424,15 +412,21 @@ internal sealed class TarScanner(TarLimits limits)
         member.Gid = Id(pax?.Gid ?? header.Gid, "gid");
         (member.MtimeSeconds, member.MtimeNanoseconds) = pax?.Mtime ?? (header.Mtime, 0);
         bool isDevice = member.Type is EntryType.CharacterDevice or EntryType.BlockDevice;
-        member.DeviceMajor = isDevice ? Id(header.DeviceMajor, "device number") : 0;
-        member.DeviceMinor = isDevice ? Id(header.DeviceMinor, "device number") : 0;
+        // Linux has 12 bits and 20; the engines let mknod(2) cut off the rest.
+        member.DeviceMajor = isDevice ? (uint)header.DeviceMajor & 0xFFF : 0;
+        member.DeviceMinor = isDevice ? (uint)header.DeviceMinor & 0xFFFFF : 0;
     }
 
-    /// <summary>32 bits; negative numbers are what writers make of ids such as (uid_t)-2.</summary>
-    private uint Id(long value, string what)
-        => value is >= int.MinValue and <= uint.MaxValue
-            ? unchecked((uint)value)
-            : throw new InvalidDataException($"the {what} {value} of {TarText.Quote(Member.Path)} does not fit 32 bits");
+    /// <summary>
+    /// 32 bits; negative numbers are what writers make of ids such as (uid_t)-2. The last one, (uid_t)-1, tells chown(2)
+    /// to leave the owner as it is: whoever unpacks a layer as root gets root's file.
+    /// </summary>
+    private uint Id(long value, string what) => value switch
+    {
+        uint.MaxValue or -1 => 0,
+        >= int.MinValue and < uint.MaxValue => unchecked((uint)value),
+        _ => throw new InvalidDataException($"the {what} {value} of {TarText.Quote(Member.Path)} does not fit 32 bits"),
+    };
 
     private void BeginContent(State state, long size)
     {

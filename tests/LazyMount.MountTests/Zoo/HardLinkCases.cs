@@ -127,7 +127,7 @@ internal static class HardLinkCases
         new ZooCase("hard link to what its layer has hidden before")
             .Layer(tar => tar.File("b", "x")).Layer(tar => tar.Whiteout("b").HardLink("a", "b"))
             .Refused(Missing)
-            .Except(Oracle.Containerd, "+ drwxr-xr-x 0:0 / @now", "it links to its own mark, and so hides both names by accident"),
+            .Except(Oracle.Containerd, "accepts:", "it links to its own mark, and so hides both names by accident"),
         new ZooCase("hard link over a lower directory")
             .Layer(tar => tar.Directory("d").File("d/x")).Layer(tar => tar.File("a", "x").HardLink("d", "a"))
             .Shows("""

@@ -57,7 +57,7 @@ public sealed class ZooCase(string name)
     public ZooCase Shows(string tree)
     {
         string rootless = tree.ReplaceLineEndings("\n");
-        Tree = rootless.Contains(":0 / ", StringComparison.Ordinal) || rootless.Split('\n').Any(line => line.EndsWith(" /", StringComparison.Ordinal))
+        Tree = rootless.Split('\n').Any(line => line.Split(' ') is [_, _, "/", ..])
             ? rootless : ("drwxr-xr-x 0:0 / @-\n" + rootless).TrimEnd('\n');
         return this;
     }

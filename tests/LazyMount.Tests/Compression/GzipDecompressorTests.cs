@@ -194,18 +194,25 @@ public sealed class GzipDecompressorTests
     public void Decoding_DoesNotAllocate()
     {
         byte[] blob = Streams.Member(Streams.MakeData(9, 3_000_000));
-        using Decompressor decompressor = Decompressor.Start(CompressionFormat.Gzip);
-        long before = 0;
-        for (int at = 0; at < blob.Length; at += 4096)
+        Decode(blob); // what the runtime makes once for code that runs the first time is not meant
+        Assert.Equal(0, Decode(blob));
+
+        // Bytes allocated from the 20th piece on.
+        static long Decode(byte[] blob)
         {
-            decompressor.Push(blob.AsMemory(at, Math.Min(4096, blob.Length - at)));
-            while (decompressor.TryRead(out _))
+            using Decompressor decompressor = Decompressor.Start(CompressionFormat.Gzip);
+            long before = 0;
+            for (int at = 0; at < blob.Length; at += 4096)
             {
+                decompressor.Push(blob.AsMemory(at, Math.Min(4096, blob.Length - at)));
+                while (decompressor.TryRead(out _))
+                {
+                }
+                if (at == 4096 * 20)
+                    before = GC.GetAllocatedBytesForCurrentThread();
             }
-            if (at == 4096 * 20)
-                before = GC.GetAllocatedBytesForCurrentThread();
+            return GC.GetAllocatedBytesForCurrentThread() - before;
         }
-        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
     }
 
     private static byte[] Header(byte flags)

@@ -168,9 +168,11 @@ internal static class Streams
                 Take();
             }
             decompressor.Complete();
+            while (decompressor.TryRead(out ReadOnlySpan<byte> run))
+                output.Write(run);
             Take();
         }
-        catch (InvalidDataException e)
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException)
         {
             return new(output.WrittenSpan.ToArray(), e.Message);
         }

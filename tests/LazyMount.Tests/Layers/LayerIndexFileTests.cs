@@ -16,7 +16,7 @@ public sealed class LayerIndexFileTests
 
     internal static LayerIndex Sample(int files = 30)
     {
-        var tar = new TarBytes().Directory(".").Directory("d").CharacterDevice("d/null", 1, 3).Fifo("p").Symlink("s", "../target").Symlink("t", "");
+        var tar = new TarBytes().Directory(".").Directory("d").CharacterDevice("d/null", 1, 3).Fifo("p").Symlink("s", "../target").Symlink("t", "s");
         for (int i = 0; i < files; i++)
         {
             if (i % 7 == 3)

@@ -1,0 +1,159 @@
+using LazyMount.Blobs;
+using LazyMount.Compression;
+using LazyMount.Layers;
+using LazyMount.TestKit;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace LazyMount.Tests.Layers;
+
+/// <summary>Layers that the real tools compressed with zstd, bzip2 and xz, through the store and read at random.</summary>
+public sealed class TranscodedLayerTests : IDisposable
+{
+    private static readonly byte[] s_tar = LayerStoreTests.Tar(21, files: 60, size: 700_000);
+
+    private readonly TemporaryDirectory _directory = new();
+    private readonly OciLayoutBuilder _layout;
+    private readonly SpanCache _spans = new(8 << 20);
+
+    public TranscodedLayerTests() => _layout = new OciLayoutBuilder(_directory.CreateDirectory("layout"));
+
+    private string CacheRoot => _directory["cache"];
+
+    public void Dispose()
+    {
+        _spans.Dispose();
+        _directory.Dispose();
+    }
+
+    [Theory]
+    [InlineData(CompressionFormat.Zstd, true, "zstd -3 -c < $1")]
+    [InlineData(CompressionFormat.Zstd, false, "split -b 3000000 --filter 'zstd -1 -c' $1")]
+    [InlineData(CompressionFormat.Zstd, false, "split -b 300000 --filter 'zstd -1 -c' $1")]
+    [InlineData(CompressionFormat.Zstd, true, "head -c 100000 $1 | zstd -c; tail -c +100001 $1 | zstd -c")]
+    [InlineData(CompressionFormat.Bzip2, true, "lbzip2 -n2 -1 -c $1")]
+    [InlineData(CompressionFormat.Xz, true, "xz -0 -c $1")]
+    public async Task AnyLayer_IsReadAtRandom_AndAgainFromItsStoredIndex(CompressionFormat format, bool transcoded, string line)
+    {
+        Add(line, s_tar);
+        for (int i = 0; i < 2; i++)
+        {
+            await using var source = new RemoteSource(_layout.Reference("test"));
+            (Layer layer, LayerIndex index) = await OpenAsync(source);
+            using (layer)
+            {
+                Assert.Equal((format, transcoded), (index.Format, index.Transcoding is not null));
+                Assert.Equal(60, index.Entries.Count(entry => entry.Size > 0));
+                await AssertReadsAsync(layer, i);
+                Assert.Equal(1, Directory.GetFiles(Path.Combine(CacheRoot, "v1", "blobs", "sha256")).Count(file => new FileInfo(file).Length > 10_000));
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(CompressionFormat.Zstd, "zstd -c < $1")]
+    [InlineData(CompressionFormat.Bzip2, "bzip2 -c $1")]
+    [InlineData(CompressionFormat.Xz, "xz -c $1")]
+    public async Task LayerOfOneSpan_IsReadAsItIs(CompressionFormat format, string line)
+    {
+        byte[] tar = LayerStoreTests.Tar(3);
+        Add(line, tar);
+        await using var source = new RemoteSource(_layout.Reference("test"));
+        (Layer layer, LayerIndex index) = await OpenAsync(source);
+        using (layer)
+        {
+            Assert.Equal((format, null, 1), (index.Format, index.Transcoding, index.Checkpoints.Count));
+            await AssertReadsAsync(layer, 1, tar);
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task LostOrDamagedTranscoding_IsMadeAgain_AndNeverShown(bool damaged)
+    {
+        Add("zstd -3 -c < $1", s_tar);
+        await using var source = new RemoteSource(_layout.Reference("test"));
+        (Layer layer, LayerIndex index) = await OpenAsync(source);
+        using (layer)
+        {
+            string file = Path.Combine(CacheRoot, "v1", "blobs", "sha256", index.Transcoding!.Digest.Hex);
+            if (damaged)
+            {
+                // By another program: .NET's locks would keep us from the file that is being served.
+                Tool.Shell("head -c 300000 /dev/zero | dd of=$1 bs=100000 seek=20 conv=notrunc", file).EnsureSuccess();
+            }
+            else
+            {
+                Directory.Delete(CacheRoot, recursive: true);
+            }
+            await AssertReadsAsync(layer, 1);
+            Assert.Equal(damaged, File.Exists(file));
+        }
+
+        (Layer again, _) = await OpenAsync(source);
+        using (again)
+        {
+            await AssertReadsAsync(again, 2);
+        }
+    }
+
+    [Fact]
+    public async Task EncryptedLayer_IsRefusedByItsMediaType()
+    {
+        const string Encrypted = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
+        var noise = new byte[5000];
+        new Random(1).NextBytes(noise);
+        _layout.AddLayer(noise, Encrypted, "").WriteImage("test");
+        await using var source = new RemoteSource(_layout.Reference("test"));
+
+        ImageException e = await Assert.ThrowsAsync<ImageException>(() => OpenAsync(source));
+        Assert.Equal(ImageError.Unsupported, e.Error);
+        Assert.Contains(Encrypted, e.Message, StringComparison.Ordinal);
+        Assert.Contains("decrypt", e.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1 << 20, true)]
+    [InlineData(64 << 20, false)]
+    public void ABlobBeyondTheRatio_IsRefusedOnceItIsLong(int freeBytes, bool refused)
+    {
+        byte[] compressed = Compress("(head -c 1536 $1; head -c 16M /dev/zero) | zstd -c", LayerStoreTests.Tar(3));
+        using var decoding = new LayerDecoding(1 << 20) { FreeBytes = freeBytes };
+        decoding.Push(compressed);
+
+        if (refused)
+            Assert.Contains("1100 times", Assert.Throws<InvalidDataException>(decoding.ThrowIfFailed).Message, StringComparison.Ordinal);
+        else
+            Assert.DoesNotContain("times", Record.Exception(decoding.ThrowIfFailed)?.Message ?? "", StringComparison.Ordinal);
+    }
+
+    private void Add(string line, byte[] tar) => _layout.AddLayer(Compress(line, tar), OciLayoutBuilder.GzipLayer, "").WriteImage("test");
+
+    private byte[] Compress(string line, byte[] tar)
+    {
+        File.WriteAllBytes(_directory["tar"], tar);
+        return Tool.Shell(line, _directory["tar"]).EnsureSuccess().OutputBytes;
+    }
+
+    private async Task<(Layer Layer, LayerIndex Index)> OpenAsync(RemoteSource source)
+    {
+        var cache = new BlobCache(CacheRoot);
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, cache, TestContext.Current.CancellationToken);
+        return Assert.Single(await new LayerStore(cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
+    }
+
+    private static async Task AssertReadsAsync(Layer layer, int seed, byte[]? tar = null)
+    {
+        tar ??= s_tar;
+        var random = new Random(seed);
+        for (int i = 0; i < 60; i++)
+        {
+            int offset = random.Next(tar.Length);
+            DecodedSpan span = await layer.GetSpanAsync(offset, TestContext.Current.CancellationToken);
+            int length = (int)Math.Min(span.Bytes.Length, tar.Length - span.UncompressedOffset);
+            Assert.True(tar.AsSpan((int)span.UncompressedOffset, length).SequenceEqual(span.Bytes[..length]));
+            span.Release();
+        }
+    }
+}
