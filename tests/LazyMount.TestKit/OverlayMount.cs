@@ -130,14 +130,15 @@ public sealed class OverlayMount : IDisposable
     private void CopyAttributes(string made, string path, int layer, bool isHidden)
     {
         Tool.Run("chmod", "0755", made).EnsureSuccess();
-        if (isHidden || (Path.GetDirectoryName(path) is { Length: > 0 } parent && IsHiddenBelow(_directory[$"{layer}"], parent)))
+        if (isHidden || (Path.GetDirectoryName(path) is { Length: > 0 } parent && IsHiddenBelow(_directory[$"{layer}"], parent, out _)))
         {
             return;
         }
         for (int lower = layer - 1; lower >= 0; lower--)
         {
             string candidate = Path.Combine(_directory[$"{lower}"], path);
-            if (Directory.Exists(candidate) && new DirectoryInfo(candidate).LinkTarget is null)
+            bool hides = IsHiddenBelow(_directory[$"{lower}"], path, out bool isDirectory);
+            if (isDirectory)
             {
                 Tool.Shell("""
                     chown --reference="$1" "$2" && chmod --reference="$1" "$2" &&
@@ -145,30 +146,31 @@ public sealed class OverlayMount : IDisposable
                     """, candidate, made).EnsureSuccess();
                 return;
             }
-            if (IsHiddenBelow(_directory[$"{lower}"], path))
+            if (hides)
             {
                 return;
             }
         }
     }
 
-    // Whether a layer has something else at the path, or something on the way that hides all lower layers there.
-    private static bool IsHiddenBelow(string layer, string path)
+    // Whether a layer hides what lower ones have at a path: by something that is no directory there or on the way, or by an
+    // opaque directory. No symbolic link is followed. Also whether it has a directory there.
+    private static bool IsHiddenBelow(string layer, string path, out bool isDirectory)
     {
         string at = layer;
+        bool isOpaque = false;
+        isDirectory = false;
         foreach (string name in path.Split('/'))
         {
             at = Path.Combine(at, name);
             if (!Directory.Exists(at) || new DirectoryInfo(at).LinkTarget is not null)
             {
-                return Path.Exists(at) || new FileInfo(at).LinkTarget is not null;
+                return isOpaque || Path.Exists(at) || new FileInfo(at).LinkTarget is not null;
             }
-            if (Interop.GetXattr(Encoding.UTF8.GetBytes(at + "\0"), "trusted.overlay.opaque\0"u8.ToArray(), new byte[1], 1) == 1)
-            {
-                return true;
-            }
+            isOpaque |= Interop.GetXattr(Encoding.UTF8.GetBytes(at + "\0"), "trusted.overlay.opaque\0"u8.ToArray(), new byte[1], 1) == 1;
         }
-        return false;
+        isDirectory = true;
+        return isOpaque;
     }
 
     private static void SetOpaque(string directory)
