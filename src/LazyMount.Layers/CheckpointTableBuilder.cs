@@ -41,6 +41,19 @@ internal sealed class CheckpointTableBuilder : IDisposable
         _packedEnds.Add(_packed.Length);
     }
 
+    /// <summary>Uncompressed bytes of the longest span.</summary>
+    /// <param name="uncompressedSize">Where the last one ends.</param>
+    public long LongestSpan(long uncompressedSize)
+    {
+        long longest = 0;
+        for (int i = 0; i < _uncompressedOffsets.Count; i++)
+        {
+            long end = i + 1 < _uncompressedOffsets.Count ? _uncompressedOffsets[i + 1] : uncompressedSize;
+            longest = Math.Max(longest, end - _uncompressedOffsets[i]);
+        }
+        return longest;
+    }
+
     public CheckpointTable Build(long uncompressedSize, long compressedSize)
     {
         _uncompressedOffsets.Add(uncompressedSize);

@@ -131,14 +131,11 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             VerifyContent(blob, diffId, decoding);
         }
         LogSkipped(blob, decoding);
-        CheckpointTable table = checkpoints.Build(decoding.UncompressedSize, size);
         Transcoder? transcoder = null;
-        if (decoding.Format is CompressionFormat.Zstd or CompressionFormat.Bzip2 or CompressionFormat.Xz && !IsReadableAtRandom(decoding.Format, table))
+        if (checkpoints.LongestSpan(decoding.UncompressedSize) > LongestReadable(decoding.Format))
         {
-            transcoder = decoding.Transcoder
-                ?? throw new NotSupportedException($"it is compressed as a whole with {decoding.Format.ToString().ToLowerInvariant()}, in which nothing can be found without decoding all before it: decompress it first");
+            transcoder = decoding.Transcoder!;
             transcoder.Commit();
-            table = transcoder.Checkpoints!;
         }
         var index = new LayerIndex
         {
@@ -149,7 +146,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             Format = decoding.Format,
             Transcoding = transcoder?.Blob,
             Chunks = transcoder?.Chunks ?? new ChunkDigests(PieceSize, digests.ToArray()),
-            Checkpoints = table,
+            Checkpoints = transcoder?.Checkpoints ?? checkpoints.Build(decoding.UncompressedSize, size),
             Paths = decoding.Entries.BuildPaths(),
             Entries = decoding.Entries.BuildEntries(),
             SparseMaps = decoding.Entries.BuildSparseMaps(),
@@ -159,9 +156,13 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         return index;
     }
 
-    // bzip2 and xz begin at the start only.
-    private static bool IsReadableAtRandom(CompressionFormat format, CheckpointTable table)
-        => Enumerable.Range(0, table.Count).All(span => table.Length(span) <= (format == CompressionFormat.Zstd ? LongestSpan : Decompressor.DefaultCheckpointSpacing));
+    // The longest span that is read at random. bzip2 and xz begin at the start only.
+    private static long LongestReadable(CompressionFormat format) => format switch
+    {
+        CompressionFormat.Zstd => LongestSpan,
+        CompressionFormat.Bzip2 or CompressionFormat.Xz => Decompressor.DefaultCheckpointSpacing,
+        _ => long.MaxValue,
+    };
 
     private static void Verify(Descriptor blob, long size, IncrementalHash hash)
     {

@@ -88,32 +88,15 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         var layers = new (Layer, LayerIndex)[indexes.Length];
         for (int i = 0; i < layers.Length; i++)
         {
-            BlobReader blob = Open(image.Layers[i], indexes[i], image.Source);
+            Descriptor layer = image.Layers[i];
+            BlobReader blob = TranscodedSource.OpenSpans(layer, indexes[i], image.Source, () => RebuildAsync(layer, image.Source), cache, loggers);
             layers[i] = (new Layer(indexes[i], blob, spans), indexes[i]);
         }
         return layers;
     }
 
-    private BlobReader Open(Descriptor layer, LayerIndex index, IImageSource source)
-    {
-        ILogger<BlobReader> logger = loggers.CreateLogger<BlobReader>();
-        if (index.Transcoding is not { } transcoding)
-        {
-            return new BlobReader(layer, index.Chunks, source, cache, logger);
-        }
-        var transcoded = new TranscodedSource(() => RebuildAsync(layer, transcoding, source));
-        var reader = new BlobReader(transcoding, index.Chunks, transcoded, cache, logger);
-        reader.TryHold();
-        return reader;
-    }
-
-    private async Task<SafeFileHandle> RebuildAsync(Descriptor layer, Descriptor transcoding, IImageSource source)
-    {
-        _logger.TranscodingRebuilt(layer.Digest.ToString());
-        LayerIndex index = await IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None).ConfigureAwait(false);
-        return (index.Transcoding?.Digest == transcoding.Digest ? cache.TryOpen(transcoding.Digest) : null)
-            ?? throw new ImageException(ImageError.Local, $"The transcoded form of layer {layer.Digest} is gone from the cache {cache.Root} and could not be made again: mount the image again.");
-    }
+    private Task<LayerIndex> RebuildAsync(Descriptor layer, IImageSource source)
+        => IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None);
 
     private async Task<LayerIndex> GetIndexAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
     {
@@ -170,18 +153,12 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         try
         {
             LayerIndex? index = LayerIndexFile.TryLoad(PathOf(blob.Digest), blob.Digest);
-            return index?.CompressedSize == blob.Size && (index.Transcoding is null || HasTranscoding(index.Transcoding)) ? index : null;
+            return index?.CompressedSize == blob.Size && TranscodedSource.IsThere(index, cache) ? index : null;
         }
         catch (ImageException)
         {
             return null; // no directory for indexes
         }
-    }
-
-    private bool HasTranscoding(Descriptor transcoding)
-    {
-        using SafeFileHandle? file = cache.TryOpen(transcoding.Digest);
-        return file is not null && RandomAccess.GetLength(file) == transcoding.Size;
     }
 
     // The index is in memory: a cache that takes none costs the next start, not this one.

@@ -61,7 +61,8 @@ internal sealed class ArchiveFile : LayoutFiles
             var whole = new Descriptor("", key, identity.Size);
             LayerIndex index = await GetIndexAsync(whole, source, cache, loggers, cancellationToken).ConfigureAwait(false);
             spans = new SpanCache(SpanCapacity);
-            layer = new Layer(index, new BlobReader(whole, index.Chunks, source, cache, loggers.CreateLogger<BlobReader>()), spans);
+            Func<Task> rebuild = () => IndexAsync(whole, source, cache, loggers, CancellationToken.None);
+            layer = new Layer(index, TranscodedSource.OpenSpans(whole, index, source, rebuild, cache, loggers), spans);
             return new ArchiveFile(reference.Location, file, key, new ArchiveTable(index.Paths, index.Entries, index.LinkTargets), spans, layer);
         }
         catch (Exception e)
@@ -196,24 +197,29 @@ internal sealed class ArchiveFile : LayoutFiles
     private static async Task<LayerIndex> GetIndexAsync(Descriptor whole, FileSource source, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         string stored = System.IO.Path.Combine(cache.GetDirectory("archives"), whole.Digest.Hex);
-        if (LayerIndexFile.TryLoad(stored, whole.Digest) is { } known && known.CompressedSize == whole.Size)
+        if (LayerIndexFile.TryLoad(stored, whole.Digest) is { } known && known.CompressedSize == whole.Size && TranscodedSource.IsThere(known, cache))
         {
             return known;
         }
-        ILogger logger = loggers.CreateLogger<ArchiveFile>();
+        LayerIndex index = await IndexAsync(whole, source, cache, loggers, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            LayerIndexFile.Save(stored, index);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            loggers.CreateLogger<ArchiveFile>().IndexNotSaved(whole.Digest.ToString(), e.Message);
+        }
+        return index;
+    }
+
+    private static async Task<LayerIndex> IndexAsync(Descriptor whole, FileSource source, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
         Stream stream = await source.OpenBlobAsync(whole, 0, whole.Size, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
-            LayerIndex index = await new LayerIndexer(logger).IndexArchiveAsync(whole, stream, cancellationToken).ConfigureAwait(false);
-            try
-            {
-                LayerIndexFile.Save(stored, index);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                logger.IndexNotSaved(whole.Digest.ToString(), e.Message);
-            }
-            return index;
+            var indexer = new LayerIndexer(loggers.CreateLogger<ArchiveFile>()) { StageTranscoding = () => cache.StageDerived(whole.Digest) };
+            return await indexer.IndexArchiveAsync(whole, stream, cancellationToken).ConfigureAwait(false);
         }
     }
 

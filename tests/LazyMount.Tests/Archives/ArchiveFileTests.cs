@@ -45,6 +45,31 @@ public sealed class ArchiveFileTests : ArchiveCase
         Assert.Equal("v1", await CatAsync($"oci-archive:{File}.gz:v1", "file"));
     }
 
+    [Theory]
+    [InlineData("zstd -q -T1")] // one frame
+    [InlineData("bzip2 -1")]
+    [InlineData("xz -0")]
+    public async Task ArchiveThatCannotBeReadAtRandom_IsTranscodedOnceAndAgain(string compressor)
+    {
+        byte[] content = new byte[20 << 20];
+        new Random(5).NextBytes(content.AsSpan(19 << 20));
+        var layout = new OciLayoutBuilder(Directory["layout"]).AddLayer(new TarBytes().File("file", content).ToArray());
+        layout.WriteImage("v1");
+        Tool.Run("bash", "-c", $"tar -C \"$1\" -cf - . | {compressor} -c > \"$2\"", "bash", layout.Directory, File).EnsureSuccess();
+        string size = content.Length.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        for (int i = 0; i < 3; i++)
+        {
+            CommandRun run = await RunAsync("stat", $"oci-archive:{File}", "file");
+            Assert.Equal((0, ""), (run.ExitCode, run.Error));
+            Assert.Contains(size, run.Output, StringComparison.Ordinal);
+            if (i == 1)
+            {
+                System.IO.Directory.Delete(Path.Combine(Cache, "v1", "blobs"), recursive: true);
+            }
+        }
+        Assert.Equal(System.Text.Encoding.UTF8.GetString(content), await CatAsync($"oci-archive:{File}", "file"));
+    }
+
     [Fact]
     public async Task DockerSince25_IsBoth()
     {

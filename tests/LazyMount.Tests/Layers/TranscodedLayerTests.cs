@@ -99,6 +99,21 @@ public sealed class TranscodedLayerTests : IDisposable
     }
 
     [Fact]
+    public async Task OneFrameLongerThanASpanMayBe_IsTranscoded()
+    {
+        byte[] blob = Compress("truncate -s 1100M $1.zeros; tar -C / -cf - ${1#/}.zeros 2>/dev/null | zstd -q -T1 -c; rm $1.zeros", []);
+        _layout.AddLayer(blob, "application/vnd.oci.image.layer.v1.tar+zstd", "").WriteImage("test");
+        await using var source = new RemoteSource(_layout.Reference("test"));
+        (Layer layer, LayerIndex index) = await OpenAsync(source);
+        using (layer)
+        {
+            Assert.Equal(1100L << 20, Assert.Single(index.Entries).Size);
+            Assert.NotNull(index.Transcoding);
+            (await layer.GetSpanAsync(1L << 30, TestContext.Current.CancellationToken)).Release();
+        }
+    }
+
+    [Fact]
     public async Task EncryptedLayer_IsRefusedByItsMediaType()
     {
         const string Encrypted = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
