@@ -23,16 +23,8 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     {
         long end = End(id, offset, length);
         int layer = Tree.LayerOf(id);
-        while (offset < end)
+        while (TryFindData(id, ref offset, end, data, out long at, out long wanted))
         {
-            var (at, extentEnd) = Tree.Extent(id, offset);
-            long wanted = Math.Min(end, extentEnd) - offset;
-            if (at < 0)
-            {
-                data.AddZeros((int)wanted);
-                offset += wanted;
-                continue;
-            }
             if (!layers[layer].TryGetSpan(at, out var span))
             {
                 data.Clear();
@@ -53,16 +45,8 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         int layer = Tree.LayerOf(id);
         try
         {
-            while (offset < end)
+            while (TryFindData(id, ref offset, end, data, out long at, out long wanted))
             {
-                var (at, extentEnd) = Tree.Extent(id, offset);
-                long wanted = Math.Min(end, extentEnd) - offset;
-                if (at < 0)
-                {
-                    data.AddZeros((int)wanted);
-                    offset += wanted;
-                    continue;
-                }
                 var span = await layers[layer].GetSpanAsync(at, cancellationToken).ConfigureAwait(false);
                 offset += Add(data, span, at, wanted);
             }
@@ -84,6 +68,24 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
             }
             return Errno.EIO;
         }
+    }
+
+    // Answers holes with zeros up to the next byte that is stored: where it stands in the tar, and how many are wanted from there.
+    private bool TryFindData(ulong id, ref long offset, long end, FileData data, out long at, out long wanted)
+    {
+        while (offset < end)
+        {
+            (at, long extentEnd) = Tree.Extent(id, offset);
+            wanted = Math.Min(end, extentEnd) - offset;
+            if (at >= 0)
+            {
+                return true;
+            }
+            data.AddZeros((int)wanted);
+            offset += wanted;
+        }
+        (at, wanted) = (-1, 0);
+        return false;
     }
 
     // The offset in the file behind the last byte that the read gets.

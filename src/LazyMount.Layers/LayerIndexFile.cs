@@ -50,21 +50,11 @@ internal static class LayerIndexFile
         }
     }
 
-    /// <summary>Writes under a name of its own beside <paramref name="path"/> and renames: readers see all or nothing.</summary>
+    /// <summary>Writes it as <see cref="StagedFile"/> does.</summary>
     public static void Save(string path, LayerIndex index)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        string staged = $"{path}.{Guid.NewGuid():N}.tmp";
-        try
-        {
-            File.WriteAllBytes(staged, Encode(index));
-            File.Move(staged, path, overwrite: true);
-        }
-        catch
-        {
-            File.Delete(staged);
-            throw;
-        }
+        StagedFile.Write(path, Encode(index));
     }
 
     public static byte[] Encode(LayerIndex index)

@@ -70,7 +70,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     private async Task<LayerIndex> PassAsync(
         Descriptor blob, bool verify, Stream source, BlobStaging? staging, Action<long>? progress, CancellationToken cancellationToken)
     {
-        using var hash = IncrementalHash.CreateHash(blob.Digest.Algorithm == "sha512" ? HashAlgorithmName.SHA512 : HashAlgorithmName.SHA256);
+        using var hash = blob.Digest.StartHash();
         using var digests = new MemoryStream();
         using var decoding = new LayerDecoding(
             checkpointSpacing, DiffId?.StartHash(), StageTranscoding is { } stage ? () => new Transcoder(stage()) : null);

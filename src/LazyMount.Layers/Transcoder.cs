@@ -65,7 +65,7 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
         {
             _chunks.Write(_chunkHash.GetHashAndReset());
         }
-        Blob = new Descriptor("", Digest.Parse("sha256:" + Convert.ToHexStringLower(_hash.GetHashAndReset())), _size);
+        Blob = new Descriptor("", Digest.FromSha256(_hash.GetHashAndReset()), _size);
         Chunks = new ChunkDigests(ChunkDigests.DefaultChunkSize, _chunks.ToArray());
         Checkpoints = _checkpoints.Build(_uncompressed, _size);
     }

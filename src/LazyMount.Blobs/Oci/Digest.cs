@@ -50,7 +50,14 @@ public readonly record struct Digest
             : throw new FormatException($"\"{text}\" is not a digest: write sha256: and 64 lower-case hex digits, or sha512: and 128.");
 
     /// <summary>The SHA-256 digest of some bytes.</summary>
-    public static Digest OfSha256(ReadOnlySpan<byte> bytes) => new("sha256", Convert.ToHexStringLower(SHA256.HashData(bytes)));
+    public static Digest OfSha256(ReadOnlySpan<byte> bytes) => FromSha256(SHA256.HashData(bytes));
+
+    /// <summary>The digest that a SHA-256 hash, of 32 bytes, makes.</summary>
+    public static Digest FromSha256(ReadOnlySpan<byte> hash)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(hash.Length, SHA256.HashSizeInBytes, nameof(hash));
+        return new("sha256", Convert.ToHexStringLower(hash));
+    }
 
     /// <summary>Starts hashing with this digest's algorithm; compare the result with <see cref="IsHash"/>.</summary>
     public IncrementalHash StartHash()

@@ -9,7 +9,7 @@ namespace LazyMount.Blobs.Registry;
 /// A range of a blob as it comes from the registry. When the body breaks off, the rest is asked for from the byte where
 /// it stopped; progress earns new patience, so that a long blob on a bad line gets through and a dead one does not hang.
 /// </summary>
-internal sealed class RegistryBlobStream : Stream
+internal sealed class RegistryBlobStream : ForwardStream
 {
     private const int MaxBreaks = 5;
     private const long Progress = 1 << 20;
@@ -46,12 +46,6 @@ internal sealed class RegistryBlobStream : Stream
         return stream;
     }
 
-    public override bool CanRead => true;
-    public override bool CanSeek => false;
-    public override bool CanWrite => false;
-    public override long Length => throw new NotSupportedException();
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         if (_at == _end || buffer.IsEmpty)
@@ -87,20 +81,6 @@ internal sealed class RegistryBlobStream : Stream
             await Task.Delay(Random.Shared.Next(50, 150) * _breaks, cancellationToken).ConfigureAwait(false);
         }
     }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken)
-        => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override int Read(byte[] buffer, int offset, int count)
-        => ReadAsync(buffer.AsMemory(offset, count), CancellationToken.None).AsTask().GetAwaiter().GetResult();
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-    public override void SetLength(long value) => throw new NotSupportedException();
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

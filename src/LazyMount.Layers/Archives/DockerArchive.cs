@@ -206,7 +206,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
             {
                 hash.AppendData(buffer, 0, length);
             }
-            return Digest.Parse("sha256:" + Convert.ToHexStringLower(hash.GetHashAndReset()));
+            return Digest.FromSha256(hash.GetHashAndReset());
         }
     }
 
@@ -225,11 +225,9 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
     // Costs the next start, not this one, when it fails.
     private void Save(string path, Dictionary<long, Digest> digests)
     {
-        string staged = $"{path}.{Guid.NewGuid():N}.tmp";
         try
         {
-            File.WriteAllBytes(staged, JsonSerializer.SerializeToUtf8Bytes(digests, ArchiveJson.Default.DictionaryInt64Digest));
-            File.Move(staged, path, overwrite: true);
+            StagedFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(digests, ArchiveJson.Default.DictionaryInt64Digest));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -7,16 +7,10 @@ namespace LazyMount.Layers.Archives;
 /// <param name="subject">What errors call it, such as "The archive /a/b.tar.gz".</param>
 /// <param name="offset">Where the range begins.</param>
 /// <param name="length">Bytes of it, all of which there must be.</param>
-internal sealed class LayerRangeStream(Layer layer, string subject, long offset, long length) : Stream
+internal sealed class LayerRangeStream(Layer layer, string subject, long offset, long length) : ForwardStream
 {
     private readonly long _end = offset + length;
     private long _at = offset;
-
-    public override bool CanRead => true;
-    public override bool CanSeek => false;
-    public override bool CanWrite => false;
-    public override long Length => throw new NotSupportedException();
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -48,18 +42,4 @@ internal sealed class LayerRangeStream(Layer layer, string subject, long offset,
             span.Release();
         }
     }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken)
-        => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override int Read(byte[] buffer, int offset, int count)
-        => ReadAsync(buffer.AsMemory(offset, count), CancellationToken.None).AsTask().GetAwaiter().GetResult();
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-    public override void SetLength(long value) => throw new NotSupportedException();
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }
