@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using LazyMount.Compression;
 using LazyMount.TestKit;
 using Xunit;
@@ -24,7 +23,7 @@ public sealed class ToolStreamsTests : IDisposable
         { CompressionFormat.Zstd, "pzstd -c -p 4 $1" },
         { CompressionFormat.Zstd, "split -b 100000 --filter 'zstd -c' $1" },
         { CompressionFormat.Zstd, "split -b 7777 --filter 'zstd -c --no-check' $1" },
-        { CompressionFormat.Zstd, @"printf '\x5a\x2a\x4d\x18\x03\0\0\0abc'; split -b 300000 --filter 'zstd -c; printf ""\x50\x2a\x4d\x18\x00\0\0\0""' $1; printf '\x5f\x2a\x4d\x18\x01\0\0\0a'" },
+        { CompressionFormat.Zstd, @"printf '\132\052\115\030\003\0\0\0abc'; split -b 300000 --filter 'zstd -c; printf ""\120\052\115\030\0\0\0\0""' $1; printf '\137\052\115\030\001\0\0\0a'" },
         { CompressionFormat.Zstd, "zstd -c < /dev/null; zstd -c $1; zstd -c < /dev/null" },
         { CompressionFormat.Bzip2, "bzip2 -c $1" },
         { CompressionFormat.Bzip2, "bzip2 -1 -c $1" },
@@ -104,7 +103,7 @@ public sealed class ToolStreamsTests : IDisposable
 
     [Theory]
     [InlineData(CompressionFormat.Zstd, "zstd -c < $1")]
-    [InlineData(CompressionFormat.Zstd, "zstd -c < $1; printf '\\x50\\x2a\\x4d\\x18\\x04\\0\\0\\0abcd'")]
+    [InlineData(CompressionFormat.Zstd, "zstd -c < $1; printf '\\120\\052\\115\\030\\004\\0\\0\\0abcd'")]
     [InlineData(CompressionFormat.Bzip2, "bzip2 -1 -c $1")]
     [InlineData(CompressionFormat.Xz, "xz -c --lzma2=dict=4KiB $1")]
     public void CutAnywhere_IsRefused(CompressionFormat format, string line)
@@ -146,43 +145,6 @@ public sealed class ToolStreamsTests : IDisposable
         using Decompressor decompressor = Decompressor.Start(CompressionFormat.Zstd);
 
         Assert.Contains("needs the dictionary 4711", Streams.Run(decompressor, compressed).Error, StringComparison.Ordinal);
-    }
-
-    [Theory]
-    [InlineData(CompressionFormat.Zstd, "head -c 300M /dev/zero | zstd -c -19 --long=27")]
-    [InlineData(CompressionFormat.Bzip2, "head -c 40M /dev/zero | bzip2 -c")]
-    [InlineData(CompressionFormat.Xz, "head -c 60M /dev/zero | xz -0 -c")]
-    public void ABomb_TakesNoMoreMemoryThanItsWindow(CompressionFormat format, string line)
-    {
-        byte[] compressed = Compress(line, []);
-        long before = Environment.WorkingSet;
-        long most = 0, length = 0;
-        using Decompressor decompressor = Decompressor.Start(format, 1 << 20);
-        decompressor.Push(compressed);
-        for (int i = 0; decompressor.TryRead(out ReadOnlySpan<byte> run); i++)
-        {
-            length += run.Length;
-            if (i % 100 == 0)
-                most = Math.Max(most, Environment.WorkingSet - before);
-        }
-
-        Assert.True(length > compressed.Length * 1000L);
-        Assert.True(most < 200 << 20, $"{most >> 20} MiB");
-    }
-
-    [Fact]
-    public void ADecoderInItsThread_EndsWhenItIsLeft()
-    {
-        byte[] compressed = Compress("xz -c $1", s_data);
-        int before = Process.GetCurrentProcess().Threads.Count;
-        for (int i = 0; i < 50; i++)
-        {
-            using Decompressor decompressor = Decompressor.Start(CompressionFormat.Xz);
-            decompressor.Push(compressed.AsMemory(0, Math.Min(compressed.Length, 10_000 * i)));
-            decompressor.TryRead(out _);
-        }
-
-        Assert.True(Process.GetCurrentProcess().Threads.Count < before + 25);
     }
 
     private byte[] Compress(string line, byte[] data)
