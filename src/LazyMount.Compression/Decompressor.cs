@@ -63,7 +63,7 @@ public abstract class Decompressor : IDisposable
                 => new PlainDecompressor(from.CompressedOffset, 0),
             CompressionFormat.None => throw new ArgumentException("The checkpoint is not one of an uncompressed blob.", nameof(from)),
             CompressionFormat.Gzip => new GzipDecompressor(from),
-            CompressionFormat.Zstd when from.AtMemberStart => new ZstdDecompressor(from.CompressedOffset, from.UncompressedOffset),
+            CompressionFormat.Zstd when from.AtMemberStart => new ZstdDecompressor(from),
             CompressionFormat.Bzip2 or CompressionFormat.Xz when from == s_start => Start(format),
             CompressionFormat.Zstd or CompressionFormat.Bzip2 or CompressionFormat.Xz
                 => throw new ArgumentException("The checkpoint is not one of this format.", nameof(from)),

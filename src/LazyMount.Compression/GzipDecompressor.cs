@@ -7,7 +7,7 @@ namespace LazyMount.Compression;
 /// gzip framing (RFC 1952): members one after another, the checksum and size of each verified unless decoding began in
 /// its middle. What follows the last member is ignored if it does not begin like another, as GNU gzip does.
 /// </summary>
-internal sealed class GzipDecompressor : Decompressor
+internal sealed class GzipDecompressor : FramedDecompressor
 {
     /// <summary>CRC-32 and size modulo 2^32 of the uncompressed bytes, both little-endian.</summary>
     private const int TrailerLength = 8;
@@ -23,7 +23,6 @@ internal sealed class GzipDecompressor : Decompressor
     }
 
     private readonly Inflater _inflater = new();
-    private readonly CheckpointRecorder? _checkpoints;
 
     private State _state;
     private GzipHeader _header;
@@ -37,41 +36,31 @@ internal sealed class GzipDecompressor : Decompressor
     private int _trailerRead;
     private bool _magic1Read;
 
-    private ReadOnlyMemory<byte> _piece;
-    private int _position;
-    private long _pieceOffset;
-    private long _taken;
-
     public GzipDecompressor(long checkpointSpacing)
+        : base("gzip", checkpointSpacing)
     {
-        if (checkpointSpacing > 0)
-            _checkpoints = new CheckpointRecorder(checkpointSpacing);
     }
 
     public GzipDecompressor(in Checkpoint from)
+        : base("gzip", from)
     {
-        _pieceOffset = from.CompressedOffset;
-        _taken = from.UncompressedOffset;
         if (from.AtMemberStart)
             return;
         _inflater.Start(from.Bit, from.Window.Span);
         _state = State.Body;
     }
 
-    public override long UncompressedOffset => _taken;
-
-    public override long CompressedOffset => _pieceOffset + _position;
-
     private long DecodedOffset => _taken + _inflater.Available;
 
-    public override void Push(ReadOnlyMemory<byte> compressed)
+    private protected override bool HasFailed => _state == State.Failed;
+
+    private protected override string? Within => _state switch
     {
-        if (_position != _piece.Length)
-            throw new InvalidOperationException("The last piece has not been read to its end.");
-        _pieceOffset += _piece.Length;
-        _piece = compressed;
-        _position = 0;
-    }
+        State.Header => "a member's header",
+        State.Body => "a member's compressed data",
+        State.Trailer => "a member's checksum and size",
+        _ => null,
+    };
 
     public override bool TryRead(out ReadOnlySpan<byte> run)
     {
@@ -82,7 +71,7 @@ internal sealed class GzipDecompressor : Decompressor
         catch (InvalidDataException e)
         {
             _state = State.Failed;
-            throw new InvalidDataException($"The gzip stream is corrupt near byte {CompressedOffset}: {e.Message}.", e);
+            throw Corrupt(e.Message, e);
         }
 
         run = _inflater.TakeOutput();
@@ -93,42 +82,16 @@ internal sealed class GzipDecompressor : Decompressor
         return !run.IsEmpty;
     }
 
-    public override void Complete()
-    {
-        if (_state == State.Failed)
-            throw new InvalidDataException("The gzip stream was found to be corrupt before.");
-        if (_position != _piece.Length)
-            throw new InvalidOperationException("The last piece has not been read to its end.");
-        string? within = _state switch
-        {
-            State.Header => "a member's header",
-            State.Body => "a member's compressed data",
-            State.Trailer => "a member's checksum and size",
-            _ => null,
-        };
-        if (within is not null)
-            throw new InvalidDataException($"The gzip stream is cut off at byte {CompressedOffset}, within {within}.");
-    }
-
-    public override bool TryTakeCheckpoint(out Checkpoint checkpoint)
-    {
-        if (_checkpoints is not null)
-            return _checkpoints.TryTake(out checkpoint);
-        checkpoint = default;
-        return false;
-    }
-
     public override void Dispose()
     {
         _inflater.Dispose();
-        _piece = default;
-        _position = 0;
+        base.Dispose();
     }
 
     /// <summary>Goes on until the input is consumed, the output is full, or a member ends whose last output must be taken first.</summary>
     private void Decode()
     {
-        ReadOnlySpan<byte> input = _piece.Span;
+        ReadOnlySpan<byte> input = Piece.Span;
         while (true)
         {
             switch (_state)
@@ -141,7 +104,7 @@ internal sealed class GzipDecompressor : Decompressor
 
                 case State.Body:
                     InflateStatus status = _inflater.Inflate(input, ref _position);
-                    if (_checkpoints is not null)
+                    if (Checkpoints is not null)
                         RecordCheckpoint(status);
                     if (status == InflateStatus.BlockBoundary)
                         break;
@@ -188,13 +151,12 @@ internal sealed class GzipDecompressor : Decompressor
         _verify = true;
         _memberLength = 0;
         _state = State.Body;
-        if (_checkpoints is not null && _checkpoints.Wants(_taken))
-            _checkpoints.Add(new Checkpoint(_memberStart, 0, _taken, AtMemberStart: true, default));
+        OfferStart(_memberStart);
     }
 
     private void RecordCheckpoint(InflateStatus status)
     {
-        CheckpointRecorder checkpoints = _checkpoints!;
+        CheckpointRecorder checkpoints = Checkpoints!;
         checkpoints.Advance(DecodedOffset);
         if (_inflater.TryTakeWindow(out byte[]? window))
             checkpoints.SetWindow(window, DecodedOffset);

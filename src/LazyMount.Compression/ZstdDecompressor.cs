@@ -9,7 +9,7 @@ namespace LazyMount.Compression;
 /// zstd framing (RFC 8878): frames one after another, skippable ones passed over, each checksum verified when there is one.
 /// ZstdSharp decodes what lies within a frame; where frames begin is found here, because checkpoints stand there.
 /// </summary>
-internal sealed class ZstdDecompressor : Decompressor
+internal sealed class ZstdDecompressor : FramedDecompressor
 {
     /// <summary>What <c>zstd -d</c> takes without being told to take more.</summary>
     private const int MaxWindowLog = 27;
@@ -25,7 +25,6 @@ internal sealed class ZstdDecompressor : Decompressor
     }
 
     private readonly ZstdFrameDecoder _decoder = new();
-    private readonly CheckpointRecorder? _checkpoints;
     private readonly byte[] _output = ArrayPool<byte>.Shared.Rent(OutputSize);
     private readonly byte[] _head = new byte[ZstdFrameHeader.MaxLength];
     private int _headLength;
@@ -37,36 +36,27 @@ internal sealed class ZstdDecompressor : Decompressor
     private ulong _toSkip;
     private long _frameStart;
 
-    private ReadOnlyMemory<byte> _piece;
-    private int _position;
-    private long _pieceOffset;
-    private long _taken;
     private bool _disposed;
 
     public ZstdDecompressor(long checkpointSpacing)
+        : base("zstd", checkpointSpacing)
     {
-        if (checkpointSpacing > 0)
-            _checkpoints = new CheckpointRecorder(checkpointSpacing);
     }
 
-    public ZstdDecompressor(long compressedOffset, long uncompressedOffset)
+    public ZstdDecompressor(in Checkpoint from)
+        : base("zstd", from)
     {
-        _pieceOffset = compressedOffset;
-        _taken = uncompressedOffset;
     }
 
-    public override long UncompressedOffset => _taken;
+    private protected override bool HasFailed => _state == State.Failed;
 
-    public override long CompressedOffset => _pieceOffset + _position;
-
-    public override void Push(ReadOnlyMemory<byte> compressed)
+    private protected override string? Within => _state switch
     {
-        if (_position != _piece.Length)
-            throw new InvalidOperationException("The last piece has not been read to its end.");
-        _pieceOffset += _piece.Length;
-        _piece = compressed;
-        _position = 0;
-    }
+        State.Header when _headLength > 0 || !_anyFrame => "a frame's header",
+        State.Frame => "a frame",
+        State.Skipping => "a skippable frame",
+        _ => null,
+    };
 
     public override bool TryRead(out ReadOnlySpan<byte> run)
     {
@@ -75,44 +65,19 @@ internal sealed class ZstdDecompressor : Decompressor
             int written = Decode();
             run = _output.AsSpan(0, written);
             _taken += written;
-            _checkpoints?.Advance(_taken);
+            Checkpoints?.Advance(_taken);
             return written > 0;
         }
         catch (Exception e) when (e is ZstdException or InvalidDataException)
         {
             _state = State.Failed;
-            throw new InvalidDataException($"The zstd stream is corrupt near byte {CompressedOffset}: {Reason(e)}.", e);
+            throw Corrupt(Reason(e), e);
         }
         catch (NotSupportedException)
         {
             _state = State.Failed;
             throw;
         }
-    }
-
-    public override void Complete()
-    {
-        if (_state == State.Failed)
-            throw new InvalidDataException("The zstd stream was found to be corrupt before.");
-        if (_position != _piece.Length)
-            throw new InvalidOperationException("The last piece has not been read to its end.");
-        string? within = _state switch
-        {
-            State.Header when _headLength > 0 || !_anyFrame => "a frame's header",
-            State.Frame => "a frame",
-            State.Skipping => "a skippable frame",
-            _ => null,
-        };
-        if (within is not null)
-            throw new InvalidDataException($"The zstd stream is cut off at byte {CompressedOffset}, within {within}.");
-    }
-
-    public override bool TryTakeCheckpoint(out Checkpoint checkpoint)
-    {
-        if (_checkpoints is not null)
-            return _checkpoints.TryTake(out checkpoint);
-        checkpoint = default;
-        return false;
     }
 
     public override void Dispose()
@@ -122,14 +87,13 @@ internal sealed class ZstdDecompressor : Decompressor
         _disposed = true;
         _decoder.Dispose();
         ArrayPool<byte>.Shared.Return(_output);
-        _piece = default;
-        _position = 0;
+        base.Dispose();
     }
 
     /// <summary>Goes on until there is output or the input is consumed.</summary>
     private int Decode()
     {
-        ReadOnlySpan<byte> input = _piece.Span;
+        ReadOnlySpan<byte> input = Piece.Span;
         while (true)
         {
             switch (_state)
@@ -189,8 +153,7 @@ internal sealed class ZstdDecompressor : Decompressor
             throw new NotSupportedException(string.Create(CultureInfo.InvariantCulture, $"its zstd frame at byte {_frameStart} needs a window of {header.WindowSize} bytes, and {1 << MaxWindowLog} are the most that is given: compress it again with --long={MaxWindowLog} at the most"));
         if (header.Dictionary != 0)
             throw new NotSupportedException($"its zstd frame at byte {_frameStart} needs the dictionary {header.Dictionary}, which does not come with an image: compress it again without");
-        if (_checkpoints is not null && _checkpoints.Wants(_taken))
-            _checkpoints.Add(new Checkpoint(_frameStart, 0, _taken, AtMemberStart: true, default));
+        OfferStart(_frameStart);
         _decoder.Reset();
         _headGiven = 0;
         _state = State.Frame;
