@@ -14,7 +14,8 @@ namespace LazyMount.Blobs;
 public sealed partial class BlobReader : IDisposable
 {
     private readonly Descriptor _blob;
-    private readonly ChunkDigests _chunks;
+    private readonly ChunkDigests? _chunks;
+    private readonly int _chunkSize;
     private readonly IImageSource _source;
     private readonly BlobCache _cache;
     private readonly ILogger _logger;
@@ -27,13 +28,14 @@ public sealed partial class BlobReader : IDisposable
     private bool _disposed;
 
     /// <param name="blob">The blob.</param>
-    /// <param name="chunks">Its chunk digests, from the LayerIndex.</param>
+    /// <param name="chunks">Its chunk digests, from the LayerIndex; null when it has none, and the caller verifies what it gets.</param>
     /// <param name="source">Where to fetch what is not cached. Not owned.</param>
     /// <param name="cache">The cache, looked into first.</param>
     /// <param name="logger">Told of corrupt chunks and cached files.</param>
-    public BlobReader(Descriptor blob, ChunkDigests chunks, IImageSource source, BlobCache cache, ILogger<BlobReader>? logger = null)
+    public BlobReader(Descriptor blob, ChunkDigests? chunks, IImageSource source, BlobCache cache, ILogger<BlobReader>? logger = null)
     {
-        if (chunks.Count != (blob.Size + chunks.ChunkSize - 1) / chunks.ChunkSize)
+        _chunkSize = chunks?.ChunkSize ?? ChunkDigests.DefaultChunkSize;
+        if (chunks is not null && chunks.Count != (blob.Size + _chunkSize - 1) / _chunkSize)
             throw new ArgumentException("there is not one digest for each chunk of the blob", nameof(chunks));
         _blob = blob;
         _chunks = chunks;
@@ -57,8 +59,8 @@ public sealed partial class BlobReader : IDisposable
         if (destination.IsEmpty)
             return;
 
-        int first = (int)(compressedOffset / _chunks.ChunkSize);
-        int last = (int)((compressedOffset + destination.Length - 1) / _chunks.ChunkSize);
+        int first = (int)(compressedOffset / _chunkSize);
+        int last = (int)((compressedOffset + destination.Length - 1) / _chunkSize);
         SafeFileHandle? file = OpenCached();
         int chunk = first;
         while (chunk <= last)
@@ -73,6 +75,14 @@ public sealed partial class BlobReader : IDisposable
             await ReadFromSourceAsync(chunk, end, compressedOffset, destination, cancellationToken).ConfigureAwait(false);
             chunk = end;
         }
+    }
+
+    /// <summary>The same from the source, whatever is cached: for a caller that found bytes to be wrong.</summary>
+    public async ValueTask FetchAgainAsync(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        int first = (int)(compressedOffset / _chunkSize);
+        int last = (int)((compressedOffset + destination.Length - 1) / _chunkSize);
+        await ReadFromSourceAsync(first, last + 1, compressedOffset, destination, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Ends fetches under way; who waits for them gets <see cref="ObjectDisposedException"/> or a cancellation.</summary>
@@ -94,12 +104,14 @@ public sealed partial class BlobReader : IDisposable
     /// <summary>Offset and length of a chunk in the blob.</summary>
     private (long Offset, int Length) Extent(int chunk)
     {
-        long offset = (long)chunk * _chunks.ChunkSize;
-        return (offset, (int)Math.Min(_chunks.ChunkSize, _blob.Size - offset));
+        long offset = (long)chunk * _chunkSize;
+        return (offset, (int)Math.Min(_chunkSize, _blob.Size - offset));
     }
 
     private bool IsGood(int chunk, ReadOnlySpan<byte> bytes)
     {
+        if (_chunks is null)
+            return true;
         Span<byte> hash = stackalloc byte[ChunkDigests.DigestSize];
         SHA256.HashData(bytes, hash);
         return hash.SequenceEqual(_chunks[chunk]);
@@ -108,7 +120,7 @@ public sealed partial class BlobReader : IDisposable
     // Copies the part of a chunk that destination, which begins at compressedOffset of the blob, wants.
     private void Deliver(int chunk, ReadOnlySpan<byte> bytes, long compressedOffset, Span<byte> destination)
     {
-        long begin = (long)chunk * _chunks.ChunkSize;
+        long begin = (long)chunk * _chunkSize;
         int skip = (int)Math.Max(0, compressedOffset - begin);
         int at = (int)Math.Max(0, begin - compressedOffset);
         int length = Math.Min(bytes.Length - skip, destination.Length - at);

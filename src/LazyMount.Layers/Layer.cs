@@ -11,16 +11,18 @@ public sealed class Layer : IDisposable
 {
     private readonly Digest _digest;
     private readonly CompressionFormat _format;
+    private readonly RangeDigests? _ranges;
     private readonly BlobReader _blob;
     private readonly SpanCache _spans;
     private readonly object?[] _slots; // see SpanCache
 
-    /// <param name="index">Its table of contents, of which only the checkpoints are kept.</param>
+    /// <param name="index">Its table of contents, of which only checkpoints and digests are kept.</param>
     /// <param name="blob">Its bytes; owned.</param>
     /// <param name="spans">Where decoded spans are kept; shared by layers, not owned.</param>
     public Layer(LayerIndex index, BlobReader blob, SpanCache spans)
     {
         (Checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.SpanFormat, blob, spans);
+        _ranges = index.Chunks is null ? index.Ranges : null;
         _slots = new object?[index.Checkpoints.Count];
     }
 
@@ -87,31 +89,62 @@ public sealed class Layer : IDisposable
         byte[] compressed = ArrayPool<byte>.Shared.Rent(compressedLength);
         try
         {
-            await _blob.ReadAsync(compressedOffset, compressed.AsMemory(0, compressedLength), cancellationToken).ConfigureAwait(false);
-            await _spans.DecoderGate.WaitAsync(cancellationToken).ConfigureAwait(false);
+            Memory<byte> bytes = compressed.AsMemory(0, compressedLength);
+            await _blob.ReadAsync(compressedOffset, bytes, cancellationToken).ConfigureAwait(false);
             try
             {
-                int length = Checkpoints.Length(number);
-                SpanMemory memory = _spans.Rent(length);
-                try
-                {
-                    Decode(number, compressed.AsMemory(0, compressedLength), memory.Bytes[..length]);
-                }
-                catch
-                {
-                    _spans.Return(memory);
-                    throw;
-                }
-                return new DecodedSpan(_spans, memory, Checkpoints.UncompressedOffset(number), length);
+                return await DecodeAsync(number, compressedOffset, bytes, cancellationToken).ConfigureAwait(false);
             }
-            finally
+            catch (Exception e) when (e is InvalidDataException or NotSupportedException && _ranges is not null)
             {
-                _spans.DecoderGate.Release();
+                // What was cached may be damaged: nobody has verified it before.
+                await _blob.FetchAgainAsync(compressedOffset, bytes, cancellationToken).ConfigureAwait(false);
+            }
+            try
+            {
+                return await DecodeAsync(number, compressedOffset, bytes, cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is InvalidDataException or NotSupportedException && _ranges is not null)
+            {
+                throw new ImageException(ImageError.Verification, $"Span {number} of layer {_digest}, bytes {compressedOffset}-{compressedOffset + compressedLength - 1}, does not have the SHA-256 that its table of contents gives, twice: what its source holds is damaged; push or copy the image again.", e);
             }
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(compressed);
+        }
+    }
+
+    /// <exception cref="InvalidDataException">The bytes are not those of the span.</exception>
+    private async Task<DecodedSpan> DecodeAsync(int number, long compressedOffset, ReadOnlyMemory<byte> compressed, CancellationToken cancellationToken)
+    {
+        if (_ranges is { OfCompressed: true } && !_ranges.Verifies(compressedOffset, compressed.Span))
+        {
+            throw new InvalidDataException("compressed bytes with another SHA-256");
+        }
+        await _spans.DecoderGate.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            int length = Checkpoints.Length(number);
+            SpanMemory memory = _spans.Rent(length);
+            try
+            {
+                Decode(number, compressed, memory.Bytes[..length]);
+                if (_ranges is { OfCompressed: false } && !_ranges.Verifies(Checkpoints.UncompressedOffset(number), memory.Bytes[..length]))
+                {
+                    throw new InvalidDataException("uncompressed bytes with another SHA-256");
+                }
+            }
+            catch
+            {
+                _spans.Return(memory);
+                throw;
+            }
+            return new DecodedSpan(_spans, memory, Checkpoints.UncompressedOffset(number), length);
+        }
+        finally
+        {
+            _spans.DecoderGate.Release();
         }
     }
 

@@ -7,8 +7,12 @@ namespace LazyMount.Layers;
 /// <summary>An extended attribute: byte-exact name and value.</summary>
 public readonly record struct Xattr(ReadOnlyMemory<byte> Name, ReadOnlyMemory<byte> Value);
 
-/// <summary>Our table of contents of one layer: entries, checkpoints and chunk digests. Immutable, keyed by the blob's digest.</summary>
-public sealed class LayerIndex
+/// <summary>
+/// Our table of contents of one layer: entries, checkpoints and digests. Immutable, keyed by the blob's digest.
+/// <para>Uncompressed offsets are those of the tar, or of an address space of the index's own, such as all file chunks one after
+/// the other: what counts is that each span decodes to its range of them.</para>
+/// </summary>
+public sealed record LayerIndex
 {
     /// <summary>Digest of the layer's blob as stored (compressed).</summary>
     public required Digest Digest { get; init; }
@@ -34,8 +38,23 @@ public sealed class LayerIndex
     /// <summary>How the layer's own blob is compressed.</summary>
     public required CompressionFormat Format { get; init; }
 
-    /// <summary>Digests of the blob's chunks.</summary>
-    public required ChunkDigests Chunks { get; init; }
+    /// <summary>Where it comes from.</summary>
+    public IndexOrigin Origin { get; init; }
+
+    /// <summary>
+    /// The manifest's digest vouches for it: it was made from the whole blob, or its own digest stands in the manifest. Else
+    /// whoever gave it is to be trusted for it.
+    /// </summary>
+    public bool IsBound { get; init; }
+
+    /// <summary>
+    /// Digests of the chunks of the blob that spans are read from; null when nobody vouches for those, but at most for
+    /// <see cref="Ranges"/>.
+    /// </summary>
+    public required ChunkDigests? Chunks { get; init; }
+
+    /// <summary>Digests of ranges, where there are none of chunks; null when there are none at all.</summary>
+    public RangeDigests? Ranges { get; init; }
 
     /// <summary>Where decoding can start, in order; the first at 0.</summary>
     public required CheckpointTable Checkpoints { get; init; }

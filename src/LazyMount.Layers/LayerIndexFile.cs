@@ -15,8 +15,8 @@ namespace LazyMount.Layers;
 /// 4   zero
 /// 16  XXH128 of everything after
 /// …   numbers: digest, sizes, format, counts and lengths of what follows
-/// …   columns, one zstd frame: paths, entries, links, attributes, sparse maps
-/// …   chunk digests
+/// …   columns, one zstd frame: paths, entries, links, attributes, sparse maps, ranges
+/// …   digests, of chunks or of ranges
 /// …   checkpoint windows, each packed alone, so that opening decompresses none
 /// </code>
 /// Columns hold one field of all entries in tar order, as differences to what is most likely, so most bytes are zero.
@@ -26,7 +26,7 @@ namespace LazyMount.Layers;
 internal static class LayerIndexFile
 {
     /// <summary>Raised with every change of the format or of what indexing finds: other versions are rebuilt.</summary>
-    public const uint Version = 2;
+    public const uint Version = 3;
 
     private const int HashStart = 16;
     private const int PayloadStart = 32;
@@ -68,6 +68,7 @@ internal static class LayerIndexFile
         }
 
         CheckpointTable checkpoints = index.Checkpoints;
+        ReadOnlySpan<byte> digests = index.Chunks is { } chunks ? chunks.Bytes : index.Ranges is { } ranges ? ranges.Bytes : default;
         var numbers = new IndexWriter();
         byte[] digest = Encoding.ASCII.GetBytes(index.Digest.ToString());
         numbers.Unsigned((uint)digest.Length);
@@ -82,8 +83,10 @@ internal static class LayerIndexFile
         numbers.Unsigned((uint)transcoding.Length);
         numbers.Raw(transcoding);
         numbers.Unsigned((ulong)(index.Transcoding?.Size ?? 0));
-        numbers.Unsigned((uint)index.Chunks.ChunkSize);
-        numbers.Unsigned((uint)index.Chunks.Count);
+        numbers.Unsigned((ulong)index.Origin);
+        numbers.Unsigned(index.IsBound ? 1u : 0);
+        numbers.Unsigned((uint)(index.Chunks?.ChunkSize ?? 0));
+        numbers.Unsigned((uint)(digests.Length / ChunkDigests.DigestSize));
         numbers.Unsigned((uint)columns.Length);
         numbers.Unsigned((uint)packed.Length);
         numbers.Unsigned((uint)checkpoints.PackedWindows.Length);
@@ -97,13 +100,13 @@ internal static class LayerIndexFile
             numbers.Unsigned((uint)checkpoints.PackedWindow(i).Length);
         }
 
-        var file = new byte[PayloadStart + numbers.Bytes.Length + packed.Length + index.Chunks.Bytes.Length + checkpoints.PackedWindows.Length];
+        var file = new byte[PayloadStart + numbers.Bytes.Length + packed.Length + digests.Length + checkpoints.PackedWindows.Length];
         Magic.CopyTo(file);
         BinaryPrimitives.WriteUInt32LittleEndian(file.AsSpan(Magic.Length), Version);
         Span<byte> rest = file.AsSpan(PayloadStart);
         Put(numbers.Bytes, ref rest);
         Put(packed, ref rest);
-        Put(index.Chunks.Bytes, ref rest);
+        Put(digests, ref rest);
         Put(checkpoints.PackedWindows, ref rest);
         XxHash128.Hash(file.AsSpan(PayloadStart), file.AsSpan(HashStart));
         return file;
@@ -148,9 +151,11 @@ internal static class LayerIndexFile
         long transcodedSize = reader.Bounded(long.MaxValue);
         long spansSize = storedTranscoding.IsEmpty ? compressedSize : transcodedSize;
         CompressionFormat spanFormat = storedTranscoding.IsEmpty ? format : CompressionFormat.Zstd;
+        var origin = (IndexOrigin)reader.Bounded((long)IndexOrigin.Soci);
+        bool isBound = reader.Bounded(1) == 1;
         int chunkSize = (int)reader.Bounded(int.MaxValue);
-        int chunks = reader.Count(ChunkDigests.DigestSize);
-        Require(chunkSize > 0 && chunks == spansSize / chunkSize + (spansSize % chunkSize == 0 ? 0 : 1));
+        int digestCount = reader.Count(ChunkDigests.DigestSize);
+        Require(chunkSize == 0 || digestCount == spansSize / chunkSize + (spansSize % chunkSize == 0 ? 0 : 1));
         int columnsLength = (int)reader.Bounded(Array.MaxLength);
         int packedLength = reader.Count(1);
         Require(packedLength <= columnsLength && columnsLength / MaxRatio <= packedLength);
@@ -176,7 +181,7 @@ internal static class LayerIndexFile
         Require(uncompressedOffsets[count] == uncompressedSize && compressedOffsets[count] == spansSize);
 
         ReadOnlySpan<byte> columns = reader.Raw(packedLength);
-        byte[] digests = reader.Raw(chunks * ChunkDigests.DigestSize).ToArray();
+        byte[] digests = reader.Raw(digestCount * ChunkDigests.DigestSize).ToArray();
         byte[] windows = reader.Raw(windowsLength).ToArray();
         Require(reader.Remaining == 0);
         if (packedLength < columnsLength)
@@ -187,16 +192,21 @@ internal static class LayerIndexFile
             columns = unpacked;
         }
 
-        LayerIndexColumns decoded = LayerIndexColumns.Decode(columns, uncompressedSize);
+        LayerIndexColumns decoded = LayerIndexColumns.Decode(columns, uncompressedSize, spansSize);
+        RangeDigests? ranges = decoded.BuildRanges(digests);
+        Require(chunkSize == 0 ? ranges?.Count == digestCount || digestCount == 0 : ranges is null);
         return new LayerIndex
         {
+            Origin = origin,
+            IsBound = isBound,
+            Ranges = ranges,
             Digest = digest,
             DiffId = storedDiffId.IsEmpty ? null : diffId,
             CompressedSize = compressedSize,
             UncompressedSize = uncompressedSize,
             Format = format,
             Transcoding = storedTranscoding.IsEmpty ? null : new Descriptor("", transcoding, transcodedSize),
-            Chunks = new ChunkDigests(chunkSize, digests),
+            Chunks = chunkSize == 0 ? null : new ChunkDigests(chunkSize, digests),
             Checkpoints = new CheckpointTable(uncompressedOffsets, compressedOffsets, bits, windowLengths, packedEnds, windows),
             Paths = decoded.Paths,
             Entries = decoded.Entries,

@@ -53,8 +53,16 @@ public sealed class LayerIndexFileTests
         Assert.NotNull(actual);
         Assert.Equal(expected.Digest, actual.Digest);
         Assert.Equal((expected.CompressedSize, expected.UncompressedSize, expected.Format), (actual.CompressedSize, actual.UncompressedSize, actual.Format));
-        Assert.Equal(expected.Chunks.ChunkSize, actual.Chunks.ChunkSize);
-        Assert.Equal(expected.Chunks.Bytes, actual.Chunks.Bytes);
+        Assert.Equal(expected.Chunks?.ChunkSize, actual.Chunks?.ChunkSize);
+        Assert.Equal(expected.Chunks is null, actual.Chunks is null);
+        if (expected.Chunks is not null)
+            Assert.Equal(expected.Chunks.Bytes, actual.Chunks!.Bytes);
+        Assert.Equal((expected.Origin, expected.IsBound, expected.Ranges?.OfCompressed, expected.Ranges?.Count), (actual.Origin, actual.IsBound, actual.Ranges?.OfCompressed, actual.Ranges?.Count));
+        for (int i = 0; i < expected.Ranges?.Count; i++)
+        {
+            Assert.Equal(expected.Ranges[i], actual.Ranges![i]);
+        }
+        Assert.Equal(expected.Ranges?.Bytes.ToArray(), actual.Ranges?.Bytes.ToArray());
         Assert.Equal(expected.Entries, actual.Entries);
         Assert.Equal(Paths(expected), Paths(actual));
         Assert.Equal(expected.LinkTargets.Select(target => target.ToArray()), actual.LinkTargets.Select(target => target.ToArray()));
@@ -83,6 +91,25 @@ public sealed class LayerIndexFileTests
         LayerIndexFile.Save(path, index);
         AssertSame(index, LayerIndexFile.TryLoad(path, s_digest));
         Assert.Single(Directory.GetFiles(directory["layers/sha256"]));
+    }
+
+    private static LayerIndex WithRanges(bool ofCompressed)
+    {
+        var digests = new byte[4 * ChunkDigests.DigestSize];
+        new Random(1).NextBytes(digests);
+        long[] offsets = ofCompressed ? [0, 69_999, 150_000, 300_000] : [0, 4_000_000, 8_000_000, 9_999_999];
+        int[] lengths = ofCompressed ? [70_000, 80_001, 150_000, 300_000] : [3_999_000, 4_000_000, 17, 1];
+        return Sample(4) with { Chunks = null, Ranges = new RangeDigests(ofCompressed, offsets, lengths, digests), Origin = IndexOrigin.Soci, IsBound = ofCompressed };
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Ranges_ComeBackAsTheyWere(bool ofCompressed)
+    {
+        LayerIndex index = WithRanges(ofCompressed);
+        AssertSame(index, LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), s_digest));
+        AssertSame(index with { Ranges = null }, LayerIndexFile.TryDecode(LayerIndexFile.Encode(index with { Ranges = null }), s_digest));
     }
 
     [Fact]
@@ -161,7 +188,7 @@ public sealed class LayerIndexFileTests
         }
         Assert.True((GC.GetAllocatedBytesForCurrentThread() - before) / (packed.Length * 6) < 10 << 20, "allocates without bounds");
 
-        byte[] columns = LayerIndexColumns.Encode(Sample(4));
+        byte[] columns = LayerIndexColumns.Encode(WithRanges(ofCompressed: true));
         Gen.Select(Gen.Int[0, columns.Length - 1], Gen.Byte).Array[1, 4].Sample(damages =>
         {
             byte[] damaged = [.. columns];
@@ -171,7 +198,7 @@ public sealed class LayerIndexFileTests
             }
             try
             {
-                LayerIndexColumns decoded = LayerIndexColumns.Decode(damaged, 10_000_000);
+                LayerIndexColumns decoded = LayerIndexColumns.Decode(damaged, 10_000_000, 600_000);
                 Walk(decoded.Paths, decoded.Entries, decoded.LinkTargets, decoded.XattrSets, decoded.SparseMaps);
             }
             catch (Exception e) when (e is InvalidDataException or OverflowException)

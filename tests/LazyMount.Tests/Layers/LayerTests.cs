@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
 using LazyMount.Layers;
@@ -216,21 +217,75 @@ public sealed class LayerTests : IAsyncLifetime
     {
         using var builder = new CheckpointTableBuilder();
         builder.Add(_index.Checkpoints[0]);
-        var wrong = new LayerIndex
-        {
-            Digest = _index.Digest,
-            CompressedSize = _index.CompressedSize,
-            UncompressedSize = _index.UncompressedSize + 1,
-            Format = _index.Format,
-            Chunks = _index.Chunks,
-            Checkpoints = builder.Build(_index.UncompressedSize + 1, _index.CompressedSize),
-            Paths = _index.Paths,
-            Entries = _index.Entries,
-            LinkTargets = _index.LinkTargets,
-            XattrSets = _index.XattrSets,
-        };
+        LayerIndex wrong = _index with { UncompressedSize = _index.UncompressedSize + 1, Checkpoints = builder.Build(_index.UncompressedSize + 1, _index.CompressedSize) };
         using var spans = new SpanCache(8 << 20);
         using var layer = new Layer(wrong, new BlobReader(_blob, _index.Chunks, _source, new BlobCache(_directory["cache"])), spans);
         await Assert.ThrowsAsync<InvalidDataException>(() => layer.GetSpanAsync(0, Token).AsTask());
+    }
+
+    /// <summary>The index with digests of whole spans in place of those of chunks.</summary>
+    private async Task<LayerIndex> WithRangesAsync(bool ofCompressed)
+    {
+        CheckpointTable spans = _index.Checkpoints;
+        byte[] blob = new byte[_blob.Size];
+        await using (Stream stream = await _source.OpenBlobAsync(_blob, 0, _blob.Size, Token))
+        {
+            await stream.ReadExactlyAsync(blob, Token);
+        }
+        var offsets = new long[spans.Count];
+        var lengths = new int[spans.Count];
+        var digests = new byte[spans.Count * ChunkDigests.DigestSize];
+        for (int i = 0; i < spans.Count; i++)
+        {
+            offsets[i] = ofCompressed ? spans.CompressedOffset(i) : spans.UncompressedOffset(i);
+            lengths[i] = ofCompressed ? (int)(spans.CompressedEnd(i) - offsets[i]) : spans.Length(i);
+            SHA256.HashData((ofCompressed ? blob : _tar).AsSpan((int)offsets[i], lengths[i]), digests.AsSpan(i * ChunkDigests.DigestSize));
+        }
+        return _index with { Chunks = null, Ranges = new RangeDigests(ofCompressed, offsets, lengths, digests) };
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Ranges_VouchForEachSpan(bool ofCompressed)
+    {
+        LayerIndex index = await WithRangesAsync(ofCompressed);
+        using var spans = new SpanCache(8 << 20);
+        using var layer = new Layer(index, new BlobReader(_blob, null, _source, new BlobCache(_directory["cache"])), spans);
+        for (int i = 0; i < index.Checkpoints.Count; i++)
+        {
+            DecodedSpan span = await layer.GetSpanAsync(index.Checkpoints.UncompressedOffset(i), Token);
+            Assert.True(span.Bytes.SequenceEqual(_tar.AsSpan((int)span.UncompressedOffset, span.Length)));
+            span.Release();
+        }
+    }
+
+    [Theory]
+    [InlineData(true, 1)]
+    [InlineData(false, 1)]
+    [InlineData(true, 2)]
+    [InlineData(false, 2)]
+    public async Task ASpanThatItsRangeDoesNotVouchFor_IsFetchedAgain_ThenAnError(bool ofCompressed, int damagedTimes)
+    {
+        LayerIndex index = await WithRangesAsync(ofCompressed);
+        int opened = 0;
+        _source.Damage = bytes =>
+        {
+            if (Interlocked.Increment(ref opened) <= damagedTimes)
+            {
+                bytes[1000] ^= 1; // of the first span
+            }
+        };
+        using var spans = new SpanCache(8 << 20);
+        using var layer = new Layer(index, new BlobReader(_blob, null, _source, new BlobCache(_directory["cache"])), spans);
+        Task<DecodedSpan> call = layer.GetSpanAsync(0, Token).AsTask();
+        if (damagedTimes == 2)
+        {
+            Assert.Equal(ImageError.Verification, (await Assert.ThrowsAsync<ImageException>(() => call)).Error);
+            return;
+        }
+        DecodedSpan span = await call;
+        Assert.True(span.Bytes.SequenceEqual(_tar.AsSpan(0, span.Length)));
+        span.Release();
     }
 }

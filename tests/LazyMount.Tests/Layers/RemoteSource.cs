@@ -18,6 +18,9 @@ internal sealed class RemoteSource(string layoutReference) : IImageSource
     /// <summary>Called before each read, with the blob and the bytes of it read so far.</summary>
     public Func<Descriptor, long, CancellationToken, Task>? BeforeRead { get; set; }
 
+    /// <summary>Changes the bytes of each range as it is opened.</summary>
+    public Action<byte[]>? Damage { get; set; }
+
     public int Opened => _opened;
 
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => _layout.GetRootAsync(cancellationToken);
@@ -30,6 +33,16 @@ internal sealed class RemoteSource(string layoutReference) : IImageSource
         if (BeforeOpen is not null)
         {
             await BeforeOpen(blob, offset, cancellationToken);
+        }
+        if (Damage is not null)
+        {
+            byte[] bytes = new byte[length];
+            await using (Stream stream = await _layout.OpenBlobAsync(blob, offset, length, cancellationToken))
+            {
+                await stream.ReadExactlyAsync(bytes, cancellationToken);
+            }
+            Damage(bytes);
+            return new ObservedStream(new MemoryStream(bytes), blob, this);
         }
         return new ObservedStream(await _layout.OpenBlobAsync(blob, offset, length, cancellationToken), blob, this);
     }
