@@ -2,7 +2,6 @@ using System.Runtime.ExceptionServices;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
-using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Layers;
 
@@ -20,7 +19,13 @@ public readonly record struct LayerProgress(int Layer, Digest Digest, long Compr
 /// </summary>
 public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 {
+    // How often another process's indexing is looked at.
+    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
+
     private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();
+
+    /// <summary>Whether the compressed bytes that indexing streams are kept in the cache, or the index alone.</summary>
+    public bool KeepsBlobs { get; init; } = true;
 
     /// <summary>
     /// Entries and paths of all layers of an image together: what the largest single layer may have, twice. Without it a
@@ -95,55 +100,89 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         return layers;
     }
 
-    private Task<LayerIndex> RebuildAsync(Descriptor layer, IImageSource source)
-        => IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None);
+    private async Task<LayerIndex> RebuildAsync(Descriptor layer, IImageSource source)
+        => await IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None).ConfigureAwait(false);
 
     private async Task<LayerIndex> GetIndexAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         Digest? diffId = source.DiffIdOf(blob.Digest);
-        if (TryLoad(blob) is { } stored && (diffId is null || diffId == stored.DiffId))
+        if (TryLoadFor(diffId) is { } stored)
         {
             return stored;
         }
-        LayerIndex index = await TryIndexCachedAsync(blob, diffId, progress, cancellationToken).ConfigureAwait(false)
-            ?? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false);
+        // Another process may be at it: what it finds is ours too.
+        using FileStream? turn = await WaitForTurnAsync(blob.Digest, cancellationToken).ConfigureAwait(false);
+        if (TryLoadFor(diffId) is { } made)
+        {
+            return made;
+        }
+        LayerIndex index = await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false);
         Save(index);
         return index;
+
+        LayerIndex? TryLoadFor(Digest? wanted) => TryLoad(blob) is { } index && (wanted is null || wanted == index.DiffId) ? index : null;
     }
 
-    /// <summary>From the complete blob in the cache; null when there is none, or when it turns out not to be what it is named.</summary>
-    private async Task<LayerIndex?> TryIndexCachedAsync(Descriptor blob, Digest? diffId, Action<long> progress, CancellationToken cancellationToken)
-    {
-        using SafeFileHandle? file = cache.TryOpen(blob.Digest);
-        if (file is null)
-        {
-            return null;
-        }
-        try
-        {
-            using var stream = new FileStream(file, FileAccess.Read, bufferSize: 0);
-            return await new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) }.IndexAsync(blob, stream, staging: null, progress, cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is ImageException { Error: ImageError.Verification } or (IOException and not ImageException))
-        {
-            _logger.CachedBlobUnusable(blob.Digest.ToString(), e.Message);
-            return null;
-        }
-    }
-
+    /// <summary>One pass over the whole blob: over what the cache has of it, and over the rest as it is fetched and kept.</summary>
     private async Task<LayerIndex> IndexFromSourceAsync(Descriptor blob, Digest? diffId, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
     {
-        using BlobStaging? staging = source.IsLocal ? null : cache.Stage(blob);
-        Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
-        await using (stream.ConfigureAwait(false))
+        var indexer = new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) };
+        if (source.IsLocal)
         {
-            LayerIndex index = await new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) }.IndexAsync(blob, stream, staging, progress, cancellationToken).ConfigureAwait(false);
-            if (index.Transcoding is null)
+            Stream local = await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
+            await using (local.ConfigureAwait(false))
             {
-                staging?.Commit();
+                return await indexer.IndexAsync(blob, local, progress, cancellationToken).ConfigureAwait(false);
             }
-            return index;
+        }
+        while (true)
+        {
+            var stream = new CachedBlobStream(blob, source, cache, KeepsBlobs, _logger);
+            await using (stream.ConfigureAwait(false))
+            {
+                try
+                {
+                    LayerIndex index = await indexer.IndexAsync(blob, stream, progress, cancellationToken).ConfigureAwait(false);
+                    if (index.Transcoding is not null)
+                    {
+                        stream.Forget(); // the transcoding is what is read from now on
+                    }
+                    return index;
+                }
+                catch (ImageException e) when (e.Error == ImageError.Verification)
+                {
+                    stream.Forget();
+                    if (stream.CachedBytes == 0)
+                    {
+                        throw;
+                    }
+                    _logger.CachedBlobUnusable(blob.Digest.ToString(), e.Message); // once more, all from the source
+                }
+            }
+        }
+    }
+
+    /// <summary>A lock among processes, given back when it is disposed or the process ends. Null where there can be none.</summary>
+    private async Task<FileStream?> WaitForTurnAsync(Digest digest, CancellationToken cancellationToken)
+    {
+        const int WouldBlock = 11; // EWOULDBLOCK, as the runtime reports a file that another has locked
+        while (true)
+        {
+            try
+            {
+                string path = PathOf(digest) + ".lock";
+                Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.None, bufferSize: 0, FileOptions.DeleteOnClose);
+            }
+            catch (IOException e) when (e.HResult == WouldBlock)
+            {
+                await Task.Delay(s_poll, cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+            {
+                return null;
+            }
         }
     }
 
