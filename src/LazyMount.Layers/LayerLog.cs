@@ -21,4 +21,10 @@ internal static partial class LayerLog
 
     [LoggerMessage(6, LogLevel.Warning, "The transcoded form of layer {Digest} is missing or damaged in the cache and is made again")]
     public static partial void TranscodingRebuilt(this ILogger logger, string digest);
+
+    [LoggerMessage(7, LogLevel.Information, "Layer {Digest} has a table of contents ({Origin}): {Entries} entries for {Bytes} bytes in {Requests} requests")]
+    public static partial void TocRead(this ILogger logger, string digest, IndexOrigin origin, int entries, long bytes, int requests);
+
+    [LoggerMessage(8, LogLevel.Warning, "The table of contents of layer {Digest} cannot be used, the whole layer is read instead: {Reason}")]
+    public static partial void TocUnusable(this ILogger logger, string digest, string reason);
 }

@@ -1,6 +1,7 @@
 using System.Runtime.ExceptionServices;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
+using LazyMount.Layers.Toc;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 
@@ -15,8 +16,8 @@ namespace LazyMount.Layers;
 public readonly record struct LayerProgress(int Layer, Digest Digest, long CompressedBytes, long CompressedSize, bool Done);
 
 /// <summary>
-/// Gets every layer's <see cref="LayerIndex"/>: from the store in the cache, else by one streaming pass over the blob
-/// that also keeps the blob. Stored indexes are versioned; a corrupt or older one is rebuilt, never trusted, never fatal.
+/// Gets every layer's <see cref="LayerIndex"/>: from the store in the cache, else from the layer's own table of contents, else
+/// by one streaming pass over the blob that also keeps the blob. Stored indexes are versioned; a corrupt or older one is rebuilt, never trusted, never fatal.
 /// </summary>
 public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 {
@@ -27,6 +28,9 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     /// thousand layers of ten million entries each would be one image.
     /// </summary>
     internal long MaxTableSize { get; init; } = 60_000_000;
+
+    /// <summary>Whether a layer's table of contents counts that the manifest does not vouch for: only its source does.</summary>
+    public bool AcceptsUnbound { get; init; } = true;
 
     /// <summary>
     /// Opens all layers of an image, in parallel, lowest first in the result. Nothing half-written stays when cancelled or
@@ -102,14 +106,26 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     {
         cancellationToken.ThrowIfCancellationRequested();
         Digest? diffId = source.DiffIdOf(blob.Digest);
-        if (TryLoad(blob) is { } stored && (diffId is null || diffId == stored.DiffId))
+        if (TryLoad(blob) is { } stored && (diffId is null || diffId == stored.DiffId) && (stored.IsBound || AcceptsUnbound))
         {
             return stored;
         }
         LayerIndex index = await TryIndexCachedAsync(blob, diffId, progress, cancellationToken).ConfigureAwait(false)
+            ?? await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
             ?? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false);
         Save(index);
         return index;
+    }
+
+    /// <summary>From the layer's own table of contents; null when it has none that is trusted.</summary>
+    private async Task<LayerIndex?> TryReadTocAsync(Descriptor blob, Digest? diffId, IImageSource source, CancellationToken cancellationToken)
+    {
+        if (source.IsLocal || diffId is not null)
+        {
+            return null;
+        }
+        LayerIndex? index = await new LayerToc(_logger).TryReadAsync(blob, source, cancellationToken).ConfigureAwait(false);
+        return index is { IsBound: true } || AcceptsUnbound ? index : null;
     }
 
     /// <summary>From the complete blob in the cache; null when there is none, or when it turns out not to be what it is named.</summary>
