@@ -1,4 +1,3 @@
-using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 using LazyMount.Layers.Tar;
