@@ -18,6 +18,7 @@ public sealed class Image
         ConfigBytes = config;
         Layers = manifest.Layers;
         ArtifactType = manifest.ArtifactType;
+        Annotations = manifest.Annotations;
     }
 
     /// <summary>As the user wrote it, normalised.</summary>
@@ -37,6 +38,9 @@ public sealed class Image
 
     /// <summary>Null for a container image; else what other artifact it is. It may have a tree all the same.</summary>
     public string? ArtifactType { get; }
+
+    /// <summary>The manifest's annotations. Those that an image index gives it are in <see cref="ManifestDescriptor"/>.</summary>
+    public IReadOnlyDictionary<string, string> Annotations { get; }
 
     /// <summary>Layers, lowest first.</summary>
     public IReadOnlyList<Descriptor> Layers { get; }
