@@ -51,7 +51,7 @@ internal sealed class OpenedImage : IAsyncDisposable
         {
             // :: Step 3: every layer's LayerIndex, stored, published or made now.
             var progress = host.ErrorIsTerminal ? new IndexingProgress(resolved.Image.Layers) : null;
-            Task<(Layer Layer, LayerIndex Index)[]> indexing = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust }.OpenAsync(resolved.Image, spans, progress, cancellationToken);
+            Task<(Layer Layer, LayerIndex Index)[]> indexing = resolved.OpenStore(settings, loggers).OpenAsync(resolved.Image, spans, progress, cancellationToken);
             var indexed = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
             layers = [.. indexed.Select(each => each.Layer)];
 
