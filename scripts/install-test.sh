@@ -3,4 +3,4 @@
 # for the ABI probe.
 set -eu
 exec "$(dirname "$0")/install-packages.sh" acl attr bzip2 containerd docker-registry e2fsprogs fuse3 gcc jq lbzip2 libc6-dev pbzip2 perl pigz skopeo \
-  umoci util-linux xz-utils zstd
+  stargz-snapshotter umoci util-linux xz-utils zstd

@@ -18,6 +18,7 @@ public sealed class Image
         ConfigBytes = config;
         Layers = manifest.Layers;
         ArtifactType = manifest.ArtifactType;
+        Annotations = manifest.Annotations;
     }
 
     private Image(Image whole, IReadOnlyList<Descriptor> layers)
@@ -30,6 +31,7 @@ public sealed class Image
         ConfigBytes = whole.ConfigBytes;
         Layers = layers;
         ArtifactType = whole.ArtifactType;
+        Annotations = whole.Annotations;
     }
 
     /// <summary>As the user wrote it, normalised.</summary>
@@ -49,6 +51,9 @@ public sealed class Image
 
     /// <summary>Null for a container image; else what other artifact it is. It may have a tree all the same.</summary>
     public string? ArtifactType { get; }
+
+    /// <summary>The manifest's annotations. Those that an image index gives it are in <see cref="ManifestDescriptor"/>.</summary>
+    public IReadOnlyDictionary<string, string> Annotations { get; }
 
     /// <summary>Layers, lowest first.</summary>
     public IReadOnlyList<Descriptor> Layers { get; }

@@ -48,6 +48,12 @@ public sealed record LayerIndex
     public bool IsBound { get; init; }
 
     /// <summary>
+    /// What lies before this uncompressed offset is what whoever made the layer expects to be read first (eStargz's prioritised
+    /// files); 0 when nothing is known of that.
+    /// </summary>
+    public long PrefetchEnd { get; init; }
+
+    /// <summary>
     /// Digests of the chunks of the blob that spans are read from; null when nobody vouches for those, but at most for
     /// <see cref="Ranges"/>.
     /// </summary>

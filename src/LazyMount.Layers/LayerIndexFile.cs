@@ -26,7 +26,7 @@ namespace LazyMount.Layers;
 internal static class LayerIndexFile
 {
     /// <summary>Raised with every change of the format or of what indexing finds: other versions are rebuilt.</summary>
-    public const uint Version = 3;
+    public const uint Version = 4;
 
     private const int HashStart = 16;
     private const int PayloadStart = 32;
@@ -85,6 +85,7 @@ internal static class LayerIndexFile
         numbers.Unsigned((ulong)(index.Transcoding?.Size ?? 0));
         numbers.Unsigned((ulong)index.Origin);
         numbers.Unsigned(index.IsBound ? 1u : 0);
+        numbers.Unsigned((ulong)index.PrefetchEnd);
         numbers.Unsigned((uint)(index.Chunks?.ChunkSize ?? 0));
         numbers.Unsigned((uint)(digests.Length / ChunkDigests.DigestSize));
         numbers.Unsigned((uint)columns.Length);
@@ -119,7 +120,10 @@ internal static class LayerIndexFile
     }
 
     /// <summary>Null for anything that is not a whole, sound file of this version for this digest.</summary>
-    public static LayerIndex? TryDecode(ReadOnlySpan<byte> file, Digest digest)
+    /// <param name="file">The file's bytes.</param>
+    /// <param name="digest">The layer that it must be of.</param>
+    /// <param name="maxColumns">Bytes that its columns may have once they are unpacked.</param>
+    public static LayerIndex? TryDecode(ReadOnlySpan<byte> file, Digest digest, int maxColumns = int.MaxValue)
     {
         if (file.Length < PayloadStart || !file.StartsWith(Magic)
             || BinaryPrimitives.ReadUInt32LittleEndian(file[Magic.Length..]) != Version
@@ -129,7 +133,7 @@ internal static class LayerIndexFile
         }
         try
         {
-            return Decode(new IndexReader(file[PayloadStart..]), digest);
+            return Decode(new IndexReader(file[PayloadStart..]), digest, Math.Min(maxColumns, Array.MaxLength));
         }
         catch (Exception e) when (e is InvalidDataException or ZstdSharp.ZstdException or OverflowException)
         {
@@ -137,7 +141,7 @@ internal static class LayerIndexFile
         }
     }
 
-    private static LayerIndex Decode(IndexReader reader, Digest digest)
+    private static LayerIndex Decode(IndexReader reader, Digest digest, int maxColumns)
     {
         ReadOnlySpan<byte> storedDigest = reader.Raw(reader.Count(1));
         Require(storedDigest.SequenceEqual(Encoding.ASCII.GetBytes(digest.ToString())));
@@ -153,10 +157,11 @@ internal static class LayerIndexFile
         CompressionFormat spanFormat = storedTranscoding.IsEmpty ? format : CompressionFormat.Zstd;
         var origin = (IndexOrigin)reader.Bounded((long)IndexOrigin.Soci);
         bool isBound = reader.Bounded(1) == 1;
+        long prefetchEnd = reader.Bounded(uncompressedSize);
         int chunkSize = (int)reader.Bounded(int.MaxValue);
         int digestCount = reader.Count(ChunkDigests.DigestSize);
         Require(chunkSize == 0 || digestCount == spansSize / chunkSize + (spansSize % chunkSize == 0 ? 0 : 1));
-        int columnsLength = (int)reader.Bounded(Array.MaxLength);
+        int columnsLength = (int)reader.Bounded(maxColumns);
         int packedLength = reader.Count(1);
         Require(packedLength <= columnsLength && columnsLength / MaxRatio <= packedLength);
         int windowsLength = reader.Count(1);
@@ -199,6 +204,7 @@ internal static class LayerIndexFile
         {
             Origin = origin,
             IsBound = isBound,
+            PrefetchEnd = prefetchEnd,
             Ranges = ranges,
             Digest = digest,
             DiffId = storedDiffId.IsEmpty ? null : diffId,

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
+using LazyMount.Layers.Published;
 
 namespace LazyMount;
 
@@ -20,6 +21,9 @@ internal sealed record CommandSettings
     public Platform? Platform { get; init; }
 
     public bool PlainHttp { get; init; }
+
+    /// <summary>Which published layer indexes are used.</summary>
+    public IndexTrust IndexTrust { get; init; }
 
     /// <summary>Absolute, or null.</summary>
     public string? LogFile { get; init; }
@@ -58,6 +62,13 @@ internal sealed class GlobalOptions
         Recursive = true,
     };
 
+    public Option<string?> IndexTrust { get; } = new("--index-trust")
+    {
+        Description = "Which layer indexes made by others to use: registry: what lies in the image's own repository; bound: only what the digest of its manifest vouches for; none: as bound, and nothing that was published beside the image [registry]",
+        HelpName = "bound|registry|none",
+        Recursive = true,
+    };
+
     public Option<string?> LogFile { get; } = new("--log-file")
     {
         Description = "Write log lines to this file",
@@ -92,6 +103,7 @@ internal sealed class GlobalOptions
         root.Add(CacheDirectory);
         root.Add(Platform);
         root.Add(PlainHttp);
+        root.Add(IndexTrust);
         root.Add(LogFile);
         root.Add(LogFormat);
         root.Add(Verbose);
@@ -111,6 +123,13 @@ internal sealed class GlobalOptions
             },
             Platform = parsed.GetValue(Platform) is { } platform ? ParsePlatform(platform) : null,
             PlainHttp = parsed.GetValue(PlainHttp),
+            IndexTrust = parsed.GetValue(IndexTrust) switch
+            {
+                "registry" or null => Layers.Published.IndexTrust.Registry,
+                "bound" => Layers.Published.IndexTrust.Bound,
+                "none" => Layers.Published.IndexTrust.None,
+                string other => throw new UsageException($"--index-trust '{other}' is none of bound, registry and none"),
+            },
             LogFile = logFile switch
             {
                 null => null,

@@ -49,11 +49,11 @@ internal sealed class OpenedImage : IAsyncDisposable
         IReadOnlyList<Layer> layers = [];
         try
         {
-            // :: Step 3: every layer's LayerIndex, stored or made now.
+            // :: Step 3: every layer's LayerIndex, stored, published or made now.
             int? alone = settings.Layer?.Find(resolved.Image);
             Image wanted = alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
             var progress = host.ErrorIsTerminal ? new IndexingProgress(wanted.Layers) : null;
-            Task<(Layer Layer, LayerIndex Index)[]> indexing = new LayerStore(resolved.Cache, loggers).OpenAsync(wanted, spans, progress, cancellationToken);
+            Task<(Layer Layer, LayerIndex Index)[]> indexing = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust }.OpenAsync(wanted, spans, progress, cancellationToken);
             var indexed = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
             layers = [.. indexed.Select(each => each.Layer)];
 

@@ -54,6 +54,23 @@ public sealed class Containerd : IDisposable
         return target;
     }
 
+    /// <summary>
+    /// Converts the image "v1" of a layout with stargz-snapshotter's tool, to eStargz or zstd:chunked as the options say; the result is the image "v1" of the layout
+    /// that is made in <paramref name="targetDirectory"/>.
+    /// </summary>
+    public void Convert(string layoutDirectory, string targetDirectory, params string[] options)
+    {
+        int number = Interlocked.Increment(ref _images);
+        string archive = _directory[$"{number}.tar"];
+        string name = $"localhost/test/image{number}";
+        Tool.Run("tar", "-C", layoutDirectory, "-cf", archive, "oci-layout", "index.json", "blobs").EnsureSuccess();
+        Ctr("image", "import", "--no-unpack", "--base-name", name, archive).EnsureSuccess();
+        Tool.Run("ctr-remote", ["--address", Socket, "images", "convert", "--oci", .. options, $"{name}:v1", $"{name}-converted:v1"]).EnsureSuccess();
+        Ctr("image", "export", archive, $"{name}-converted:v1").EnsureSuccess();
+        Directory.CreateDirectory(targetDirectory);
+        Tool.Run("tar", "-C", targetDirectory, "-xf", archive).EnsureSuccess();
+    }
+
     public void Dispose()
     {
         foreach (string target in _mounted)

@@ -11,4 +11,11 @@ public static class Skopeo
         Tool.Run("skopeo", ["copy", "--quiet", "--all", "--dest-tls-verify=false", .. login, image, $"docker://{destination}"]).EnsureSuccess();
         return destination;
     }
+
+    /// <summary>
+    /// Converts an image of a layout to zstd:chunked. From layout to layout nothing is looked up in skopeo's cache of blob names,
+    /// which would make it take a known blob in another compression.
+    /// </summary>
+    public static void ConvertToZstdChunked(string layoutDirectory, string targetDirectory, string tag)
+        => Tool.Run("skopeo", "copy", "--quiet", "--dest-compress", "--dest-compress-format", "zstd:chunked", $"oci:{layoutDirectory}:{tag}", $"oci:{targetDirectory}:{tag}").EnsureSuccess();
 }

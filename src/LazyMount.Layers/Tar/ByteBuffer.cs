@@ -28,6 +28,17 @@ internal sealed class ByteBuffer
         Length = needed;
     }
 
+    /// <summary>Makes room for so many bytes, whatever was there, and gives it to be written to.</summary>
+    public Span<byte> Resize(int length)
+    {
+        if (length > _bytes.Length)
+        {
+            _bytes = new byte[(int)Math.Min(Array.MaxLength, Math.Max(length, 2L * _bytes.Length))];
+        }
+        Length = length;
+        return _bytes.AsSpan(0, length);
+    }
+
     public void Append(byte b) => Append([b]);
 
     public byte[] ToArray() => Bytes.ToArray();

@@ -215,6 +215,15 @@ internal sealed class PaxAttributes
         _xattrs.Add(new XattrRange(start, name.Length, start + name.Length, value.Length, fromLibarchive));
     }
 
+    /// <summary>Adds an attribute that comes from no PAX record; the rules are the same.</summary>
+    internal void AddXattr(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value) => SetXattr(name, value, fromLibarchive: false);
+
+    internal void ClearXattrs()
+    {
+        _xattrBytes.Clear();
+        _xattrs.Clear();
+    }
+
     private static byte[] DecodeUrl(ReadOnlySpan<byte> text)
     {
         var decoded = new byte[text.Length];

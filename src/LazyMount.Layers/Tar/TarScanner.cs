@@ -407,26 +407,17 @@ internal sealed class TarScanner(TarLimits limits)
     private void ReadAttributes(TarHeader header, PaxAttributes? pax)
     {
         TarMember member = Member;
-        member.Mode = (ushort)(header.Mode & 0xFFF); // 07777
+        member.Mode = TarMember.ModeOf(header.Mode);
         member.Uid = Id(pax?.Uid ?? header.Uid, "uid");
         member.Gid = Id(pax?.Gid ?? header.Gid, "gid");
         (member.MtimeSeconds, member.MtimeNanoseconds) = pax?.Mtime ?? (header.Mtime, 0);
         bool isDevice = member.Type is EntryType.CharacterDevice or EntryType.BlockDevice;
-        // Linux has 12 bits and 20; the engines let mknod(2) cut off the rest.
-        member.DeviceMajor = isDevice ? (uint)header.DeviceMajor & 0xFFF : 0;
-        member.DeviceMinor = isDevice ? (uint)header.DeviceMinor & 0xFFFFF : 0;
+        member.DeviceMajor = isDevice ? TarMember.DeviceMajorOf(header.DeviceMajor) : 0;
+        member.DeviceMinor = isDevice ? TarMember.DeviceMinorOf(header.DeviceMinor) : 0;
     }
 
-    /// <summary>
-    /// 32 bits; negative numbers are what writers make of ids such as (uid_t)-2. The last one, (uid_t)-1, tells chown(2)
-    /// to leave the owner as it is: whoever unpacks a layer as root gets root's file.
-    /// </summary>
-    private uint Id(long value, string what) => value switch
-    {
-        uint.MaxValue or -1 => 0,
-        >= int.MinValue and < uint.MaxValue => unchecked((uint)value),
-        _ => throw new InvalidDataException($"the {what} {value} of {TarText.Quote(Member.Path)} does not fit 32 bits"),
-    };
+    private uint Id(long value, string what)
+        => TarMember.IdOf(value) ?? throw new InvalidDataException($"the {what} {value} of {TarText.Quote(Member.Path)} does not fit 32 bits");
 
     private void BeginContent(State state, long size)
     {

@@ -10,6 +10,8 @@ internal sealed class RemoteSource(string layoutReference) : IImageSource
     private readonly IImageSource _layout = ImageSource.Open(ImageReference.Parse(layoutReference), new ImageSourceOptions(), NullLoggerFactory.Instance);
     private int _opened;
 
+    public string Reference => layoutReference;
+
     public bool IsLocal { get; init; }
 
     /// <summary>Called before each range is opened.</summary>

@@ -1,0 +1,73 @@
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Layers.Toc;
+
+/// <summary>
+/// The <see cref="LayerIndex"/> of a layer that tells itself where everything is: eStargz, zstd:chunked, an uncompressed tar.
+/// Costs a request or two where a pass over the blob costs the blob.
+/// </summary>
+internal sealed class LayerToc(ILogger logger)
+{
+    /// <summary>
+    /// A smaller blob is fetched whole in the time that asking for its table takes, and is then verified and kept.
+    /// </summary>
+    public const long SmallestBlob = 1 << 20;
+
+    // Of a blob that is not announced to be of these formats only what tells that it is; of one that is, as many bytes as
+    // pass in the time of a round trip and are likely to hold all of the table, which is 1 to 2 % of the blob.
+    private const int FooterGuess = 512;
+    private const int SmallestTableGuess = 64 << 10;
+    private const int LargestTableGuess = 512 << 10;
+    private const int TableShare = 50;
+
+    /// <summary>
+    /// Null when the layer has no table, or none that can be used, which is logged: it is to be read as the tar that it is.
+    /// <see cref="LayerIndex.IsBound"/> of the result tells whether the manifest vouches for it.
+    /// </summary>
+    /// <exception cref="ImageException">The source cannot be reached.</exception>
+    public async Task<LayerIndex?> TryReadAsync(Descriptor blob, IImageSource source, CancellationToken cancellationToken)
+    {
+        if (blob.Size < SmallestBlob)
+        {
+            return null;
+        }
+        try
+        {
+            var ranges = new BlobRanges(source, blob);
+            LayerIndex? index = await ReadAsync(ranges, cancellationToken).ConfigureAwait(false);
+            if (index is not null)
+            {
+                logger.TocRead(blob.Digest.ToString(), index.Origin, index.Entries.Length, ranges.Bytes, ranges.Requests);
+            }
+            return index;
+        }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException or EndOfStreamException or ImageException { Error: not (ImageError.Unreachable or ImageError.Denied) })
+        {
+            logger.TocUnusable(blob.Digest.ToString(), e.Message);
+            return null;
+        }
+    }
+
+    private static async Task<LayerIndex?> ReadAsync(BlobRanges ranges, CancellationToken cancellationToken)
+    {
+        Descriptor blob = ranges.Blob;
+        if (ZstdChunkedToc.FindAnnotated(blob) is { } annotated)
+        {
+            return await ZstdChunkedToc.ReadAsync(ranges, annotated, cancellationToken).ConfigureAwait(false);
+        }
+        bool isAnnounced = blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true;
+        int guess = isAnnounced ? (int)Math.Clamp(blob.Size / TableShare, SmallestTableGuess, LargestTableGuess) : FooterGuess;
+        ReadOnlyMemory<byte> tail = await ranges.ReadTailAsync(guess, cancellationToken).ConfigureAwait(false);
+        if (EstargzToc.ParseFooter(tail.Span) is { } offset)
+        {
+            return await EstargzToc.ReadAsync(ranges, offset, cancellationToken).ConfigureAwait(false);
+        }
+        if (ZstdChunkedToc.ParseFooter(tail.Span) is { } place)
+        {
+            return await ZstdChunkedToc.ReadAsync(ranges, place, cancellationToken).ConfigureAwait(false);
+        }
+        return null;
+    }
+}
