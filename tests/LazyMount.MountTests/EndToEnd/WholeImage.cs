@@ -20,7 +20,7 @@ internal static class Exported
     {
         string tar = lazymount.Directory[$"exported{Guid.NewGuid():N}"], directory = lazymount.Directory.CreateDirectory(Path.GetFileName(tar) + ".d");
         lazymount.Run(["export", "-o", tar, .. options, image]).EnsureSuccess();
-        ToolResult result = Tool.Run("tar", "--extract", "--preserve-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--file", tar, "--directory", directory);
+        ToolResult result = Tool.Run("tar", "--extract", "--preserve-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp", "--file", tar, "--directory", directory);
         result.EnsureSuccess();
         if (result.Error.Length > 0)
         {
