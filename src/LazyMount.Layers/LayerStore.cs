@@ -232,6 +232,12 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
+    /// <summary>A layer's whole blob, from the cache if it is there; not verified.</summary>
+    public async Task<Stream> OpenBlobAsync(Descriptor blob, IImageSource source, CancellationToken cancellationToken)
+        => cache.TryOpen(blob.Digest) is { } file
+            ? new FileStream(file, FileAccess.Read, bufferSize: 0)
+            : await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
+
     private static bool IsPublished(LayerIndex index) => index.Origin is IndexOrigin.Published or IndexOrigin.Soci;
 
     /// <summary>The stored index of an image's layer, or null when there is none that can be used. Touches neither the source nor the blob.</summary>
