@@ -26,6 +26,11 @@ public interface IImageSource : IAsyncDisposable
     /// </summary>
     Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken);
 
+    /// <summary>Bytes of a blob turned out to be wrong: a source that can make them again does so when it is asked again.</summary>
+    void Distrust(Descriptor blob)
+    {
+    }
+
     /// <summary>
     /// The digest that a layer's uncompressed bytes must have, where nothing else vouches for the layer: its blob's digest was
     /// not given by anybody, but made from what is there. Null where the blob's digest says it all.

@@ -115,7 +115,9 @@ public sealed class Image
         {
             if (reference.Digest is { } digest && cache?.TryRead(digest, ManifestDocument.MaxSize) is { } cached)
                 return new RawManifest(new Descriptor("", digest, cached.Length), cached);
-            return Keep(await source.GetRootAsync(cancellationToken).ConfigureAwait(false));
+            RawManifest root = Keep(await source.GetRootAsync(cancellationToken).ConfigureAwait(false));
+            cache?.Remember(reference, root.Descriptor);
+            return root;
         }
 
         private async Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)

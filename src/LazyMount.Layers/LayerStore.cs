@@ -5,7 +5,6 @@ using LazyMount.Blobs.Oci;
 using LazyMount.Layers.Published;
 using LazyMount.Layers.Toc;
 using Microsoft.Extensions.Logging;
-using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Layers;
 
@@ -32,7 +31,13 @@ public readonly record struct IndexOffer(IndexOrigin? Origin, long? Size, LayerI
 /// </summary>
 public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 {
+    // How often another process's indexing is looked at.
+    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
+
     private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();
+
+    /// <summary>Whether the compressed bytes that indexing streams are kept in the cache, or the index alone.</summary>
+    public bool KeepsBlobs { get; init; } = true;
 
     /// <summary>Which indexes are used that were not built here.</summary>
     public IndexTrust Trust { get; init; }
@@ -161,8 +166,8 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         return indexes;
     }
 
-    private Task<LayerIndex> RebuildAsync(Descriptor layer, IImageSource source)
-        => IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None);
+    private async Task<LayerIndex> RebuildAsync(Descriptor layer, IImageSource source)
+        => await IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None).ConfigureAwait(false);
 
     /// <param name="blob">The layer.</param>
     /// <param name="image">The image that it is of.</param>
@@ -174,22 +179,30 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         cancellationToken.ThrowIfCancellationRequested();
         IImageSource source = image.Source;
         Digest? diffId = source.DiffIdOf(blob.Digest);
-        if (TryLoad(blob, image) is { } stored && (diffId is null || diffId == stored.DiffId) && (published is not null || !IsPublished(stored)))
+        if (TryLoadFor(diffId) is { } stored)
         {
             return stored;
         }
-        LayerIndex index = await TryIndexCachedAsync(blob, diffId, progress, cancellationToken).ConfigureAwait(false)
-            ?? await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
+        // Another process may be at it: what it finds is ours too.
+        using FileStream? turn = await WaitForTurnAsync(blob.Digest, cancellationToken).ConfigureAwait(false);
+        if (turn is not null && TryLoadFor(diffId) is { } made)
+        {
+            return made;
+        }
+        LayerIndex index = await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
             ?? (published is null || diffId is not null ? null : await published.TryGetAsync(blob, cancellationToken).ConfigureAwait(false))
             ?? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false);
         Save(index, image);
         return index;
+
+        LayerIndex? TryLoadFor(Digest? wanted)
+            => TryLoad(blob, image) is { } index && (wanted is null || wanted == index.DiffId) && (published is not null || !IsPublished(index)) ? index : null;
     }
 
     /// <summary>From the layer's own table of contents; null when it has none that is trusted.</summary>
     private async Task<LayerIndex?> TryReadTocAsync(Descriptor blob, Digest? diffId, IImageSource source, CancellationToken cancellationToken)
     {
-        if (source.IsLocal || diffId is not null)
+        if (source.IsLocal || source is OfflineSource || diffId is not null)
         {
             return null;
         }
@@ -197,38 +210,65 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         return index is not null && IsTrusted(index) ? index : null;
     }
 
-    /// <summary>From the complete blob in the cache; null when there is none, or when it turns out not to be what it is named.</summary>
-    private async Task<LayerIndex?> TryIndexCachedAsync(Descriptor blob, Digest? diffId, Action<long> progress, CancellationToken cancellationToken)
+    /// <summary>One pass over the whole blob: over what the cache has of it, and over the rest as it is fetched and kept.</summary>
+    private async Task<LayerIndex> IndexFromSourceAsync(Descriptor blob, Digest? diffId, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
     {
-        using SafeFileHandle? file = cache.TryOpen(blob.Digest);
-        if (file is null)
+        var indexer = new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) };
+        if (source.IsLocal)
         {
-            return null;
+            Stream local = await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
+            await using (local.ConfigureAwait(false))
+            {
+                return await indexer.IndexAsync(blob, local, progress, cancellationToken).ConfigureAwait(false);
+            }
         }
-        try
+        while (true)
         {
-            using var stream = new FileStream(file, FileAccess.Read, bufferSize: 0);
-            return await new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) }.IndexAsync(blob, stream, staging: null, progress, cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is ImageException { Error: ImageError.Verification } or (IOException and not ImageException))
-        {
-            _logger.CachedBlobUnusable(blob.Digest.ToString(), e.Message);
-            return null;
+            var stream = new CachedBlobStream(blob, source, cache, KeepsBlobs, _logger);
+            await using (stream.ConfigureAwait(false))
+            {
+                try
+                {
+                    LayerIndex index = await indexer.IndexAsync(blob, stream, progress, cancellationToken).ConfigureAwait(false);
+                    if (index.Transcoding is not null)
+                    {
+                        stream.Forget(); // the transcoding is what is read from now on
+                    }
+                    return index;
+                }
+                catch (ImageException e) when (e.Error == ImageError.Verification)
+                {
+                    stream.Forget();
+                    if (stream.CachedBytes == 0)
+                    {
+                        throw;
+                    }
+                    _logger.CachedBlobUnusable(blob.Digest.ToString(), e.Message); // once more, all from the source
+                }
+            }
         }
     }
 
-    private async Task<LayerIndex> IndexFromSourceAsync(Descriptor blob, Digest? diffId, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
+    /// <summary>A lock among processes, given back when it is disposed or the process ends. Null where there can be none.</summary>
+    private async Task<FileStream?> WaitForTurnAsync(Digest digest, CancellationToken cancellationToken)
     {
-        using BlobStaging? staging = source.IsLocal ? null : cache.Stage(blob);
-        Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
-        await using (stream.ConfigureAwait(false))
+        const int WouldBlock = 11; // EWOULDBLOCK, as the runtime reports a file that another has locked
+        while (true)
         {
-            LayerIndex index = await new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) }.IndexAsync(blob, stream, staging, progress, cancellationToken).ConfigureAwait(false);
-            if (index.Transcoding is null)
+            try
             {
-                staging?.Commit();
+                string path = Path.Combine(cache.GetDirectory("layers"), digest.Algorithm, digest.Hex + ".lock");
+                Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.None, bufferSize: 0, FileOptions.DeleteOnClose);
             }
-            return index;
+            catch (IOException e) when (e.HResult == WouldBlock)
+            {
+                await Task.Delay(s_poll, cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+            {
+                return null;
+            }
         }
     }
 
