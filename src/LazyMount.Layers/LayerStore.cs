@@ -72,7 +72,10 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     public async Task<IReadOnlyList<LayerIndex>> BuildAsync(Image image, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
         => await GetIndexesAsync(image, published: null, progress, cancellationToken).ConfigureAwait(false);
 
-    /// <summary>What serves each layer, lowest first. Asks the source for what was published; fetches no index and streams nothing.</summary>
+    /// <summary>
+    /// What serves each layer, lowest first. Asks the source for what was published; fetches no index and streams nothing. Of
+    /// a layer's own table of contents it knows what the layer's annotations say.
+    /// </summary>
     public async Task<IReadOnlyList<IndexOffer>> FindIndexesAsync(Image image, CancellationToken cancellationToken)
     {
         using var published = new PublishedIndexes(image, Trust, _logger);
@@ -82,6 +85,11 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
             if (TryFindStored(layer, image) is { } stored)
             {
                 offers.Add(stored);
+                continue;
+            }
+            if (!image.Source.IsLocal && LayerToc.FindAnnounced(layer) is { } announced)
+            {
+                offers.Add(new IndexOffer(announced.Origin, announced.Size, null));
                 continue;
             }
             PublishedIndex? found = await published.FindAsync(layer, cancellationToken).ConfigureAwait(false);
@@ -274,9 +282,9 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 
     /// <summary>A layer's whole blob, from the cache if it is there; not verified.</summary>
     public async Task<Stream> OpenBlobAsync(Descriptor blob, IImageSource source, CancellationToken cancellationToken)
-        => cache.TryOpen(blob.Digest) is { } file
-            ? new FileStream(file, FileAccess.Read, bufferSize: 0)
-            : await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
+        => source.IsLocal
+            ? await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false)
+            : new CachedBlobStream(blob, source, cache, KeepsBlobs, _logger);
 
     private static bool IsPublished(LayerIndex index) => index.Origin is IndexOrigin.Published or IndexOrigin.Soci;
 

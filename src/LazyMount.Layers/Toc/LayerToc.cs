@@ -22,6 +22,13 @@ internal sealed class LayerToc(ILogger logger)
     private const int LargestTableGuess = 512 << 10;
     private const int TableShare = 50;
 
+    /// <summary>What a layer's annotations promise, and how large the table is if they say so; null when they promise nothing.</summary>
+    public static (IndexOrigin Origin, long? Size)? FindAnnounced(Descriptor blob)
+        => blob.Size < SmallestBlob ? null
+            : ZstdChunkedToc.FindAnnotated(blob) is { } place ? (IndexOrigin.ZstdChunked, place.Length)
+            : blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true ? (IndexOrigin.Estargz, null)
+            : null;
+
     /// <summary>
     /// Null when the layer has no table, or none that can be used, which is logged: it is to be read as the tar that it is.
     /// <see cref="LayerIndex.IsBound"/> of the result tells whether the manifest vouches for it.

@@ -40,9 +40,10 @@ internal static class IndexPushCommand
             }
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
+            IArtifactTarget target = resolved.Source as IArtifactTarget
+                ?? throw new CommandException($"nothing can be pushed to {reference.Place} with --offline: leave that out");
             var store = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust };
             IReadOnlyList<LayerIndex> indexes = await IndexBuildCommand.BuildAsync(host, store, resolved.Image, cancellationToken);
-            var target = (IArtifactTarget)resolved.Source;
             PushedIndexes pushed = soci
                 ? await IndexPublisher.PushSociAsync(resolved.Image, indexes, (layer, token) => store.OpenBlobAsync(layer, resolved.Source, token), target, cancellationToken)
                 : await IndexPublisher.PushAsync(resolved.Image, indexes, target, cancellationToken);

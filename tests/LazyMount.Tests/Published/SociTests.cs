@@ -2,7 +2,6 @@ using System.Text;
 using System.Text.Json.Nodes;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
-using LazyMount.Compression;
 using LazyMount.Layers;
 using LazyMount.Layers.Published;
 using LazyMount.Layers.Published.Soci;
@@ -48,7 +47,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     private async Task<(LayerIndex Index, byte[] Ztoc)> BuildAsync(byte[] blob)
     {
         var layer = new Descriptor(OciLayoutBuilder.GzipLayer, Digest.OfSha256(blob), blob.Length);
-        LayerIndex index = await new LayerIndexer(NullLogger.Instance).IndexAsync(layer, new MemoryStream(blob), null, null, Token);
+        LayerIndex index = await new LayerIndexer(NullLogger.Instance).IndexAsync(layer, new MemoryStream(blob), null, Token);
         Assert.Null(ZtocBuilder.ReasonAgainst(index));
         (byte[]? ztoc, string? reason) = await ZtocBuilder.BuildAsync(index, new MemoryStream(blob), Token);
         Assert.Null(reason);
@@ -221,7 +220,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         };
         byte[] blob = what == "zstd" ? new ZstdSharp.Compressor().Wrap(tar).ToArray() : OciLayoutBuilder.Gzip(tar);
         var layer = new Descriptor("", Digest.OfSha256(blob), blob.Length);
-        LayerIndex index = await new LayerIndexer(NullLogger.Instance).IndexAsync(layer, new MemoryStream(blob), null, null, Token);
+        LayerIndex index = await new LayerIndexer(NullLogger.Instance).IndexAsync(layer, new MemoryStream(blob), null, Token);
         string? reason = ZtocBuilder.ReasonAgainst(index) ?? (await ZtocBuilder.BuildAsync(index, new MemoryStream(blob), Token)).Reason;
         Assert.Contains(says, reason);
     }
