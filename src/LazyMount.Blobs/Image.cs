@@ -21,6 +21,19 @@ public sealed class Image
         Annotations = manifest.Annotations;
     }
 
+    private Image(Image whole, IReadOnlyList<Descriptor> layers)
+    {
+        Reference = whole.Reference;
+        Source = whole.Source;
+        ManifestDescriptor = whole.ManifestDescriptor;
+        ManifestBytes = whole.ManifestBytes;
+        ConfigDescriptor = whole.ConfigDescriptor;
+        ConfigBytes = whole.ConfigBytes;
+        Layers = layers;
+        ArtifactType = whole.ArtifactType;
+        Annotations = whole.Annotations;
+    }
+
     /// <summary>As the user wrote it, normalised.</summary>
     public ImageReference Reference { get; }
 
@@ -44,6 +57,9 @@ public sealed class Image
 
     /// <summary>Layers, lowest first.</summary>
     public IReadOnlyList<Descriptor> Layers { get; }
+
+    /// <summary>The same image with one of its layers only.</summary>
+    public Image WithLayer(int layer) => new(this, [Layers[layer]]);
 
     /// <summary>Where its blobs come from. Not owned.</summary>
     public IImageSource Source { get; }

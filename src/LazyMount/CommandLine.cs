@@ -117,6 +117,8 @@ internal static class CommandLine
         root.Add(CatCommand.Create(host));
         root.Add(TreeCommand.Create(host));
         root.Add(StatCommand.Create(host));
+        root.Add(UnpackCommand.Create(host));
+        root.Add(ExportCommand.Create(host));
         root.Add(LayersCommand.Create(host));
         root.Add(IndexCommand.Create(host));
         root.Add(ConfigCommand.Create(host));

@@ -32,11 +32,14 @@ internal sealed record CommandSettings
 
     public bool Verbose { get; init; }
 
+    /// <summary>Show this layer alone; null means all of them merged.</summary>
+    public LayerChoice? Layer { get; init; }
+
     /// <summary>Set in the daemon by the process that started it: where to say that the mount answers.</summary>
     public int? ReadyFileDescriptor { get; init; }
 }
 
-/// <summary>The options common to all commands.</summary>
+/// <summary>The options common to all commands, and those that several have.</summary>
 internal sealed class GlobalOptions
 {
     public Option<string?> CacheDirectory { get; } = new("--cache-dir")
@@ -86,6 +89,13 @@ internal sealed class GlobalOptions
         Recursive = true,
     };
 
+    /// <summary>Of the commands that read a tree: they add it themselves.</summary>
+    public Option<string?> Layer { get; } = new("--layer")
+    {
+        Description = "Take this layer alone, with its whiteouts (.wh.NAME) as the files that they are: its number, 0 the lowest and -1 the topmost, or how its digest begins",
+        HelpName = "N|DIGEST",
+    };
+
     public Option<int?> ReadyFileDescriptor { get; } = new("--ready-fd") { Hidden = true, Recursive = true };
 
     public void AddTo(Command root)
@@ -133,6 +143,7 @@ internal sealed class GlobalOptions
                 string other => throw new UsageException($"--log-format '{other}' is neither text nor json"),
             },
             Verbose = parsed.GetValue(Verbose),
+            Layer = parsed.GetValue(Layer) is { } layer ? LayerChoice.Parse(layer) : null,
             ReadyFileDescriptor = parsed.GetValue(ReadyFileDescriptor),
         };
     }

@@ -16,6 +16,9 @@ internal sealed record MountRecord
 
     public required int Pid { get; init; }
 
+    /// <summary>The one layer that is shown, lowest 0; null for all.</summary>
+    public int? Layer { get; init; }
+
     /// <summary>When the process began, in clock ticks since boot: with the pid it names one process, also after the pid is reused.</summary>
     public required long ProcessStart { get; init; }
 
@@ -58,6 +61,7 @@ internal sealed record MountListing
 
     // Null for a mount that has no record here: another user's, or another state directory's.
     public string? ManifestDigest { get; init; }
+    public int? Layer { get; init; }
     public int? Pid { get; init; }
     public DateTimeOffset? Since { get; init; }
     public string? LogFile { get; init; }
