@@ -42,7 +42,7 @@ internal static class IndexPushCommand
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
             IArtifactTarget target = resolved.Source as IArtifactTarget
                 ?? throw new CommandException($"nothing can be pushed to {reference.Place} with --offline: leave that out");
-            var store = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust };
+            var store = resolved.OpenStore(settings, loggers);
             IReadOnlyList<LayerIndex> indexes = await IndexBuildCommand.BuildAsync(host, store, resolved.Image, cancellationToken);
             PushedIndexes pushed = soci
                 ? await IndexPublisher.PushSociAsync(resolved.Image, indexes, (layer, token) => store.OpenBlobAsync(layer, resolved.Source, token), target, cancellationToken)
