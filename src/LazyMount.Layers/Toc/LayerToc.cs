@@ -5,8 +5,8 @@ using Microsoft.Extensions.Logging;
 namespace LazyMount.Layers.Toc;
 
 /// <summary>
-/// The <see cref="LayerIndex"/> of a layer that tells itself where everything is: eStargz, zstd:chunked, an uncompressed tar.
-/// Costs a request or two where a pass over the blob costs the blob.
+/// The <see cref="LayerIndex"/> of a layer that tells itself where everything is: eStargz, zstd:chunked, and what can be read at
+/// any place as it is, an uncompressed tar or one in seekable zstd frames. Costs a few requests where a pass costs the blob.
 /// </summary>
 internal sealed class LayerToc(ILogger logger)
 {
@@ -58,6 +58,10 @@ internal sealed class LayerToc(ILogger logger)
             return await ZstdChunkedToc.ReadAsync(ranges, annotated, cancellationToken).ConfigureAwait(false);
         }
         bool isAnnounced = blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true;
+        if (!isAnnounced && blob.MediaType.EndsWith(".tar", StringComparison.Ordinal))
+        {
+            return await new PlainTarHops(ranges).ReadAsync(cancellationToken).ConfigureAwait(false);
+        }
         int guess = isAnnounced ? (int)Math.Clamp(blob.Size / TableShare, SmallestTableGuess, LargestTableGuess) : FooterGuess;
         ReadOnlyMemory<byte> tail = await ranges.ReadTailAsync(guess, cancellationToken).ConfigureAwait(false);
         if (EstargzToc.ParseFooter(tail.Span) is { } offset)
@@ -68,6 +72,8 @@ internal sealed class LayerToc(ILogger logger)
         {
             return await ZstdChunkedToc.ReadAsync(ranges, place, cancellationToken).ConfigureAwait(false);
         }
-        return null;
+        TarHops? hops = await SeekableZstdHops.TryOpenAsync(ranges, tail, cancellationToken).ConfigureAwait(false)
+            ?? (tail.Span.ContainsAnyExcept((byte)0) ? (TarHops?)null : new PlainTarHops(ranges)); // a tar ends in zeros
+        return hops is null ? null : await hops.ReadAsync(cancellationToken).ConfigureAwait(false);
     }
 }

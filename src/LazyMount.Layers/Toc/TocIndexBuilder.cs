@@ -212,8 +212,8 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         }
     }
 
-    // What deflate and zstd make of bytes that cannot be compressed is less: a few bytes in each block, header and trailer.
-    private static long LongestCompressed(long length) => length + length / 64 + 1024;
+    /// <summary>What deflate and zstd make of bytes that cannot be compressed is less: a few bytes in each block, header and trailer.</summary>
+    public static long LongestCompressed(long length) => length + length / 64 + 1024;
 
     private void EndFile()
     {
