@@ -117,16 +117,13 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         return index;
     }
 
-    /// <summary>From the layer's own table of contents; null when it has none that is trusted.</summary>
+    /// <summary>
+    /// From the layer's own table of contents; null when it has none that is trusted. A local blob's counts only when the manifest
+    /// vouches for it, for a pass over it, which needs nobody's word, costs no network.
+    /// </summary>
     private async Task<LayerIndex?> TryReadTocAsync(Descriptor blob, Digest? diffId, IImageSource source, CancellationToken cancellationToken)
-    {
-        if (source.IsLocal || diffId is not null)
-        {
-            return null;
-        }
-        LayerIndex? index = await new LayerToc(_logger).TryReadAsync(blob, source, cancellationToken).ConfigureAwait(false);
-        return index is { IsBound: true } || AcceptsUnbound ? index : null;
-    }
+        => diffId is not null ? null
+            : await new LayerToc(_logger).TryReadAsync(blob, source, AcceptsUnbound && !source.IsLocal, cancellationToken).ConfigureAwait(false);
 
     /// <summary>From the complete blob in the cache; null when there is none, or when it turns out not to be what it is named.</summary>
     private async Task<LayerIndex?> TryIndexCachedAsync(Descriptor blob, Digest? diffId, Action<long> progress, CancellationToken cancellationToken)

@@ -19,15 +19,18 @@ internal sealed class LayerToc(ILogger logger)
     // pass in the time of a round trip and are likely to hold all of the table, which is 1 to 2 % of the blob.
     private const int FooterGuess = 512;
     private const int SmallestTableGuess = 64 << 10;
-    private const int LargestTableGuess = 512 << 10;
-    private const int TableShare = 50;
+    private const int LargestTableGuess = 1 << 20;
+    private const int TableShare = 128;
 
     /// <summary>
     /// Null when the layer has no table, or none that can be used, which is logged: it is to be read as the tar that it is.
-    /// <see cref="LayerIndex.IsBound"/> of the result tells whether the manifest vouches for it.
     /// </summary>
+    /// <param name="blob">The layer.</param>
+    /// <param name="source">Where it is.</param>
+    /// <param name="acceptsUnbound">Whether a table counts that the manifest does not vouch for; else none of those is looked for.</param>
+    /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="ImageException">The source cannot be reached.</exception>
-    public async Task<LayerIndex?> TryReadAsync(Descriptor blob, IImageSource source, CancellationToken cancellationToken)
+    public async Task<LayerIndex?> TryReadAsync(Descriptor blob, IImageSource source, bool acceptsUnbound, CancellationToken cancellationToken)
     {
         if (blob.Size < SmallestBlob)
         {
@@ -36,7 +39,7 @@ internal sealed class LayerToc(ILogger logger)
         try
         {
             var ranges = new BlobRanges(source, blob);
-            LayerIndex? index = await ReadAsync(ranges, cancellationToken).ConfigureAwait(false);
+            LayerIndex? index = await ReadAsync(ranges, acceptsUnbound, cancellationToken).ConfigureAwait(false);
             if (index is not null)
             {
                 logger.TocRead(blob.Digest.ToString(), index.Origin, index.Entries.Length, ranges.Bytes, ranges.Requests);
@@ -50,7 +53,7 @@ internal sealed class LayerToc(ILogger logger)
         }
     }
 
-    private static async Task<LayerIndex?> ReadAsync(BlobRanges ranges, CancellationToken cancellationToken)
+    private static async Task<LayerIndex?> ReadAsync(BlobRanges ranges, bool acceptsUnbound, CancellationToken cancellationToken)
     {
         Descriptor blob = ranges.Blob;
         if (ZstdChunkedToc.FindAnnotated(blob) is { } annotated)
@@ -58,6 +61,10 @@ internal sealed class LayerToc(ILogger logger)
             return await ZstdChunkedToc.ReadAsync(ranges, annotated, cancellationToken).ConfigureAwait(false);
         }
         bool isAnnounced = blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true;
+        if (!isAnnounced && !acceptsUnbound)
+        {
+            return null;
+        }
         if (!isAnnounced && blob.MediaType.EndsWith(".tar", StringComparison.Ordinal))
         {
             return await new PlainTarHops(ranges).ReadAsync(cancellationToken).ConfigureAwait(false);
@@ -67,6 +74,10 @@ internal sealed class LayerToc(ILogger logger)
         if (EstargzToc.ParseFooter(tail.Span) is { } offset)
         {
             return await EstargzToc.ReadAsync(ranges, offset, cancellationToken).ConfigureAwait(false);
+        }
+        if (!acceptsUnbound)
+        {
+            return null;
         }
         if (ZstdChunkedToc.ParseFooter(tail.Span) is { } place)
         {

@@ -17,13 +17,13 @@ internal abstract class TarHops(BlobRanges ranges)
     /// Bytes fetched at a place: from the fewest up to the most, twice as many whenever the next header is closer than that,
     /// half as many when it is four times as far.
     /// </summary>
-    private const int SmallestWindow = 32 << 10, LargestWindow = 2 << 20;
+    private const int SmallestWindow = 32 << 10, LargestWindow = 512 << 10;
 
     /// <summary>What a request costs besides its bytes: a round trip of 20 ms is worth 450 KB of 200 Mbit/s, but bytes cost more than time.</summary>
     private const int RequestCost = 128 << 10;
 
     // What may be lost when a tar is given up, of its size; at the least as much as tells what kind of tar it is.
-    private const int TrialShare = 16;
+    private const int TrialShare = 32;
     private const int SmallestTrial = 4 << 20;
 
     /// <summary>Bytes of the tar.</summary>

@@ -40,7 +40,7 @@ public sealed class TarHopsTests : IDisposable
     {
         (LayerIndex? index, RemoteSource source, Descriptor blob) = await ReadAsync(Tar(1200, 600), OciLayoutBuilder.TarLayer); // below what is given up
         Assert.NotNull(index);
-        Assert.InRange(source.Opened, 1, 12);
+        Assert.InRange(source.Opened, 1, 20);
         await AssertSameAsPassAsync(index, source, blob);
     }
 
@@ -49,7 +49,7 @@ public sealed class TarHopsTests : IDisposable
     {
         (LayerIndex? index, RemoteSource source, _) = await ReadAsync(Tar(60_000, 300), OciLayoutBuilder.TarLayer);
         Assert.Null(index);
-        Assert.InRange(source.Opened, 1, 12);
+        Assert.InRange(source.Opened, 1, 20);
         Assert.Empty(_loggers.Lines);
     }
 
@@ -164,7 +164,7 @@ public sealed class TarHopsTests : IDisposable
         _layout.AddLayer(bytes, mediaType, digest).WriteImage("test");
         var source = new RemoteSource(_layout.Reference("test"));
         var blob = new Descriptor(mediaType, Digest.Parse(digest), bytes.Length);
-        return (await new LayerToc(_loggers).TryReadAsync(blob, source, Cancellation), source, blob);
+        return (await new LayerToc(_loggers).TryReadAsync(blob, source, acceptsUnbound: true, Cancellation), source, blob);
     }
 
     private async Task AssertSameAsPassAsync(LayerIndex index, RemoteSource source, Descriptor blob)
