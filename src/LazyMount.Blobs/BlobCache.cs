@@ -1,26 +1,40 @@
+using System.Text;
 using LazyMount.Blobs.Oci;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs;
 
 /// <summary>
-/// The content-addressed directory of everything fetched. <c>ROOT/v1/blobs/sha256/HEX</c> holds complete, verified blobs
-/// and manifests; other parts of the product keep their files in <see cref="GetDirectory"/>. Mode 0700, shared by
-/// concurrent processes, safe to delete at any time. A file under its final name is complete: it was staged in the same
-/// directory and renamed.
+/// The content-addressed directory of everything fetched. <c>ROOT/v1/chunks</c> holds chunks of layers (see
+/// <see cref="ChunkStore"/>), <c>blobs/sha256/HEX</c> complete, verified blobs: manifests, configs and transcoded layers;
+/// other parts of the product keep their files in <see cref="GetDirectory"/>. Mode 0700, shared by concurrent processes, safe
+/// to delete at any time. A file under its final name is complete: it was staged in the same directory and renamed.
+/// <para>Bounded: when files have grown enough, those that nobody has used for the longest time are deleted (see
+/// <see cref="CacheTrimmer"/>). Times of last use are modification times.</para>
 /// </summary>
 public sealed class BlobCache
 {
+    /// <summary>The most that the cache holds when nobody says otherwise: 10 GiB.</summary>
+    public const long DefaultLimit = 10L << 30;
+
+    internal const string TemporarySuffix = ".tmp";
+
     private const string Version = "v1";
 
+    // Coarse: it is for what is used whole, once in a while.
+    private static readonly TimeSpan s_usePrecision = TimeSpan.FromMinutes(1);
+
+    private readonly CacheTrimmer _trimmer;
     private int _swept;
 
     /// <param name="root">The directory; created with mode 0700 when missing.</param>
+    /// <param name="limit">Bytes that it may hold.</param>
     /// <exception cref="ImageException"><see cref="ImageError.Local"/>: it cannot be created.</exception>
-    public BlobCache(string root)
+    public BlobCache(string root, long limit = DefaultLimit)
     {
         Root = Path.GetFullPath(root);
         EnsureDirectory(Root);
+        _trimmer = new CacheTrimmer(Path.Combine(Root, Version), limit);
     }
 
     /// <summary>The directory given.</summary>
@@ -39,13 +53,70 @@ public sealed class BlobCache
     {
         try
         {
-            return File.OpenHandle(PathOf(digest), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            SafeFileHandle file = File.OpenHandle(PathOf(digest), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            Touch(file, s_usePrecision);
+            return file;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return null; // a blob that cannot be read is one that is not there: it can be fetched
         }
     }
+
+    /// <summary>Tells that so many bytes were written to the cache, which may be too many now.</summary>
+    public void Account(long bytes) => _trimmer.Account(bytes);
+
+    /// <summary>Tells that an open blob goes on being used.</summary>
+    public static void NoteUse(SafeFileHandle blob) => Touch(blob, s_usePrecision);
+
+    /// <summary>Remembers what a reference names, for <see cref="TryRecall"/>.</summary>
+    internal void Remember(ImageReference reference, Descriptor root)
+    {
+        byte[] text = Encoding.UTF8.GetBytes($"{reference}\n{root.Digest}\n{root.MediaType}\n");
+        string path = PathOf(reference);
+        try
+        {
+            if (File.Exists(path) && File.ReadAllBytes(path).AsSpan().SequenceEqual(text))
+            {
+                File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
+                return;
+            }
+            string staged = $"{path}.{Environment.ProcessId}.{Guid.NewGuid():N}{TemporarySuffix}";
+            File.WriteAllBytes(staged, text);
+            File.Move(staged, path, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Only --offline would have wanted it.
+        }
+    }
+
+    /// <summary>What a reference named when it was last resolved, or null.</summary>
+    internal Descriptor? TryRecall(ImageReference reference)
+    {
+        try
+        {
+            return File.ReadAllLines(PathOf(reference)) is [_, string digest, string mediaType, ..] && Digest.TryParse(digest, out Digest parsed)
+                ? new Descriptor(mediaType, parsed, 0)
+                : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    private string PathOf(ImageReference reference)
+        => Path.Combine(GetDirectory("references"), Digest.OfSha256(Encoding.UTF8.GetBytes(reference.ToString())).Hex);
+
+    /// <summary>What the cache holds, by kind of file.</summary>
+    public CacheUsage Measure() => _trimmer.Measure();
+
+    /// <summary>Deletes what was not used for the longest time until at most <paramref name="keep"/> bytes are left.</summary>
+    /// <param name="keep">Bytes to leave.</param>
+    /// <param name="unusedSince">Files used later than this stay in any case.</param>
+    /// <returns>Files and bytes that are gone.</returns>
+    public (int Files, long Bytes) Prune(long keep, DateTime unusedSince) => _trimmer.Trim(keep, keep, unusedSince);
 
     /// <summary>Stages a blob that arrives in order; see <see cref="BlobStaging"/>.</summary>
     /// <exception cref="ImageException"><see cref="ImageError.Local"/>: no space or no permission.</exception>
@@ -117,10 +188,27 @@ public sealed class BlobCache
     internal ImageException Failure(string what, Exception cause)
         => new(ImageError.Local, $"Cannot {what} in the cache {Root}: {Reason(cause)}; free some space there, or choose another directory with --cache-dir.", cause);
 
+    /// <summary>Notes that a file is in use.</summary>
+    internal static void Touch(SafeFileHandle file, TimeSpan precision)
+    {
+        try
+        {
+            DateTime now = DateTime.UtcNow;
+            if (now - File.GetLastWriteTimeUtc(file) > precision)
+                File.SetLastWriteTimeUtc(file, now);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Somebody else's file: it is theirs to lose.
+        }
+    }
+
+    internal string ChunkDirectoryOf(Digest digest) => Path.Combine(Root, Version, "chunks", digest.Algorithm, digest.Hex);
+
     internal string PathOf(Digest digest) => Path.Combine(Root, Version, "blobs", digest.Algorithm, digest.Hex);
 
     // Directories are made again whenever they are needed, because the cache may be deleted under a running mount.
-    private static void EnsureDirectory(string directory)
+    internal static void EnsureDirectory(string directory)
     {
         try
         {

@@ -23,11 +23,7 @@ public sealed partial class BlobReader
         public int End => end;
         public Task Completion => _completion.Task;
 
-        public ReadOnlySpan<byte> Bytes(int chunk)
-        {
-            (long offset, int length) = reader.Extent(chunk);
-            return _buffer.AsSpan((int)(offset - reader.Extent(first).Offset), length);
-        }
+        public ReadOnlySpan<byte> Bytes(int chunk) => BufferOf(chunk).Span;
 
         /// <summary>Called under the reader's lock.</summary>
         public void Join()
@@ -94,11 +90,35 @@ public sealed partial class BlobReader
             (long lastOffset, int lastLength) = reader.Extent(end - 1);
             _buffer = ArrayPool<byte>.Shared.Rent((int)(lastOffset + lastLength - begin));
 
+            // Another process may have fetched them while we waited for it.
+            ChunkStore? store = reader._store;
+            using IDisposable? claim = store is null ? null : await store.ClaimAsync(first, end, cancellationToken).ConfigureAwait(false);
+            for (int chunk = first; chunk < end;)
+            {
+                if (TryReadCached(chunk))
+                {
+                    chunk++;
+                    continue;
+                }
+                int gapEnd = chunk + 1;
+                while (gapEnd < end && store?.Contains(gapEnd) != true)
+                    gapEnd++;
+                await FetchAsync(chunk, gapEnd, cancellationToken).ConfigureAwait(false);
+                chunk = gapEnd;
+            }
+        }
+
+        private bool TryReadCached(int chunk) => reader._store is not null && reader.TryReadCached(chunk, BufferOf(chunk).Span);
+
+        private async Task FetchAsync(int from, int to, CancellationToken cancellationToken)
+        {
+            (long begin, _) = reader.Extent(from);
+            (long lastOffset, int lastLength) = reader.Extent(to - 1);
             List<int>? bad = null;
             Stream stream = await reader._source.OpenBlobAsync(reader._blob, begin, lastOffset + lastLength - begin, cancellationToken).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
             {
-                for (int chunk = first; chunk < end; chunk++)
+                for (int chunk = from; chunk < to; chunk++)
                 {
                     if (!await TryReadAsync(stream, chunk, cancellationToken).ConfigureAwait(false))
                         (bad ??= []).Add(chunk);
@@ -107,6 +127,7 @@ public sealed partial class BlobReader
             foreach (int chunk in bad ?? [])
             {
                 reader._logger.ChunkMismatch(reader._blob.Digest, chunk);
+                reader._source.Distrust(reader._blob);
                 (long offset, int length) = reader.Extent(chunk);
                 Stream again = await reader._source.OpenBlobAsync(reader._blob, offset, length, cancellationToken).ConfigureAwait(false);
                 await using (again.ConfigureAwait(false))
@@ -122,16 +143,29 @@ public sealed partial class BlobReader
         private async Task<bool> TryReadAsync(Stream stream, int chunk, CancellationToken cancellationToken)
         {
             (long offset, int length) = reader.Extent(chunk);
-            Memory<byte> bytes = _buffer.AsMemory((int)(offset - reader.Extent(first).Offset), length);
+            Memory<byte> bytes = BufferOf(chunk);
             try
             {
                 await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
+            }
+            catch (ImageException e) when (e.Error == ImageError.Verification)
+            {
+                return false; // the source itself has found out
             }
             catch (EndOfStreamException e)
             {
                 throw new ImageException(ImageError.Invalid, $"Blob {reader._blob.Digest} ends before byte {offset + length}: its source is at fault; push or copy the image again.", e);
             }
-            return reader.IsGood(chunk, bytes.Span);
+            if (!reader.IsGood(chunk, bytes.Span))
+                return false;
+            reader._store?.Keep(chunk, bytes.Span);
+            return true;
+        }
+
+        private Memory<byte> BufferOf(int chunk)
+        {
+            (long offset, int length) = reader.Extent(chunk);
+            return _buffer.AsMemory((int)(offset - reader.Extent(first).Offset), length);
         }
 
         private void Unlist()

@@ -85,6 +85,7 @@ public sealed class BlobStaging : IDisposable
             RandomAccess.FlushToDisk(_file);
             _file.Dispose(); // gives up the lock: a reader of the final name must not find it locked
             File.Move(_stagingPath, _path, overwrite: true);
+            _cache.Account(_length);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -26,9 +26,22 @@ public interface IImageSource : IAsyncDisposable
     /// </summary>
     Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken);
 
+    /// <summary>Bytes of a blob turned out to be wrong: a source that can make them again does so when it is asked again.</summary>
+    void Distrust(Descriptor blob)
+    {
+    }
+
     /// <summary>
     /// The digest that a layer's uncompressed bytes must have, where nothing else vouches for the layer: its blob's digest was
     /// not given by anybody, but made from what is there. Null where the blob's digest says it all.
     /// </summary>
     Digest? DiffIdOf(Digest blob) => null;
+
+    /// <summary>
+    /// The artifacts that refer to a manifest (distribution-spec v1.1, "Listing Referrers"): those of the first of the types
+    /// that there are any of. Their manifests are asked for by <see cref="GetManifestAsync"/>; whether they really refer to
+    /// <paramref name="subject"/> they tell themselves. Empty where there are none, or nowhere to look.
+    /// </summary>
+    Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
+        => Task.FromResult<IReadOnlyList<Descriptor>>([]);
 }

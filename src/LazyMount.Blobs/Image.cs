@@ -18,6 +18,20 @@ public sealed class Image
         ConfigBytes = config;
         Layers = manifest.Layers;
         ArtifactType = manifest.ArtifactType;
+        Annotations = manifest.Annotations;
+    }
+
+    private Image(Image whole, IReadOnlyList<Descriptor> layers)
+    {
+        Reference = whole.Reference;
+        Source = whole.Source;
+        ManifestDescriptor = whole.ManifestDescriptor;
+        ManifestBytes = whole.ManifestBytes;
+        ConfigDescriptor = whole.ConfigDescriptor;
+        ConfigBytes = whole.ConfigBytes;
+        Layers = layers;
+        ArtifactType = whole.ArtifactType;
+        Annotations = whole.Annotations;
     }
 
     /// <summary>As the user wrote it, normalised.</summary>
@@ -38,8 +52,14 @@ public sealed class Image
     /// <summary>Null for a container image; else what other artifact it is. It may have a tree all the same.</summary>
     public string? ArtifactType { get; }
 
+    /// <summary>The manifest's annotations. Those that an image index gives it are in <see cref="ManifestDescriptor"/>.</summary>
+    public IReadOnlyDictionary<string, string> Annotations { get; }
+
     /// <summary>Layers, lowest first.</summary>
     public IReadOnlyList<Descriptor> Layers { get; }
+
+    /// <summary>The same image with one of its layers only.</summary>
+    public Image WithLayer(int layer) => new(this, [Layers[layer]]);
 
     /// <summary>Where its blobs come from. Not owned.</summary>
     public IImageSource Source { get; }
@@ -111,7 +131,9 @@ public sealed class Image
         {
             if (reference.Digest is { } digest && cache?.TryRead(digest, ManifestDocument.MaxSize) is { } cached)
                 return new RawManifest(new Descriptor("", digest, cached.Length), cached);
-            return Keep(await source.GetRootAsync(cancellationToken).ConfigureAwait(false));
+            RawManifest root = Keep(await source.GetRootAsync(cancellationToken).ConfigureAwait(false));
+            cache?.Remember(reference, root.Descriptor);
+            return root;
         }
 
         private async Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)

@@ -27,6 +27,12 @@ internal static partial class Log
     [LoggerMessage(Level = LogLevel.Warning, Message = "Cached blob {Digest} is not usable and is fetched instead: {Reason}")]
     public static partial void CachedBlobUnusable(this ILogger logger, Digest digest, string reason);
 
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Chunk {Chunk} of blob {Digest} in the cache is damaged and is fetched again: {Reason}")]
+    public static partial void CachedChunkDropped(this ILogger logger, Digest digest, int chunk, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Chunks of blob {Digest} cannot be kept in the cache and will be fetched again when they are wanted again: {Reason}")]
+    public static partial void ChunkNotKept(this ILogger logger, Digest digest, string reason);
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "Chunk {Chunk} of blob {Digest} does not match its SHA-256; fetching it once more")]
     public static partial void ChunkMismatch(this ILogger logger, Digest digest, int chunk);
 }

@@ -38,6 +38,15 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
     private int _followedLinks;
     private int _followedNames;
 
+    /// <summary>
+    /// The layer is looked at by itself: whiteouts are ordinary files, and a hard link without a target is no error but one
+    /// of <see cref="DanglingLinks"/>.
+    /// </summary>
+    public bool IsAlone { get; init; }
+
+    /// <summary>Entries that are hard links to what this layer does not have, and how many directories their names stand in. Null: none.</summary>
+    public List<(int Entry, int Depth)>? DanglingLinks { get; private set; }
+
     /// <summary>Applies all entries. Throws <see cref="InvalidDataException"/> for a hard link without a target.</summary>
     public TreeSlots Apply()
     {
@@ -76,7 +85,7 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
         var paths = index.Paths;
         var reserved = new bool[paths.Count];
         any = false;
-        for (int path = 1; path < paths.Count; path++)
+        for (int path = 1; path < paths.Count && !IsAlone; path++)
         {
             reserved[path] = reserved[paths.Parent(path)] || Whiteout.IsReserved(paths.Name(path));
             any |= reserved[path];
@@ -161,10 +170,25 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
             }
             if (waiting.RemoveAll(TryLink) == 0)
             {
+                if (IsAlone)
+                {
+                    DanglingLinks = [.. waiting.Select(entry => (entry, DepthOf(index.Entries[entry].Path)))];
+                    return;
+                }
                 ref readonly LayerEntry entry = ref index.Entries[waiting[0]];
                 throw new InvalidDataException($"layer {layer} has a hard link '{PathText(entry.Path)}' to '{PathText(entry.LinkPath)}', which does not exist or is a directory");
             }
         }
+    }
+
+    private int DepthOf(int path)
+    {
+        int depth = 0;
+        for (int slot = DirectoryOf(path, Missing.Make); slot != TreeSlots.Root; slot = _tree.ParentOf(slot))
+        {
+            depth++;
+        }
+        return depth;
     }
 
     private bool TryLink(int i)

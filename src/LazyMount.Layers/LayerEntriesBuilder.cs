@@ -7,8 +7,8 @@ namespace LazyMount.Layers;
 internal sealed class LayerEntriesBuilder(TarLimits limits)
 {
     // What Linux holds: XATTR_NAME_MAX and XATTR_SIZE_MAX.
-    private const int MaxXattrName = 255;
-    private const int MaxXattrValue = 64 << 10;
+    internal const int MaxXattrName = 255;
+    internal const int MaxXattrValue = 64 << 10;
 
     // What an attribute takes besides its name and value: two arrays and what points to them.
     private const int XattrOverhead = 96;

@@ -69,7 +69,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
     private static LayerPaths DecodePaths(ref IndexReader reader)
     {
         int count = (int)reader.Bounded(reader.Remaining / 2 + 1); // the root takes no bytes
-        LayerIndexFile.Require(count > 0);
+        LayerIndexFile.Require(count > 0 && count <= TarLimits.Default.Paths);
         var parents = new int[count];
         var nameEnds = new int[count];
         parents[0] = -1;
@@ -232,6 +232,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
     private static LayerEntry[] DecodeEntries(ref IndexReader reader, long uncompressedSize, int paths, int linkTargets, int xattrSets, SparseMap[] sparseMaps)
     {
         int count = reader.Count(FullColumns);
+        LayerIndexFile.Require(count <= TarLimits.Default.Entries);
         Span<int> lengths = stackalloc int[Columns];
         foreach (ref int length in lengths)
         {

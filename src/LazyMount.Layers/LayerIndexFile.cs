@@ -120,7 +120,10 @@ internal static class LayerIndexFile
     }
 
     /// <summary>Null for anything that is not a whole, sound file of this version for this digest.</summary>
-    public static LayerIndex? TryDecode(ReadOnlySpan<byte> file, Digest digest)
+    /// <param name="file">The file's bytes.</param>
+    /// <param name="digest">The layer that it must be of.</param>
+    /// <param name="maxColumns">Bytes that its columns may have once they are unpacked.</param>
+    public static LayerIndex? TryDecode(ReadOnlySpan<byte> file, Digest digest, int maxColumns = int.MaxValue)
     {
         if (file.Length < PayloadStart || !file.StartsWith(Magic)
             || BinaryPrimitives.ReadUInt32LittleEndian(file[Magic.Length..]) != Version
@@ -130,7 +133,7 @@ internal static class LayerIndexFile
         }
         try
         {
-            return Decode(new IndexReader(file[PayloadStart..]), digest);
+            return Decode(new IndexReader(file[PayloadStart..]), digest, Math.Min(maxColumns, Array.MaxLength));
         }
         catch (Exception e) when (e is InvalidDataException or ZstdSharp.ZstdException or OverflowException)
         {
@@ -138,7 +141,7 @@ internal static class LayerIndexFile
         }
     }
 
-    private static LayerIndex Decode(IndexReader reader, Digest digest)
+    private static LayerIndex Decode(IndexReader reader, Digest digest, int maxColumns)
     {
         ReadOnlySpan<byte> storedDigest = reader.Raw(reader.Count(1));
         Require(storedDigest.SequenceEqual(Encoding.ASCII.GetBytes(digest.ToString())));
@@ -158,7 +161,7 @@ internal static class LayerIndexFile
         int chunkSize = (int)reader.Bounded(int.MaxValue);
         int digestCount = reader.Count(ChunkDigests.DigestSize);
         Require(chunkSize == 0 || digestCount == spansSize / chunkSize + (spansSize % chunkSize == 0 ? 0 : 1));
-        int columnsLength = (int)reader.Bounded(Array.MaxLength);
+        int columnsLength = (int)reader.Bounded(maxColumns);
         int packedLength = reader.Count(1);
         Require(packedLength <= columnsLength && columnsLength / MaxRatio <= packedLength);
         int windowsLength = reader.Count(1);

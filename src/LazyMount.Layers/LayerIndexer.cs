@@ -10,10 +10,9 @@ using Microsoft.Extensions.Logging;
 namespace LazyMount.Layers;
 
 /// <summary>
-/// Builds a <see cref="LayerIndex"/> in one pass over a blob, keeping the blob as it passes.
+/// Builds a <see cref="LayerIndex"/> in one pass over a blob.
 /// <para>Two threads share the work, a few pieces of one chunk each go round between them. The reader takes bytes from the
-/// source, hands the piece on, hashes it (the whole and the chunk), appends it to the cache and packs the windows of
-/// checkpoints. The decoder decompresses and scans. Hashing costs about a third of decoding, so the decoder is what a
+/// source, hands the piece on, hashes it (the whole and the chunk) and packs the windows of checkpoints. The decoder decompresses and scans. Hashing costs about a third of decoding, so the decoder is what a
 /// layer takes.</para>
 /// <para>A blob with the wrong digest is told as that, whatever else is wrong with it: after the decoder has failed the
 /// rest is still read and hashed.</para>
@@ -34,13 +33,13 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
 
     private readonly record struct Piece(byte[] Buffer, int Length);
 
-    /// <summary>Indexes a blob from its bytes in order. Nothing is published: the caller commits <paramref name="staging"/>.</summary>
+    /// <summary>Indexes a blob from its bytes in order.</summary>
     /// <exception cref="ImageException">Verification, Invalid or Unsupported, or what the source or the disk failed with.</exception>
-    public async Task<LayerIndex> IndexAsync(Descriptor blob, Stream source, BlobStaging? staging, Action<long>? progress, CancellationToken cancellationToken)
+    public async Task<LayerIndex> IndexAsync(Descriptor blob, Stream source, Action<long>? progress, CancellationToken cancellationToken)
     {
         try
         {
-            LayerIndex index = await PassAsync(blob, verify: true, source, staging, progress, cancellationToken).ConfigureAwait(false);
+            LayerIndex index = await PassAsync(blob, verify: true, source, progress, cancellationToken).ConfigureAwait(false);
             logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, index.Checkpoints.Count);
             return index;
         }
@@ -66,10 +65,10 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     /// <exception cref="InvalidDataException">It is malformed.</exception>
     /// <exception cref="NotSupportedException">It is of a kind that is not supported.</exception>
     public Task<LayerIndex> IndexArchiveAsync(Descriptor archive, Stream source, CancellationToken cancellationToken)
-        => PassAsync(archive, verify: false, source, staging: null, progress: null, cancellationToken);
+        => PassAsync(archive, verify: false, source, progress: null, cancellationToken);
 
     private async Task<LayerIndex> PassAsync(
-        Descriptor blob, bool verify, Stream source, BlobStaging? staging, Action<long>? progress, CancellationToken cancellationToken)
+        Descriptor blob, bool verify, Stream source, Action<long>? progress, CancellationToken cancellationToken)
     {
         using var hash = blob.Digest.StartHash();
         using var digests = new MemoryStream();
@@ -102,7 +101,6 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
                 hash.AppendData(buffer, 0, length);
                 SHA256.HashData(buffer.AsSpan(0, length), digest);
                 digests.Write(digest);
-                staging?.Append(buffer.AsSpan(0, length));
                 size += length;
                 while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
                 {
@@ -139,7 +137,6 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             transcoder.Commit();
         }
         LayerPaths paths = decoding.Entries.BuildPaths();
-        bool hasTable = blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true;
         var index = new LayerIndex
         {
             Digest = blob.Digest,
@@ -153,7 +150,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             Chunks = transcoder?.Chunks ?? new ChunkDigests(PieceSize, digests.ToArray()),
             Checkpoints = transcoder?.Checkpoints ?? checkpoints.Build(decoding.UncompressedSize, size),
             Paths = paths,
-            Entries = TocFiles.Hide(paths, decoding.Entries.BuildEntries(), hasTable),
+            Entries = TocFiles.Hide(paths, decoding.Entries.BuildEntries()),
             SparseMaps = decoding.Entries.BuildSparseMaps(),
             LinkTargets = decoding.Entries.BuildLinkTargets(),
             XattrSets = decoding.Entries.BuildXattrSets(),

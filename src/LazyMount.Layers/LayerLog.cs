@@ -19,6 +19,15 @@ internal static partial class LayerLog
     [LoggerMessage(5, LogLevel.Warning, "The cached blob {Digest} is damaged or unreadable and is fetched again: {Reason}")]
     public static partial void CachedBlobUnusable(this ILogger logger, string digest, string reason);
 
+    [LoggerMessage(20, LogLevel.Information, "Layer {Digest} is served by the {Origin} index {Index} ({Bytes} bytes)")]
+    public static partial void PublishedIndexUsed(this ILogger logger, string digest, IndexOrigin origin, string index, long bytes);
+
+    [LoggerMessage(21, LogLevel.Warning, "The published index {Index} of {Digest} is not used: {Reason}")]
+    public static partial void PublishedIndexUnusable(this ILogger logger, string digest, string index, string reason);
+
+    [LoggerMessage(22, LogLevel.Warning, "Whether there are published indexes of {Image} cannot be found out: {Reason}")]
+    public static partial void ReferrersUnavailable(this ILogger logger, string image, string reason);
+
     [LoggerMessage(6, LogLevel.Warning, "The transcoded form of layer {Digest} is missing or damaged in the cache and is made again")]
     public static partial void TranscodingRebuilt(this ILogger logger, string digest);
 

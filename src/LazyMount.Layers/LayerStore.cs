@@ -1,9 +1,10 @@
 using System.Runtime.ExceptionServices;
+using System.Text;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
+using LazyMount.Layers.Published;
 using LazyMount.Layers.Toc;
 using Microsoft.Extensions.Logging;
-using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Layers;
 
@@ -15,13 +16,31 @@ namespace LazyMount.Layers;
 /// <param name="Done">The layer's index is there (at once when it was cached).</param>
 public readonly record struct LayerProgress(int Layer, Digest Digest, long CompressedBytes, long CompressedSize, bool Done);
 
+/// <summary>What serves a layer, or would.</summary>
+/// <param name="Origin">Where its index comes from; null when the layer has to be streamed.</param>
+/// <param name="Size">Bytes of the index, on disk or to be fetched; null when that is not known.</param>
+/// <param name="Stored">The index, when it is here.</param>
+public readonly record struct IndexOffer(IndexOrigin? Origin, long? Size, LayerIndex? Stored);
+
 /// <summary>
 /// Gets every layer's <see cref="LayerIndex"/>: from the store in the cache, else from the layer's own table of contents, else
-/// by one streaming pass over the blob that also keeps the blob. Stored indexes are versioned; a corrupt or older one is rebuilt, never trusted, never fatal.
+/// one that was published beside the image, else by one streaming pass over the blob that also keeps the blob. Stored indexes
+/// are versioned; a corrupt or older one is rebuilt, never trusted, never fatal.
+/// <para>An index that was built from a whole blob is stored under the blob's digest, for all images that have the layer. Any
+/// other is good for the image alone that it was found with: whoever makes an image could else say what the layers of others hold.</para>
 /// </summary>
 public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 {
+    // How often another process's indexing is looked at.
+    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
+
     private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();
+
+    /// <summary>Whether the compressed bytes that indexing streams are kept in the cache, or the index alone.</summary>
+    public bool KeepsBlobs { get; init; } = true;
+
+    /// <summary>Which indexes are used that were not built here.</summary>
+    public IndexTrust Trust { get; init; }
 
     /// <summary>
     /// Entries and paths of all layers of an image together: what the largest single layer may have, twice. Without it a
@@ -29,15 +48,71 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     /// </summary>
     internal long MaxTableSize { get; init; } = 60_000_000;
 
-    /// <summary>Whether a layer's table of contents counts that the manifest does not vouch for: only its source does.</summary>
-    public bool AcceptsUnbound { get; init; } = true;
-
     /// <summary>
     /// Opens all layers of an image, in parallel, lowest first in the result. Nothing half-written stays when cancelled or
     /// failed. The indexes are for merging: a layer itself keeps only what reading needs, so the rest may go afterwards.
     /// </summary>
     /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
     public async Task<(Layer Layer, LayerIndex Index)[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
+    {
+        using var published = new PublishedIndexes(image, Trust, _logger);
+        LayerIndex[] indexes = await GetIndexesAsync(image, published, progress, cancellationToken).ConfigureAwait(false);
+        var layers = new (Layer, LayerIndex)[indexes.Length];
+        for (int i = 0; i < layers.Length; i++)
+        {
+            Descriptor layer = image.Layers[i];
+            BlobReader blob = TranscodedSource.OpenSpans(layer, indexes[i], image.Source, () => RebuildAsync(layer, image.Source), cache, loggers);
+            layers[i] = (new Layer(indexes[i], blob, spans), indexes[i]);
+        }
+        return layers;
+    }
+
+    /// <summary>Every layer's index, lowest first, none of them published by others: what is not stored is made.</summary>
+    /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
+    public async Task<IReadOnlyList<LayerIndex>> BuildAsync(Image image, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
+        => await GetIndexesAsync(image, published: null, progress, cancellationToken).ConfigureAwait(false);
+
+    /// <summary>What serves each layer, lowest first. Asks the source for what was published; fetches no index and streams nothing.</summary>
+    public async Task<IReadOnlyList<IndexOffer>> FindIndexesAsync(Image image, CancellationToken cancellationToken)
+    {
+        using var published = new PublishedIndexes(image, Trust, _logger);
+        var offers = new List<IndexOffer>();
+        foreach (Descriptor layer in image.Layers)
+        {
+            if (TryFindStored(layer, image) is { } stored)
+            {
+                offers.Add(stored);
+                continue;
+            }
+            PublishedIndex? found = await published.FindAsync(layer, cancellationToken).ConfigureAwait(false);
+            offers.Add(new IndexOffer(found?.Origin, found?.Blob.Size, null));
+        }
+        return offers;
+    }
+
+    /// <summary>A layer's index that is here, or null.</summary>
+    public IndexOffer? TryFindStored(Descriptor layer, Image image)
+        => TryLoad(layer, image) is { } stored
+            ? new IndexOffer(stored.Origin, new FileInfo(PathOf(stored, image)) is { Exists: true } file ? file.Length : null, stored)
+            : null;
+
+    /// <summary>
+    /// What was published for each layer, lowest first, each fetched and looked at but not kept: one that is of no use comes
+    /// without its index, and a layer that has none as null.
+    /// </summary>
+    public async Task<IReadOnlyList<(PublishedIndex Published, LayerIndex? Index)?>> ReadPublishedAsync(Image image, CancellationToken cancellationToken)
+    {
+        using var published = new PublishedIndexes(image, Trust, _logger);
+        var found = new List<(PublishedIndex, LayerIndex?)?>();
+        foreach (Descriptor layer in image.Layers)
+        {
+            PublishedIndex? index = await published.FindAsync(layer, cancellationToken).ConfigureAwait(false);
+            found.Add(index is null ? null : (index, await published.TryGetAsync(layer, cancellationToken).ConfigureAwait(false)));
+        }
+        return found;
+    }
+
+    private async Task<LayerIndex[]> GetIndexesAsync(Image image, PublishedIndexes? published, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
     {
         // A digest that stands in the image twice is indexed once; the positions it stands at are told of together.
         var positions = new Dictionary<Digest, List<int>>();
@@ -61,7 +136,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
                 Descriptor blob = image.Layers[at[0]];
                 try
                 {
-                    LayerIndex index = await GetIndexAsync(blob, image.Source, bytes => Report(bytes, done: false), token).ConfigureAwait(false);
+                    LayerIndex index = await GetIndexAsync(blob, image, published, bytes => Report(bytes, done: false), token).ConfigureAwait(false);
                     if (Interlocked.Add(ref tableSize, ((long)index.Entries.Length + index.Paths.Count) * at.Count) > MaxTableSize)
                     {
                         throw new ImageException(ImageError.Invalid, $"The layers of {image.Reference} have more than {MaxTableSize} entries and paths together, which is the most that is accepted: the image must be built with fewer files.");
@@ -88,33 +163,40 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         {
             ExceptionDispatchInfo.Throw(failure);
         }
-
-        var layers = new (Layer, LayerIndex)[indexes.Length];
-        for (int i = 0; i < layers.Length; i++)
-        {
-            Descriptor layer = image.Layers[i];
-            BlobReader blob = TranscodedSource.OpenSpans(layer, indexes[i], image.Source, () => RebuildAsync(layer, image.Source), cache, loggers);
-            layers[i] = (new Layer(indexes[i], blob, spans), indexes[i]);
-        }
-        return layers;
+        return indexes;
     }
 
-    private Task<LayerIndex> RebuildAsync(Descriptor layer, IImageSource source)
-        => IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None);
+    private async Task<LayerIndex> RebuildAsync(Descriptor layer, IImageSource source)
+        => await IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None).ConfigureAwait(false);
 
-    private async Task<LayerIndex> GetIndexAsync(Descriptor blob, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
+    /// <param name="blob">The layer.</param>
+    /// <param name="image">The image that it is of.</param>
+    /// <param name="published">Null: what others published does not count, not even when it is stored.</param>
+    /// <param name="progress">Told of a streaming pass.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    private async Task<LayerIndex> GetIndexAsync(Descriptor blob, Image image, PublishedIndexes? published, Action<long> progress, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
+        IImageSource source = image.Source;
         Digest? diffId = source.DiffIdOf(blob.Digest);
-        if (TryLoad(blob) is { } stored && (diffId is null || diffId == stored.DiffId) && (stored.IsBound || AcceptsUnbound))
+        if (TryLoadFor(diffId) is { } stored)
         {
             return stored;
         }
-        LayerIndex index = await TryIndexCachedAsync(blob, diffId, progress, cancellationToken).ConfigureAwait(false)
-            ?? await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
+        // Another process may be at it: what it finds is ours too.
+        using FileStream? turn = await WaitForTurnAsync(blob.Digest, cancellationToken).ConfigureAwait(false);
+        if (turn is not null && TryLoadFor(diffId) is { } made)
+        {
+            return made;
+        }
+        LayerIndex index = await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
+            ?? (published is null || diffId is not null ? null : await published.TryGetAsync(blob, cancellationToken).ConfigureAwait(false))
             ?? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false);
-        Save(index);
+        Save(index, image);
         return index;
+
+        LayerIndex? TryLoadFor(Digest? wanted)
+            => TryLoad(blob, image) is { } index && (wanted is null || wanted == index.DiffId) && (published is not null || !IsPublished(index)) ? index : null;
     }
 
     /// <summary>
@@ -122,51 +204,86 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     /// vouches for it, for a pass over it, which needs nobody's word, costs no network.
     /// </summary>
     private async Task<LayerIndex?> TryReadTocAsync(Descriptor blob, Digest? diffId, IImageSource source, CancellationToken cancellationToken)
-        => diffId is not null ? null
-            : await new LayerToc(_logger).TryReadAsync(blob, source, AcceptsUnbound && !source.IsLocal, cancellationToken).ConfigureAwait(false);
-
-    /// <summary>From the complete blob in the cache; null when there is none, or when it turns out not to be what it is named.</summary>
-    private async Task<LayerIndex?> TryIndexCachedAsync(Descriptor blob, Digest? diffId, Action<long> progress, CancellationToken cancellationToken)
     {
-        using SafeFileHandle? file = cache.TryOpen(blob.Digest);
-        if (file is null)
+        if (source is OfflineSource || diffId is not null)
         {
             return null;
         }
-        try
-        {
-            using var stream = new FileStream(file, FileAccess.Read, bufferSize: 0);
-            return await new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) }.IndexAsync(blob, stream, staging: null, progress, cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is ImageException { Error: ImageError.Verification } or (IOException and not ImageException))
-        {
-            _logger.CachedBlobUnusable(blob.Digest.ToString(), e.Message);
-            return null;
-        }
+        bool acceptsUnbound = Trust == IndexTrust.Registry && !source.IsLocal;
+        LayerIndex? index = await new LayerToc(_logger).TryReadAsync(blob, source, acceptsUnbound, cancellationToken).ConfigureAwait(false);
+        return index is not null && IsTrusted(index) ? index : null;
     }
 
+    /// <summary>One pass over the whole blob: over what the cache has of it, and over the rest as it is fetched and kept.</summary>
     private async Task<LayerIndex> IndexFromSourceAsync(Descriptor blob, Digest? diffId, IImageSource source, Action<long> progress, CancellationToken cancellationToken)
     {
-        using BlobStaging? staging = source.IsLocal ? null : cache.Stage(blob);
-        Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
-        await using (stream.ConfigureAwait(false))
+        var indexer = new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) };
+        if (source.IsLocal)
         {
-            LayerIndex index = await new LayerIndexer(_logger) { DiffId = diffId, StageTranscoding = () => cache.StageDerived(blob.Digest) }.IndexAsync(blob, stream, staging, progress, cancellationToken).ConfigureAwait(false);
-            if (index.Transcoding is null)
+            Stream local = await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false);
+            await using (local.ConfigureAwait(false))
             {
-                staging?.Commit();
+                return await indexer.IndexAsync(blob, local, progress, cancellationToken).ConfigureAwait(false);
             }
-            return index;
+        }
+        while (true)
+        {
+            var stream = new CachedBlobStream(blob, source, cache, KeepsBlobs, _logger);
+            await using (stream.ConfigureAwait(false))
+            {
+                try
+                {
+                    LayerIndex index = await indexer.IndexAsync(blob, stream, progress, cancellationToken).ConfigureAwait(false);
+                    if (index.Transcoding is not null)
+                    {
+                        stream.Forget(); // the transcoding is what is read from now on
+                    }
+                    return index;
+                }
+                catch (ImageException e) when (e.Error == ImageError.Verification)
+                {
+                    stream.Forget();
+                    if (stream.CachedBytes == 0)
+                    {
+                        throw;
+                    }
+                    _logger.CachedBlobUnusable(blob.Digest.ToString(), e.Message); // once more, all from the source
+                }
+            }
         }
     }
 
-    /// <summary>The stored index of a layer, or null when there is none that can be used. Touches neither the source nor the blob.</summary>
-    public LayerIndex? TryLoad(Descriptor blob)
+    /// <summary>A lock among processes, given back when it is disposed or the process ends. Null where there can be none.</summary>
+    private async Task<FileStream?> WaitForTurnAsync(Digest digest, CancellationToken cancellationToken)
+    {
+        const int WouldBlock = 11; // EWOULDBLOCK, as the runtime reports a file that another has locked
+        while (true)
+        {
+            try
+            {
+                string path = Path.Combine(cache.GetDirectory("layers"), digest.Algorithm, digest.Hex + ".lock");
+                Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.None, bufferSize: 0, FileOptions.DeleteOnClose);
+            }
+            catch (IOException e) when (e.HResult == WouldBlock)
+            {
+                await Task.Delay(s_poll, cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+            {
+                return null;
+            }
+        }
+    }
+
+    private static bool IsPublished(LayerIndex index) => index.Origin is IndexOrigin.Published or IndexOrigin.Soci;
+
+    /// <summary>The stored index of an image's layer, or null when there is none that can be used. Touches neither the source nor the blob.</summary>
+    public LayerIndex? TryLoad(Descriptor blob, Image image)
     {
         try
         {
-            LayerIndex? index = LayerIndexFile.TryLoad(PathOf(blob.Digest), blob.Digest);
-            return index?.CompressedSize == blob.Size && TranscodedSource.IsThere(index, cache) ? index : null;
+            return TryLoad(blob, PathOf(blob.Digest, null)) ?? (TryLoad(blob, PathOf(blob.Digest, image)) is { } index && IsTrusted(index) ? index : null);
         }
         catch (ImageException)
         {
@@ -174,12 +291,21 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
+    // Without more trust than in the manifest a table of contents that only the layer's source vouches for counts as little.
+    private bool IsTrusted(LayerIndex index) => Trust == IndexTrust.Registry || (index.IsBound && (Trust == IndexTrust.Bound || !IsPublished(index)));
+
+    private LayerIndex? TryLoad(Descriptor blob, string path)
+    {
+        LayerIndex? index = LayerIndexFile.TryLoad(path, blob.Digest);
+        return index?.CompressedSize == blob.Size && TranscodedSource.IsThere(index, cache) ? index : null;
+    }
+
     // The index is in memory: a cache that takes none costs the next start, not this one.
-    private void Save(LayerIndex index)
+    private void Save(LayerIndex index, Image image)
     {
         try
         {
-            LayerIndexFile.Save(PathOf(index.Digest), index);
+            LayerIndexFile.Save(PathOf(index, image), index);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -187,5 +313,15 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
-    private string PathOf(Digest digest) => Path.Combine(cache.GetDirectory("layers"), digest.Algorithm, digest.Hex);
+    private string PathOf(LayerIndex index, Image image) => PathOf(index.Digest, index.Origin == IndexOrigin.Built ? null : image);
+
+    /// <param name="digest">The layer.</param>
+    /// <param name="image">Null for what was built from the layer itself.</param>
+    private string PathOf(Digest digest, Image? image) => image is null
+        ? Path.Combine(cache.GetDirectory("layers"), digest.Algorithm, digest.Hex)
+        : Path.Combine(cache.GetDirectory("image-layers"), KeyOf(image), digest.Hex);
+
+    // Who may write to the repository answers for what lies there: another repository with the same image is not this one.
+    private static string KeyOf(Image image)
+        => Digest.OfSha256(Encoding.UTF8.GetBytes($"{image.Reference.ToAbsolute().Place}\n{image.ManifestDescriptor.Digest}")).Hex;
 }

@@ -7,13 +7,26 @@ using Microsoft.Win32.SafeHandles;
 namespace LazyMount.Layers;
 
 /// <summary>
-/// Where a transcoding comes from when the cache has lost or damaged it: from another pass over the layer, which gives the
-/// same bytes. Readers look into the cache first.
+/// A transcoding as a source: the file in the cache, and when the cache has lost or damaged it another pass over the layer,
+/// which gives the same bytes. The file is held open, so that it goes on serving when the cache is deleted.
 /// </summary>
-/// <param name="rebuild">Makes the pass, and opens what it has put into the cache.</param>
-internal sealed class TranscodedSource(Func<Task<SafeFileHandle>> rebuild) : IImageSource
+internal sealed class TranscodedSource : IImageSource
 {
-    /// <summary>Opens what a layer's (or archive's) spans are read from: its own blob, or its transcoding, which is held open.</summary>
+    // Readers that all found the same file damaged tell so one after the other.
+    private static readonly TimeSpan s_rebuiltIsTrusted = TimeSpan.FromSeconds(10);
+
+    private readonly Func<Task<SafeFileHandle>> _rebuild;
+    private readonly Lock _lock = new();
+    private Task<SafeFileHandle>? _file;
+    private DateTime _rebuilt;
+
+    private TranscodedSource(BlobCache cache, Descriptor transcoding, Func<Task<SafeFileHandle>> rebuild)
+    {
+        _rebuild = rebuild;
+        _file = TryOpen(transcoding, cache) is { } file ? Task.FromResult(file) : null;
+    }
+
+    /// <summary>Opens what a layer's (or archive's) spans are read from: its own blob, or its transcoding.</summary>
     /// <param name="layer">The layer.</param>
     /// <param name="index">Its index.</param>
     /// <param name="source">Where its own blob comes from.</param>
@@ -23,19 +36,15 @@ internal sealed class TranscodedSource(Func<Task<SafeFileHandle>> rebuild) : IIm
     public static BlobReader OpenSpans(Descriptor layer, LayerIndex index, IImageSource source, Func<Task> rebuild, BlobCache cache, ILoggerFactory loggers)
     {
         ILogger<BlobReader> logger = loggers.CreateLogger<BlobReader>();
-        if (index.Transcoding is not { } transcoding)
-        {
-            return new BlobReader(layer, index.Chunks, source, cache, logger);
-        }
-        var reader = new BlobReader(transcoding, index.Chunks, new TranscodedSource(RebuildAsync), cache, logger);
-        reader.TryHold();
-        return reader;
+        return index.Transcoding is { } transcoding
+            ? new BlobReader(transcoding, index.Chunks, new TranscodedSource(cache, transcoding, RebuildAsync), cache, logger)
+            : new BlobReader(layer, index.Chunks, source, cache, logger);
 
         async Task<SafeFileHandle> RebuildAsync()
         {
             loggers.CreateLogger<TranscodedSource>().TranscodingRebuilt(layer.Digest.ToString());
             await rebuild().ConfigureAwait(false);
-            return cache.TryOpen(transcoding.Digest)
+            return TryOpen(index.Transcoding, cache)
                 ?? throw new ImageException(ImageError.Local, $"The transcoded form of layer {layer.Digest} is gone from the cache {cache.Root} and could not be made again: mount the image again.");
         }
     }
@@ -47,14 +56,11 @@ internal sealed class TranscodedSource(Func<Task<SafeFileHandle>> rebuild) : IIm
         {
             return true;
         }
-        using SafeFileHandle? file = cache.TryOpen(transcoding.Digest);
-        return file is not null && RandomAccess.GetLength(file) == transcoding.Size;
+        using SafeFileHandle? file = TryOpen(transcoding, cache);
+        return file is not null;
     }
 
-    private readonly Lock _lock = new();
-    private Task<SafeFileHandle>? _rebuilt;
-
-    public bool IsLocal => false;
+    public bool IsLocal => true;
 
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
 
@@ -62,19 +68,49 @@ internal sealed class TranscodedSource(Func<Task<SafeFileHandle>> rebuild) : IIm
 
     public async Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
     {
-        Task<SafeFileHandle> rebuilt;
+        Task<SafeFileHandle> opened;
         lock (_lock)
         {
             // One that has failed may go well the next time.
-            if (_rebuilt is null or { IsFaulted: true } or { IsCanceled: true })
+            if (_file is null or { IsFaulted: true } or { IsCanceled: true })
             {
-                _rebuilt = Task.Run(rebuild);
+                _file = Task.Run(RebuildAsync);
             }
-            rebuilt = _rebuilt;
+            opened = _file;
         }
-        SafeFileHandle file = await rebuilt.WaitAsync(cancellationToken).ConfigureAwait(false);
+        SafeFileHandle file = await opened.WaitAsync(cancellationToken).ConfigureAwait(false);
+        BlobCache.NoteUse(file);
         return new FileRangeStream(file, $"The transcoded layer {blob.Digest}", offset, length, leaveOpen: true);
     }
 
+    public void Distrust(Descriptor blob)
+    {
+        lock (_lock)
+        {
+            if (_file is { IsCompletedSuccessfully: true } && DateTime.UtcNow - _rebuilt > s_rebuiltIsTrusted)
+            {
+                _file = null; // whoever reads it keeps its handle alive; the last one's finalizer closes it
+            }
+        }
+    }
+
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    private async Task<SafeFileHandle> RebuildAsync()
+    {
+        SafeFileHandle file = await _rebuild().ConfigureAwait(false);
+        _rebuilt = DateTime.UtcNow;
+        return file;
+    }
+
+    private static SafeFileHandle? TryOpen(Descriptor transcoding, BlobCache cache)
+    {
+        SafeFileHandle? file = cache.TryOpen(transcoding.Digest);
+        if (file is not null && RandomAccess.GetLength(file) != transcoding.Size)
+        {
+            file.Dispose();
+            return null;
+        }
+        return file;
+    }
 }

@@ -47,7 +47,7 @@ internal static class CommandLine
             verbose = parsed.GetValue(host.Options.Verbose);
             if (parsed.Action is not SynchronousCommandLineAction { ClearsParseErrors: true } && UsageErrorOf(parsed) is { } usageError)
             {
-                string command = parsed.CommandResult.Command is Verb verb ? $"lazymount {verb.Name}" : "lazymount";
+                string command = parsed.CommandResult.Command is Verb verb ? verb.FullName : "lazymount";
                 throw new UsageException($"{usageError}; see '{command} --help'");
             }
             await using var text = new StreamWriter(host.Output.Stream, leaveOpen: true);
@@ -96,8 +96,8 @@ internal static class CommandLine
         return parsed switch
         {
             { Errors: [] } => null,
-            { CommandResult.Command: RootCommand, UnmatchedTokens: [string word, ..] } => $"unknown command '{word}'",
-            { CommandResult.Command: RootCommand } => "a command is missing",
+            { CommandResult.Command.Subcommands.Count: > 0, UnmatchedTokens: [string word, ..] } => $"unknown command '{word}'",
+            { CommandResult.Command.Subcommands.Count: > 0 } => "a command is missing",
             { UnmatchedTokens: [string word, ..] } => $"one argument too many: '{word}'",
             _ => parsed.Errors[0].Message.TrimEnd('.'),
         };
@@ -117,7 +117,10 @@ internal static class CommandLine
         root.Add(CatCommand.Create(host));
         root.Add(TreeCommand.Create(host));
         root.Add(StatCommand.Create(host));
+        root.Add(UnpackCommand.Create(host));
+        root.Add(ExportCommand.Create(host));
         root.Add(LayersCommand.Create(host));
+        root.Add(IndexCommand.Create(host));
         root.Add(ConfigCommand.Create(host));
         root.Add(ManifestCommand.Create(host));
         return root;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
+using LazyMount.Layers.Published;
 
 namespace LazyMount;
 
@@ -21,6 +22,9 @@ internal sealed record CommandSettings
 
     public bool PlainHttp { get; init; }
 
+    /// <summary>Which published layer indexes are used.</summary>
+    public IndexTrust IndexTrust { get; init; }
+
     /// <summary>Absolute, or null.</summary>
     public string? LogFile { get; init; }
 
@@ -28,11 +32,14 @@ internal sealed record CommandSettings
 
     public bool Verbose { get; init; }
 
+    /// <summary>Show this layer alone; null means all of them merged.</summary>
+    public LayerChoice? Layer { get; init; }
+
     /// <summary>Set in the daemon by the process that started it: where to say that the mount answers.</summary>
     public int? ReadyFileDescriptor { get; init; }
 }
 
-/// <summary>The options common to all commands.</summary>
+/// <summary>The options common to all commands, and those that several have.</summary>
 internal sealed class GlobalOptions
 {
     public Option<string?> CacheDirectory { get; } = new("--cache-dir")
@@ -52,6 +59,13 @@ internal sealed class GlobalOptions
     public Option<bool> PlainHttp { get; } = new("--plain-http")
     {
         Description = "Speak HTTP to the registry instead of HTTPS (registries on this machine need no option)",
+        Recursive = true,
+    };
+
+    public Option<string?> IndexTrust { get; } = new("--index-trust")
+    {
+        Description = "Which layer indexes made by others to use: registry: what lies in the image's own repository; bound: only what the digest of its manifest vouches for; none: as bound, and nothing that was published beside the image [registry]",
+        HelpName = "bound|registry|none",
         Recursive = true,
     };
 
@@ -75,6 +89,13 @@ internal sealed class GlobalOptions
         Recursive = true,
     };
 
+    /// <summary>Of the commands that read a tree: they add it themselves.</summary>
+    public Option<string?> Layer { get; } = new("--layer")
+    {
+        Description = "Take this layer alone, with its whiteouts (.wh.NAME) as the files that they are: its number, 0 the lowest and -1 the topmost, or how its digest begins",
+        HelpName = "N|DIGEST",
+    };
+
     public Option<int?> ReadyFileDescriptor { get; } = new("--ready-fd") { Hidden = true, Recursive = true };
 
     public void AddTo(Command root)
@@ -82,6 +103,7 @@ internal sealed class GlobalOptions
         root.Add(CacheDirectory);
         root.Add(Platform);
         root.Add(PlainHttp);
+        root.Add(IndexTrust);
         root.Add(LogFile);
         root.Add(LogFormat);
         root.Add(Verbose);
@@ -101,6 +123,13 @@ internal sealed class GlobalOptions
             },
             Platform = parsed.GetValue(Platform) is { } platform ? ParsePlatform(platform) : null,
             PlainHttp = parsed.GetValue(PlainHttp),
+            IndexTrust = parsed.GetValue(IndexTrust) switch
+            {
+                "registry" or null => Layers.Published.IndexTrust.Registry,
+                "bound" => Layers.Published.IndexTrust.Bound,
+                "none" => Layers.Published.IndexTrust.None,
+                string other => throw new UsageException($"--index-trust '{other}' is none of bound, registry and none"),
+            },
             LogFile = logFile switch
             {
                 null => null,
@@ -114,6 +143,7 @@ internal sealed class GlobalOptions
                 string other => throw new UsageException($"--log-format '{other}' is neither text nor json"),
             },
             Verbose = parsed.GetValue(Verbose),
+            Layer = parsed.GetValue(Layer) is { } layer ? LayerChoice.Parse(layer) : null,
             ReadyFileDescriptor = parsed.GetValue(ReadyFileDescriptor),
         };
     }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
@@ -30,6 +31,9 @@ internal static partial class Interop
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     private static partial int SetFileDescriptorFlags(int fd, int command, int flags);
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int GetStatus(int directory, string path, int flags, uint mask, Span<byte> status);
 
     [LibraryImport("libc", EntryPoint = "realpath", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint ResolvePath(string path, nint resolved);
@@ -77,6 +81,15 @@ internal static partial class Interop
                 _ = SetFileDescriptorFlags(fd, SetFlags, CloseOnExec);
             }
         }
+    }
+
+    /// <summary>Whether a path leads to a regular file, not to a pipe or device. Opens nothing.</summary>
+    public static bool IsRegularFile(string path)
+    {
+        const int CurrentDirectory = -100, ModeOffset = 28; // AT_FDCWD; stx_mode
+        const uint WantType = 1;                             // STATX_TYPE
+        Span<byte> answer = stackalloc byte[256];            // struct statx, the same on every architecture
+        return GetStatus(CurrentDirectory, path, 0, WantType, answer) == 0 && (BinaryPrimitives.ReadUInt16LittleEndian(answer[ModeOffset..]) & 0xF000) == 0x8000;
     }
 
     /// <summary>The path without symlinks, or null with errno set.</summary>

@@ -26,7 +26,7 @@ internal sealed class OpenedImage : IAsyncDisposable
 
     public Image Image => _resolved.Image;
 
-    /// <summary>Lowest first.</summary>
+    /// <summary>Lowest first. Of one that is looked at alone, all places up to its number hold that one.</summary>
     public IReadOnlyList<Layer> Layers { get; }
 
     public ImageTree Tree => FileSystem.Tree;
@@ -49,14 +49,20 @@ internal sealed class OpenedImage : IAsyncDisposable
         IReadOnlyList<Layer> layers = [];
         try
         {
-            // :: Step 3: every layer's LayerIndex, stored or made now.
-            var progress = host.ErrorIsTerminal ? new IndexingProgress(resolved.Image.Layers) : null;
-            Task<(Layer Layer, LayerIndex Index)[]> indexing = new LayerStore(resolved.Cache, loggers).OpenAsync(resolved.Image, spans, progress, cancellationToken);
+            // :: Step 3: every layer's LayerIndex, stored, published or made now.
+            int? alone = settings.Layer?.Find(resolved.Image);
+            Image wanted = alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
+            var progress = host.ErrorIsTerminal ? new IndexingProgress(wanted.Layers) : null;
+            Task<(Layer Layer, LayerIndex Index)[]> indexing = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust }.OpenAsync(wanted, spans, progress, cancellationToken);
             var indexed = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
             layers = [.. indexed.Select(each => each.Layer)];
 
             // :: Step 4: the merged tree.
-            ImageTree tree = Merge([.. indexed.Select(each => each.Index)], reference);
+            ImageTree tree = Merge([.. indexed.Select(each => each.Index)], alone, reference, host);
+            if (alone is int below)
+            {
+                layers = [.. Enumerable.Repeat(layers[0], below + 1)]; // found by its number in the image
+            }
             return new OpenedImage(resolved, spans, layers, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
         }
         catch
@@ -66,11 +72,20 @@ internal sealed class OpenedImage : IAsyncDisposable
         }
     }
 
-    private static ImageTree Merge(IReadOnlyList<LayerIndex> layers, ImageReference reference)
+    private static ImageTree Merge(IReadOnlyList<LayerIndex> layers, int? alone, ImageReference reference, CommandHost host)
     {
         try
         {
-            return TreeBuilder.Build(layers);
+            if (alone is not int number)
+            {
+                return TreeBuilder.Build(layers);
+            }
+            ImageTree tree = TreeBuilder.BuildAlone(layers[0], number, out int danglingLinks);
+            if (danglingLinks > 0)
+            {
+                host.Error.WriteLine($"lazymount: note: {danglingLinks} hard link(s) of layer {number} lead to files of lower layers; shown as symbolic links to them");
+            }
+            return tree;
         }
         catch (InvalidDataException e)
         {
@@ -83,7 +98,7 @@ internal sealed class OpenedImage : IAsyncDisposable
 
     private static async ValueTask DisposeAllAsync(IReadOnlyList<Layer> layers, SpanCache spans, ResolvedImage resolved)
     {
-        foreach (Layer layer in layers)
+        foreach (Layer layer in layers.Distinct())
         {
             layer.Dispose();
         }

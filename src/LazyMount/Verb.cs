@@ -8,6 +8,9 @@ internal sealed class Verb(string name, string description, string examples) : C
     /// <summary>Lines shown under "Examples:".</summary>
     public string Examples { get; } = examples;
 
+    /// <summary>As it is typed: "lazymount index push".</summary>
+    public string FullName => (Parents.FirstOrDefault() is Verb parent ? parent.FullName : "lazymount") + " " + Name;
+
     /// <summary>Sets the action: it returns the exit code or throws what <see cref="Failure"/> puts into words.</summary>
     public void Run(CommandHost host, Func<ParseResult, CommandSettings, CancellationToken, Task<int>> action)
         => SetAction((parsed, cancellationToken) => action(parsed, host.Options.Read(parsed), cancellationToken));

@@ -46,7 +46,7 @@ public class IndexingBenchmarks
     [Benchmark(Description = "indexing: decoder, tar scan, digests, checkpoints")]
     public async Task<int> Index()
     {
-        LayerIndex index = await new LayerIndexer(NullLogger.Instance).IndexAsync(Layer.Descriptor, new MemoryStream(Layer.Bytes), staging: null, progress: null, CancellationToken.None);
+        LayerIndex index = await new LayerIndexer(NullLogger.Instance).IndexAsync(Layer.Descriptor, new MemoryStream(Layer.Bytes), progress: null, CancellationToken.None);
         return index.Entries.Length;
     }
 }

@@ -16,7 +16,7 @@ public class OpeningBenchmarks
     {
         foreach (BenchmarkLayer layer in BenchmarkImage.Layers)
         {
-            _indexes.Add(await new LayerIndexer(NullLogger.Instance).IndexAsync(layer.Descriptor, new MemoryStream(layer.Bytes), staging: null, progress: null, CancellationToken.None));
+            _indexes.Add(await new LayerIndexer(NullLogger.Instance).IndexAsync(layer.Descriptor, new MemoryStream(layer.Bytes), progress: null, CancellationToken.None));
             _files.Add(LayerIndexFile.Encode(_indexes[^1]));
         }
         Console.WriteLine($"// {_indexes.Sum(i => i.Entries.Length):N0} entries; indexes {_files.Sum(f => f.Length):N0} bytes of layers of {_indexes.Sum(i => i.CompressedSize):N0}");

@@ -42,4 +42,25 @@ internal sealed class LayoutDirectory : LayoutFiles
             throw new ImageException(ImageError.Local, $"The layout's file {path} cannot be read: {e.Message}", e);
         }
     }
+
+    public override void Write(string path, ReadOnlySpan<byte> bytes)
+    {
+        string target = Path.Combine(_directory, path);
+        string staged = $"{target}.{Guid.NewGuid():N}.tmp";
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            using (SafeFileHandle file = File.OpenHandle(staged, FileMode.CreateNew, FileAccess.Write))
+            {
+                RandomAccess.Write(file, bytes, 0);
+                RandomAccess.FlushToDisk(file); // others read this, and it may be the only copy
+            }
+            File.Move(staged, target, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            File.Delete(staged);
+            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"The layout's file {target} cannot be written: {e.Message}", e);
+        }
+    }
 }

@@ -13,6 +13,11 @@ public abstract class LayoutFiles : IDisposable
     /// <exception cref="ImageException">There is no such file (<see cref="ImageError.NotFound"/>), or it cannot be read.</exception>
     public abstract Stream Open(string path, long offset, long? length, out long size);
 
+    /// <summary>Writes a file, whole or not at all, in the place of one that was there.</summary>
+    /// <exception cref="ImageException">These files cannot be written to (<see cref="ImageError.Unsupported"/>), or the disk fails.</exception>
+    public virtual void Write(string path, ReadOnlySpan<byte> bytes)
+        => throw new ImageException(ImageError.Unsupported, $"Cannot write {NameOf(path)}: nothing is added to an archive; copy the image to a layout directory with skopeo copy IMAGE oci:DIR:TAG, and use that.");
+
     /// <inheritdoc/>
     public void Dispose()
     {

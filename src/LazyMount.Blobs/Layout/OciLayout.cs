@@ -4,12 +4,14 @@ using LazyMount.Blobs.Oci;
 namespace LazyMount.Blobs.Layout;
 
 /// <summary>One image of an OCI image layout (image-spec v1.1, image-layout.md).</summary>
-internal sealed class OciLayout : IImageSource
+internal sealed class OciLayout : IImageSource, IArtifactTarget
 {
     private const string RefName = "org.opencontainers.image.ref.name";
     private const string ContainerdName = "io.containerd.image.name";
+    private const string IndexFile = "index.json";
     private const int MaxMarkerSize = 64 << 10;
     private const int MaxTagsListed = 20;
+    private const int MaxManifestsRead = 1000; // in search of referrers
 
     private readonly ImageReference _reference;
     private readonly LayoutFiles _files;
@@ -38,10 +40,7 @@ internal sealed class OciLayout : IImageSource
 
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {
-        byte[] bytes = ReadFile("index.json", ManifestDocument.MaxSize);
-        if (ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"index.json of {_reference.Location}") is not ImageIndex index)
-            throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: it is not an OCI layout.");
-        return GetManifestAsync(Choose(index), cancellationToken);
+        return GetManifestAsync(Choose(ReadIndex()), cancellationToken);
     }
 
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
@@ -68,6 +67,51 @@ internal sealed class OciLayout : IImageSource
         throw new ImageException(ImageError.Verification, $"The blob in {_files.NameOf(path)} has {size} bytes where the manifest says {blob.Size}: the layout is damaged, copy the image again.");
     }
 
+    /// <summary>Those that index.json names, itself or by an image index, and whose subject it is.</summary>
+    public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
+    {
+        var found = new List<Descriptor>();
+        var seen = new HashSet<Digest> { subject };
+        var waiting = new Queue<Descriptor>(ReadIndex().Manifests);
+        while (waiting.TryDequeue(out Descriptor? next) && seen.Count <= MaxManifestsRead)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (seen.Add(next.Digest) && (string.IsNullOrEmpty(next.ArtifactType) || artifactTypes.Contains(next.ArtifactType)))
+            {
+                switch (TryReadManifest(next))
+                {
+                    case Manifest manifest when manifest.Subject?.Digest == subject && manifest.ArtifactType is { } type && artifactTypes.Contains(type):
+                        found.Add(next with { ArtifactType = type, Annotations = manifest.Annotations });
+                        break;
+                    case ImageIndex index:
+                        index.Manifests.ToList().ForEach(waiting.Enqueue);
+                        break;
+                }
+            }
+        }
+        string? first = artifactTypes.FirstOrDefault(type => found.Exists(each => each.ArtifactType == type));
+        return Task.FromResult<IReadOnlyList<Descriptor>>(found.FindAll(each => each.ArtifactType == first));
+    }
+
+    public Task<bool> PushBlobAsync(Descriptor blob, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        string path = PathOf(blob.Digest);
+        bool isNew = !_files.Exists(path);
+        if (isNew)
+            _files.Write(path, bytes.Span);
+        return Task.FromResult(isNew);
+    }
+
+    public async Task PushReferrerAsync(RawManifest manifest, Digest subject, CancellationToken cancellationToken)
+    {
+        await PushBlobAsync(manifest.Descriptor, manifest.Bytes, cancellationToken).ConfigureAwait(false);
+        byte[] index = ReadFile(IndexFile, ManifestDocument.MaxSize);
+        ParseIndex(index);
+        if (ArtifactManifest.AddTo(index, manifest.Descriptor) is { } added)
+            _files.Write(IndexFile, added);
+    }
+
     public ValueTask DisposeAsync()
     {
         _files.Dispose();
@@ -92,6 +136,26 @@ internal sealed class OciLayout : IImageSource
         }
         if (version?.StartsWith("1.", StringComparison.Ordinal) != true)
             throw new ImageException(ImageError.Unsupported, $"{_reference.Location} is an OCI layout of version \"{Printable.Of(version ?? "")}\"; only version 1 is supported.");
+    }
+
+    private ImageIndex ReadIndex() => ParseIndex(ReadFile(IndexFile, ManifestDocument.MaxSize));
+
+    private ImageIndex ParseIndex(byte[] bytes)
+        => ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"index.json of {_reference.Location}") as ImageIndex
+            ?? throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: it is not an OCI layout.");
+
+    /// <summary>Null for what cannot be read: whether others left something broken beside the image is not its user's business.</summary>
+    private ManifestDocument? TryReadManifest(Descriptor descriptor)
+    {
+        try
+        {
+            byte[] bytes = ReadFile(PathOf(descriptor.Digest), ManifestDocument.MaxSize);
+            return bytes.Length == descriptor.Size && descriptor.Digest.Verifies(bytes) ? ManifestDocument.Parse(bytes, descriptor.MediaType, "") : null;
+        }
+        catch (ImageException)
+        {
+            return null;
+        }
     }
 
     private Descriptor Choose(ImageIndex index)

@@ -26,4 +26,7 @@ public sealed record Descriptor(
     /// <summary>The type of an artifact, when the descriptor points at one.</summary>
     [JsonPropertyName("artifactType")]
     public string? ArtifactType { get; init; }
+
+    /// <summary>As others refer to it: without what the index that it was found in says of it.</summary>
+    public Descriptor ToBare() => new(MediaType, Digest, Size);
 }

@@ -64,6 +64,8 @@ public abstract record ManifestDocument(string MediaType)
         CheckSizes([json.Config], name);
         return new Manifest(MediaTypes.IsManifest(mediaType) ? mediaType! : MediaTypes.OciManifest, json.Config, layers)
         {
+            Subject = json.Subject,
+            Annotations = json.Annotations ?? new Dictionary<string, string>(),
             ArtifactType = string.IsNullOrEmpty(json.ArtifactType) ? MediaTypes.IsImageConfig(json.Config.MediaType) ? null : json.Config.MediaType : json.ArtifactType,
         };
     }
@@ -90,6 +92,12 @@ public sealed record Manifest(string MediaType, Descriptor Config, IReadOnlyList
 {
     /// <summary>Null for a container image; else what other artifact it is: its artifactType, or its config's media type.</summary>
     public string? ArtifactType { get; init; }
+
+    /// <summary>The manifest that this one refers to, for those that lie beside an image; else null.</summary>
+    public Descriptor? Subject { get; init; }
+
+    /// <summary>Free key-value pairs.</summary>
+    public IReadOnlyDictionary<string, string> Annotations { get; init; } = new Dictionary<string, string>();
 }
 
 /// <summary>An image index, docker's manifest list: one manifest for each platform (image-spec v1.1, image-index.md).</summary>
@@ -121,6 +129,12 @@ internal sealed record ManifestJson(
 
     [JsonPropertyName("artifactType")]
     public string? ArtifactType { get; init; }
+
+    [JsonPropertyName("subject")]
+    public Descriptor? Subject { get; init; }
+
+    [JsonPropertyName("annotations")]
+    public IReadOnlyDictionary<string, string>? Annotations { get; init; }
 
     [JsonPropertyName("manifests")]
     public IReadOnlyList<Descriptor>? Manifests { get; init; }

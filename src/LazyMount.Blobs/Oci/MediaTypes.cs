@@ -21,6 +21,9 @@ public static class MediaTypes
     /// <summary>Docker image config.</summary>
     public const string DockerConfig = "application/vnd.docker.container.image.v1+json";
 
+    /// <summary>The config of an artifact that needs none (image-spec v1.1, manifest.md "Guidance for an Empty Descriptor").</summary>
+    public const string Empty = "application/vnd.oci.empty.v1+json";
+
     private const string Schema1Prefix = "application/vnd.docker.distribution.manifest.v1+";
 
     /// <summary>What a registry is asked for: all that a reference may name.</summary>

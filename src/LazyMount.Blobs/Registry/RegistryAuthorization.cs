@@ -19,19 +19,25 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
 
     // Guarded by _renewal.
     private Challenge? _challenge;
+    private bool _pushes;
 
     /// <summary>What to send; null until the registry has asked for something.</summary>
-    public async ValueTask<AuthenticationHeaderValue?> GetAsync(bool secure, string subject, CancellationToken cancellationToken)
+    /// <param name="secure">The registry is spoken to over TLS.</param>
+    /// <param name="push">For a request that changes the repository: a token that was for pulling only is not enough.</param>
+    /// <param name="subject">For sentences.</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    public async ValueTask<AuthenticationHeaderValue?> GetAsync(bool secure, bool push, string subject, CancellationToken cancellationToken)
     {
         Grant? grant = _grant;
-        if (grant is null || grant.IsFresh)
+        if (grant is null || grant.Serves(push))
             return grant?.Header;
 
         await _renewal.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            if (_grant is { IsFresh: true } renewed)
+            if (_grant is { } renewed && renewed.Serves(push))
                 return renewed.Header;
+            _pushes |= push;
             _grant = await FetchTokenAsync(_challenge!, secure, subject, cancellationToken).ConfigureAwait(false);
             return _grant.Header;
         }
@@ -42,7 +48,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
     }
 
     /// <summary>Answers a 401. False: there is nothing better to send than what was sent.</summary>
-    public async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, bool secure, string subject, CancellationToken cancellationToken)
+    public async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, bool secure, bool push, string subject, CancellationToken cancellationToken)
     {
         Challenge? challenge = refusal.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers) ? Challenge.Choose(headers) : null;
         if (challenge is null)
@@ -51,8 +57,9 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
         await _renewal.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            if (_grant is { } grant && !ReferenceEquals(grant.Header, sent))
+            if (_grant is { } grant && !ReferenceEquals(grant.Header, sent) && grant.Serves(push))
                 return true; // renewed by another request since
+            _pushes |= push;
             if (challenge.Scheme == "Bearer")
             {
                 _challenge = challenge;
@@ -61,7 +68,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
             }
             if (sent is not null || _credentials.Value is not { UserName.Length: > 0 } credentials)
                 return false;
-            _grant = new Grant(Basic(credentials), long.MaxValue);
+            _grant = new Grant(Basic(credentials), long.MaxValue, CanPush: true);
             return true;
         }
         finally
@@ -81,7 +88,9 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
         if (credentials is not null && secure && url.Scheme != Uri.UriSchemeHttps)
             throw Malformed(subject, "wants your credentials sent unencrypted to its token server");
 
-        string scope = challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } asked ? asked : $"repository:{repository}:pull";
+        // Who pushes asks for both at once: some registries answer a token that is for pulling only with 403, not a challenge.
+        string scope = _pushes ? $"repository:{repository}:pull,push"
+            : challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } asked ? asked : $"repository:{repository}:pull";
         string? service = challenge.Parameters.GetValueOrDefault("service");
         HttpRequestMessage request = credentials?.IdentityToken is { } identityToken
             ? Exchange(url, identityToken, service, scope)
@@ -137,7 +146,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
         long seconds = json!.ExpiresIn is > 0 and < int.MaxValue ? json.ExpiresIn.Value : 60;
         // Renewed a little early, so that it does not expire on its way.
         long lifetime = seconds * 1000 - Math.Min(10_000, seconds * 250);
-        return new Grant(new AuthenticationHeaderValue("Bearer", token), Environment.TickCount64 + lifetime);
+        return new Grant(new AuthenticationHeaderValue("Bearer", token), Environment.TickCount64 + lifetime, _pushes);
     }
 
     private static AuthenticationHeaderValue Basic(Credentials credentials)
@@ -146,8 +155,8 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
     private RegistryException Malformed(string subject, string reason)
         => new(ImageError.Invalid, $"Cannot get {subject}: {http.Registry} {reason}; tell whoever runs it.");
 
-    private sealed record Grant(AuthenticationHeaderValue Header, long ExpiresAt)
+    private sealed record Grant(AuthenticationHeaderValue Header, long ExpiresAt, bool CanPush)
     {
-        public bool IsFresh => Environment.TickCount64 < ExpiresAt;
+        public bool Serves(bool push) => Environment.TickCount64 < ExpiresAt && (CanPush || !push);
     }
 }

@@ -104,7 +104,7 @@ internal sealed class RegistryBlobStream : ForwardStream
             Elsewhere = _elsewhere,
             Range = _at == 0 && _end == _blob.Size ? null : (_at, _end - 1),
         };
-        (_response, _body) = await _client.GetAsync(request, PositionAsync, cancellationToken).ConfigureAwait(false);
+        (_response, _body) = await _client.SendAsync(request, PositionAsync, cancellationToken).ConfigureAwait(false);
     }
 
     // Gives the body at the first byte wanted, whether the server keeps to the range (206) or sends everything (200).

@@ -8,11 +8,26 @@ using Polly.Retry;
 
 namespace LazyMount.Blobs.Registry;
 
-/// <summary>One GET below /v2/REPOSITORY/.</summary>
-/// <param name="Path">Such as "manifests/latest".</param>
-/// <param name="Subject">What it gets, for sentences.</param>
+/// <summary>One request below /v2/REPOSITORY/.</summary>
+/// <param name="Path">Such as "manifests/latest", with a query if it has one.</param>
+/// <param name="Subject">What it gets or pushes, for sentences.</param>
 internal sealed record RegistryRequest(string Path, string Subject)
 {
+    /// <summary>GET, HEAD, or what pushes: POST and PUT.</summary>
+    public HttpMethod Method { get; init; } = HttpMethod.Get;
+
+    /// <summary>What is pushed.</summary>
+    public ReadOnlyMemory<byte>? Body { get; init; }
+
+    /// <summary>The body's media type.</summary>
+    public string BodyType { get; init; } = "application/octet-stream";
+
+    /// <summary>Asks there: where the registry said that an upload goes on, or another page of a list is.</summary>
+    public Uri? Location { get; init; }
+
+    /// <summary>It changes the repository.</summary>
+    public bool IsPush => Method == HttpMethod.Post || Method == HttpMethod.Put;
+
     /// <summary>Media types to accept; null for any.</summary>
     public IReadOnlyList<string>? Accept { get; init; }
 
@@ -27,7 +42,7 @@ internal sealed record RegistryRequest(string Path, string Subject)
 }
 
 /// <summary>
-/// GETs from one repository of a registry (distribution-spec v1.1): scheme, authorization, redirects, retries.
+/// Requests to one repository of a registry (distribution-spec v1.1): scheme, authorization, redirects, retries.
 /// </summary>
 internal sealed class RegistryClient : IDisposable
 {
@@ -77,10 +92,10 @@ internal sealed class RegistryClient : IDisposable
     public RegistryHttp Http { get; }
 
     /// <summary>
-    /// Gets, and reads the answer (200 or 206) with <paramref name="read"/>, which owns it unless it throws. Failures that may pass
-    /// are tried again, the reading included.
+    /// Asks, and reads the answer (of a GET 200 or 206, else any 2xx) with <paramref name="read"/>, which owns it unless it throws.
+    /// Failures that may pass are tried again, the reading included.
     /// </summary>
-    public async Task<T> GetAsync<T>(RegistryRequest request, Func<HttpResponseMessage, CancellationToken, Task<T>> read, CancellationToken cancellationToken)
+    public async Task<T> SendAsync<T>(RegistryRequest request, Func<HttpResponseMessage, CancellationToken, Task<T>> read, CancellationToken cancellationToken)
         => await _retry.ExecuteAsync(
             static async (state, token) =>
             {
@@ -121,23 +136,23 @@ internal sealed class RegistryClient : IDisposable
 
         bool secure = root.Scheme == Uri.UriSchemeHttps;
         bool challenged = false;
-        Uri url = request.Elsewhere ?? new Uri(root, $"{_repository}/{request.Path}");
+        Uri url = request.Elsewhere ?? request.Location ?? new Uri(root, $"{_repository}/{request.Path}");
         if (!IsAllowed(url, secure))
             throw new RegistryException(ImageError.Invalid, $"Cannot get {request.Subject}: its URL {RegistryHttp.Redact(url)} is not HTTPS.") { Url = RegistryHttp.Redact(url) };
         for (int redirects = 0; ;)
         {
             // Authorization is for the registry alone: the same scheme, host and port.
             bool own = url.Scheme == root.Scheme && url.Authority == root.Authority;
-            AuthenticationHeaderValue? authorization = own ? await _authorization.GetAsync(secure, request.Subject, cancellationToken).ConfigureAwait(false) : null;
+            AuthenticationHeaderValue? authorization = own ? await _authorization.GetAsync(secure, request.IsPush, request.Subject, cancellationToken).ConfigureAwait(false) : null;
             HttpResponseMessage response = await Http.SendAsync(Message(url, request, authorization), request.Subject, cancellationToken).ConfigureAwait(false);
-            if (IsContent(response))
+            if (IsWanted(response, request.Method))
             {
                 if (!own && request is { Elsewhere: null, Blob: { } blob })
                     _locations[blob] = url;
                 return response;
             }
             if (response.StatusCode == HttpStatusCode.Unauthorized && own && !challenged
-                && await AnswerAsync(response, authorization, secure, request.Subject, cancellationToken).ConfigureAwait(false))
+                && await AnswerAsync(response, authorization, secure, request, cancellationToken).ConfigureAwait(false))
             {
                 response.Dispose();
                 challenged = true;
@@ -148,7 +163,7 @@ internal sealed class RegistryClient : IDisposable
                 using (response)
                     throw new RegistryException(ImageError.NotFound, $"{RegistryHttp.Redact(url)} does not have {request.Subject} ({(int)response.StatusCode}).") { Url = RegistryHttp.Redact(url), Status = response.StatusCode };
             }
-            if (!IsRedirect(response.StatusCode))
+            if (!IsRedirect(response.StatusCode) || (request.IsPush && (int)response.StatusCode is not (307 or 308)))
                 throw await Http.RefusalAsync(response, request.Subject, own, cancellationToken).ConfigureAwait(false);
 
             using (response)
@@ -179,18 +194,18 @@ internal sealed class RegistryClient : IDisposable
         {
             // The registry may name a better place.
         }
-        if (response is not null && IsContent(response))
+        if (response is not null && IsWanted(response, request.Method))
             return response;
         response?.Dispose();
         _locations.TryRemove(request.Blob!.Value, out _);
         return null;
     }
 
-    private async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, bool secure, string subject, CancellationToken cancellationToken)
+    private async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, bool secure, RegistryRequest request, CancellationToken cancellationToken)
     {
         try
         {
-            return await _authorization.AnswerAsync(refusal, sent, secure, subject, cancellationToken).ConfigureAwait(false);
+            return await _authorization.AnswerAsync(refusal, sent, secure, request.IsPush, request.Subject, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
@@ -201,8 +216,12 @@ internal sealed class RegistryClient : IDisposable
 
     private static HttpRequestMessage Message(Uri url, RegistryRequest request, AuthenticationHeaderValue? authorization)
     {
-        var message = new HttpRequestMessage(HttpMethod.Get, url);
+        var message = new HttpRequestMessage(request.Method, url);
         message.Headers.Authorization = authorization;
+        if (request.Body is { } body)
+            message.Content = new ReadOnlyMemoryContent(body) { Headers = { ContentType = new MediaTypeHeaderValue(request.BodyType) } };
+        else if (request.IsPush)
+            message.Content = new ByteArrayContent([]); // says that its length is 0
         foreach (string type in request.Accept ?? [])
             message.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(type));
         if (request.Range is { } range)
@@ -236,7 +255,8 @@ internal sealed class RegistryClient : IDisposable
 
     private Uri BaseOf(string scheme) => new($"{scheme}://{_host}/v2/");
 
-    private static bool IsContent(HttpResponseMessage response) => response.StatusCode is HttpStatusCode.OK or HttpStatusCode.PartialContent;
+    private static bool IsWanted(HttpResponseMessage response, HttpMethod method)
+        => method == HttpMethod.Get ? response.StatusCode is HttpStatusCode.OK or HttpStatusCode.PartialContent : response.IsSuccessStatusCode;
 
     private static bool IsRedirect(HttpStatusCode status) => status is HttpStatusCode.MovedPermanently or HttpStatusCode.Found
         or HttpStatusCode.SeeOther or HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect;

@@ -14,6 +14,9 @@ internal sealed class RegistryHttp : IDisposable
 {
     private const int MaxErrorSize = 64 << 10;
 
+    // Bytes a second: what a body that is pushed adds to the patience with its answer.
+    private const double SlowestUpload = 64 << 10;
+
     private readonly HttpClient _client;
     private readonly RegistryTimeouts _timeouts;
     private readonly ILogger _logger;
@@ -49,7 +52,7 @@ internal sealed class RegistryHttp : IDisposable
     {
         using HttpRequestMessage owned = request;
         using var stall = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        stall.CancelAfter(_timeouts.Connect + _timeouts.Stall);
+        stall.CancelAfter(_timeouts.Connect + _timeouts.Stall + TimeSpan.FromSeconds((request.Content?.Headers.ContentLength ?? 0) / SlowestUpload));
         try
         {
             HttpResponseMessage response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stall.Token).ConfigureAwait(false);
@@ -65,7 +68,7 @@ internal sealed class RegistryHttp : IDisposable
         {
             bool connecting = e.InnerException is TimeoutException;
             string reason = connecting ? $"no connection within {_timeouts.Connect.TotalSeconds:0.#} s" : "it does not answer";
-            throw new RegistryException(ImageError.Unreachable, $"Cannot get {subject}: {Place(request.RequestUri!)} is not reachable ({reason}); check the network and try again.", e)
+            throw new RegistryException(ImageError.Unreachable, $"Cannot {Verb(request)} {subject}: {Place(request.RequestUri!)} is not reachable ({reason}); check the network and try again.", e)
             {
                 Method = request.Method.Method,
                 Url = Redact(request.RequestUri!),
@@ -147,12 +150,17 @@ internal sealed class RegistryHttp : IDisposable
         HttpStatusCode status = response.StatusCode;
         Uri url = response.RequestMessage!.RequestUri!;
         string place = Place(url);
+        string verb = Verb(response.RequestMessage);
         detail = Printable.Of(detail);
         (ImageError error, string sentence, bool temporary) = status switch
         {
             // A CDN's refusal is about its signed URL, which may have expired: the registry gives a new one.
             >= (HttpStatusCode)400 and < (HttpStatusCode)500 when !fromRegistry
-                => (ImageError.Unreachable, $"Cannot get {subject}: {place}, where {Registry} keeps it, refuses ({detail}); try again.", true),
+                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place}, where {Registry} keeps it, refuses ({detail}); try again.", true),
+            HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.MethodNotAllowed when IsPush(response.RequestMessage)
+                => (ImageError.Denied, $"{Registry} does not take {subject} ({detail}): run docker login {Registry} as somebody who may push there.", false),
+            HttpStatusCode.NotFound when IsPush(response.RequestMessage)
+                => (ImageError.NotFound, $"{Registry} does not take {subject} ({detail}): check the name.", false),
             HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden
                 => (ImageError.Denied, $"{Registry} does not give {subject} ({detail}): check the name, or run docker login {Registry}.", false),
             HttpStatusCode.NotFound
@@ -160,8 +168,8 @@ internal sealed class RegistryHttp : IDisposable
             HttpStatusCode.TooManyRequests
                 => (ImageError.Unreachable, $"{Registry} gives no more of {subject} for now ({detail}): try again later, or run docker login {Registry} if that raises your limit.", true),
             HttpStatusCode.RequestTimeout or >= HttpStatusCode.InternalServerError
-                => (ImageError.Unreachable, $"Cannot get {subject}: {place} fails ({detail}); try again later.", true),
-            _ => (ImageError.Invalid, $"Cannot get {subject}: {place} gives an unexpected answer ({detail}); check that it is a registry.", false),
+                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place} fails ({detail}); try again later.", true),
+            _ => (ImageError.Invalid, $"Cannot {verb} {subject}: {place} gives an unexpected answer ({detail}); check that it is a registry.", false),
         };
         return new RegistryException(error, sentence)
         {
@@ -181,7 +189,7 @@ internal sealed class RegistryHttp : IDisposable
 
     /// <summary>A well-formed answer that breaks the protocol.</summary>
     public RegistryException Broken(HttpResponseMessage response, string subject, string reason)
-        => new(ImageError.Invalid, $"Cannot get {subject}: {Place(response.RequestMessage!.RequestUri!)} {reason}; the registry or a proxy before it is at fault.")
+        => new(ImageError.Invalid, $"Cannot {Verb(response.RequestMessage!)} {subject}: {Place(response.RequestMessage!.RequestUri!)} {reason}; the registry or a proxy before it is at fault.")
         {
             Method = response.RequestMessage.Method.Method,
             Url = Redact(response.RequestMessage.RequestUri!),
@@ -217,7 +225,7 @@ internal sealed class RegistryHttp : IDisposable
             HttpRequestError.ConnectionError => $"{place} is not reachable ({socket?.ToString() ?? e.Message}); check the network and try again",
             _ => $"the connection to {place} broke; check the network and try again",
         };
-        return new RegistryException(ImageError.Unreachable, $"Cannot get {subject}: {sentence}.", e)
+        return new RegistryException(ImageError.Unreachable, $"Cannot {Verb(request)} {subject}: {sentence}.", e)
         {
             Method = request.Method.Method,
             Url = Redact(request.RequestUri!),
@@ -227,6 +235,10 @@ internal sealed class RegistryHttp : IDisposable
             IsRefused = socket == SocketError.ConnectionRefused,
         };
     }
+
+    private static bool IsPush(HttpRequestMessage request) => request.Method == HttpMethod.Post || request.Method == HttpMethod.Put;
+
+    private static string Verb(HttpRequestMessage request) => IsPush(request) ? "push" : "get";
 
     private string Place(Uri url) => url.IsDefaultPort && url.Host == Registry ? Registry : url.Authority;
 }

@@ -4,14 +4,16 @@ using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;
 
-/// <summary>One repository of a registry as the place where an image comes from.</summary>
-internal sealed class RegistrySource : IImageSource
+/// <summary>One repository of a registry as the place where an image comes from, and where artifacts beside it go.</summary>
+internal sealed class RegistrySource : IImageSource, IArtifactTarget
 {
     private const int MaxUrls = 8; // of a foreign layer
 
     private readonly ConcurrentDictionary<Digest, Uri> _givers = new();
     private readonly ImageReference _reference;
     private readonly RegistryClient _client;
+    private readonly RegistryReferrers _referrers;
+    private readonly RegistryUpload _upload;
     private readonly ILogger _logger;
 
     public RegistrySource(ImageReference reference, ImageSourceOptions options, RegistryTimeouts timeouts, ILoggerFactory loggers)
@@ -19,6 +21,8 @@ internal sealed class RegistrySource : IImageSource
         _reference = reference;
         _logger = loggers.CreateLogger<RegistrySource>();
         _client = new RegistryClient(reference.Location, reference.Repository, options, timeouts, _logger);
+        _referrers = new RegistryReferrers(_client, reference.Place);
+        _upload = new RegistryUpload(_client, reference.Place);
     }
 
     public bool IsLocal => false;
@@ -61,6 +65,21 @@ internal sealed class RegistrySource : IImageSource
         }
     }
 
+    public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
+        => _referrers.FindAsync(subject, artifactTypes, cancellationToken);
+
+    public Task<bool> PushBlobAsync(Descriptor blob, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+        => _upload.PushBlobAsync(blob, bytes, cancellationToken);
+
+    public async Task PushReferrerAsync(RawManifest manifest, Digest subject, CancellationToken cancellationToken)
+    {
+        Descriptor descriptor = manifest.Descriptor;
+        bool isListed = await _upload.PutManifestAsync(
+            descriptor.Digest.ToString(), descriptor.MediaType, manifest.Bytes, $"manifest {descriptor.Digest} to {_reference.Place}", cancellationToken).ConfigureAwait(false);
+        if (!isListed)
+            await _referrers.AddTaggedAsync(descriptor, subject, _upload, cancellationToken).ConfigureAwait(false);
+    }
+
     public ValueTask DisposeAsync()
     {
         _client.Dispose();
@@ -98,7 +117,7 @@ internal sealed class RegistrySource : IImageSource
     private Task<RawManifest> GetManifestAsync(string reference, Digest? digest, long? size, string subject, CancellationToken cancellationToken)
     {
         var request = new RegistryRequest($"manifests/{reference}", subject) { Accept = MediaTypes.Manifests };
-        return _client.GetAsync(
+        return _client.SendAsync(
             request,
             async (response, token) =>
             {

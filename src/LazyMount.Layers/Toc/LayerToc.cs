@@ -15,8 +15,9 @@ internal sealed class LayerToc(ILogger logger)
     /// </summary>
     public const long SmallestBlob = 1 << 20;
 
-    // Of a blob that is not announced to be of these formats only what tells that it is; of one that is, as many bytes as
-    // pass in the time of a round trip and are likely to hold all of the table, which is 1 to 2 % of the blob.
+    // Of a blob that is not announced to be of these formats only what tells that it is; of one that is, what is likely to hold
+    // all of the table: 0.6 to 0.7 % of the blob in layers of 12,104 and 45,940 files. With a round trip of 20 ms and 200 Mbit/s
+    // the table of 12,104 entries takes 0.2 s in one request of 832 KB, 0.3 s in two of 627 KB together.
     private const int FooterGuess = 512;
     private const int SmallestTableGuess = 64 << 10;
     private const int LargestTableGuess = 1 << 20;

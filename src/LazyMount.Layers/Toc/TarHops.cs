@@ -15,14 +15,17 @@ internal abstract class TarHops(BlobRanges ranges)
 {
     /// <summary>
     /// Bytes fetched at a place: from the fewest up to the most, twice as many whenever the next header is closer than that,
-    /// half as many when it is four times as far.
+    /// half as many when it is four times as far. Measured at 20 ms and 200 Mbit/s on 6,636 entries of 297 KB in the mean (1.97 GB,
+    /// a pass takes 87 s): 273 MB by 688 requests in 31 s; with a largest window of 2 MiB 404 MB by 302 requests in 26 s, with
+    /// 256 KiB (computed) 207 MB by 1,035 in 30 s.
     /// </summary>
     private const int SmallestWindow = 32 << 10, LargestWindow = 512 << 10;
 
     /// <summary>What a request costs besides its bytes: a round trip of 20 ms is worth 450 KB of 200 Mbit/s, but bytes cost more than time.</summary>
     private const int RequestCost = 128 << 10;
 
-    // What may be lost when a tar is given up, of its size; at the least as much as tells what kind of tar it is.
+    // What may be lost when a tar is given up, of its size; at the least as much as tells what kind of tar it is. 45,940 entries of
+    // 45 KB in the mean are given up after 65 MB of 2.07 GB: 5.5 s before a pass of 91 s.
     private const int TrialShare = 32;
     private const int SmallestTrial = 4 << 20;
 

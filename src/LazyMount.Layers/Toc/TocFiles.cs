@@ -14,20 +14,19 @@ internal static class TocFiles
     private static ReadOnlySpan<byte> Table => "stargz.index.json"u8;
 
     /// <summary>Whether a name in the root is one of theirs.</summary>
-    public static bool IsOne(ReadOnlySpan<byte> name) => name.SequenceEqual(Table) || name.SequenceEqual(Landmark) || name.SequenceEqual(NoLandmark);
+    public static bool IsOne(ReadOnlySpan<byte> name) => name.SequenceEqual(Table) || IsMark(name);
 
     /// <summary>
-    /// The entries of a whole tar without them: when they are known to be theirs, or the table is the last entry, where nobody
-    /// else would put a file of that name.
+    /// The entries of a whole tar without them. That they are theirs the tar itself tells, for its index serves all images that
+    /// have the layer: a table is the last entry, a mark one byte, where nobody else would put files of these names.
     /// </summary>
-    public static LayerEntry[] Hide(LayerPaths paths, LayerEntry[] entries, bool isKnown)
+    public static LayerEntry[] Hide(LayerPaths paths, LayerEntry[] entries)
     {
-        if (!isKnown && !(entries.Length > 0 && IsInRoot(paths, entries[^1]) && paths.Name(entries[^1].Path).SequenceEqual(Table)))
-        {
-            return entries;
-        }
-        return Array.FindAll(entries, entry => !IsInRoot(paths, entry) || !IsOne(paths.Name(entry.Path)));
+        int table = entries.Length > 0 && IsInRoot(paths, entries[^1]) && paths.Name(entries[^1].Path).SequenceEqual(Table) ? entries[^1].Path : -1;
+        return Array.FindAll(entries, entry => !IsInRoot(paths, entry) || !(entry.Path == table || (entry.Size == 1 && IsMark(paths.Name(entry.Path)))));
     }
+
+    private static bool IsMark(ReadOnlySpan<byte> name) => name.SequenceEqual(Landmark) || name.SequenceEqual(NoLandmark);
 
     private static bool IsInRoot(LayerPaths paths, LayerEntry entry) => entry.Type == EntryType.File && entry.SparseMap == 0 && paths.Parent(entry.Path) == 0;
 }

@@ -14,7 +14,7 @@ internal static class CatCommand
             lazymount cat debian:12 /etc/os-release
             lazymount cat alpine /lib/apk/db/installed | grep ^P:
             """)
-        { image, paths };
+        { image, paths, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);

@@ -10,14 +10,14 @@ using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Commands;
 
-/// <summary>`lazymount layers`: an image's layers with what is known of them; nothing but the manifest is fetched.</summary>
+/// <summary>`lazymount layers`: an image's layers with what is known of them; nothing but manifests is fetched.</summary>
 internal static class LayersCommand
 {
     public static Command Create(CommandHost host)
     {
         var image = Verb.ImageArgument();
-        var json = Verb.JsonOption("an array of { layer, digest, mediaType, compressedSize, indexed, format, uncompressedSize, entries, spans }");
-        var verb = new Verb("layers", "List the layers of an image, lowest first. What only a layer's index tells is shown once it is cached, as after a mount or an ls.",
+        var json = Verb.JsonOption("an array of { layer, digest, mediaType, compressedSize, indexed, index, indexSize, format, uncompressedSize, entries, spans }");
+        var verb = new Verb("layers", "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. What only the index itself tells is shown once it is here, as after a mount or an ls.",
             """
             lazymount layers debian:12
             lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
@@ -28,8 +28,9 @@ internal static class LayersCommand
             ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
-            var store = new LayerStore(resolved.Cache, loggers);
-            IReadOnlyList<LayerListing> listings = [.. resolved.Image.Layers.Select((layer, i) => Describe(i, layer, store.TryLoad(layer)))];
+            var store = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust };
+            IReadOnlyList<IndexOffer> offers = await store.FindIndexesAsync(resolved.Image, cancellationToken);
+            IReadOnlyList<LayerListing> listings = [.. resolved.Image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
             if (parsed.GetValue(json))
             {
                 JsonSerializer.Serialize(host.Output.Stream, listings, DocumentJson.Default.IReadOnlyListLayerListing);
@@ -44,29 +45,43 @@ internal static class LayersCommand
         return verb;
     }
 
-    internal static LayerListing Describe(int layer, Descriptor descriptor, LayerIndex? index) => new()
+    internal static LayerListing Describe(int layer, Descriptor descriptor, IndexOffer offer) => new()
     {
         Layer = layer,
         Digest = descriptor.Digest.ToString(),
         MediaType = descriptor.MediaType,
         CompressedSize = descriptor.Size,
-        Indexed = index is not null,
-        Format = index?.Format.ToString().ToLowerInvariant(),
-        UncompressedSize = index?.UncompressedSize,
-        Entries = index?.Entries.Length,
-        Spans = index?.Checkpoints.Count,
+        Indexed = offer.Stored is not null,
+        Index = offer.Origin is { } origin ? NameOf(origin) : null,
+        IndexSize = offer.Size,
+        Format = offer.Stored?.Format.ToString().ToLowerInvariant(),
+        UncompressedSize = offer.Stored?.UncompressedSize,
+        Entries = offer.Stored?.Entries.Length,
+        Spans = offer.Stored?.Checkpoints.Count,
+    };
+
+    /// <summary>As the formats are called where they come from.</summary>
+    internal static string NameOf(IndexOrigin origin) => origin switch
+    {
+        IndexOrigin.Built => "built",
+        IndexOrigin.Estargz => "estargz",
+        IndexOrigin.ZstdChunked => "zstd:chunked",
+        IndexOrigin.TarHeaders => "tar-headers",
+        IndexOrigin.Published => "published",
+        IndexOrigin.Soci => "soci",
+        _ => origin.ToString(),
     };
 
     internal static void Write(CommandOutput output, IReadOnlyList<LayerListing> listings)
     {
-        var table = new TextTable("LAYER", "COMPRESSED", "UNCOMPRESSED", "ENTRIES", "SPANS", "INDEX", "DIGEST", "MEDIA TYPE") { RightAligned = [0, 1, 2, 3, 4] };
+        var table = new TextTable("LAYER", "COMPRESSED", "UNCOMPRESSED", "ENTRIES", "SPANS", "INDEX", "INDEX BYTES", "DIGEST", "MEDIA TYPE") { RightAligned = [0, 1, 2, 3, 4, 6] };
         foreach (LayerListing layer in listings)
         {
             table.Add(Number(layer.Layer), Number(layer.CompressedSize), Number(layer.UncompressedSize), Number(layer.Entries), Number(layer.Spans),
-                layer.Indexed ? "cached" : "-", layer.Digest, layer.MediaType);
+                layer.Index ?? "-", Number(layer.IndexSize), layer.Digest, layer.MediaType);
         }
         table.Write(output);
     }
 
-    private static string Number(long? number) => number?.ToString(CultureInfo.InvariantCulture) ?? "-";
+    internal static string Number(long? number) => number?.ToString(CultureInfo.InvariantCulture) ?? "-";
 }

@@ -12,7 +12,7 @@ internal static class ListCommand
 {
     public static Command Create(CommandHost host)
     {
-        var json = Verb.JsonOption("an array of { mountPoint, image, state, manifestDigest, pid, since, logFile, cacheDirectory }");
+        var json = Verb.JsonOption("an array of { mountPoint, image, state, manifestDigest, layer, pid, since, logFile, cacheDirectory }");
         var verb = new Verb("list", "List mounted images.",
             """
             lazymount list
@@ -50,6 +50,7 @@ internal static class ListCommand
                 Image = record?.Image ?? mount.Source,
                 State = mount.IsDead ? "dead" : "alive",
                 ManifestDigest = record?.ManifestDigest,
+                Layer = record?.Layer,
                 Pid = record?.Pid,
                 Since = record?.Since,
                 LogFile = record?.LogFile,
@@ -67,7 +68,7 @@ internal static class ListCommand
                 listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
                 listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
                 listing.MountPoint,
-                listing.Image);
+                listing.Layer is int layer ? $"{listing.Image} (layer {layer})" : listing.Image);
         }
         table.Write(output);
     }

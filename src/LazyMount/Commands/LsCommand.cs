@@ -27,7 +27,7 @@ internal static class LsCommand
             lazymount ls -lR oci:./layout:v1 /usr/share/doc
             lazymount ls --json debian:12 /bin/ | jq -r '.[] | select(.type == "symlink") | .name'
             """)
-        { image, path, isLong, recursive, all, json };
+        { image, path, isLong, recursive, all, json, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             var style = new Style(parsed.GetValue(isLong), parsed.GetValue(recursive), parsed.GetValue(all));

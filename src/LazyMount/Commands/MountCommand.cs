@@ -31,7 +31,7 @@ internal static class MountCommand
             lazymount mount -o allow_other,noexec oci:./layout:v1 /mnt
             lazymount mount -f --platform linux/arm64 quay.io/fedora/fedora /mnt
             """)
-        { image, directory, foreground, options };
+        { image, directory, foreground, options, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             // :: Step 1: everything that can be refused at once is refused before any network.
@@ -70,6 +70,7 @@ internal static class MountCommand
                 MountPoint = request.Directory,
                 Image = opened.Image.Reference.ToAbsolute().ToString(),
                 ManifestDigest = opened.Image.ManifestDescriptor.Digest.ToString(),
+                Layer = settings.Layer?.Find(opened.Image),
                 Pid = Environment.ProcessId,
                 ProcessStart = MountRecord.StartOf(Environment.ProcessId) ?? 0,
                 Since = DateTimeOffset.UtcNow,

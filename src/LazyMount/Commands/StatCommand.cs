@@ -21,7 +21,7 @@ internal static class StatCommand
             lazymount stat -L debian:12 /bin/sh
             lazymount stat --json myapp /app | jq -r '.[0].layerDigest'
             """)
-        { image, paths, dereference, json };
+        { image, paths, dereference, json, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);

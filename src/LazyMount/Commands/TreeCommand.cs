@@ -36,7 +36,7 @@ internal static class TreeCommand
             lazymount tree -L 2 debian:12 /usr
             lazymount tree --json debian:12 /etc | jq '.. | .name? // empty'
             """)
-        { image, path, levels, all, json };
+        { image, path, levels, all, json, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             string start = parsed.GetValue(path) ?? "/";

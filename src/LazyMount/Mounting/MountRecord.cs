@@ -16,6 +16,9 @@ internal sealed record MountRecord
 
     public required int Pid { get; init; }
 
+    /// <summary>The one layer that is shown, lowest 0; null for all.</summary>
+    public int? Layer { get; init; }
+
     /// <summary>When the process began, in clock ticks since boot: with the pid it names one process, also after the pid is reused.</summary>
     public required long ProcessStart { get; init; }
 
@@ -58,6 +61,7 @@ internal sealed record MountListing
 
     // Null for a mount that has no record here: another user's, or another state directory's.
     public string? ManifestDigest { get; init; }
+    public int? Layer { get; init; }
     public int? Pid { get; init; }
     public DateTimeOffset? Since { get; init; }
     public string? LogFile { get; init; }
@@ -72,10 +76,58 @@ internal sealed record LayerListing
     public required string MediaType { get; init; }
     public required long CompressedSize { get; init; }
     public required bool Indexed { get; init; }
+    public string? Index { get; init; }
+    public long? IndexSize { get; init; }
     public string? Format { get; init; }
     public long? UncompressedSize { get; init; }
     public int? Entries { get; init; }
     public int? Spans { get; init; }
+}
+
+/// <summary>One index of a layer, as `index build` and `index show` print it.</summary>
+internal sealed record IndexListing
+{
+    public required int Layer { get; init; }
+    public required string Digest { get; init; }
+    public required long CompressedSize { get; init; }
+
+    /// <summary>"local" or "published".</summary>
+    public required string Where { get; init; }
+
+    public required string Origin { get; init; }
+    public required bool Bound { get; init; }
+    public long? IndexSize { get; init; }
+
+    /// <summary>Left out, with the spans, for a published one that turns out to be of no use.</summary>
+    public int? Entries { get; init; }
+
+    public int? Spans { get; init; }
+}
+
+/// <summary>What `index push` pushed.</summary>
+internal sealed record PushListing
+{
+    public required string Digest { get; init; }
+    public required string ArtifactType { get; init; }
+    public required long IndexSize { get; init; }
+    public required long CompressedSize { get; init; }
+    public required IReadOnlyList<PushedLayerListing> Layers { get; init; }
+}
+
+/// <summary>One layer of it.</summary>
+internal sealed record PushedLayerListing
+{
+    public required int Layer { get; init; }
+    public required string Digest { get; init; }
+    public required long CompressedSize { get; init; }
+
+    /// <summary>Left out, with its size, for a layer that has none.</summary>
+    public string? IndexDigest { get; init; }
+
+    public long? IndexSize { get; init; }
+
+    /// <summary>Why it has none.</summary>
+    public string? Reason { get; init; }
 }
 
 /// <summary>All small documents that are written or read as a whole. Properties that are null are left out.</summary>
@@ -86,4 +138,6 @@ internal sealed record LayerListing
 [JsonSerializable(typeof(MountRecord))]
 [JsonSerializable(typeof(IReadOnlyList<MountListing>))]
 [JsonSerializable(typeof(IReadOnlyList<LayerListing>))]
+[JsonSerializable(typeof(IReadOnlyList<IndexListing>))]
+[JsonSerializable(typeof(PushListing))]
 internal sealed partial class DocumentJson : JsonSerializerContext;

@@ -3,7 +3,10 @@ using Xunit;
 
 namespace LazyMount.MountTests.EndToEnd;
 
-/// <summary>Pushed with skopeo, mounted from the registry, and path for path what umoci unpacks as root.</summary>
+/// <summary>
+/// Pushed with skopeo, and path for path what umoci unpacks as root: mounted from the registry, unpacked, and exported to
+/// GNU tar.
+/// </summary>
 public sealed class TreeFidelityTests(SharedRegistry registry, DebianImages debian) : IDisposable
 {
     private const string RootOnly = "umoci sets owners and makes devices only as root";
@@ -131,13 +134,22 @@ public sealed class TreeFidelityTests(SharedRegistry registry, DebianImages debi
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
         TreeSnapshot expected = TreeSnapshot.Take(Umoci.Unpack(layout, _lazymount.Directory["bundle"]));
-        TreeSnapshot actual = TreeSnapshot.Take(_lazymount.Mount(registry.Push(layout)));
+        string image = registry.Push(layout);
+        TreeSnapshot actual = TreeSnapshot.Take(_lazymount.Mount(image));
         foreach (string path in ignoreMtimeOf)
         {
             expected.Replace(path, node => node with { Mtime = actual[path].Mtime });
         }
         string difference = expected.Difference(actual);
         Assert.True(difference.Length == 0, difference);
+        AssertSame("unpacked", expected, Unpacked.Take(_lazymount, image));
+        AssertSame("exported", expected, Exported.Take(_lazymount, image));
         return actual;
+    }
+
+    private static void AssertSame(string how, TreeSnapshot expected, TreeSnapshot actual)
+    {
+        string difference = expected.Difference(actual);
+        Assert.True(difference.Length == 0, $"{how}:\n{difference}");
     }
 }

@@ -2,6 +2,7 @@ using LazyMount.Blobs;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
+using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -26,7 +27,14 @@ public sealed class BlobReaderTests : IDisposable
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    private string CachedPath => Path.Combine(_cache.Root, "v1", "blobs", "sha256", _blob.Digest.Hex);
+    private string ChunkDirectory => Path.Combine(_cache.Root, "v1", "chunks", "sha256", _blob.Digest.Hex);
+
+    private void KeepAll()
+    {
+        using var store = new ChunkStore(_cache, _blob, ChunkSize, NullLogger.Instance);
+        for (int chunk = 0; chunk < store.Count; chunk++)
+            store.Keep(chunk, _content.AsSpan((int)store.Extent(chunk).Offset, store.Extent(chunk).Length));
+    }
 
     public void Dispose() => _directory.Dispose();
 
@@ -49,7 +57,7 @@ public sealed class BlobReaderTests : IDisposable
     [Fact]
     public async Task CachedBlob_IsReadWithoutTheSource()
     {
-        _cache.Keep(_blob, _content);
+        KeepAll();
         await using var server = new ScriptedServer(_ => new ScriptedResponse(500));
         await using RegistrySource source = SourceOf(server);
         using var reader = new BlobReader(_blob, _chunks, source, _cache);
@@ -81,15 +89,72 @@ public sealed class BlobReaderTests : IDisposable
     }
 
     [Fact]
-    public async Task DeletedCache_GoesOnServingFromTheOpenFile()
+    public async Task DeletedCache_CostsANewFetch_AndIsFilledAgain()
     {
-        _cache.Keep(_blob, _content);
-        await using var server = new ScriptedServer(_ => new ScriptedResponse(500));
+        KeepAll();
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
         await using RegistrySource source = SourceOf(server);
         using var reader = new BlobReader(_blob, _chunks, source, _cache);
         await AssertReadsAsync(reader, 0, 1);
         Directory.Delete(_cache.Root, recursive: true);
+        await AssertReadsAsync(reader, 0, 1030);
         await AssertReadsEverywhereAsync(reader);
+        Assert.Null(Assert.Single(server.Requests).Range); // all of it
+    }
+
+    [Fact]
+    public async Task WhatWasFetched_IsKeptForWhoeverComesLater()
+    {
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
+        await using RegistrySource source = SourceOf(server);
+        using (var reader = new BlobReader(_blob, _chunks, source, _cache))
+            await AssertReadsAsync(reader, 250, 300);
+        using (var reader = new BlobReader(_blob, _chunks, source, new BlobCache(_cache.Root)))
+            await AssertReadsEverywhereAsync(reader);
+        Assert.Equal([(0, 199), (200, 599), (600, 1029)], server.Requests.Select(request => request.Range!.Value).Order());
+    }
+
+    [Fact]
+    public async Task GapsBetweenCachedChunks_AreFetchedByOneRequestEach()
+    {
+        KeepAll();
+        foreach (int gone in (int[])[200, 300, 700])
+            File.Delete(Path.Combine(ChunkDirectory, $"{gone}"));
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsAsync(reader, 0, 1030);
+        Assert.Equal([(200, 399), (700, 799)], server.Requests.Select(request => request.Range!.Value).Order());
+    }
+
+    [Fact]
+    public async Task ReadersOfTwoProcesses_ShareFetches()
+    {
+        var gate = new TaskCompletionSource();
+        await using var server = new ScriptedServer(async request =>
+        {
+            await gate.Task;
+            return ScriptedResponse.Of(_content, request);
+        });
+        // Record locks are a process's own: another must hold this one.
+        using var store = new ChunkStore(_cache, _blob, ChunkSize, NullLogger.Instance);
+        store.Keep(9, _content.AsSpan(900, 100));
+        (await store.ClaimAsync(9, 10, Token))!.Dispose(); // makes the file
+        string marker = Path.Combine(_directory.Path, "locked");
+        using Tool other = Tool.Start("perl", ["-e", "open(F,'+<',$ARGV[0]); $b=pack('s s x4 q q i x4',1,0,2,3,0); fcntl(F,6,$b) or die $!; open(M,'>',$ARGV[1]); close(M); sleep(60)", Path.Combine(ChunkDirectory, "claims"), marker]);
+        while (!File.Exists(marker) && !other.HasExited)
+            await Task.Delay(10, Token);
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        Task free = AssertReadsAsync(reader, 0, 200), claimed = AssertReadsAsync(reader, 200, 300);
+        gate.SetResult();
+        await free;
+        Assert.False(claimed.IsCompleted);
+        store.Keep(2, _content.AsSpan(200, 100));
+        store.Keep(3, _content.AsSpan(300, 100));
+        other.Signal(9);
+        await claimed;
+        Assert.Equal([(0, 199), (400, 499)], server.Requests.Select(request => request.Range!.Value).Order());
     }
 
     [Fact]
@@ -99,49 +164,54 @@ public sealed class BlobReaderTests : IDisposable
         await using RegistrySource source = SourceOf(server);
         using var reader = new BlobReader(_blob, _chunks, source, _cache);
         await AssertReadsAsync(reader, 0, 10);
-        _cache.Keep(_blob, _content);
+        KeepAll();
         await AssertReadsEverywhereAsync(reader);
         Assert.Single(server.Requests);
     }
 
-    [Fact]
-    public async Task FlippedBitOnDisk_IsFetchedFromTheSource_ThatChunkOnly()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task FlippedBitOnDisk_IsFetchedFromTheSource_ThatChunkOnly_AndHealed(bool hashIsRight)
     {
-        _cache.Keep(_blob, _content);
-        byte[] bad = [.. _content];
-        bad[555] ^= 0x10;
-        await File.WriteAllBytesAsync(CachedPath, bad, Token);
+        KeepAll();
+        string path = Path.Combine(ChunkDirectory, "500");
+        byte[] good = await File.ReadAllBytesAsync(path, Token), bad = [.. good];
+        bad[55] ^= 0x10;
+        if (hashIsRight)
+            System.IO.Hashing.XxHash128.Hash(bad.AsSpan(0, ChunkSize), bad.AsSpan(ChunkSize)); // only the index's SHA-256 can tell
+        await File.WriteAllBytesAsync(path, bad, Token);
         await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
         await using RegistrySource source = SourceOf(server);
         using var reader = new BlobReader(_blob, _chunks, source, _cache);
         await AssertReadsAsync(reader, 0, 1030);
         Assert.Equal((500, 599), Assert.Single(server.Requests).Range);
+        Assert.Equal(good, await File.ReadAllBytesAsync(path, Token));
     }
 
     [Theory]
     [InlineData(0)]
-    [InlineData(1029)]
-    [InlineData(1031)]
-    public async Task CachedFileOfAnotherLength_CountsAsAbsent(int length)
+    [InlineData(50)]
+    [InlineData(115)]
+    [InlineData(117)]
+    public async Task ChunkOfAnotherLength_CountsAsAbsent(int length)
     {
-        _cache.Keep(_blob, _content);
-        await File.WriteAllBytesAsync(CachedPath, new byte[length], Token);
+        KeepAll();
+        await File.WriteAllBytesAsync(Path.Combine(ChunkDirectory, "300"), new byte[length], Token);
         await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
         await using RegistrySource source = SourceOf(server);
         using var reader = new BlobReader(_blob, _chunks, source, _cache);
         await AssertReadsEverywhereAsync(reader);
+        Assert.Equal((300, 399), Assert.Single(server.Requests).Range);
     }
 
     [Fact]
-    public async Task FileCutWhileOpen_IsFetchedFromTheSource()
+    public async Task CacheThatTakesNothing_ServesAllTheSame()
     {
-        _cache.Keep(_blob, _content);
+        await File.WriteAllTextAsync(Path.Combine(_cache.GetDirectory("chunks"), "sha256"), "a file where a directory should be", Token);
         await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
         await using RegistrySource source = SourceOf(server);
         using var reader = new BlobReader(_blob, _chunks, source, _cache);
-        await AssertReadsAsync(reader, 0, 10);
-        await using (var file = new FileStream(CachedPath, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
-            file.SetLength(450);
         await AssertReadsEverywhereAsync(reader);
     }
 
@@ -220,10 +290,10 @@ public sealed class BlobReaderTests : IDisposable
 
         // And a fetch that everybody left does not stand in the way of the next.
         var endless = new CancellationTokenSource();
-        ValueTask third = reader.ReadAsync(0, new byte[300], endless.Token);
+        ValueTask third = reader.ReadAsync(500, new byte[300], endless.Token);
         await endless.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(third.AsTask);
-        await AssertReadsAsync(reader, 0, 300);
+        await AssertReadsAsync(reader, 500, 300);
         endless.Dispose();
     }
 

@@ -95,7 +95,7 @@ public sealed class ForeignLayerTests(LockedRegistry registry) : IClassFixture<L
         await using var server = new ScriptedServer(request => ScriptedResponse.Of(s_layer, request));
         using var client = new RegistryClient("no-such-host.invalid", "foreign", new ImageSourceOptions(), RegistrySourceTests.Impatient, NullLogger.Instance);
         var request = new RegistryRequest("blobs/x", "blob x") { Elsewhere = new Uri($"http://{server.Host}/layer") };
-        var e = await Assert.ThrowsAsync<RegistryException>(() => client.GetAsync(request, (_, _) => Task.FromResult(0), Token));
+        var e = await Assert.ThrowsAsync<RegistryException>(() => client.SendAsync(request, (_, _) => Task.FromResult(0), Token));
         Assert.Contains("is not HTTPS", e.Message, StringComparison.Ordinal);
         Assert.Empty(server.Requests);
     }

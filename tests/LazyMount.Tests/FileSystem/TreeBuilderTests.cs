@@ -283,7 +283,28 @@ public sealed class TreeBuilderTests
         Assert.Equal(-1, tree.Find(1, "common-"u8));
     }
 
+    [Fact]
+    public void LayerAlone_ShowsItsWhiteoutsAsFiles() => ExpectAlone(3,
+        ["/.wh.gone 3:0", "/d/ 3", "/d/.wh..wh..opq 3:0", "/d/x 3:1", "/e/ -1", "/e/.wh.y 3:0"], 0,
+        L.File(".wh.gone", 0).Directory("d").File("d/.wh..wh..opq", 0).File("d/x", 1).File("e/.wh.y", 0));
+
+    [Fact]
+    public void LayerAlone_ShowsHardLinksToLowerLayersAsSymbolicLinks() => ExpectAlone(1,
+        ["/a -> lower/a", "/b -> a", "/d/ 1", "/d/e/ -1", "/d/e/c -> ../../lower/a", "/d/e/same 1:1", "/d/own 1:1"], 3,
+        L.Directory("d").HardLink("b", "a").HardLink("a", "lower/a").HardLink("d/e/c", "lower/a").File("d/own", 1).HardLink("d/e/same", "d/own"));
+
+    [Fact]
+    public void LayerAlone_LinksToNoPlaceThatLinuxCouldShow_LeadToTheirDirectory() => ExpectAlone(0,
+        ["/far -> .", "/root -> ."], 2, L.HardLink("far", string.Join('/', Enumerable.Repeat(new string('n', 200), 30))).HardLink("root", ""));
+
     private static LayerBuilder L => new();
+
+    private static void ExpectAlone(int number, string[] listing, int danglingLinks, LayerBuilder layer)
+    {
+        ImageTree tree = TreeBuilder.BuildAlone(layer.Build(), number, out int dangling);
+        Assert.Equal(listing, Listing(tree));
+        Assert.Equal(danglingLinks, dangling);
+    }
 
     private static ImageTree Build(params LayerBuilder[] layers) => TreeBuilder.Build([.. layers.Select(l => l.Build())]);
 

@@ -63,6 +63,12 @@ public sealed class LayerStoreTests : IDisposable
     private string[] CachedFiles(string kind)
         => [.. Directory.EnumerateFiles(_cache.GetDirectory(kind), "*", SearchOption.AllDirectories).Select(file => Path.GetFileName(file))];
 
+    /// <summary>Bytes of chunks, without their hashes.</summary>
+    private long KeptBytes()
+        => new DirectoryInfo(_cache.GetDirectory("chunks")).EnumerateFiles("*", SearchOption.AllDirectories).Where(file => file.Length > 0).Sum(file => file.Length - 16);
+
+    private void DropChunks() => Directory.Delete(_cache.GetDirectory("chunks"), recursive: true);
+
     // Synchronous, as a test's own files may be; in one place, for the analyzer wants async calls in async methods.
     private static byte[] ReadAll(string path) => File.ReadAllBytes(path);
 
@@ -106,8 +112,7 @@ public sealed class LayerStoreTests : IDisposable
         Assert.All(_progress, progress => Assert.InRange(progress.CompressedBytes, 0, progress.CompressedSize));
 
         Assert.Equal(4, CachedFiles("layers").Length);
-        string[] blobs = CachedFiles("blobs");
-        Assert.All(digests, digest => Assert.Equal(!isLocal, blobs.Contains(digest["sha256:".Length..])));
+        Assert.Equal(isLocal ? 0 : layers[0].Index.CompressedSize + layers[1].Index.CompressedSize + layers[2].Index.CompressedSize, KeptBytes());
         Close(layers);
 
         // Again: from the stored indexes, asking the source for nothing.
@@ -123,10 +128,10 @@ public sealed class LayerStoreTests : IDisposable
     public async Task IndexCachedButBlobGone_ReadsByRange()
     {
         byte[] tar = Tar(3, files: 300);
-        string[] digests = _layout.AddLayer(tar).WriteImage("test");
+        _layout.AddLayer(tar).WriteImage("test");
         await using RemoteSource source = Source();
         Close(await OpenAsync(source));
-        File.Delete(Path.Combine(_cache.GetDirectory("blobs"), "sha256", digests[0]["sha256:".Length..]));
+        DropChunks();
 
         var layers = await OpenAsync(source);
         Assert.Equal(tar, await ReadAllAsync(layers[0]));
@@ -164,19 +169,105 @@ public sealed class LayerStoreTests : IDisposable
         Assert.Contains("more than 120 entries and paths together", e.Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task CachedBlobDamaged_IsFetchedAgain()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task CachedBlobDamaged_IsFetchedAgain(bool hashIsRight)
     {
-        string[] digests = _layout.AddLayer(Tar(5)).WriteImage("test");
+        string[] digests = _layout.AddLayer(Tar(5, files: 200)).WriteImage("test");
         await using RemoteSource source = Source();
         Close(await OpenAsync(source));
-        string blob = Path.Combine(_cache.GetDirectory("blobs"), "sha256", digests[0]["sha256:".Length..]);
-        byte[] good = ReadAll(blob);
-        WriteAll(blob, [.. good[..1000], (byte)(good[1000] ^ 1), .. good[1001..]]);
+        string chunk = Path.Combine(_cache.GetDirectory("chunks"), "sha256", digests[0]["sha256:".Length..], "262144");
+        byte[] good = ReadAll(chunk), bad = [.. good[..1000], (byte)(good[1000] ^ 1), .. good[1001..]];
+        if (hashIsRight)
+        {
+            System.IO.Hashing.XxHash128.Hash(bad.AsSpan(0, bad.Length - 16), bad.AsSpan(bad.Length - 16)); // as a source that was wrong would leave it
+        }
+        WriteAll(chunk, bad);
         Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
+        int opened = source.Opened;
 
         Close(await OpenAsync(source));
-        Assert.Equal(good, ReadAll(blob));
+        Assert.Equal(good, ReadAll(chunk));
+        Assert.Equal(hashIsRight, source.Opened - opened > 2); // its end, where it could have a table of contents; and the chunk, or all
+    }
+
+    [Fact]
+    public async Task InterruptedPass_GoesOnWithWhatItHasKept()
+    {
+        byte[] tar = Tar(16, files: 400);
+        _layout.AddLayer(tar).WriteImage("test");
+        await using RemoteSource source = Source();
+        using var cancellation = new CancellationTokenSource();
+        source.BeforeOpen = async (_, offset, token) =>
+        {
+            if (offset == 2 << 20) // the second range of the pass
+            {
+                while (KeptBytes() < 256 << 10)
+                {
+                    await Task.Delay(10, token);
+                }
+                cancellation.Cancel();
+                await Task.Delay(Timeout.Infinite, token);
+            }
+        };
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => OpenUntilAsync(source, cancellation.Token));
+        long kept = KeptBytes();
+        Assert.True(kept >= 256 << 10);
+
+        var opened = new ConcurrentQueue<long>();
+        source.BeforeOpen = (_, offset, _) =>
+        {
+            opened.Enqueue(offset);
+            return Task.CompletedTask;
+        };
+        var layers = await OpenAsync(source);
+        Assert.Equal(tar, await ReadAllAsync(layers[0]));
+        Assert.Contains(2 << 20, opened);
+        Assert.DoesNotContain(0, opened);
+        Close(layers);
+    }
+
+    [Fact]
+    public async Task WithoutKeeping_TheIndexAloneStays()
+    {
+        byte[] tar = Tar(17, files: 100);
+        _layout.AddLayer(tar).WriteImage("test");
+        await using RemoteSource source = Source();
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        var layers = await new LayerStore(_cache, NullLoggerFactory.Instance) { KeepsBlobs = false }.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
+        Assert.Equal(0, KeptBytes());
+        Assert.Single(CachedFiles("layers"));
+        Assert.Equal(tar, await ReadAllAsync(layers[0]));
+        Close(layers);
+    }
+
+    [Fact]
+    public async Task LayerThatAnotherIndexes_IsWaitedFor()
+    {
+        byte[] tar = Tar(18, files: 100);
+        string digest = _layout.AddLayer(tar).WriteImage("test")[0];
+        await using RemoteSource source = Source();
+        var isReading = new TaskCompletionSource();
+        var goOn = new TaskCompletionSource();
+        source.BeforeRead = async (blob, _, _) =>
+        {
+            if (blob.Digest.ToString() == digest)
+            {
+                isReading.TrySetResult();
+                await goOn.Task;
+            }
+        };
+        Task<(Layer Layer, LayerIndex Index)[]> first = OpenAsync(source);
+        await isReading.Task;
+        await using RemoteSource other = Source();
+        Task<(Layer Layer, LayerIndex Index)[]> second = OpenAsync(other);
+        await Task.Delay(200, TestContext.Current.CancellationToken);
+        Assert.False(second.IsCompleted);
+        goOn.SetResult();
+        Close(await first);
+        Close(await second);
+        Assert.Equal(0, other.Opened); // the config is cached too
     }
 
     private async Task<ImageException> FailsAsync(RemoteSource source)

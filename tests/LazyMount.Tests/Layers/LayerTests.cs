@@ -27,7 +27,7 @@ public sealed class LayerTests : IAsyncLifetime
         _source = new RemoteSource(layout.Reference("test"));
         _blob = new Descriptor(OciLayoutBuilder.GzipLayer, Digest.Parse(digest), new FileInfo(layout.BlobFile(digest)).Length);
         await using Stream stream = await _source.OpenBlobAsync(_blob, 0, _blob.Size, Token);
-        _index = await new LayerIndexer(NullLogger.Instance, Spacing).IndexAsync(_blob, stream, null, null, Token);
+        _index = await new LayerIndexer(NullLogger.Instance, Spacing).IndexAsync(_blob, stream, null, Token);
         Assert.True(_index.Checkpoints.Count > 10);
     }
 

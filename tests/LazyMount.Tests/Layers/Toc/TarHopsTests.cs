@@ -170,7 +170,7 @@ public sealed class TarHopsTests : IDisposable
     private async Task AssertSameAsPassAsync(LayerIndex index, RemoteSource source, Descriptor blob)
     {
         await using Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, Cancellation);
-        LayerIndex passed = await new LayerIndexer(_loggers).IndexAsync(blob, stream, null, null, Cancellation);
+        LayerIndex passed = await new LayerIndexer(_loggers).IndexAsync(blob, stream, null, Cancellation);
         Assert.Equal(passed.Entries, index.Entries);
         Assert.Equal(passed.UncompressedSize, index.UncompressedSize);
         Assert.Equal(Names(passed), Names(index));

@@ -1,0 +1,157 @@
+using LazyMount.Blobs.Oci;
+
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>
+/// The referrers of a repository's manifests (distribution-spec v1.1, "Listing Referrers"): by the API, or where the
+/// registry has none by the image index that clients keep under a tag made of the subject's digest.
+/// </summary>
+internal sealed class RegistryReferrers(RegistryClient client, string place)
+{
+    // What a repository's owner can make us read: an image with more signatures than this has other troubles.
+    private const int MaxPages = 16;
+
+    private static readonly string[] s_accept = [MediaTypes.OciIndex];
+
+    private volatile bool _hasNoApi;
+
+    /// <summary>Those of the first of the types that there are any of.</summary>
+    public async Task<IReadOnlyList<Descriptor>> FindAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
+    {
+        List<Descriptor>? all = null; // when what is known is not of one type only
+        foreach (string type in artifactTypes)
+        {
+            List<Descriptor>? listed = all;
+            if (listed is null && !_hasNoApi)
+            {
+                (listed, bool filtered) = await TryListAsync(subject, type, cancellationToken).ConfigureAwait(false);
+                _hasNoApi = listed is null;
+                all = filtered ? null : listed;
+            }
+            listed ??= all ??= [.. await ListTaggedAsync(subject, cancellationToken).ConfigureAwait(false) is { } index ? index.Manifests : []];
+            List<Descriptor> found = listed.FindAll(each => each.ArtifactType == type);
+            if (found.Count > 0)
+                return found;
+        }
+        return [];
+    }
+
+    /// <summary>Adds a manifest to the image index that stands in for the API. Whoever does so at the same time may undo it.</summary>
+    public async Task AddTaggedAsync(Descriptor referrer, Digest subject, RegistryUpload upload, CancellationToken cancellationToken)
+    {
+        RawManifest? raw = await TryGetTaggedAsync(subject, cancellationToken).ConfigureAwait(false);
+        if (raw is not null)
+            Parse(raw.Bytes.Span, subject); // throws for what must not be written over
+        if (ArtifactManifest.AddTo(raw?.Bytes, referrer) is not { } index)
+            return;
+        if (index.Length > ManifestDocument.MaxSize)
+            throw new ImageException(ImageError.Invalid, $"The list of what refers to {subject} in {place} would have {index.Length} bytes, more than the {ManifestDocument.MaxSize} that registries accept: delete what is no longer needed there.");
+        await upload.PutManifestAsync(TagOf(subject), MediaTypes.OciIndex, index, $"the list of referrers of {subject} in {place}", cancellationToken).ConfigureAwait(false);
+    }
+
+    private static string TagOf(Digest subject) => $"{subject.Algorithm}-{subject.Hex}";
+
+    /// <summary>By the API: null when there is none. <c>Filtered</c>: the registry left the other types out.</summary>
+    private async Task<(List<Descriptor>? Listed, bool Filtered)> TryListAsync(Digest subject, string type, CancellationToken cancellationToken)
+    {
+        var request = new RegistryRequest($"referrers/{subject}?artifactType={Uri.EscapeDataString(type)}", $"what refers to {subject} in {place}") { Accept = s_accept };
+        var listed = new List<Descriptor>();
+        bool filtered = true;
+        for (int page = 0; page < MaxPages; page++)
+        {
+            (ImageIndex? index, bool filteredPage, Uri? next) = await TryGetPageAsync(request, cancellationToken).ConfigureAwait(false);
+            if (index is null)
+                return page == 0 ? (null, false) : (listed, filtered);
+            listed.AddRange(index.Manifests);
+            filtered &= filteredPage;
+            if (next is null)
+                break;
+            request = request with { Location = next };
+        }
+        return (listed, filtered);
+    }
+
+    private async Task<(ImageIndex? Index, bool Filtered, Uri? Next)> TryGetPageAsync(RegistryRequest request, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await client.SendAsync(
+                request,
+                async (response, token) =>
+                {
+                    using HttpResponseMessage owned = response;
+                    byte[]? bytes = await client.Http.ReadAllAsync(response, ManifestDocument.MaxSize, request.Subject, token).ConfigureAwait(false);
+                    bool filtered = response.Headers.TryGetValues("OCI-Filters-Applied", out IEnumerable<string>? applied)
+                        && applied.Any(each => each.Split(',').Any(name => name.Trim() == "artifactType"));
+                    return (bytes is null ? null : TryParse(bytes), filtered, NextOf(response));
+                },
+                cancellationToken).ConfigureAwait(false);
+        }
+        catch (RegistryException e) when (!e.IsTemporary && e.Status is not null)
+        {
+            return default; // registries without the API say so in several ways
+        }
+    }
+
+    private async Task<ImageIndex?> ListTaggedAsync(Digest subject, CancellationToken cancellationToken)
+        => await TryGetTaggedAsync(subject, cancellationToken).ConfigureAwait(false) is { } raw ? TryParse(raw.Bytes.Span) : null;
+
+    private async Task<RawManifest?> TryGetTaggedAsync(Digest subject, CancellationToken cancellationToken)
+    {
+        var request = new RegistryRequest($"manifests/{TagOf(subject)}", $"the list of referrers of {subject} in {place}") { Accept = s_accept };
+        try
+        {
+            return await client.SendAsync(
+                request,
+                async (response, token) =>
+                {
+                    using HttpResponseMessage owned = response;
+                    byte[] bytes = await client.Http.ReadAllAsync(response, ManifestDocument.MaxSize, request.Subject, token).ConfigureAwait(false)
+                        ?? throw client.Http.Broken(response, request.Subject, $"gives more than {ManifestDocument.MaxSize >> 20} MiB");
+                    return new RawManifest(new Descriptor(MediaTypes.OciIndex, Digest.OfSha256(bytes), bytes.Length), bytes);
+                },
+                cancellationToken).ConfigureAwait(false);
+        }
+        catch (RegistryException e) when (e.Error == ImageError.NotFound)
+        {
+            return null;
+        }
+    }
+
+    private ImageIndex Parse(ReadOnlySpan<byte> bytes, Digest subject)
+        => ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"the list of referrers of {subject} in {place}") as ImageIndex
+            ?? throw new ImageException(ImageError.Invalid, $"The tag {TagOf(subject)} of {place}, where the referrers of {subject} are to be listed, names an image: delete or rename that tag.");
+
+    // A page of HTML with status 200 is what some proxies give for an address that they do not know.
+    private static ImageIndex? TryParse(ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            return ManifestDocument.Parse(bytes, MediaTypes.OciIndex, "") as ImageIndex;
+        }
+        catch (ImageException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The next page (RFC 8288), if it is at the same registry.</summary>
+    private static Uri? NextOf(HttpResponseMessage response)
+    {
+        Uri here = response.RequestMessage!.RequestUri!;
+        if (!response.Headers.NonValidated.TryGetValues("Link", out var links))
+            return null;
+        foreach (string link in links)
+        {
+            int end = link.IndexOf('>', StringComparison.Ordinal);
+            if (link.StartsWith('<') && end > 0
+                && link.AsSpan(end).Contains("rel=\"next\"", StringComparison.OrdinalIgnoreCase) | link.AsSpan(end).Contains("rel=next", StringComparison.OrdinalIgnoreCase)
+                && Uri.TryCreate(here, link[1..end], out Uri? next)
+                && next.Scheme == here.Scheme && next.Authority == here.Authority && next != here)
+            {
+                return next;
+            }
+        }
+        return null;
+    }
+}

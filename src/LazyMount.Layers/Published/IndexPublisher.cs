@@ -1,0 +1,66 @@
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+
+namespace LazyMount.Layers.Published;
+
+/// <summary>One layer of a pushed index.</summary>
+/// <param name="Layer">The layer.</param>
+/// <param name="Blob">What holds its index; null when none was made.</param>
+/// <param name="Sent">The blob was not there before.</param>
+/// <param name="Reason">Why none was made; else null.</param>
+public sealed record PushedLayer(Descriptor Layer, Descriptor? Blob, bool Sent, string? Reason);
+
+/// <summary>What was pushed.</summary>
+/// <param name="Manifest">The artifact's manifest; null when there was nothing to push.</param>
+/// <param name="Layers">The image's layers, lowest first.</param>
+public sealed record PushedIndexes(Descriptor? Manifest, IReadOnlyList<PushedLayer> Layers);
+
+/// <summary>Puts the indexes of an image's layers beside it, where others find them.</summary>
+public static class IndexPublisher
+{
+    /// <summary>
+    /// As an artifact of ours. Only what was built from the whole blob, whose digest was verified, is published: a layer with
+    /// a table of contents of its own needs none, and one that has to be transcoded has to be streamed whole in any case.
+    /// </summary>
+    /// <param name="image">The image.</param>
+    /// <param name="indexes">Of all layers, lowest first.</param>
+    /// <param name="target">The image's source.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public static async Task<PushedIndexes> PushAsync(Image image, IReadOnlyList<LayerIndex> indexes, IArtifactTarget target, CancellationToken cancellationToken)
+    {
+        var layers = new List<PushedLayer>();
+        for (int i = 0; i < indexes.Count; i++)
+        {
+            Descriptor layer = image.Layers[i];
+            if (ReasonAgainst(indexes[i]) is { } reason)
+            {
+                layers.Add(new PushedLayer(layer, null, false, reason));
+                continue;
+            }
+            (Descriptor blob, byte[] bytes) = LayerIndexArtifact.Encode(indexes[i]);
+            layers.Add(new PushedLayer(layer, blob, await target.PushBlobAsync(blob, bytes, cancellationToken).ConfigureAwait(false), null));
+        }
+        return await FinishAsync(image, layers, blobs => LayerIndexArtifact.CreateManifest(blobs, image.ManifestDescriptor), MediaTypes.Empty, target, cancellationToken).ConfigureAwait(false);
+    }
+
+    private static async Task<PushedIndexes> FinishAsync(
+        Image image, List<PushedLayer> layers, Func<IEnumerable<Descriptor>, RawManifest> createManifest, string configType, IArtifactTarget target, CancellationToken cancellationToken)
+    {
+        // A layer that stands in the image twice has one index.
+        Descriptor[] blobs = [.. layers.Select(each => each.Blob).OfType<Descriptor>().DistinctBy(each => each.Digest)];
+        if (blobs.Length == 0)
+        {
+            return new PushedIndexes(null, layers);
+        }
+        var config = new Descriptor(configType, Digest.OfSha256(ArtifactManifest.EmptyConfig.Span), ArtifactManifest.EmptyConfig.Length);
+        await target.PushBlobAsync(config, ArtifactManifest.EmptyConfig, cancellationToken).ConfigureAwait(false);
+        RawManifest manifest = createManifest(blobs);
+        await target.PushReferrerAsync(manifest, image.ManifestDescriptor.Digest, cancellationToken).ConfigureAwait(false);
+        return new PushedIndexes(manifest.Descriptor, layers);
+    }
+
+    private static string? ReasonAgainst(LayerIndex index)
+        => index.Origin != IndexOrigin.Built ? "it has a table of contents of its own"
+            : index.Transcoding is not null ? "it can only be read from its start, so it is streamed whole in any case"
+            : null;
+}

@@ -1,0 +1,144 @@
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Layers.Published;
+
+/// <summary>One layer's index as somebody published it.</summary>
+/// <param name="Blob">The blob that holds it.</param>
+/// <param name="Origin">Ours or SOCI's.</param>
+/// <param name="IsBound">The manifest names it, or the image index that led to the manifest does.</param>
+public sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, bool IsBound);
+
+/// <summary>
+/// The indexes that were published beside one image, as far as they are trusted: what the registry lists as the manifest's referrers. The registry is asked when the first layer needs it, and
+/// once; what it gives is bounded, checked, and when it is of no use as good as nothing. Thread-safe.
+/// </summary>
+internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger logger) : IDisposable
+{
+    private const int MaxManifests = 4; // looked at, of those that are listed
+
+    // No index of a layer is half as large, but for tiny layers: then it is not worth having.
+    private const long SmallIndex = 1 << 20;
+    private const long MaxIndex = 512 << 20;
+
+    private static readonly Dictionary<Digest, PublishedIndex> s_none = [];
+
+    private readonly SemaphoreSlim _asking = new(1, 1);
+    private Dictionary<Digest, PublishedIndex>? _listed;
+
+    /// <summary>What there is for a layer, or null.</summary>
+    public async Task<PublishedIndex?> FindAsync(Descriptor layer, CancellationToken cancellationToken)
+    {
+        if (trust != IndexTrust.Registry)
+        {
+            return null;
+        }
+        await _asking.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            _listed ??= await ReadListedAsync(cancellationToken).ConfigureAwait(false);
+            return _listed.GetValueOrDefault(layer.Digest);
+        }
+        finally
+        {
+            _asking.Release();
+        }
+    }
+
+    /// <summary>A layer's index, or null when there is none that can be used.</summary>
+    public async Task<LayerIndex?> TryGetAsync(Descriptor layer, CancellationToken cancellationToken)
+    {
+        if (await FindAsync(layer, cancellationToken).ConfigureAwait(false) is not { } published)
+        {
+            return null;
+        }
+        try
+        {
+            byte[] bytes = await ReadAsync(published.Blob, layer, cancellationToken).ConfigureAwait(false);
+            LayerIndex index = LayerIndexArtifact.Decode(bytes, layer) with { IsBound = published.IsBound };
+            logger.PublishedIndexUsed(layer.Digest.ToString(), index.Origin, published.Blob.Digest.ToString(), bytes.Length);
+            return index;
+        }
+        catch (Exception e) when (IsUnusable(e))
+        {
+            logger.PublishedIndexUnusable(layer.Digest.ToString(), published.Blob.Digest.ToString(), e.Message);
+            return null;
+        }
+    }
+
+    public void Dispose() => _asking.Dispose();
+
+    private static bool IsUnusable(Exception e) => e is ImageException or InvalidDataException;
+
+    private async Task<Dictionary<Digest, PublishedIndex>> ReadListedAsync(CancellationToken cancellationToken)
+    {
+        IReadOnlyList<Descriptor> referrers;
+        try
+        {
+            referrers = await image.Source.GetReferrersAsync(image.ManifestDescriptor.Digest, [LayerIndexArtifact.ArtifactType], cancellationToken).ConfigureAwait(false);
+        }
+        catch (ImageException e)
+        {
+            logger.ReferrersUnavailable(image.Reference.ToString(), e.Message);
+            return s_none;
+        }
+        // Lists grow at their end: the last is the newest.
+        foreach (Descriptor referrer in referrers.Reverse().Where(each => LayerIndexArtifact.IsReadable(each.Annotations)).Take(MaxManifests))
+        {
+            try
+            {
+                Manifest manifest = await ReadManifestAsync(referrer, cancellationToken).ConfigureAwait(false);
+                if (manifest.Subject?.Digest != image.ManifestDescriptor.Digest)
+                {
+                    throw new InvalidDataException("it refers to another image");
+                }
+                return TableOf(manifest, LayerIndexArtifact.LayerOf, IndexOrigin.Published, isBound: false);
+            }
+            catch (Exception e) when (IsUnusable(e))
+            {
+                logger.PublishedIndexUnusable(image.ManifestDescriptor.Digest.ToString(), referrer.Digest.ToString(), e.Message);
+            }
+        }
+        return s_none;
+    }
+
+    private static Dictionary<Digest, PublishedIndex> TableOf(Manifest manifest, Func<Descriptor, Digest?> layerOf, IndexOrigin origin, bool isBound)
+    {
+        var table = new Dictionary<Digest, PublishedIndex>();
+        foreach (Descriptor blob in manifest.Layers)
+        {
+            if (layerOf(blob) is { } layer)
+            {
+                table.TryAdd(layer, new PublishedIndex(blob, origin, isBound));
+            }
+        }
+        return table;
+    }
+
+    private async Task<Manifest> ReadManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
+    {
+        if (descriptor.Size > ManifestDocument.MaxSize)
+        {
+            throw new InvalidDataException($"its manifest has {descriptor.Size} bytes, more than {ManifestDocument.MaxSize}");
+        }
+        RawManifest raw = await image.Source.GetManifestAsync(descriptor, cancellationToken).ConfigureAwait(false);
+        return ManifestDocument.Parse(raw.Bytes.Span, descriptor.MediaType, $"the manifest {descriptor.Digest}") as Manifest
+            ?? throw new InvalidDataException("it is an image index, not a manifest");
+    }
+
+    private async Task<byte[]> ReadAsync(Descriptor blob, Descriptor layer, CancellationToken cancellationToken)
+    {
+        if (blob.Size > Math.Min(MaxIndex, SmallIndex + layer.Size / 2))
+        {
+            throw new InvalidDataException($"it has {blob.Size} bytes, too many for a layer of {layer.Size}");
+        }
+        var bytes = new byte[blob.Size];
+        Stream stream = await image.Source.OpenBlobAsync(blob with { Urls = null }, 0, blob.Size, cancellationToken).ConfigureAwait(false);
+        await using (stream.ConfigureAwait(false))
+        {
+            await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
+        }
+        return blob.Digest.Verifies(bytes) ? bytes : throw new InvalidDataException("it does not match its digest");
+    }
+}

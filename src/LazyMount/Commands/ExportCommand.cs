@@ -1,0 +1,81 @@
+using System.CommandLine;
+using LazyMount.Exporting;
+using LazyMount.Output;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount export`: the merged tree as one tar.</summary>
+internal static class ExportCommand
+{
+    public static Command Create(CommandHost host)
+    {
+        var image = Verb.ImageArgument();
+        var output = new Option<string?>("--output", "-o") { Description = "Write to this file [standard output]", HelpName = "FILE" };
+        var verb = new Verb("export", "Write the files of an image as one tar, as docker export does of a container: those that are left when the layers are merged.",
+            """
+            lazymount export debian:12 | docker import - flat
+            lazymount export -o rootfs.tar oci:./layout:v1
+            lazymount export debian:12 | tar --extract --xattrs --xattrs-include='*' --numeric-owner -C rootfs
+            """)
+        { image, output, host.Options.Layer };
+        verb.Run(host, async (parsed, settings, cancellationToken) =>
+        {
+            string? file = parsed.GetValue(output);
+            if (file is null && host.Output.IsTerminal)
+            {
+                throw new UsageException("export writes a tar, which is nothing for a terminal: redirect the output, or name a file with -o");
+            }
+            await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
+            if (file is null)
+            {
+                await ExportAsync(opened, host.Output.Stream, host, cancellationToken);
+            }
+            else
+            {
+                await ExportToFileAsync(opened, file, host, cancellationToken);
+            }
+            return ExitCode.Done;
+        });
+        return verb;
+    }
+
+    // Under another name until it is complete. What is no regular file, such as a pipe or /dev/null, is written to as it is.
+    private static async Task ExportToFileAsync(OpenedTree opened, string file, CommandHost host, CancellationToken cancellationToken)
+    {
+        bool isSpecial = File.Exists(file) && !Interop.IsRegularFile(file);
+        string staged = isSpecial ? file : $"{file}.{Guid.NewGuid():N}.tmp";
+        try
+        {
+            using (SafeFileHandle handle = File.OpenHandle(staged, isSpecial ? FileMode.Open : FileMode.CreateNew, FileAccess.Write))
+            {
+                await using var stream = new BufferedStream(new StandardStream(handle), 256 << 10);
+                await ExportAsync(opened, stream, host, cancellationToken);
+                await stream.FlushAsync(CancellationToken.None);
+            }
+            if (!isSpecial)
+            {
+                File.Move(staged, file, overwrite: true);
+            }
+        }
+        catch when (!isSpecial)
+        {
+            File.Delete(staged);
+            throw;
+        }
+    }
+
+    private static async Task ExportAsync(OpenedTree opened, Stream stream, CommandHost host, CancellationToken cancellationToken)
+    {
+        var progress = new TransferProgress("exporting", opened.Tree.TotalFileSize);
+        Task work = Task.Run(() => new TreeExporter(opened.Image, stream).ExportAsync(progress.Report, cancellationToken), CancellationToken.None);
+        try
+        {
+            await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new CommandException($"cannot export {opened.Image.Image.Reference}: {e.Message}", ExitCode.Failed, e);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+using System.CommandLine;
+using System.Globalization;
+using LazyMount.Blobs.Oci;
+using LazyMount.Layers;
+using LazyMount.Mounting;
+using LazyMount.Output;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount index`: make, publish and look at the indexes that let an image be read without fetching its layers whole.</summary>
+internal static class IndexCommand
+{
+    public static Command Create(CommandHost host) => new Verb("index",
+        "Make, publish and show layer indexes. An index tells what files a layer holds and where decoding can start, so that a file is read by fetching only the bytes it lies in. One that is published beside an image is found by all who mount it: they need not stream its layers first.",
+        """
+        lazymount index build registry.example/app:v1
+        lazymount index push registry.example/app:v1
+        lazymount index show registry.example/app:v1
+        """)
+    {
+        IndexBuildCommand.Create(host),
+        IndexPushCommand.Create(host),
+        IndexShowCommand.Create(host),
+    };
+
+    internal static IndexListing Describe(int layer, Descriptor descriptor, string where, IndexOrigin origin, bool bound, long? size, LayerIndex? index) => new()
+    {
+        Layer = layer,
+        Digest = descriptor.Digest.ToString(),
+        CompressedSize = descriptor.Size,
+        Where = where,
+        Origin = LayersCommand.NameOf(origin),
+        Bound = bound,
+        IndexSize = size,
+        Entries = index?.Entries.Length,
+        Spans = index?.Checkpoints.Count,
+    };
+
+    internal static void Write(CommandOutput output, IReadOnlyList<IndexListing> listings)
+    {
+        var table = new TextTable("LAYER", "COMPRESSED", "WHERE", "INDEX", "BOUND", "ENTRIES", "SPANS", "INDEX BYTES", "SHARE", "DIGEST") { RightAligned = [0, 1, 5, 6, 7, 8] };
+        foreach (IndexListing index in listings)
+        {
+            table.Add(LayersCommand.Number(index.Layer), LayersCommand.Number(index.CompressedSize), index.Where, index.Origin, index.Bound ? "yes" : "no",
+                LayersCommand.Number(index.Entries), LayersCommand.Number(index.Spans), LayersCommand.Number(index.IndexSize), Share(index.IndexSize, index.CompressedSize), index.Digest);
+        }
+        table.Write(output);
+    }
+
+    /// <summary>Such as "0.42 %".</summary>
+    internal static string Share(long? part, long whole)
+        => part is { } bytes && whole > 0 ? string.Create(CultureInfo.InvariantCulture, $"{100.0 * bytes / whole:0.00} %") : "-";
+}

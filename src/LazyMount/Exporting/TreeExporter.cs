@@ -1,0 +1,185 @@
+using System.Globalization;
+using System.Text;
+using LazyMount.FileSystem;
+using LazyMount.Layers;
+using FileMode = LazyMount.FileSystem.FileMode;
+
+namespace LazyMount.Exporting;
+
+/// <summary>
+/// Writes a tree as one tar. The same tree gives the same bytes. First come the files in the order of the layers' tars, each
+/// followed by its further names, and no directory: all who unpack make those that are missing. Then directories from the root
+/// down, each followed by the links, pipes and devices in it. So GNU tar, which gives a directory its time and mode when it
+/// meets the first member that stands elsewhere, does so when nothing changes in there any more; with directories first it
+/// would need --delay-directory-restore.
+/// </summary>
+internal sealed class TreeExporter(OpenedImage image, Stream output)
+{
+    private static readonly byte[] s_zeros = new byte[64 << 10];
+
+    private readonly ImageTree _tree = image.Tree;
+    private readonly TreePaths _paths = new(image.Tree);
+    private readonly PaxWriter _tar = new(output);
+
+    /// <summary>Writes everything; what cannot be read throws. <paramref name="progress"/> is told the bytes of file content that are done.</summary>
+    public async Task ExportAsync(Action<long> progress, CancellationToken cancellationToken)
+    {
+        await WriteFilesAsync(progress, cancellationToken);
+        WriteDirectories(cancellationToken);
+        _tar.WriteEnd();
+    }
+
+    private void WriteDirectories(CancellationToken cancellationToken)
+    {
+        var coming = new Stack<int>([0]);
+        var firstNames = new Dictionary<ulong, int>();
+        while (coming.TryPop(out int position))
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            AddXattrs(position);
+            byte[] path = position == 0 ? "./"u8.ToArray() : [.. _paths.PathOf(position), (byte)'/'];
+            _tar.WriteHeader(path, (byte)'5', 0, default, _tree.Attributes((ulong)position + 1));
+
+            (int first, int count) = _tree.Children((ulong)position + 1);
+            for (int child = first; child < first + count; child++)
+            {
+                WriteSpecial(child, firstNames);
+            }
+            for (int child = first + count - 1; child >= first; child--)
+            {
+                if (_paths.IsDirectory(child))
+                {
+                    coming.Push(child);
+                }
+            }
+        }
+    }
+
+    // What is neither file nor directory. Its first name is the one that is met first.
+    private void WriteSpecial(int position, Dictionary<ulong, int> firstNames)
+    {
+        ulong id = _tree.NodeAt(position);
+        char type = (_tree.Mode(id) & FileMode.TypeMask) switch
+        {
+            FileMode.Symlink => '2',
+            FileMode.CharacterDevice => '3',
+            FileMode.BlockDevice => '4',
+            FileMode.Fifo => '6',
+            _ => '\0',
+        };
+        if (type == '\0')
+        {
+            return;
+        }
+        NodeAttributes attributes = _tree.Attributes(id);
+        if (attributes.LinkCount > 1 && !firstNames.TryAdd(id, position))
+        {
+            WriteFurtherName(position, firstNames[id], attributes);
+            return;
+        }
+        AddXattrs(position);
+        _tar.WriteHeader(_paths.PathOf(position), (byte)type, 0, _tree.LinkTarget(id), attributes);
+    }
+
+    private async Task WriteFilesAsync(Action<long> progress, CancellationToken cancellationToken)
+    {
+        using var files = new FilesInTarOrder(image);
+        ILookup<int, int> furtherNames = Enumerable.Range(1, _tree.Count - 1).Where(position => !_paths.IsFirstName(position)).ToLookup(position => (int)(_tree.NodeAt(position) - 1));
+        long written = 0;
+        foreach (int position in files.Positions)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            ulong id = (ulong)position + 1;
+            NodeAttributes attributes = _tree.Attributes(id);
+            List<(long Offset, long At, long Length)> extents = [.. files.Extents(id)];
+            long stored = extents.Sum(extent => extent.Length);
+            AddXattrs(position);
+            if (stored == attributes.Size)
+            {
+                _tar.WriteHeader(_paths.PathOf(position), (byte)'0', attributes.Size, default, attributes);
+                foreach ((_, long at, long length) in extents)
+                {
+                    await WriteContentAsync(files, id, at, length, cancellationToken);
+                }
+                _tar.Pad(attributes.Size);
+            }
+            else
+            {
+                await WriteSparseAsync(files, position, attributes, extents, cancellationToken);
+            }
+            foreach (int name in furtherNames[position])
+            {
+                WriteFurtherName(name, position, attributes);
+            }
+            progress(written += stored);
+        }
+    }
+
+    private async Task WriteContentAsync(FilesInTarOrder files, ulong id, long at, long length, CancellationToken cancellationToken)
+    {
+        for (long end = at + length; at < end;)
+        {
+            DecodedSpan span = await files.GetSpanAsync(_tree.LayerOf(id), at, cancellationToken);
+            int start = (int)(at - span.UncompressedOffset);
+            int count = (int)Math.Min(end - at, span.Length - start);
+            output.Write(span.Bytes.Slice(start, count));
+            at += count;
+        }
+    }
+
+    // The form that GNU tar calls 1.0: the map is the beginning of the content, and the name in the header is made up.
+    private async Task WriteSparseAsync(
+        FilesInTarOrder files, int position, NodeAttributes attributes, List<(long Offset, long At, long Length)> extents, CancellationToken cancellationToken)
+    {
+        SparseLayout layout = SparseLayout.Of(extents, attributes.Size);
+        byte[] path = _paths.PathOf(position);
+        int name = path.AsSpan().LastIndexOf((byte)'/') + 1; // where it begins
+        _tar.AddRecord("GNU.sparse.major"u8, "1"u8);
+        _tar.AddRecord("GNU.sparse.minor"u8, "0"u8);
+        _tar.AddRecord("GNU.sparse.name"u8, path);
+        _tar.AddRecord("GNU.sparse.realsize"u8, Encoding.ASCII.GetBytes(attributes.Size.ToString(CultureInfo.InvariantCulture)));
+        long size = layout.Map.Length + layout.Runs.Sum(run => run.Length);
+        _tar.WriteHeader([.. path.AsSpan(0, name), .. "GNUSparseFile.0/"u8, .. path.AsSpan(name)], (byte)'0', size, default, attributes);
+        output.Write(layout.Map);
+        int next = 0;
+        foreach ((long offset, long length) in layout.Runs)
+        {
+            for (long done = offset; done < offset + length;)
+            {
+                if (next < extents.Count && extents[next].Offset == done)
+                {
+                    await WriteContentAsync(files, (ulong)position + 1, extents[next].At, extents[next].Length, cancellationToken);
+                    done += extents[next++].Length;
+                }
+                else
+                {
+                    int zeros = (int)Math.Min(s_zeros.Length, extents[next].Offset - done);
+                    output.Write(s_zeros.AsSpan(0, zeros));
+                    done += zeros;
+                }
+            }
+        }
+        _tar.Pad(size);
+    }
+
+    private void WriteFurtherName(int position, int firstName, in NodeAttributes attributes)
+        => _tar.WriteHeader(_paths.PathOf(position), (byte)'1', 0, _paths.PathOf(firstName), attributes);
+
+    private void AddXattrs(int position)
+    {
+        ulong id = _tree.NodeAt(position);
+        ReadOnlySpan<byte> names = _tree.XattrNames(id);
+        while (names.IndexOf((byte)0) is >= 0 and int end)
+        {
+            if (_tree.TryGetXattr(id, names[..end], out ReadOnlySpan<byte> value))
+            {
+                _tar.AddRecord([.. "SCHILY.xattr."u8, .. Key(names[..end])], value);
+            }
+            names = names[(end + 1)..];
+        }
+    }
+
+    // A key ends at its first "=": GNU tar writes %3D for one in a name, and reads %3D and %25 back.
+    private static byte[] Key(ReadOnlySpan<byte> name)
+        => Encoding.Latin1.GetBytes(Encoding.Latin1.GetString(name).Replace("%25", "%2525", StringComparison.Ordinal).Replace("%3D", "%253D", StringComparison.Ordinal).Replace("=", "%3D", StringComparison.Ordinal));
+}
