@@ -121,6 +121,7 @@ internal static class CommandLine
         root.Add(ExportCommand.Create(host));
         root.Add(LayersCommand.Create(host));
         root.Add(IndexCommand.Create(host));
+        root.Add(CacheCommand.Create(host));
         root.Add(ConfigCommand.Create(host));
         root.Add(ManifestCommand.Create(host));
         return root;
