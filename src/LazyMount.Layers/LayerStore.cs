@@ -207,14 +207,18 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
             => TryLoad(blob, image) is { } index && (wanted is null || wanted == index.DiffId) && (published is not null || !IsPublished(index)) ? index : null;
     }
 
-    /// <summary>From the layer's own table of contents; null when it has none that is trusted.</summary>
+    /// <summary>
+    /// From the layer's own table of contents; null when it has none that is trusted. A local blob's counts only when the manifest
+    /// vouches for it, for a pass over it, which needs nobody's word, costs no network.
+    /// </summary>
     private async Task<LayerIndex?> TryReadTocAsync(Descriptor blob, Digest? diffId, IImageSource source, CancellationToken cancellationToken)
     {
-        if (source.IsLocal || source is OfflineSource || diffId is not null)
+        if (source is OfflineSource || diffId is not null)
         {
             return null;
         }
-        LayerIndex? index = await new LayerToc(_logger).TryReadAsync(blob, source, cancellationToken).ConfigureAwait(false);
+        bool acceptsUnbound = Trust == IndexTrust.Registry && !source.IsLocal;
+        LayerIndex? index = await new LayerToc(_logger).TryReadAsync(blob, source, acceptsUnbound, cancellationToken).ConfigureAwait(false);
         return index is not null && IsTrusted(index) ? index : null;
     }
 
