@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 using LazyMount.Blobs.Oci;
 using Microsoft.Win32.SafeHandles;
@@ -117,6 +119,69 @@ public sealed class BlobCache
     /// <param name="unusedSince">Files used later than this stay in any case.</param>
     /// <returns>Files and bytes that are gone.</returns>
     public (int Files, long Bytes) Prune(long keep, DateTime unusedSince) => _trimmer.Trim(keep, keep, unusedSince);
+
+    /// <summary>Reads all blobs and chunks, and deletes those that are not what they should be.</summary>
+    /// <param name="chunksOf">The chunk digests of a blob, where they are known.</param>
+    /// <param name="cancellationToken">Ends it between two files.</param>
+    public CacheReport Verify(Func<Digest, ChunkDigests?> chunksOf, CancellationToken cancellationToken)
+    {
+        int files = 0;
+        long read = 0;
+        List<string> damaged = [];
+        foreach (string path in Directory.EnumerateFiles(GetDirectory("blobs"), "*", SearchOption.AllDirectories))
+        {
+            if (Digest.TryParse($"{Path.GetFileName(Path.GetDirectoryName(path))}:{Path.GetFileName(path)}", out Digest digest))
+                Check(path, file => digest.Hex == HashOf(file, digest));
+        }
+        foreach (string directory in Directory.EnumerateDirectories(GetDirectory("chunks")).SelectMany(Directory.EnumerateDirectories))
+        {
+            ChunkDigests? chunks = Digest.TryParse($"{Path.GetFileName(Path.GetDirectoryName(directory))}:{Path.GetFileName(directory)}", out Digest digest) ? chunksOf(digest) : null;
+            foreach (string path in Directory.EnumerateFiles(directory))
+            {
+                if (long.TryParse(Path.GetFileName(path), NumberStyles.None, CultureInfo.InvariantCulture, out long offset))
+                    Check(path, file => ChunkStore.IsSound(ReadAll(file), offset, chunks));
+            }
+        }
+        return new CacheReport(files, read, damaged);
+
+        void Check(string path, Predicate<FileStream> isSound)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            try
+            {
+                using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+                (files, read) = (files + 1, read + file.Length);
+                if (isSound(file))
+                    return;
+            }
+            catch (FileNotFoundException)
+            {
+                return; // evicted meanwhile
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // What cannot be read is as good as damaged.
+            }
+            File.Delete(path);
+            damaged.Add(path);
+        }
+
+        static byte[] ReadAll(FileStream file)
+        {
+            byte[] bytes = new byte[Math.Min(file.Length, ChunkStore.MaxFileSize)];
+            file.ReadExactly(bytes);
+            return bytes;
+        }
+
+        static string HashOf(FileStream file, Digest digest)
+        {
+            using IncrementalHash hash = digest.StartHash();
+            byte[] buffer = new byte[1 << 20];
+            for (int length; (length = file.Read(buffer)) > 0;)
+                hash.AppendData(buffer, 0, length);
+            return Convert.ToHexStringLower(hash.GetHashAndReset());
+        }
+    }
 
     /// <summary>Stages a blob that arrives in order; see <see cref="BlobStaging"/>.</summary>
     /// <exception cref="ImageException"><see cref="ImageError.Local"/>: no space or no permission.</exception>

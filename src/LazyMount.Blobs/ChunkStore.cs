@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.IO.Hashing;
+using System.Security.Cryptography;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
@@ -15,6 +16,9 @@ namespace LazyMount.Blobs;
 /// </summary>
 internal sealed class ChunkStore : IDisposable
 {
+    /// <summary>No chunk's file is larger.</summary>
+    public const int MaxFileSize = 16 << 20;
+
     private const int HashSize = 16;
 
     // A chunk's time of last use is only as good as this, so that reading does not become writing.
@@ -116,6 +120,18 @@ internal sealed class ChunkStore : IDisposable
             if (Interlocked.Exchange(ref _complained, 1) == 0)
                 _logger.ChunkNotKept(_blob, e.Message);
         }
+    }
+
+    /// <summary>Whether a chunk's file is as it was written, and what the blob's digests, if there are any, say.</summary>
+    public static bool IsSound(ReadOnlySpan<byte> file, long offset, ChunkDigests? chunks)
+    {
+        if (file.Length < HashSize)
+            return false;
+        ReadOnlySpan<byte> bytes = file[..^HashSize];
+        if (!XxHash128.Hash(bytes).AsSpan().SequenceEqual(file[^HashSize..]))
+            return false;
+        return chunks is null || offset % chunks.ChunkSize != 0 || offset / chunks.ChunkSize >= chunks.Count
+            || SHA256.HashData(bytes).AsSpan().SequenceEqual(chunks[(int)(offset / chunks.ChunkSize)]);
     }
 
     /// <summary>Removes a chunk whose bytes turned out to be wrong.</summary>

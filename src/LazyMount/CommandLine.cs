@@ -122,6 +122,7 @@ internal static class CommandLine
         root.Add(PullCommand.Create(host));
         root.Add(LayersCommand.Create(host));
         root.Add(IndexCommand.Create(host));
+        root.Add(CacheCommand.Create(host));
         root.Add(ConfigCommand.Create(host));
         root.Add(ManifestCommand.Create(host));
         return root;

@@ -17,6 +17,15 @@ internal sealed record CommandSettings
 {
     public required string CacheDirectory { get; init; }
 
+    /// <summary>Bytes.</summary>
+    public long CacheLimit { get; init; } = BlobCache.DefaultLimit;
+
+    /// <summary>Nothing is fetched.</summary>
+    public bool Offline { get; init; }
+
+    /// <summary>The compressed bytes of layers that are streamed for their index are kept.</summary>
+    public bool KeepsBlobs { get; init; } = true;
+
     /// <summary>Null means this machine's.</summary>
     public Platform? Platform { get; init; }
 
@@ -37,6 +46,8 @@ internal sealed record CommandSettings
 
     /// <summary>Set in the daemon by the process that started it: where to say that the mount answers.</summary>
     public int? ReadyFileDescriptor { get; init; }
+
+    public BlobCache OpenCache() => new(CacheDirectory, CacheLimit);
 }
 
 /// <summary>The options common to all commands, and those that several have.</summary>
@@ -46,6 +57,25 @@ internal sealed class GlobalOptions
     {
         Description = "Where fetched blobs and layer indexes are kept [$LAZYMOUNT_CACHE, else $XDG_CACHE_HOME/lazymount, root: /var/cache/lazymount]",
         HelpName = "DIR",
+        Recursive = true,
+    };
+
+    public Option<string?> CacheLimit { get; } = new("--cache-limit")
+    {
+        Description = "How much the cache may hold; what was not used for the longest time goes first [10G]",
+        HelpName = "SIZE",
+        Recursive = true,
+    };
+
+    public Option<bool> Offline { get; } = new("--offline")
+    {
+        Description = "Fetch nothing: use what the cache has, and say what it has not",
+        Recursive = true,
+    };
+
+    public Option<bool> NoKeep { get; } = new("--no-keep")
+    {
+        Description = "When a layer must be streamed to index it, keep the index alone, not the layer's bytes",
         Recursive = true,
     };
 
@@ -101,6 +131,9 @@ internal sealed class GlobalOptions
     public void AddTo(Command root)
     {
         root.Add(CacheDirectory);
+        root.Add(CacheLimit);
+        root.Add(Offline);
+        root.Add(NoKeep);
         root.Add(Platform);
         root.Add(PlainHttp);
         root.Add(IndexTrust);
@@ -121,6 +154,13 @@ internal sealed class GlobalOptions
                 "" => throw new UsageException("--cache-dir needs a directory"),
                 _ => Path.GetFullPath(cache),
             },
+            CacheLimit = parsed.GetValue(CacheLimit) switch
+            {
+                null => BlobCache.DefaultLimit,
+                { } text => ByteSize.TryParse(text, out long limit) && limit > 0 ? limit : throw new UsageException($"--cache-limit '{text}' is not a size, such as 500M or 20G"),
+            },
+            Offline = parsed.GetValue(Offline),
+            KeepsBlobs = !parsed.GetValue(NoKeep),
             Platform = parsed.GetValue(Platform) is { } platform ? ParsePlatform(platform) : null,
             PlainHttp = parsed.GetValue(PlainHttp),
             IndexTrust = parsed.GetValue(IndexTrust) switch

@@ -53,7 +53,7 @@ internal sealed class OpenedImage : IAsyncDisposable
             int? alone = settings.Layer?.Find(resolved.Image);
             Image wanted = alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
             var progress = host.ErrorIsTerminal ? new IndexingProgress(wanted.Layers) : null;
-            Task<(Layer Layer, LayerIndex Index)[]> indexing = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust }.OpenAsync(wanted, spans, progress, cancellationToken);
+            Task<(Layer Layer, LayerIndex Index)[]> indexing = resolved.OpenStore(settings, loggers).OpenAsync(wanted, spans, progress, cancellationToken);
             var indexed = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
             layers = [.. indexed.Select(each => each.Layer)];
 

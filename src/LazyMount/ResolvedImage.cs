@@ -1,4 +1,5 @@
 using LazyMount.Blobs;
+using LazyMount.Layers;
 using LazyMount.Layers.Archives;
 using Microsoft.Extensions.Logging;
 
@@ -31,10 +32,12 @@ internal sealed class ResolvedImage : IAsyncDisposable
     /// <summary>Step 2: reference -> (image index -> platform) -> manifest and config.</summary>
     public static async Task<ResolvedImage> OpenAsync(ImageReference reference, CommandSettings settings, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        var cache = new BlobCache(settings.CacheDirectory);
+        BlobCache cache = settings.OpenCache();
         IImageSource source = ArchiveSource.IsArchive(reference)
             ? await ArchiveSource.OpenAsync(reference, cache, loggers, cancellationToken)
-            : ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = settings.PlainHttp }, loggers);
+            : settings.Offline && reference.Transport == Transport.Registry
+                ? new OfflineSource(reference, cache)
+                : ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = settings.PlainHttp }, loggers);
         try
         {
             Image image = await Image.ResolveAsync(reference, source, settings.Platform, cache, cancellationToken);
@@ -46,6 +49,10 @@ internal sealed class ResolvedImage : IAsyncDisposable
             throw;
         }
     }
+
+    /// <summary>Where its layers' indexes come from.</summary>
+    public LayerStore OpenStore(CommandSettings settings, ILoggerFactory loggers)
+        => new(Cache, loggers) { Trust = settings.IndexTrust, KeepsBlobs = settings.KeepsBlobs };
 
     public ValueTask DisposeAsync() => Source.DisposeAsync();
 }

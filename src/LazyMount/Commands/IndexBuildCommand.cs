@@ -26,7 +26,7 @@ internal static class IndexBuildCommand
             ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
-            var store = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust };
+            var store = resolved.OpenStore(settings, loggers);
             IReadOnlyList<LayerIndex> indexes = await BuildAsync(host, store, resolved.Image, cancellationToken);
             IReadOnlyList<IndexListing> listings = [.. resolved.Image.Layers.Select((layer, i)
                 => IndexCommand.Describe(i, layer, "local", indexes[i].Origin, indexes[i].IsBound, store.TryFindStored(layer, resolved.Image)?.Size, indexes[i]))];

@@ -32,7 +32,7 @@ internal static class IndexPushCommand
             }
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
-            var store = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust };
+            var store = resolved.OpenStore(settings, loggers);
             IReadOnlyList<LayerIndex> indexes = await IndexBuildCommand.BuildAsync(host, store, resolved.Image, cancellationToken);
             PushedIndexes pushed = await IndexPublisher.PushAsync(resolved.Image, indexes, (IArtifactTarget)resolved.Source, cancellationToken);
             PushListing listing = Describe(reference, pushed);

@@ -27,7 +27,7 @@ internal static class IndexShowCommand
             ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
-            var store = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust };
+            var store = resolved.OpenStore(settings, loggers);
             IReadOnlyList<(PublishedIndex Published, LayerIndex? Index)?> published = await store.ReadPublishedAsync(resolved.Image, cancellationToken);
             var listings = new List<IndexListing>();
             for (int i = 0; i < published.Count; i++)

@@ -28,7 +28,7 @@ internal static class LayersCommand
             ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
-            var store = new LayerStore(resolved.Cache, loggers) { Trust = settings.IndexTrust };
+            var store = resolved.OpenStore(settings, loggers);
             IReadOnlyList<IndexOffer> offers = await store.FindIndexesAsync(resolved.Image, cancellationToken);
             IReadOnlyList<LayerListing> listings = [.. resolved.Image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
             if (parsed.GetValue(json))

@@ -130,6 +130,39 @@ internal sealed record PushedLayerListing
     public string? Reason { get; init; }
 }
 
+/// <summary>What `cache info` tells.</summary>
+internal sealed record CacheListing
+{
+    public required string Directory { get; init; }
+    public required long Limit { get; init; }
+    public required long Bytes { get; init; }
+    public required int Files { get; init; }
+    public required IReadOnlyList<CacheKindListing> Kinds { get; init; }
+}
+
+/// <summary>One kind of file in the cache.</summary>
+internal sealed record CacheKindListing
+{
+    public required string Kind { get; init; }
+    public required int Files { get; init; }
+    public required long Bytes { get; init; }
+}
+
+/// <summary>What `cache prune` has deleted.</summary>
+internal sealed record PruneListing
+{
+    public required int Files { get; init; }
+    public required long Bytes { get; init; }
+}
+
+/// <summary>What `cache verify` has found.</summary>
+internal sealed record VerifyListing
+{
+    public required int Files { get; init; }
+    public required long Bytes { get; init; }
+    public required IReadOnlyList<string> Damaged { get; init; }
+}
+
 /// <summary>All small documents that are written or read as a whole. Properties that are null are left out.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
@@ -140,4 +173,7 @@ internal sealed record PushedLayerListing
 [JsonSerializable(typeof(IReadOnlyList<LayerListing>))]
 [JsonSerializable(typeof(IReadOnlyList<IndexListing>))]
 [JsonSerializable(typeof(PushListing))]
+[JsonSerializable(typeof(CacheListing))]
+[JsonSerializable(typeof(PruneListing))]
+[JsonSerializable(typeof(VerifyListing))]
 internal sealed partial class DocumentJson : JsonSerializerContext;

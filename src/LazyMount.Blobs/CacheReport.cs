@@ -1,0 +1,7 @@
+namespace LazyMount.Blobs;
+
+/// <summary>What verifying a cache found.</summary>
+/// <param name="Files">Files read.</param>
+/// <param name="Bytes">Bytes of them.</param>
+/// <param name="Damaged">Paths of files that were not what they should be, and are deleted.</param>
+public sealed record CacheReport(int Files, long Bytes, IReadOnlyList<string> Damaged);

@@ -1,0 +1,139 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using LazyMount.Blobs;
+using LazyMount.Layers;
+using LazyMount.Mounting;
+using LazyMount.Output;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount cache`: what the cache holds, making room in it, and whether it is sound.</summary>
+internal static class CacheCommand
+{
+    public static Command Create(CommandHost host) => new Verb("cache",
+        "Look at the cache, make room in it, check it. It holds chunks of layers, manifests and indexes, is shared by all commands and mounts, stays within --cache-limit by itself, and may be deleted at any time: a running mount then fetches again what it needs.",
+        """
+        lazymount cache info
+        lazymount cache prune --keep 2G
+        lazymount cache verify
+        """)
+    {
+        CreateInfo(host),
+        CreatePrune(host),
+        CreateVerify(host),
+    };
+
+    private static Verb CreateInfo(CommandHost host)
+    {
+        var json = Verb.JsonOption("{ directory, limit, bytes, files, kinds: [{ kind, files, bytes }] }");
+        var verb = new Verb("info", "Show where the cache is and what it holds.",
+            """
+            lazymount cache info
+            lazymount cache info --json | jq .bytes
+            """)
+        { json };
+        verb.Run(host, (parsed, settings, _) =>
+        {
+            BlobCache cache = settings.OpenCache();
+            CacheUsage usage = cache.Measure();
+            if (parsed.GetValue(json))
+            {
+                var listing = new CacheListing
+                {
+                    Directory = cache.Root,
+                    Limit = usage.Limit,
+                    Bytes = usage.Bytes,
+                    Files = usage.Files,
+                    Kinds = [.. usage.Kinds.Select(kind => new CacheKindListing { Kind = kind.Key, Files = kind.Value.Files, Bytes = kind.Value.Bytes })],
+                };
+                JsonSerializer.Serialize(host.Output.Stream, listing, DocumentJson.Default.CacheListing);
+                host.Output.WriteLine();
+                return Task.FromResult(ExitCode.Done);
+            }
+            host.Output.WriteLine($"{cache.Root}: {ByteSize.Format(usage.Bytes)} of {ByteSize.Format(usage.Limit)}");
+            var table = new TextTable("KIND", "FILES", "BYTES") { RightAligned = [1, 2] };
+            foreach ((string kind, (int files, long bytes)) in usage.Kinds)
+            {
+                table.Add(kind, files.ToString(CultureInfo.InvariantCulture), bytes.ToString(CultureInfo.InvariantCulture));
+            }
+            table.Write(host.Output);
+            return Task.FromResult(ExitCode.Done);
+        });
+        return verb;
+    }
+
+    private static Verb CreatePrune(CommandHost host)
+    {
+        var keep = new Option<string?>("--keep") { Description = "Leave this much of what was used last, such as 2G [0: delete everything]", HelpName = "SIZE" };
+        var olderThan = new Option<string?>("--unused-for") { Description = "Delete only what was not used for this long, such as 12h or 7d", HelpName = "TIME" };
+        var json = Verb.JsonOption("{ files, bytes } that are gone");
+        var verb = new Verb("prune", "Delete what was not used for the longest time. Running mounts go on: what they need is fetched again.",
+            """
+            lazymount cache prune
+            lazymount cache prune --keep 2G
+            lazymount cache prune --unused-for 7d
+            """)
+        { keep, olderThan, json };
+        verb.Run(host, (parsed, settings, _) =>
+        {
+            long most = parsed.GetValue(keep) switch
+            {
+                null => 0,
+                { } text => ByteSize.TryParse(text, out long size) ? size : throw new UsageException($"--keep '{text}' is not a size, such as 500M or 2G"),
+            };
+            DateTime before = parsed.GetValue(olderThan) is { } time ? DateTime.UtcNow - ParseTime(time) : DateTime.MaxValue;
+            (int files, long bytes) = settings.OpenCache().Prune(most, before);
+            if (parsed.GetValue(json))
+            {
+                JsonSerializer.Serialize(host.Output.Stream, new PruneListing { Files = files, Bytes = bytes }, DocumentJson.Default.PruneListing);
+                host.Output.WriteLine();
+            }
+            else
+            {
+                host.Output.WriteLine($"deleted {files.ToString(CultureInfo.InvariantCulture)} {(files == 1 ? "file" : "files")}, {ByteSize.Format(bytes)}");
+            }
+            return Task.FromResult(ExitCode.Done);
+        });
+        return verb;
+    }
+
+    private static Verb CreateVerify(CommandHost host)
+    {
+        var json = Verb.JsonOption("{ files, bytes, damaged: [path] }");
+        var verb = new Verb("verify", "Read everything in the cache and delete what is damaged; it is fetched again when it is wanted. Exits with 1 if there was any. (Whatever is read is verified anyway: this is for suspicious disks.)",
+            """
+            lazymount cache verify
+            """)
+        { json };
+        verb.Run(host, (parsed, settings, cancellationToken) =>
+        {
+            BlobCache cache = settings.OpenCache();
+            CacheReport report = new CacheVerifier(cache).Run(cancellationToken);
+            if (parsed.GetValue(json))
+            {
+                var listing = new VerifyListing { Files = report.Files, Bytes = report.Bytes, Damaged = report.Damaged };
+                JsonSerializer.Serialize(host.Output.Stream, listing, DocumentJson.Default.VerifyListing);
+                host.Output.WriteLine();
+            }
+            else
+            {
+                foreach (string path in report.Damaged)
+                {
+                    host.Output.WriteLine($"damaged, deleted: {path}");
+                }
+                host.Output.WriteLine($"verified {report.Files.ToString(CultureInfo.InvariantCulture)} files, {ByteSize.Format(report.Bytes)}: {(report.Damaged.Count == 0 ? "all are sound" : $"{report.Damaged.Count.ToString(CultureInfo.InvariantCulture)} were damaged")}");
+            }
+            return Task.FromResult(report.Damaged.Count == 0 ? ExitCode.Done : ExitCode.Failed);
+        });
+        return verb;
+    }
+
+    private static TimeSpan ParseTime(string text)
+    {
+        double unit = text.Length == 0 ? 0 : text[^1] switch { 's' => 1, 'm' => 60, 'h' => 3600, 'd' => 86400, 'w' => 7 * 86400, _ => 0 };
+        return unit > 0 && double.TryParse(text[..^1], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double number) && number * unit < TimeSpan.FromDays(36500).TotalSeconds
+            ? TimeSpan.FromSeconds(number * unit)
+            : throw new UsageException($"--unused-for '{text}' is not a time, such as 90m, 12h or 7d");
+    }
+}
