@@ -17,7 +17,7 @@ public interface IImageSource : IAsyncDisposable
     /// <summary>What the reference names: a manifest or an image index. Verified when the reference holds a digest.</summary>
     Task<RawManifest> GetRootAsync(CancellationToken cancellationToken);
 
-    /// <summary>A manifest by descriptor, verified by digest.</summary>
+    /// <summary>A manifest by descriptor, verified by digest and, if it is known, by size.</summary>
     Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken);
 
     /// <summary>

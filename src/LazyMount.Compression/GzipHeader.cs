@@ -2,11 +2,14 @@ using System.IO.Hashing;
 
 namespace LazyMount.Compression;
 
-/// <summary>Passes over a gzip member's header (RFC 1952, 2.3), which arrives in pieces. Nothing in it is kept.</summary>
-internal struct GzipHeader
+/// <summary>
+/// Passes over a gzip member's header (RFC 1952, 2.3), which arrives in pieces. Nothing in it is kept. Starts as its default:
+/// before the magic.
+/// </summary>
+public struct GzipHeader
 {
-    public const byte Magic1 = 0x1F;
-    public const byte Magic2 = 0x8B;
+    internal const byte Magic1 = 0x1F;
+    internal const byte Magic2 = 0x8B;
     private const byte DeflateMethod = 8;
 
     [Flags]
@@ -41,12 +44,13 @@ internal struct GzipHeader
     private Crc32? _crc;
 
     /// <summary>Whether anything but a gzip member is ruled out by the first bytes.</summary>
-    public static bool HasMagic(ReadOnlySpan<byte> head) => head is [Magic1, Magic2, ..];
+    internal static bool HasMagic(ReadOnlySpan<byte> head) => head is [Magic1, Magic2, ..];
 
     /// <summary>A header whose magic has been read.</summary>
-    public static GzipHeader AfterMagic() => new() { _bytesOfField = 2 };
+    internal static GzipHeader AfterMagic() => new() { _bytesOfField = 2 };
 
     /// <summary>Moves <paramref name="position"/> over what belongs to the header; true at its end.</summary>
+    /// <exception cref="InvalidDataException">It is no gzip header, or is damaged.</exception>
     public bool TryPass(ReadOnlySpan<byte> input, ref int position)
     {
         while (true)

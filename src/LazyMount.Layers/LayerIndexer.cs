@@ -4,6 +4,7 @@ using System.Threading.Channels;
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
+using LazyMount.Layers.Toc;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Layers;
@@ -135,6 +136,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             transcoder = decoding.Transcoder!;
             transcoder.Commit();
         }
+        LayerPaths paths = decoding.Entries.BuildPaths();
         var index = new LayerIndex
         {
             Digest = blob.Digest,
@@ -147,8 +149,8 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             IsBound = true,
             Chunks = transcoder?.Chunks ?? new ChunkDigests(PieceSize, digests.ToArray()),
             Checkpoints = transcoder?.Checkpoints ?? checkpoints.Build(decoding.UncompressedSize, size),
-            Paths = decoding.Entries.BuildPaths(),
-            Entries = decoding.Entries.BuildEntries(),
+            Paths = paths,
+            Entries = TocFiles.Hide(paths, decoding.Entries.BuildEntries()),
             SparseMaps = decoding.Entries.BuildSparseMaps(),
             LinkTargets = decoding.Entries.BuildLinkTargets(),
             XattrSets = decoding.Entries.BuildXattrSets(),

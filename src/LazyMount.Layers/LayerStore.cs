@@ -72,7 +72,10 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     public async Task<IReadOnlyList<LayerIndex>> BuildAsync(Image image, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
         => await GetIndexesAsync(image, published: null, progress, cancellationToken).ConfigureAwait(false);
 
-    /// <summary>What serves each layer, lowest first. Asks the source for what was published; fetches no index and streams nothing.</summary>
+    /// <summary>
+    /// What serves each layer, lowest first. Asks the source for what was published; fetches no index and streams nothing. Of
+    /// a layer's own table of contents it knows what the layer's annotations say.
+    /// </summary>
     public async Task<IReadOnlyList<IndexOffer>> FindIndexesAsync(Image image, CancellationToken cancellationToken)
     {
         using var published = new PublishedIndexes(image, Trust, _logger);
@@ -82,6 +85,11 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
             if (TryFindStored(layer, image) is { } stored)
             {
                 offers.Add(stored);
+                continue;
+            }
+            if (!image.Source.IsLocal && LayerToc.FindAnnounced(layer) is { } announced)
+            {
+                offers.Add(new IndexOffer(announced.Origin, announced.Size, null));
                 continue;
             }
             PublishedIndex? found = await published.FindAsync(layer, cancellationToken).ConfigureAwait(false);
@@ -199,14 +207,18 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
             => TryLoad(blob, image) is { } index && (wanted is null || wanted == index.DiffId) && (published is not null || !IsPublished(index)) ? index : null;
     }
 
-    /// <summary>From the layer's own table of contents; null when it has none that is trusted.</summary>
+    /// <summary>
+    /// From the layer's own table of contents; null when it has none that is trusted. A local blob's counts only when the manifest
+    /// vouches for it, for a pass over it, which needs nobody's word, costs no network.
+    /// </summary>
     private async Task<LayerIndex?> TryReadTocAsync(Descriptor blob, Digest? diffId, IImageSource source, CancellationToken cancellationToken)
     {
-        if (source.IsLocal || source is OfflineSource || diffId is not null)
+        if (source is OfflineSource || diffId is not null)
         {
             return null;
         }
-        LayerIndex? index = await new LayerToc(_logger).TryReadAsync(blob, source, cancellationToken).ConfigureAwait(false);
+        bool acceptsUnbound = Trust == IndexTrust.Registry && !source.IsLocal;
+        LayerIndex? index = await new LayerToc(_logger).TryReadAsync(blob, source, acceptsUnbound, cancellationToken).ConfigureAwait(false);
         return index is not null && IsTrusted(index) ? index : null;
     }
 
@@ -271,6 +283,12 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
             }
         }
     }
+
+    /// <summary>A layer's whole blob, from the cache if it is there; not verified.</summary>
+    public async Task<Stream> OpenBlobAsync(Descriptor blob, IImageSource source, CancellationToken cancellationToken)
+        => source.IsLocal
+            ? await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false)
+            : new CachedBlobStream(blob, source, cache, KeepsBlobs, _logger);
 
     private static bool IsPublished(LayerIndex index) => index.Origin is IndexOrigin.Published or IndexOrigin.Soci;
 

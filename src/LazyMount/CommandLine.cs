@@ -119,6 +119,7 @@ internal static class CommandLine
         root.Add(StatCommand.Create(host));
         root.Add(UnpackCommand.Create(host));
         root.Add(ExportCommand.Create(host));
+        root.Add(PullCommand.Create(host));
         root.Add(LayersCommand.Create(host));
         root.Add(IndexCommand.Create(host));
         root.Add(CacheCommand.Create(host));

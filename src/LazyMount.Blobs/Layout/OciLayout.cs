@@ -48,7 +48,7 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         cancellationToken.ThrowIfCancellationRequested();
         string path = PathOf(descriptor.Digest);
         byte[] bytes = ReadFile(path, ManifestDocument.MaxSize);
-        if (bytes.Length != descriptor.Size || !descriptor.Digest.Verifies(bytes))
+        if ((bytes.Length != descriptor.Size && descriptor.Size != Descriptor.UnknownSize) || !descriptor.Digest.Verifies(bytes))
             throw new ImageException(ImageError.Verification, $"The manifest in {_files.NameOf(path)} does not match its digest and size: the layout is damaged, copy the image again.");
         return Task.FromResult(new RawManifest(descriptor, bytes));
     }

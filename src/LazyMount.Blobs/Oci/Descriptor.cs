@@ -11,6 +11,9 @@ public sealed record Descriptor(
     [property: JsonPropertyName("digest")] Digest Digest,
     [property: JsonPropertyName("size")] long Size)
 {
+    /// <summary>The size of a manifest of which only the digest is known.</summary>
+    public const long UnknownSize = -1;
+
     /// <summary>In an image index: what the manifest runs on.</summary>
     [JsonPropertyName("platform")]
     public Platform? Platform { get; init; }

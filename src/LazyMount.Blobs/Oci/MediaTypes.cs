@@ -52,4 +52,18 @@ public static class MediaTypes
 
     /// <summary>True for the config of a container image, as opposed to another artifact's.</summary>
     public static bool IsImageConfig(string? mediaType) => mediaType is OciConfig or DockerConfig;
+
+    /// <summary>OCI's name for what docker's schema 2 calls so; any other type as it is.</summary>
+    public static string ToOci(string mediaType) => mediaType switch
+    {
+        DockerManifest => OciManifest,
+        DockerManifestList => OciIndex,
+        DockerConfig => OciConfig,
+        "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip" => "application/vnd.oci.image.layer.v1.tar+gzip",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar" => "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        _ => mediaType,
+    };
 }

@@ -31,7 +31,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         => GetManifestAsync(_reference.Digest?.ToString() ?? _reference.Tag!, _reference.Digest, null, _reference.ToString(), cancellationToken);
 
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
-        => GetManifestAsync(descriptor.Digest.ToString(), descriptor.Digest, descriptor.Size, $"manifest {descriptor.Digest} of {_reference}", cancellationToken);
+        => GetManifestAsync(descriptor.Digest.ToString(), descriptor.Digest, descriptor.Size == Descriptor.UnknownSize ? null : descriptor.Size, $"manifest {descriptor.Digest} of {_reference}", cancellationToken);
 
     public async Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
     {

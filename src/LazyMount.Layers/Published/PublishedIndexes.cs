@@ -1,5 +1,6 @@
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
+using LazyMount.Layers.Published.Soci;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Layers.Published;
@@ -11,7 +12,8 @@ namespace LazyMount.Layers.Published;
 public sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, bool IsBound);
 
 /// <summary>
-/// The indexes that were published beside one image, as far as they are trusted: what the registry lists as the manifest's referrers. The registry is asked when the first layer needs it, and
+/// The indexes that were published beside one image, as far as they are trusted: first the SOCI index whose digest the manifest
+/// holds, then what the registry lists as the manifest's referrers. The registry is asked when the first layer needs it, and
 /// once; what it gives is bounded, checked, and when it is of no use as good as nothing. Thread-safe.
 /// </summary>
 internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger logger) : IDisposable
@@ -25,18 +27,24 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
     private static readonly Dictionary<Digest, PublishedIndex> s_none = [];
 
     private readonly SemaphoreSlim _asking = new(1, 1);
+    private Dictionary<Digest, PublishedIndex>? _bound;
     private Dictionary<Digest, PublishedIndex>? _listed;
 
     /// <summary>What there is for a layer, or null.</summary>
     public async Task<PublishedIndex?> FindAsync(Descriptor layer, CancellationToken cancellationToken)
     {
-        if (trust != IndexTrust.Registry)
+        if (trust == IndexTrust.None)
         {
             return null;
         }
         await _asking.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            _bound ??= await ReadBoundAsync(cancellationToken).ConfigureAwait(false);
+            if (_bound.TryGetValue(layer.Digest, out PublishedIndex? index) || trust == IndexTrust.Bound)
+            {
+                return index;
+            }
             _listed ??= await ReadListedAsync(cancellationToken).ConfigureAwait(false);
             return _listed.GetValueOrDefault(layer.Digest);
         }
@@ -56,11 +64,13 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
         try
         {
             byte[] bytes = await ReadAsync(published.Blob, layer, cancellationToken).ConfigureAwait(false);
-            LayerIndex index = LayerIndexArtifact.Decode(bytes, layer) with { IsBound = published.IsBound };
+            LayerIndex index = published.Origin == IndexOrigin.Published
+                ? LayerIndexArtifact.Decode(bytes, layer)
+                : await ReadZtocAsync(bytes, layer, cancellationToken).ConfigureAwait(false) with { IsBound = published.IsBound };
             logger.PublishedIndexUsed(layer.Digest.ToString(), index.Origin, published.Blob.Digest.ToString(), bytes.Length);
             return index;
         }
-        catch (Exception e) when (IsUnusable(e))
+        catch (Exception e) when (IsUnusable(e) || e is OverflowException or EndOfStreamException)
         {
             logger.PublishedIndexUnusable(layer.Digest.ToString(), published.Blob.Digest.ToString(), e.Message);
             return null;
@@ -71,36 +81,83 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
 
     private static bool IsUnusable(Exception e) => e is ImageException or InvalidDataException;
 
+    private async Task<LayerIndex> ReadZtocAsync(byte[] bytes, Descriptor layer, CancellationToken cancellationToken)
+    {
+        (LayerIndex index, bool assumesPlainHeader) = ZtocReader.Read(bytes, layer);
+        if (assumesPlainHeader && await ReadRangeAsync(layer, 4, cancellationToken).ConfigureAwait(false) is not [0x1F, 0x8B, 8, 0])
+        {
+            throw new InvalidDataException("it takes the layer's gzip header for one without a name or other options");
+        }
+        return index;
+    }
+
+    private async Task<Dictionary<Digest, PublishedIndex>> ReadBoundAsync(CancellationToken cancellationToken)
+    {
+        if (SociIndex.NamedBy(image) is not { } digest)
+        {
+            return s_none;
+        }
+        var descriptor = new Descriptor(MediaTypes.OciManifest, digest, Descriptor.UnknownSize);
+        return await TryReadTableAsync(descriptor, SociIndex.Version2, isBound: true, cancellationToken).ConfigureAwait(false) ?? s_none;
+    }
+
+    // Ours before SOCI's: it is a tenth of the size and tells all.
     private async Task<Dictionary<Digest, PublishedIndex>> ReadListedAsync(CancellationToken cancellationToken)
     {
-        IReadOnlyList<Descriptor> referrers;
+        IReadOnlyList<Descriptor> referrers = await ListAsync([LayerIndexArtifact.ArtifactType, SociIndex.Version1], cancellationToken).ConfigureAwait(false);
+        Dictionary<Digest, PublishedIndex>? table = await ReadFirstAsync(referrers, cancellationToken).ConfigureAwait(false);
+        if (table is null && referrers.Any(each => each.ArtifactType == LayerIndexArtifact.ArtifactType))
+        {
+            referrers = await ListAsync([SociIndex.Version1], cancellationToken).ConfigureAwait(false);
+            table = await ReadFirstAsync(referrers, cancellationToken).ConfigureAwait(false);
+        }
+        return table ?? s_none;
+    }
+
+    private async Task<IReadOnlyList<Descriptor>> ListAsync(string[] artifactTypes, CancellationToken cancellationToken)
+    {
         try
         {
-            referrers = await image.Source.GetReferrersAsync(image.ManifestDescriptor.Digest, [LayerIndexArtifact.ArtifactType], cancellationToken).ConfigureAwait(false);
+            return await image.Source.GetReferrersAsync(image.ManifestDescriptor.Digest, artifactTypes, cancellationToken).ConfigureAwait(false);
         }
         catch (ImageException e)
         {
             logger.ReferrersUnavailable(image.Reference.ToString(), e.Message);
-            return s_none;
+            return [];
         }
+    }
+
+    private async Task<Dictionary<Digest, PublishedIndex>?> ReadFirstAsync(IReadOnlyList<Descriptor> referrers, CancellationToken cancellationToken)
+    {
         // Lists grow at their end: the last is the newest.
         foreach (Descriptor referrer in referrers.Reverse().Where(each => LayerIndexArtifact.IsReadable(each.Annotations)).Take(MaxManifests))
         {
-            try
+            if (await TryReadTableAsync(referrer, referrer.ArtifactType!, isBound: false, cancellationToken).ConfigureAwait(false) is { } table)
             {
-                Manifest manifest = await ReadManifestAsync(referrer, cancellationToken).ConfigureAwait(false);
-                if (manifest.Subject?.Digest != image.ManifestDescriptor.Digest)
-                {
-                    throw new InvalidDataException("it refers to another image");
-                }
-                return TableOf(manifest, LayerIndexArtifact.LayerOf, IndexOrigin.Published, isBound: false);
-            }
-            catch (Exception e) when (IsUnusable(e))
-            {
-                logger.PublishedIndexUnusable(image.ManifestDescriptor.Digest.ToString(), referrer.Digest.ToString(), e.Message);
+                return table;
             }
         }
-        return s_none;
+        return null;
+    }
+
+    private async Task<Dictionary<Digest, PublishedIndex>?> TryReadTableAsync(Descriptor artifact, string artifactType, bool isBound, CancellationToken cancellationToken)
+    {
+        try
+        {
+            Manifest manifest = await ReadManifestAsync(artifact, cancellationToken).ConfigureAwait(false);
+            if (manifest.ArtifactType != artifactType || (!isBound && manifest.Subject?.Digest != image.ManifestDescriptor.Digest))
+            {
+                throw new InvalidDataException("it is something else, or refers to another image");
+            }
+            return artifactType == LayerIndexArtifact.ArtifactType
+                ? TableOf(manifest, LayerIndexArtifact.LayerOf, IndexOrigin.Published, isBound)
+                : TableOf(manifest, SociIndex.LayerOf, IndexOrigin.Soci, isBound);
+        }
+        catch (Exception e) when (IsUnusable(e))
+        {
+            logger.PublishedIndexUnusable(image.ManifestDescriptor.Digest.ToString(), artifact.Digest.ToString(), e.Message);
+            return null;
+        }
     }
 
     private static Dictionary<Digest, PublishedIndex> TableOf(Manifest manifest, Func<Descriptor, Digest?> layerOf, IndexOrigin origin, bool isBound)
@@ -133,12 +190,18 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
         {
             throw new InvalidDataException($"it has {blob.Size} bytes, too many for a layer of {layer.Size}");
         }
-        var bytes = new byte[blob.Size];
-        Stream stream = await image.Source.OpenBlobAsync(blob with { Urls = null }, 0, blob.Size, cancellationToken).ConfigureAwait(false);
+        byte[] bytes = await ReadRangeAsync(blob with { Urls = null }, (int)blob.Size, cancellationToken).ConfigureAwait(false);
+        return blob.Digest.Verifies(bytes) ? bytes : throw new InvalidDataException("it does not match its digest");
+    }
+
+    private async Task<byte[]> ReadRangeAsync(Descriptor blob, int length, CancellationToken cancellationToken)
+    {
+        var bytes = new byte[Math.Min(length, blob.Size)];
+        Stream stream = await image.Source.OpenBlobAsync(blob, 0, bytes.Length, cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
             await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
         }
-        return blob.Digest.Verifies(bytes) ? bytes : throw new InvalidDataException("it does not match its digest");
+        return bytes;
     }
 }

@@ -9,6 +9,9 @@ internal sealed class ByteBuffer
 
     public ReadOnlySpan<byte> Bytes => _bytes.AsSpan(0, Length);
 
+    /// <summary>The same bytes, to be changed.</summary>
+    public Span<byte> Writable => _bytes.AsSpan(0, Length);
+
     public void Clear() => Length = 0;
 
     public void Set(ReadOnlySpan<byte> bytes)

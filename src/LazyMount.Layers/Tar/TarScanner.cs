@@ -47,6 +47,9 @@ internal sealed class TarScanner(TarLimits limits)
     {
     }
 
+    /// <summary>A global PAX header has been seen.</summary>
+    public bool HasGlobalHeader => _hasGlobal;
+
     /// <summary>What <see cref="TryRead"/> found; valid until its next call.</summary>
     public TarMember Member { get; } = new();
 

@@ -41,9 +41,6 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
     /// <summary>What lies before this uncompressed offset is to be fetched first; 0 when nothing is.</summary>
     public long PrefetchEnd { get; private set; }
 
-    /// <summary>Entries that were left out, and why.</summary>
-    public List<(string Path, string Reason)> Skipped { get; } = [];
-
     /// <summary>An empty entry to be filled and given to <see cref="Add"/>.</summary>
     public TocEntry NextEntry()
     {
@@ -72,7 +69,7 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         _extents.Clear();
         TarMember member = _file.Member;
         _hasFile = member.Type == EntryType.File;
-        _isHidden = IsOwnFile(member.Path);
+        _isHidden = _hasFile && TocFiles.IsOne(TrimRoot(member.Path));
         if (member.Type is not (EntryType.CharacterDevice or EntryType.BlockDevice))
         {
             (member.DeviceMajor, member.DeviceMinor) = (0, 0);
@@ -212,8 +209,8 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         }
     }
 
-    // What deflate and zstd make of bytes that cannot be compressed is less: a few bytes in each block, header and trailer.
-    private static long LongestCompressed(long length) => length + length / 64 + 1024;
+    /// <summary>What deflate and zstd make of bytes that cannot be compressed is less: a few bytes in each block, header and trailer.</summary>
+    public static long LongestCompressed(long length) => length + length / 64 + 1024;
 
     private void EndFile()
     {
@@ -236,24 +233,13 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         TarMember member = _file.Member;
         if (_isHidden)
         {
-            if (TrimRoot(member.Path).SequenceEqual(".prefetch.landmark"u8))
+            if (TrimRoot(member.Path).SequenceEqual(TocFiles.Landmark))
             {
                 PrefetchEnd = member.DataOffset;
             }
             return;
         }
-        if (_entries.Add(member) is { } reason && Skipped.Count < 20)
-        {
-            Skipped.Add((TarText.Quote(member.Path), reason));
-        }
-    }
-
-    // docs/estargz.md, "Prioritized Files and Landmark Files": its table and its marks are files among the others. Its tool for
-    // zstd:chunked writes the marks too.
-    private static bool IsOwnFile(ReadOnlySpan<byte> path)
-    {
-        path = TrimRoot(path);
-        return path.SequenceEqual("stargz.index.json"u8) || path.SequenceEqual(".prefetch.landmark"u8) || path.SequenceEqual(".no.prefetch.landmark"u8);
+        _entries.Add(member);
     }
 
     private static ReadOnlySpan<byte> TrimRoot(ReadOnlySpan<byte> path)

@@ -67,8 +67,8 @@ internal static class ExportCommand
 
     private static async Task ExportAsync(OpenedTree opened, Stream stream, CommandHost host, CancellationToken cancellationToken)
     {
-        var progress = new TransferProgress("exporting", opened.Tree.TotalFileSize);
-        Task work = Task.Run(() => new TreeExporter(opened.Image, stream).ExportAsync(progress.Report, cancellationToken), CancellationToken.None);
+        var progress = new TransferProgress(("exporting", opened.Tree.TotalFileSize));
+        Task work = Task.Run(() => new TreeExporter(opened.Image, stream).ExportAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
         try
         {
             await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);

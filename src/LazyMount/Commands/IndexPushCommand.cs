@@ -15,26 +15,38 @@ internal static class IndexPushCommand
     public static Command Create(CommandHost host)
     {
         var image = Verb.ImageArgument();
+        var format = new Option<string?>("--format") { Description = "What to publish: lazymount: our own index, the smallest; soci: a SOCI index (version 1), which other tools read too [lazymount]", HelpName = "lazymount|soci" };
         var json = Verb.JsonOption("{ digest, artifactType, indexSize, compressedSize, layers: [{ layer, digest, compressedSize, indexDigest, indexSize, reason }] }");
         var verb = new Verb("push", "Publish the indexes of an image's layers beside it: as an artifact that refers to the image's manifest, in the same repository or OCI layout. The image itself stays as it is. Needs the right to push there; layers that are not indexed yet are streamed first. Of a multi-platform image one platform is published at a time.",
             """
             lazymount index push registry.example/app:v1
             lazymount index push --platform linux/arm64 registry.example/app:v1
             lazymount index push oci:./layout:v1
+            lazymount index push --format soci registry.example/app:v1
             """)
-        { image, json };
+        { image, format, json };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
+            bool soci = parsed.GetValue(format) switch
+            {
+                "lazymount" or null => false,
+                "soci" => true,
+                string other => throw new UsageException($"--format '{other}' is neither lazymount nor soci"),
+            };
             if (reference.Transport is Transport.OciArchive or Transport.DockerArchive)
             {
                 throw new CommandException($"{reference} is an archive, to which nothing is added: copy the image to a registry or to an OCI layout directory first, with skopeo copy");
             }
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
+            IArtifactTarget target = resolved.Source as IArtifactTarget
+                ?? throw new CommandException($"nothing can be pushed to {reference.Place} with --offline: leave that out");
             var store = resolved.OpenStore(settings, loggers);
             IReadOnlyList<LayerIndex> indexes = await IndexBuildCommand.BuildAsync(host, store, resolved.Image, cancellationToken);
-            PushedIndexes pushed = await IndexPublisher.PushAsync(resolved.Image, indexes, (IArtifactTarget)resolved.Source, cancellationToken);
+            PushedIndexes pushed = soci
+                ? await IndexPublisher.PushSociAsync(resolved.Image, indexes, (layer, token) => store.OpenBlobAsync(layer, resolved.Source, token), target, cancellationToken)
+                : await IndexPublisher.PushAsync(resolved.Image, indexes, target, cancellationToken);
             PushListing listing = Describe(reference, pushed);
             if (parsed.GetValue(json))
             {

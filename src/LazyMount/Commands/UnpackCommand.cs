@@ -74,8 +74,8 @@ internal static class UnpackCommand
             using var unpacker = new TreeUnpacker(opened.Image, root, rootless);
             try
             {
-                var progress = new TransferProgress("unpacking", opened.Tree.TotalFileSize);
-                Task work = Task.Run(() => unpacker.UnpackAsync(progress.Report, cancellationToken), CancellationToken.None);
+                var progress = new TransferProgress(("unpacking", opened.Tree.TotalFileSize));
+                Task work = Task.Run(() => unpacker.UnpackAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
                 await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
             }
             catch (Exception e)

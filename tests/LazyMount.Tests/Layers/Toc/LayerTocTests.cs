@@ -58,6 +58,8 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
         Assert.True(bound is not null && unbound is not null, string.Join('\n', _loggers.Lines));
         Assert.Equal((true, false), (bound.IsBound, unbound.IsBound));
         Assert.Equal(bound.Entries, unbound.Entries);
+        Assert.Null(await new LayerToc(_loggers).TryReadAsync(blob with { Annotations = null }, source, acceptsUnbound: false, Cancellation));
+        Assert.NotNull(await new LayerToc(_loggers).TryReadAsync(blob, source, acceptsUnbound: false, Cancellation));
     }
 
     [Theory]
@@ -73,6 +75,22 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
         string line = Assert.Single(_loggers.Lines);
         Assert.Contains("the whole layer is read instead: its digest is sha256:", line, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', line);
+    }
+
+    /// <summary>As a pass sees it, which small layers get, and those whose table is damaged.</summary>
+    [Theory]
+    [InlineData(ConvertedLayers.Estargz)]
+    [InlineData(ConvertedLayers.Prioritised)]
+    [InlineData(ConvertedLayers.StargzZstdChunked)]
+    public async Task PassOverAConvertedLayer_HidesItsOwnFilesToo(string kind)
+    {
+        await using RemoteSource source = Source(kind);
+        Descriptor blob = await BlobAsync(source);
+        await using Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, Cancellation);
+        LayerIndex passed = await new LayerIndexer(_loggers).IndexAsync(blob with { Annotations = null }, stream, null, Cancellation);
+        LayerIndex index = (await ReadAsync(blob, source))!;
+        Assert.Equal(index.Entries.Select(entry => PathOf(index, entry.Path)), passed.Entries.Select(entry => PathOf(passed, entry.Path)));
+        Assert.NotNull(LayerIndexFile.TryDecode(LayerIndexFile.Encode(passed), passed.Digest));
     }
 
     [Fact]
@@ -141,7 +159,7 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
     private Layer Open(string cache, LayerIndex index, Descriptor blob, RemoteSource source)
         => new(index, new BlobReader(blob, index.Chunks, source, new BlobCache(_directory[cache])), _spans);
 
-    private Task<LayerIndex?> ReadAsync(Descriptor blob, RemoteSource source) => new LayerToc(_loggers).TryReadAsync(blob, source, Cancellation);
+    private Task<LayerIndex?> ReadAsync(Descriptor blob, RemoteSource source) => new LayerToc(_loggers).TryReadAsync(blob, source, acceptsUnbound: true, Cancellation);
 
     private async Task<Descriptor> BlobAsync(RemoteSource source)
         => (await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, new BlobCache(_directory["cache"]), Cancellation)).Layers[0];

@@ -1,0 +1,141 @@
+using System.CommandLine;
+using System.Runtime.ExceptionServices;
+using LazyMount.Blobs;
+using LazyMount.Blobs.Layout;
+using LazyMount.Blobs.Oci;
+using LazyMount.Layers;
+using LazyMount.Output;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount pull`: all of an image's bytes, verified, into the cache or into an OCI image layout.</summary>
+internal static class PullCommand
+{
+    /// <summary>Layers under way at once; each has several range requests of its own.</summary>
+    private const int MaxAtOnce = 3;
+
+    public static Command Create(CommandHost host)
+    {
+        var image = Verb.ImageArgument();
+        var target = new Argument<string?>("LAYOUT") { Description = "Copy to this OCI image layout: oci:DIR or oci:DIR:TAG [the cache alone]", Arity = ArgumentArity.ZeroOrOne };
+        var verb = new Verb("pull", "Fetch all layers of an image into the cache, or copy the image to an OCI image layout. What is here is not fetched again; what was interrupted goes on where it stopped.",
+            """
+            lazymount pull debian:12
+            lazymount pull debian:12 oci:images:debian12
+            """)
+        { image, target };
+        verb.Run(host, async (parsed, settings, cancellationToken) =>
+        {
+            ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
+            ImageReference? to = parsed.GetValue(target) is { } text ? ParseTarget(text) : null;
+            using ILoggerFactory loggers = Loggers.ForCommand(settings);
+            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
+            if (to is null && resolved.Source.IsLocal)
+            {
+                throw new UsageException($"{reference} is on this machine already: there is nothing to pull but to an OCI layout, oci:DIR:TAG");
+            }
+            var pull = new Pull(resolved, to is null ? null : new LayoutWriter(to), loggers);
+            var progress = new TransferProgress([.. resolved.Image.Layers.Select(layer => (layer.Digest.Hex[..12], layer.Size))]);
+            Task work = Task.Run(() => pull.RunAsync(progress.Report, cancellationToken), CancellationToken.None);
+            await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+            host.Output.WriteLine(pull.ManifestDigest);
+            return ExitCode.Done;
+        });
+        return verb;
+    }
+
+    private static ImageReference ParseTarget(string text)
+    {
+        ImageReference target = ResolvedImage.Parse(text);
+        return target.Transport == Transport.OciLayout && target.Digest is null && target.SourceIndex is null ? target
+            : throw new UsageException($"cannot pull to '{text}': name an OCI image layout as oci:DIR or oci:DIR:TAG");
+    }
+
+    private sealed class Pull(ResolvedImage resolved, LayoutWriter? layout, ILoggerFactory loggers)
+    {
+        private readonly ILogger _logger = loggers.CreateLogger("LazyMount.Pull");
+        private readonly LayerStore _store = new(resolved.Cache, loggers);
+
+        /// <summary>Of the manifest as it is in the layout, or at the source.</summary>
+        public string ManifestDigest { get; private set; } = resolved.Image.ManifestDescriptor.Digest.ToString();
+
+        public async Task RunAsync(Action<int, long> progress, CancellationToken cancellationToken)
+        {
+            IReadOnlyList<Descriptor> layers = resolved.Image.Layers;
+            var options = new ParallelOptions { MaxDegreeOfParallelism = MaxAtOnce, CancellationToken = cancellationToken };
+            Exception? failure = null;
+            try
+            {
+                await Parallel.ForEachAsync(Enumerable.Range(0, layers.Count).GroupBy(i => layers[i].Digest), options, async (places, token) =>
+                {
+                    try
+                    {
+                        await PullAsync(layers[places.First()], bytes => Tell(places, bytes), token);
+                        Tell(places, layers[places.First()].Size);
+                    }
+                    catch (Exception e)
+                    {
+                        Interlocked.CompareExchange(ref failure, e, null); // the first, not those that its cancellation makes
+                        throw;
+                    }
+                });
+            }
+            catch (Exception) when (failure is not null and not OperationCanceledException)
+            {
+                ExceptionDispatchInfo.Throw(failure);
+            }
+            if (layout is not null)
+            {
+                ManifestDigest = (await layout.AddAsync(resolved.Image, cancellationToken)).Digest.ToString();
+            }
+
+            void Tell(IEnumerable<int> places, long bytes)
+            {
+                foreach (int place in places)
+                {
+                    progress(place, bytes);
+                }
+            }
+        }
+
+        private async Task PullAsync(Descriptor layer, Action<long> progress, CancellationToken cancellationToken)
+        {
+            if (layout is null
+                ? _store.TryFindStored(layer, resolved.Image)?.Stored?.Transcoding is not null // in the form that is read
+                : await layout.HasAsync(layer, progress, cancellationToken))
+            {
+                return;
+            }
+            if (resolved.Source.IsLocal)
+            {
+                await using Stream local = await resolved.Source.OpenBlobAsync(layer, 0, layer.Size, cancellationToken);
+                if (!await CopyAsync(layer, local, progress, cancellationToken))
+                {
+                    throw Wrong(layer);
+                }
+                return;
+            }
+            for (bool fromCache = true; fromCache;)
+            {
+                await using var stream = new CachedBlobStream(layer, resolved.Source, resolved.Cache, keep: true, _logger);
+                if (await CopyAsync(layer, stream, progress, cancellationToken))
+                {
+                    return;
+                }
+                // Chunks that others kept unverified may be to blame: once more, without them.
+                fromCache = stream.CachedBytes > 0;
+                stream.Forget();
+            }
+            throw Wrong(layer);
+        }
+
+        private Task<bool> CopyAsync(Descriptor layer, Stream from, Action<long> progress, CancellationToken cancellationToken)
+            => layout is null
+                ? VerifiedCopy.RunAsync(layer, from, null, progress, cancellationToken)
+                : layout.TryWriteAsync(layer, from, progress, cancellationToken);
+
+        private ImageException Wrong(Descriptor layer)
+            => new(ImageError.Verification, $"The layer {layer.Digest} of {resolved.Image.Reference} does not match its digest; its source is at fault, push or copy the image again.");
+    }
+}

@@ -1,0 +1,264 @@
+using LazyMount.Exporting;
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.Tests.Commands;
+
+/// <summary>`unpack` and `export` on images that nobody's tools write, and on ones that were made to get out of their directory.</summary>
+public sealed class WholeImageTests : IDisposable
+{
+    private const string RootOnly = "owners and devices need root";
+
+    private readonly TemporaryDirectory _directory = new();
+    private readonly string _outside;
+    private int _made;
+
+    public WholeImageTests()
+    {
+        _outside = _directory.CreateDirectory("outside");
+        File.WriteAllText(Path.Combine(_outside, "file"), "untouched");
+    }
+
+    public void Dispose() => _directory.Dispose();
+
+    [Fact]
+    public async Task FilesBelowLowerSymlinks_StayInside()
+        => await AssertInside(["/", "/link", "/link/file", "/link/new"],
+            new TarBytes().Symlink("link", _outside),
+            new TarBytes().File("link/file", "evil").File("link/new", "evil"));
+
+    [Fact]
+    public async Task FilesBelowSymlinksOfTheirOwnLayer_StayInside()
+    {
+        // The link is followed as in a directory that is the root, and what it leads to is made there.
+        TreeSnapshot tree = await AssertInside(null,
+            new TarBytes().Symlink("up", "../../../../../..").File("up/above", "evil").Symlink("abs", _outside).File("abs/file", "evil"));
+        Assert.Contains("/above", tree.Nodes.Keys);
+        Assert.Contains(_outside + "/file", tree.Nodes.Keys);
+    }
+
+    [Fact]
+    public async Task SymlinksReplacedByDirectoriesAndBack_StayInside()
+        => await AssertInside(["/", "/a", "/a/file", "/b", "/c", "/c/new"],
+            new TarBytes().Symlink("a", _outside).Directory("a").File("a/file", "in a").Directory("b").File("b/file", "gone").Symlink("b", _outside),
+            new TarBytes().HardLink("c", "b"),
+            new TarBytes().File("c/new", "evil"));
+
+    [Fact]
+    public async Task HardLinksToSymlinks_AreNotFollowed()
+    {
+        TreeSnapshot tree = await AssertInside(["/", "/h", "/l"], new TarBytes().Symlink("l", Path.Combine(_outside, "file")).HardLink("h", "l"));
+        Assert.Equal(('l', "/h"), (tree["/l"].Type, tree["/l"].FirstName));
+    }
+
+    [Fact]
+    public async Task DotDotAndAbsolutePaths_StayInside()
+        => await AssertInside(["/", "/also", "/d", "/escaped", "/tmp", "/tmp/absolute"],
+            new TarBytes().File("../../escaped", "x").File("/tmp/absolute", "x").Directory("d").File("d/../../also", "x"));
+
+    [Fact]
+    public async Task PathsLongerThanPathMax_AreUnpackedAndRemoved()
+    {
+        string deep = string.Join('/', Enumerable.Repeat(new string('n', 250), 40));
+        string image = Image(new TarBytes().Pax(("path", deep + "/file")).File("file", "deep"));
+        string tree = await UnpackAsync(image);
+        Assert.Equal("deep", Tool.Shell("cd \"$1\"; while cd n*; do :; done 2>/dev/null; cat file", tree).Output);
+        Assert.Equal(0, (await RunAsync("export", "-o", "/dev/null", image)).ExitCode);
+        Assert.True(Tool.Run("test", "-c", "/dev/null").ExitCode == 0, "/dev/null was replaced");
+    }
+
+    [Fact]
+    public async Task DirectoriesInUse_AreRefused()
+    {
+        string image = Image(new TarBytes().File("a", "x"));
+        CommandRun run = await RunAsync("unpack", image, _outside);
+        Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}': it is not empty; name an empty directory or one that is not there yet\n"), (run.ExitCode, run.Error));
+        Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file': it is not a directory\n"), await ErrorOf(Path.Combine(_outside, "file")));
+        Assert.Equal((1, $"lazymount: cannot make the directory '{_outside}/no/such': No such file or directory\n"), await ErrorOf(Path.Combine(_outside, "no/such")));
+
+        async Task<(int, string)> ErrorOf(string directory)
+        {
+            CommandRun run = await RunAsync("unpack", image, directory);
+            return (run.ExitCode, run.Error);
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task WhatFails_IsRemovedAgain(bool isThere)
+    {
+        var layout = new OciLayoutBuilder(_directory["damaged"]);
+        byte[] noise = new byte[3 << 20];
+        new Random(1).NextBytes(noise);
+        string digest = layout.AddLayer(new TarBytes().Directory("d", 0x140).File("d/a", noise).File("d/b", noise).Symlink("l", "d").HardLink("h", "d/a")).WriteImage("v1")[0];
+        string image = layout.Reference("v1"), target = _directory["target"];
+        Assert.Equal(0, (await RunAsync("ls", image)).ExitCode);
+        using (FileStream blob = File.OpenWrite(layout.BlobFile(digest)))
+        {
+            blob.Position = blob.Length - 100_000;
+            blob.Write(new byte[1000]);
+        }
+        if (isThere)
+        {
+            Directory.CreateDirectory(target);
+        }
+        CommandRun run = await RunAsync("unpack", image, target);
+        Assert.Equal(1, run.ExitCode);
+        Assert.EndsWith("; what had been written is removed again\n", run.Error);
+        Assert.Equal(isThere, Directory.Exists(target));
+        Assert.Empty(isThere ? Directory.EnumerateFileSystemEntries(target) : []);
+
+        string tar = _directory["damaged.tar"];
+        File.WriteAllText(tar, "before");
+        Assert.Equal(1, (await RunAsync("export", "-o", tar, image)).ExitCode);
+        Assert.Equal(["before"], Directory.EnumerateFiles(_directory.Path, "damaged.tar*").Select(File.ReadAllText));
+    }
+
+    [Fact]
+    public async Task Rootless_IsWhatUmociMakes()
+    {
+        string image = Image(new TarBytes().Directory("./").Directory("d", 0x1C0).File("d/owned", "x", 0x1A0, TarBytes.OwnedBy(1000, 100)).File("d/of-root", "x")
+            .CharacterDevice("null", 1, 3).Fifo("fifo").File("setuid", "x", 0x9ED).Symlink("l", "d").HardLink("h", "d/owned", 0x1A0, TarBytes.OwnedBy(1000, 100)));
+        Tool.Run("umoci", "unpack", "--rootless", "--image", image["oci:".Length..], _directory["bundle"]).EnsureSuccess();
+        TreeSnapshot expected = TreeSnapshot.Take(Path.Combine(_directory["bundle"], "rootfs"));
+        CommandRun run = await RunAsync("unpack", "--rootless", image, _directory["rootless"]);
+        Assert.Equal((0, "lazymount: note: 1 device(s) became empty files, for only root can make devices\n"), (run.ExitCode, run.Error));
+        AssertSame(expected, TreeSnapshot.Take(_directory["rootless"]));
+    }
+
+    [Fact]
+    public async Task SparseFiles_StaySparse()
+    {
+        string tar = _directory["sparse.tar"], source = _directory.CreateDirectory("source");
+        Tool.Shell("cd \"$1\"; truncate -s 1G hole; truncate -s 100M ends; printf begin | dd of=ends conv=notrunc status=none; printf end | dd of=ends bs=1 seek=99999990 conv=notrunc status=none; touch -d @1 *", source).EnsureSuccess();
+        Tool.Run("tar", "--create", "--sparse", "--format=pax", "--file", tar, "--directory", source, ".").EnsureSuccess();
+        var layout = new OciLayoutBuilder(_directory["sparse"]);
+        layout.AddLayer(File.ReadAllBytes(tar)).WriteImage("v1");
+        string tree = await UnpackAsync(layout.Reference("v1"));
+        AssertSame(TreeSnapshot.Take(source), TreeSnapshot.Take(tree), exceptMtimeOf: "/");
+        Assert.True(long.Parse(Tool.Shell("du -s -B1 \"$1\" | cut -f1", tree).Output, System.Globalization.CultureInfo.InvariantCulture) < 1 << 20, "holes are on disk");
+        string exported = _directory["exported.tar"];
+        Assert.Equal(0, (await RunAsync("export", "-o", exported, layout.Reference("v1"))).ExitCode);
+        Assert.True(new FileInfo(exported).Length < 100_000, "holes are in the tar");
+        AssertSame(TreeSnapshot.Take(tree), Extract(exported));
+        AssertSame(TreeSnapshot.Take(tree), UnpackWithUmoci(exported));
+    }
+
+    [Fact]
+    public async Task ExportedTars_AreTheSameForGnuTarAndGoAndUs()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
+        string name = new('n', 120), umlauts = string.Concat(Enumerable.Repeat("\u00e4\u00ff", 70));
+        string image = Image(new TarBytes().Directory("./")
+            .Pax(("path", name)).File("x", "long name").Pax(("path", umlauts)).File("x", "long and not UTF-8").File("\u00e4", "short and not UTF-8")
+            .Pax(("path", $"{name}.d/{name}")).File("x", "splits").Pax(("path", $"{new string('d', 150)}/{new string('f', 100)}")).File("x", "fits")
+            .Pax(("linkpath", new string('t', 200))).Symlink("long-target", "x").Pax(("linkpath", name)).HardLink("long-link", "x")
+            .Pax(("mtime", "1600000000.123456789")).File("ns", "x").Pax(("mtime", "-1.5")).File("before", "x").Pax(("mtime", "9999999999")).File("late", "x")
+            .Pax(("uid", "3000000000"), ("gid", "2097152")).File("big-ids", "x").Pax(("SCHILY.xattr.user.color", "blue\n\u00ff"), ("SCHILY.xattr.user.empty", "")).File("attributed", "x")
+            .CharacterDevice("device", 4095, 1048575).Fifo("fifo").HardLink("fifo2", "fifo").HardLink("a-link", "long-target")
+            .Directory("closed", 0).File("closed/x", "x").Directory("sticky", 0x3FF).Symlink("sticky/absolute", "/etc").File("empty").File("setuid", "x", 0x9ED, TarBytes.OwnedBy(7, 8)));
+        TreeSnapshot expected = TreeSnapshot.Take(await UnpackAsync(image));
+        string first = _directory["first.tar"], second = _directory["second.tar"];
+        Assert.Equal(0, (await RunAsync("export", "-o", first, image)).ExitCode);
+        Assert.Equal(0, (await RunAsync("export", "-o", second, image)).ExitCode);
+        Assert.Equal(File.ReadAllBytes(first), File.ReadAllBytes(second));
+        AssertSame(expected, Extract(first));
+        AssertSame(expected, TreeSnapshot.Take(await UnpackAsync(ImageOf(first))));
+        // umoci loses attributes that are empty, and times after 2262.
+        expected.Replace("/late", node => node with { Mtime = "-2147483648.000000000" });
+        expected.Replace("/attributed", node => node with { Xattrs = string.Join(' ', node.Xattrs.Split(' ').Where(each => !each.EndsWith('='))) });
+        AssertSame(expected, UnpackWithUmoci(first));
+    }
+
+    [Fact]
+    public void SparseMapsThatGoWouldRefuse_LoseTheirSmallestHoles()
+    {
+        // Holes of 1 and of 1000 bytes in turn: the small ones go.
+        var extents = Enumerable.Range(0, 100_000).Select(i => (Offset: i / 2 * 2001L + i % 2 * 501, At: i * 500L, Length: 500L)).ToList();
+        SparseLayout layout = SparseLayout.Of(extents, extents[^1].Offset + 500);
+        Assert.True(layout.Map.Length <= 1 << 20);
+        Assert.Equal(0, layout.Map.Length % 512);
+        Assert.Equal(50_000, layout.Runs.Count);
+        Assert.All(layout.Runs, run => Assert.Equal(1001, run.Length));
+        Assert.Equal(100_000, SparseLayout.Of(extents.Take(1000).ToList(), 1 << 30).Runs.Count * 100);
+    }
+
+    [Fact]
+    public async Task OneLayerAlone_IsUnpackedWithItsWhiteouts()
+    {
+        string image = Image(new TarBytes().File("gone", "x").File("kept", "x"), new TarBytes().Whiteout("gone").HardLink("link", "kept"));
+        CommandRun run = await RunAsync("unpack", "--layer", "-1", image, _directory["alone"]);
+        Assert.Equal(0, run.ExitCode);
+        TreeSnapshot tree = TreeSnapshot.Take(_directory["alone"]);
+        Assert.Equal(["/", "/.wh.gone", "/link"], tree.Nodes.Keys);
+        Assert.Equal("kept", tree["/link"].LinkTarget);
+    }
+
+    [Fact]
+    public async Task Export_IsNothingForATerminal()
+    {
+        using var bytes = new MemoryStream();
+        using var output = new Output.CommandOutput(bytes, isTerminal: true);
+        var error = new StringWriter();
+        int exitCode = await CommandLine.RunAsync(new CommandHost { Arguments = ["export", "debian"], Output = output, Error = error });
+        Assert.Equal((2, 0, "lazymount: export writes a tar, which is nothing for a terminal: redirect the output, or name a file with -o\n"), (exitCode, bytes.Length, error.ToString()));
+    }
+
+    private async Task<TreeSnapshot> AssertInside(string[]? paths, params TarBytes[] layers)
+    {
+        TreeSnapshot tree = TreeSnapshot.Take(await UnpackAsync(Image(layers)));
+        Assert.Equal(["file"], Directory.EnumerateFileSystemEntries(_outside).Select(Path.GetFileName));
+        Assert.Equal("untouched", File.ReadAllText(Path.Combine(_outside, "file")));
+        if (paths is not null)
+        {
+            Assert.Equal(paths, tree.Nodes.Keys);
+        }
+        return tree;
+    }
+
+    private string Image(params TarBytes[] layers)
+    {
+        var layout = new OciLayoutBuilder(_directory[$"image{_made++}"]);
+        layers.ToList().ForEach(layer => layout.AddLayer(layer));
+        layout.WriteImage("v1");
+        return layout.Reference("v1");
+    }
+
+    private string ImageOf(string tar)
+    {
+        var layout = new OciLayoutBuilder(_directory[$"image{_made++}"]);
+        layout.AddLayer(File.ReadAllBytes(tar)).WriteImage("v1");
+        return layout.Reference("v1");
+    }
+
+    private async Task<string> UnpackAsync(string image)
+    {
+        string directory = _directory[$"tree{_made++}"];
+        CommandRun run = await RunAsync("unpack", image, directory);
+        Assert.Equal((0, "", ""), (run.ExitCode, run.Output, run.Error));
+        return directory;
+    }
+
+    private TreeSnapshot UnpackWithUmoci(string tar) => TreeSnapshot.Take(Umoci.Unpack(ImageOf(tar), _directory[$"bundle{_made++}"]));
+
+    private TreeSnapshot Extract(string tar)
+    {
+        string directory = _directory.CreateDirectory($"tree{_made++}");
+        ToolResult result = Tool.Run("tar", "--extract", "--preserve-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp", "--file", tar, "--directory", directory).EnsureSuccess();
+        Assert.Equal("", result.Error);
+        return TreeSnapshot.Take(directory);
+    }
+
+    private static void AssertSame(TreeSnapshot expected, TreeSnapshot actual, string? exceptMtimeOf = null)
+    {
+        if (exceptMtimeOf is not null)
+        {
+            expected.Replace(exceptMtimeOf, node => node with { Mtime = actual[exceptMtimeOf].Mtime });
+        }
+        string difference = expected.Difference(actual);
+        Assert.True(difference.Length == 0, difference);
+    }
+
+    private Task<CommandRun> RunAsync(params string[] arguments) => CommandRun.RunAsync([.. arguments, "--cache-dir", _directory["cache"]]);
+}
