@@ -197,7 +197,10 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         {
             return made;
         }
-        LayerIndex index = await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
+        // A layer that is here is better indexed than believed.
+        bool isHere = !source.IsLocal && CachedBlobStream.IsWhole(blob, cache);
+        LayerIndex index = (isHere ? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false) : null)
+            ?? await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
             ?? (published is null || diffId is not null ? null : await published.TryGetAsync(blob, cancellationToken).ConfigureAwait(false))
             ?? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false);
         Save(index, image);

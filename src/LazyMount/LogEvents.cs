@@ -16,4 +16,7 @@ internal static partial class LogEvents
 
     [LoggerMessage(4, LogLevel.Warning, "{Image} is not a container image but an artifact of type {Type}")]
     public static partial void ArtifactOpened(this ILogger logger, string image, string type);
+
+    [LoggerMessage(5, LogLevel.Information, "Fetched {Bytes} bytes ahead of who will read them")]
+    public static partial void Prefetched(this ILogger logger, long bytes);
 }

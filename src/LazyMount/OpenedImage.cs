@@ -29,6 +29,9 @@ internal sealed class OpenedImage : IAsyncDisposable
     /// <summary>Lowest first. Of one that is looked at alone, all places up to its number hold that one.</summary>
     public IReadOnlyList<Layer> Layers { get; }
 
+    /// <summary>Fetches ranges of layers in the background.</summary>
+    public Prefetcher NewPrefetcher() => new(_spans);
+
     public ImageTree Tree => FileSystem.Tree;
 
     public ImageFileSystem FileSystem { get; }
