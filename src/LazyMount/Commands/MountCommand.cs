@@ -32,6 +32,10 @@ internal static class MountCommand
             HelpName = "all|none|PATH",
             DefaultValueFactory = _ => [],
         };
+        var verify = new Option<bool>("--verify-full")
+        {
+            Description = "Where others made a layer's index, fetch the whole layer in the background and compare; if it differs no file can be read any more",
+        };
         var verb = new Verb("mount", "Mount an image as a read-only folder. Returns when the folder answers; a daemon serves it from then on.",
             """
             lazymount mount debian:12 /mnt
@@ -39,9 +43,11 @@ internal static class MountCommand
             lazymount mount -f --platform linux/arm64 quay.io/fedora/fedora /mnt
             lazymount mount --prefetch /usr/lib/python3 --prefetch /app quay.io/owner/app /mnt
             """)
-        { image, directory, foreground, options, prefetch, host.Options.Layer };
+        { image, directory, foreground, options, prefetch, verify, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
+            settings = settings with { VerifiesFully = parsed.GetValue(verify) };
+
             // :: Step 1: everything that can be refused at once is refused before any network.
             string given = parsed.GetRequiredValue(directory);
             var request = new Request(
@@ -98,7 +104,7 @@ internal static class MountCommand
 
                 // :: Steps 6 to 9: the mount's own threads serve until it is gone.
                 using var gone = new CancellationTokenSource();
-                Task prefetching = PrefetchAsync(opened, prefetched, logger, gone.Token);
+                Task working = WorkAsync(opened, prefetched, logger, gone.Token);
                 try
                 {
                     await ServeUntilGoneAsync(mount, request.Directory, state, host, logger, cancellationToken);
@@ -106,7 +112,7 @@ internal static class MountCommand
                 finally
                 {
                     await gone.CancelAsync();
-                    await prefetching;
+                    await working;
                 }
             }
             finally
@@ -134,16 +140,17 @@ internal static class MountCommand
             ? throw new UsageException("--prefetch all and --prefetch none stand alone; to fetch a file of that name write ./all or ./none")
             : words;
 
-    private static async Task PrefetchAsync(OpenedImage opened, IReadOnlyList<(Layer Layer, long Offset, long End)> ranges, ILogger logger, CancellationToken cancellationToken)
+    // What goes on in the background while the mount serves.
+    private static async Task WorkAsync(OpenedImage opened, IReadOnlyList<(Layer Layer, long Offset, long End)> ranges, ILogger logger, CancellationToken cancellationToken)
     {
-        if (ranges.Count == 0)
-        {
-            return;
-        }
         try
         {
-            long fetched = await Task.Run(() => opened.NewPrefetcher().RunAsync(ranges, cancellationToken), cancellationToken);
-            logger.Prefetched(fetched);
+            if (ranges.Count > 0)
+            {
+                long fetched = await Task.Run(() => opened.NewPrefetcher().RunAsync(ranges, cancellationToken), cancellationToken);
+                logger.Prefetched(fetched);
+            }
+            await Task.Run(() => opened.VerifyAsync(logger, cancellationToken), cancellationToken);
         }
         catch (OperationCanceledException)
         {
