@@ -9,7 +9,7 @@ public sealed class BackgroundTests : IDisposable
     private readonly RegistryServer _server = new();
     private readonly LazyMountCli _lazymount = new();
     private readonly string _image, _layer;
-    private readonly byte[] _large = Noise(1, 3 << 20), _small = Noise(2, 2000);
+    private readonly byte[] _large = Noise(1, 9 << 20), _small = Noise(2, 2000);
 
     public BackgroundTests()
     {
@@ -44,8 +44,8 @@ public sealed class BackgroundTests : IDisposable
     }
 
     [Theory]
-    [InlineData("all", 6 << 20, 7 << 20)]
-    [InlineData("/d", 3 << 20, 5 << 20)]
+    [InlineData("all", 12 << 20, 13 << 20)]
+    [InlineData("/d", 3 << 20, 9 << 20)]
     [InlineData("none", 0, 0)]
     public async Task Prefetch_FetchesWhatItIsToldInTheBackground(string what, long least, long most)
     {
