@@ -32,7 +32,7 @@ public sealed class BackgroundTests : IDisposable
         return bytes;
     }
 
-    private long KeptBytes() => CacheFiles.Chunks(_lazymount, _layer).Where(file => !file.EndsWith(".tmp", StringComparison.Ordinal)).Sum(file => new FileInfo(file).Length);
+    private long KeptBytes() => CacheFiles.Chunks(_lazymount, _layer).Sum(file => new FileInfo(file).Length);
 
     private static async Task UntilAsync(Func<bool> condition)
     {
