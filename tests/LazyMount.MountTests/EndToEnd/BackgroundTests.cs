@@ -113,4 +113,26 @@ public sealed class BackgroundTests : IDisposable
         Assert.Empty(CacheFiles.Chunks(_lazymount, _layer));
         Assert.Equal(_small, _lazymount.Run("cat", _image, "/small").EnsureSuccess().OutputBytes);
     }
+
+    [Fact]
+    public async Task PullThatWasKilled_GoesOnWhereItStopped()
+    {
+        using (var proxy = new StallingProxy(_server.Port, bytesUntilStall: 5 << 20))
+        using (Tool pull = _lazymount.Start("pull", $"{proxy.Host}/app:v1"))
+        {
+            await proxy.Stalled.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+            await UntilAsync(() => KeptBytes() > 1 << 20);
+            pull.Signal(9);
+            pull.WaitForExit();
+        }
+        Dictionary<string, DateTime> kept = CacheFiles.Chunks(_lazymount, _layer).ToDictionary(file => file, File.GetLastWriteTimeUtc);
+        Assert.InRange(kept.Count, 4, 47);
+
+        _lazymount.Run("pull", _image).EnsureSuccess();
+        Assert.Equal(49, CacheFiles.Chunks(_lazymount, _layer).Count()); // of 12 MiB and the headers
+        Assert.All(kept, chunk => Assert.Equal(chunk.Value, File.GetLastWriteTimeUtc(chunk.Key)));
+
+        _server.Stop();
+        Assert.Equal(_small, _lazymount.Run("--offline", "cat", _image, "/small").EnsureSuccess().OutputBytes);
+    }
 }
