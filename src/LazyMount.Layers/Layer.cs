@@ -32,12 +32,12 @@ public sealed class Layer : IDisposable
     {
         (Checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.SpanFormat, blob, spans);
         _ranges = index.Chunks is null ? index.Ranges : null;
-        PrefetchEnd = index.PrefetchEnd;
+        Prefetch = index.Prefetch;
         _slots = new object?[index.Checkpoints.Count];
     }
 
-    /// <summary>As in <see cref="LayerIndex.PrefetchEnd"/>.</summary>
-    public long PrefetchEnd { get; }
+    /// <summary>As in <see cref="LayerIndex.Prefetch"/>.</summary>
+    public IReadOnlyList<PrefetchRange> Prefetch { get; }
 
     /// <summary>As in <see cref="LayerIndex.UncompressedSize"/>.</summary>
     public long UncompressedSize => Checkpoints.UncompressedOffset(Checkpoints.Count);

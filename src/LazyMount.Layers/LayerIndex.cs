@@ -7,6 +7,9 @@ namespace LazyMount.Layers;
 /// <summary>An extended attribute: byte-exact name and value.</summary>
 public readonly record struct Xattr(ReadOnlyMemory<byte> Name, ReadOnlyMemory<byte> Value);
 
+/// <summary>Uncompressed bytes from <paramref name="Offset"/> to before <paramref name="End"/>.</summary>
+public readonly record struct PrefetchRange(long Offset, long End);
+
 /// <summary>
 /// Our table of contents of one layer: entries, checkpoints and digests. Immutable, keyed by the blob's digest.
 /// <para>Uncompressed offsets are those of the tar, or of an address space of the index's own, such as all file chunks one after
@@ -48,10 +51,10 @@ public sealed record LayerIndex
     public bool IsBound { get; init; }
 
     /// <summary>
-    /// What lies before this uncompressed offset is what whoever made the layer expects to be read first (eStargz's prioritised
-    /// files); 0 when nothing is known of that.
+    /// What whoever made the layer or its index expects to be read first, in that order: eStargz's prioritised files, the spans that a SOCI
+    /// index names. Empty when nothing is known of that.
     /// </summary>
-    public long PrefetchEnd { get; init; }
+    public PrefetchRange[] Prefetch { get; init; } = [];
 
     /// <summary>
     /// Digests of the chunks of the blob that spans are read from; null when nobody vouches for those, but at most for

@@ -26,7 +26,7 @@ namespace LazyMount.Layers;
 internal static class LayerIndexFile
 {
     /// <summary>Raised with every change of the format or of what indexing finds: other versions are rebuilt.</summary>
-    public const uint Version = 4;
+    public const uint Version = 5;
 
     private const int HashStart = 16;
     private const int PayloadStart = 32;
@@ -85,7 +85,12 @@ internal static class LayerIndexFile
         numbers.Unsigned((ulong)(index.Transcoding?.Size ?? 0));
         numbers.Unsigned((ulong)index.Origin);
         numbers.Unsigned(index.IsBound ? 1u : 0);
-        numbers.Unsigned((ulong)index.PrefetchEnd);
+        numbers.Unsigned((uint)index.Prefetch.Length);
+        foreach (PrefetchRange range in index.Prefetch)
+        {
+            numbers.Unsigned((ulong)range.Offset);
+            numbers.Unsigned((ulong)(range.End - range.Offset));
+        }
         numbers.Unsigned((uint)(index.Chunks?.ChunkSize ?? 0));
         numbers.Unsigned((uint)(digests.Length / ChunkDigests.DigestSize));
         numbers.Unsigned((uint)columns.Length);
@@ -157,7 +162,12 @@ internal static class LayerIndexFile
         CompressionFormat spanFormat = storedTranscoding.IsEmpty ? format : CompressionFormat.Zstd;
         var origin = (IndexOrigin)reader.Bounded((long)IndexOrigin.Soci);
         bool isBound = reader.Bounded(1) == 1;
-        long prefetchEnd = reader.Bounded(uncompressedSize);
+        var prefetch = new PrefetchRange[reader.Count(2)];
+        for (int i = 0; i < prefetch.Length; i++)
+        {
+            long begin = reader.Bounded(uncompressedSize);
+            prefetch[i] = new PrefetchRange(begin, begin + reader.Bounded(uncompressedSize - begin));
+        }
         int chunkSize = (int)reader.Bounded(int.MaxValue);
         int digestCount = reader.Count(ChunkDigests.DigestSize);
         Require(chunkSize == 0 || digestCount == spansSize / chunkSize + (spansSize % chunkSize == 0 ? 0 : 1));
@@ -204,7 +214,7 @@ internal static class LayerIndexFile
         {
             Origin = origin,
             IsBound = isBound,
-            PrefetchEnd = prefetchEnd,
+            Prefetch = prefetch,
             Ranges = ranges,
             Digest = digest,
             DiffId = storedDiffId.IsEmpty ? null : diffId,

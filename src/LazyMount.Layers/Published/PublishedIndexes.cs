@@ -9,7 +9,8 @@ namespace LazyMount.Layers.Published;
 /// <param name="Blob">The blob that holds it.</param>
 /// <param name="Origin">Ours or SOCI's.</param>
 /// <param name="IsBound">The manifest names it, or the image index that led to the manifest does.</param>
-public sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, bool IsBound);
+/// <param name="Prefetch">The blob that says what to fetch first, if there is one.</param>
+public sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, bool IsBound, Descriptor? Prefetch = null);
 
 /// <summary>
 /// The indexes that were published beside one image, as far as they are trusted: first the SOCI index whose digest the manifest
@@ -67,6 +68,10 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
             LayerIndex index = published.Origin == IndexOrigin.Published
                 ? LayerIndexArtifact.Decode(bytes, layer)
                 : await ReadZtocAsync(bytes, layer, cancellationToken).ConfigureAwait(false) with { IsBound = published.IsBound };
+            if (published.Prefetch is { } list)
+            {
+                index = index with { Prefetch = await ReadPrefetchAsync(list, layer, index, cancellationToken).ConfigureAwait(false) };
+            }
             logger.PublishedIndexUsed(layer.Digest.ToString(), index.Origin, published.Blob.Digest.ToString(), bytes.Length);
             return index;
         }
@@ -89,6 +94,25 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
             throw new InvalidDataException("it takes the layer's gzip header for one without a name or other options");
         }
         return index;
+    }
+
+    // The index is as good without it.
+    private async Task<PrefetchRange[]> ReadPrefetchAsync(Descriptor list, Descriptor layer, LayerIndex index, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (list.Size > SociPrefetch.MaxSize)
+            {
+                throw new InvalidDataException($"its list of spans to fetch first has {list.Size} bytes, more than {SociPrefetch.MaxSize}");
+            }
+            byte[] json = await ReadRangeAsync(list with { Urls = null }, (int)list.Size, cancellationToken).ConfigureAwait(false);
+            return list.Digest.Verifies(json) ? SociPrefetch.Read(json, index) : throw new InvalidDataException("its list of spans to fetch first does not match its digest");
+        }
+        catch (Exception e) when (IsUnusable(e) || e is EndOfStreamException)
+        {
+            logger.PublishedIndexUnusable(layer.Digest.ToString(), list.Digest.ToString(), e.Message);
+            return [];
+        }
     }
 
     private async Task<Dictionary<Digest, PublishedIndex>> ReadBoundAsync(CancellationToken cancellationToken)
@@ -165,9 +189,16 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
         var table = new Dictionary<Digest, PublishedIndex>();
         foreach (Descriptor blob in manifest.Layers)
         {
-            if (layerOf(blob) is { } layer)
+            if (layerOf(blob) is { } layer && !SociPrefetch.Is(blob))
             {
                 table.TryAdd(layer, new PublishedIndex(blob, origin, isBound));
+            }
+        }
+        foreach (Descriptor list in manifest.Layers.Where(SociPrefetch.Is))
+        {
+            if (layerOf(list) is { } layer && table.TryGetValue(layer, out PublishedIndex? index))
+            {
+                table[layer] = index with { Prefetch = list };
             }
         }
         return table;

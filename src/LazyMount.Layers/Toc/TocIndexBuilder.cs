@@ -107,7 +107,7 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
             Digest = blob.Digest,
             CompressedSize = blob.Size,
             UncompressedSize = _spanEnd,
-            PrefetchEnd = PrefetchEnd,
+            Prefetch = PrefetchEnd > 0 ? [new PrefetchRange(0, PrefetchEnd)] : [],
             Format = format,
             Chunks = null,
             Ranges = new RangeDigests(ofCompressed: false, [.. _rangeOffsets], [.. _rangeLengths], _rangeDigests.ToArray()),

@@ -16,7 +16,7 @@ internal static class Prefetch
     public static IReadOnlyList<(Layer Layer, long Offset, long End)> RangesOf(IReadOnlyList<string> words, OpenedImage image)
         => words switch
         {
-            [] => [.. image.Layers.Distinct().Where(layer => layer.PrefetchEnd > 0).Select(layer => (layer, 0L, layer.PrefetchEnd))],
+            [] => [.. image.Layers.Distinct().SelectMany(layer => layer.Prefetch.Select(range => (layer, range.Offset, range.End)))],
             ["none"] => [],
             ["all"] => [.. image.Layers.Distinct().Select(layer => (layer, 0L, layer.UncompressedSize))],
             _ => FilesOf(words, image),

@@ -267,6 +267,39 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     }
 
     [Theory]
+    [InlineData("""{"version":"1.0","prefetch_spans":[{"start_span":1,"end_span":1,"priority":2},{"start_span":0,"end_span":0}]}""", 2)]
+    [InlineData("""{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":99}]}""", 0)]
+    [InlineData("""{"version":"2.0","prefetch_spans":[{"start_span":0,"end_span":0}]}""", 0)]
+    [InlineData("""{"version":"1.0","prefetch_spans":[{"start_span":-1}]}""", 0)]
+    [InlineData("""[1,2""", 0)]
+    public async Task SpansToFetchFirst_AreThoseOfTheIndex_OrNone(string list, int expected)
+    {
+        string repository = $"soci/prefetch-{list.Length}";
+        (PushedIndexes pushed, string reference) = await PushAsync(repository);
+        await using OpenedSource opened = await OpenAsync(reference);
+        byte[] json = Encoding.UTF8.GetBytes(list);
+        var blob = new Descriptor("application/vnd.amazon.soci.prefetch.v1+json", Digest.OfSha256(json), json.Length)
+        {
+            Annotations = new Dictionary<string, string> { ["com.amazon.soci.image-layer-digest"] = opened.Image.Layers[1].Digest.ToString() },
+        };
+        var target = (IArtifactTarget)opened.Source;
+        await target.PushBlobAsync(blob, json, Token);
+        await target.PushReferrerAsync(ArtifactManifest.Create(null, SociIndex.Version1, [pushed.Layers[1].Blob!, blob], opened.Image.ManifestDescriptor, new Dictionary<string, string>()), opened.Image.ManifestDescriptor.Digest, Token);
+
+        LayerIndex index = (await IndexesAsync(reference, IndexTrust.Registry))[1];
+
+        Assert.Equal(IndexOrigin.Soci, index.Origin);
+        Assert.Equal(expected, index.Prefetch.Length);
+        if (expected > 0)
+        {
+            int first = index.Checkpoints.Count - index.Ranges!.Count;
+            Assert.Equal([
+                new PrefetchRange(0, index.Checkpoints.UncompressedOffset(first + 1)),
+                new PrefetchRange(index.Checkpoints.UncompressedOffset(first + 1), index.Checkpoints.UncompressedOffset(first + 2))], index.Prefetch);
+        }
+    }
+
+    [Theory]
     [InlineData(true)]
     [InlineData(false)]
     public async Task Version2_IsNamedByTheManifestOrTheImageIndex_AndCountsAsBound(bool inManifest)

@@ -27,8 +27,8 @@ internal static class SociIndex
     public static Digest? NamedBy(Image image)
         => DigestIn(image.Annotations, IndexDigest) ?? DigestIn(image.ManifestDescriptor.Annotations, IndexDigest);
 
-    /// <summary>Whose ztoc a blob is; null for what is none.</summary>
-    public static Digest? LayerOf(Descriptor blob) => blob.MediaType == ZtocType ? DigestIn(blob.Annotations, LayerDigest) : null;
+    /// <summary>Whose ztoc, or list of spans to fetch first, a blob is; null for what is none.</summary>
+    public static Digest? LayerOf(Descriptor blob) => blob.MediaType == ZtocType || SociPrefetch.Is(blob) ? DigestIn(blob.Annotations, LayerDigest) : null;
 
     /// <summary>A ztoc's blob.</summary>
     public static Descriptor DescribeZtoc(byte[] ztoc, Descriptor layer) => new(ZtocType, Digest.OfSha256(ztoc), ztoc.Length)

@@ -43,7 +43,7 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
         (Layer layer, LayerIndex index) = await OpenAsync(source);
         layer.Dispose();
         Assert.Equal((true, 0), (index.IsBound, source.Opened));
-        Assert.InRange(index.PrefetchEnd, prefetchEnd, prefetchEnd * 11 / 10);
+        Assert.InRange(index.Prefetch.Sum(range => range.End), prefetchEnd, prefetchEnd * 11 / 10);
     }
 
     [Theory]

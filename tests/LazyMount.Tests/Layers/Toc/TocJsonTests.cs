@@ -72,8 +72,9 @@ public sealed class TocJsonTests
     public void OwnFiles_AreHidden_AndTheLandmarkIsTold()
     {
         LayerIndex index = ReadEntries(File("first", 10, 200), File(".prefetch.landmark", 1, 300), File("./stargz.index.json", 5, 400), File("sub/.prefetch.landmark", 1, 500));
-        Assert.Equal((10, 2), (index.PrefetchEnd, index.Entries.Length));
-        Assert.Equal(10, LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), index.Digest)!.PrefetchEnd);
+        Assert.Equal([new PrefetchRange(0, 10)], index.Prefetch);
+        Assert.Equal(2, index.Entries.Length);
+        Assert.Equal(index.Prefetch, LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), index.Digest)!.Prefetch);
     }
 
     [Fact]
