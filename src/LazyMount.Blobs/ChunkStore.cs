@@ -12,7 +12,10 @@ namespace LazyMount.Blobs;
 /// and the XXH128 of it. Written under another name and renamed, so a chunk is there or it is not; what the disk changed
 /// afterwards is found by the hash, whoever reads it. Times of last use are the files' modification times.
 /// <para>Beside a sparse file for the whole blob with a map of what is present this needs no map that could disagree with the
-/// file, gives space back chunk by chunk, and lets any process write, read and delete without asking the others.</para>
+/// file, gives space back chunk by chunk, and lets any process write, read and delete without asking the others.
+/// It costs: 266 MB in chunks of 256 KiB took 1.14 s to write and 0.06 s to read, beside 0.09 s and 0.05 s in one sparse file
+/// with a map (medians of 5 on a busy machine of 2 cores, ext4, the system calls alone): 1 ms a chunk, nearly all of it making
+/// and renaming the file, while a link of 200 Mbit/s takes 11 ms for one.</para>
 /// </summary>
 internal sealed class ChunkStore : IDisposable
 {

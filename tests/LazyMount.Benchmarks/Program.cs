@@ -28,5 +28,10 @@ if (BenchmarkImage.Layers.Count == 0)
     Console.Error.WriteLine("No benchmark image: run scripts/make-bench-images.sh, and set BENCH_DIR if it is not in its usual place.");
     return 1;
 }
+if (args is ["spans", { } directory])
+{
+    await SpansOfDirectory.PrintAsync(directory);
+    return 0;
+}
 BenchmarkSwitcher.FromAssembly(typeof(BenchmarkImage).Assembly).Run(args.Length == 0 ? ["--filter", "*"] : args, config);
 return 0;
