@@ -73,6 +73,34 @@ public sealed partial class BlobReader : IDisposable
             await Task.WhenAll(gaps).ConfigureAwait(false);
     }
 
+    /// <summary>Bytes of the blob.</summary>
+    public long Size => _blob.Size;
+
+    /// <summary>Gets the chunks of bytes [offset, end) into the cache that are not there. Nothing to do for a local source.</summary>
+    /// <returns>Bytes that were fetched.</returns>
+    public async Task<long> PrefetchAsync(long offset, long end, CancellationToken cancellationToken)
+    {
+        if (_store is null || offset >= end)
+            return 0;
+        long fetched = 0;
+        int last = (int)((end - 1) / _chunkSize);
+        for (int chunk = (int)(offset / _chunkSize); chunk <= last;)
+        {
+            if (_store.Contains(chunk))
+            {
+                chunk++;
+                continue;
+            }
+            int gapEnd = chunk + 1;
+            while (gapEnd <= last && !_store.Contains(gapEnd))
+                gapEnd++;
+            await FetchAsync(chunk, gapEnd, Extent(chunk).Offset, Memory<byte>.Empty, cancellationToken).ConfigureAwait(false);
+            fetched += Extent(gapEnd - 1).Offset + Extent(gapEnd - 1).Length - Extent(chunk).Offset;
+            chunk = gapEnd;
+        }
+        return fetched;
+    }
+
     /// <summary>The same from the source, whatever is cached: for a caller that found bytes to be wrong.</summary>
     public async ValueTask FetchAgainAsync(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
     {
@@ -122,6 +150,8 @@ public sealed partial class BlobReader : IDisposable
         int skip = (int)Math.Max(0, compressedOffset - begin);
         int at = (int)Math.Max(0, begin - compressedOffset);
         int length = Math.Min(bytes.Length - skip, destination.Length - at);
+        if (length <= 0)
+            return; // nobody wants the bytes, only that they are kept
         bytes.Slice(skip, length).CopyTo(destination[at..]);
     }
 

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Threading.Channels;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LazyMount.Blobs;
 
@@ -43,6 +44,18 @@ public sealed class CachedBlobStream : ForwardStream
         (_blob, _source, _keep) = (blob, source, keep);
         _store = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger);
         _planner = Task.Run(PlanAsync);
+    }
+
+    /// <summary>Whether the cache has all of a blob, of which nobody has looked at the bytes yet.</summary>
+    public static bool IsWhole(Descriptor blob, BlobCache cache)
+    {
+        using var store = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance);
+        for (int chunk = 0; chunk < store.Count; chunk++)
+        {
+            if (!store.Contains(chunk))
+                return false;
+        }
+        return true;
     }
 
     /// <summary>Bytes that came from the cache so far.</summary>

@@ -11,9 +11,13 @@ namespace LazyMount.FileSystem;
 public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
 {
     private readonly ConcurrentDictionary<ulong, bool> _logged = new();
+    private volatile bool _refused;
 
     /// <summary>The tree.</summary>
     public ImageTree Tree { get; } = tree;
+
+    /// <summary>From now on no file can be read: the tree turned out not to be the image's.</summary>
+    public void RefuseReads() => _refused = true;
 
     /// <summary>
     /// Reads when all bytes are decoded in memory: fills <paramref name="data"/> and returns true. False: nothing was
@@ -21,6 +25,10 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// </summary>
     public bool TryRead(ulong id, long offset, int length, FileData data)
     {
+        if (_refused)
+        {
+            return false;
+        }
         long end = End(id, offset, length);
         int layer = Tree.LayerOf(id);
         while (TryFindData(id, ref offset, end, data, out long at, out long wanted))
@@ -43,6 +51,10 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     {
         long end = End(id, offset, length);
         int layer = Tree.LayerOf(id);
+        if (_refused)
+        {
+            return Errno.EIO;
+        }
         try
         {
             while (TryFindData(id, ref offset, end, data, out long at, out long wanted))

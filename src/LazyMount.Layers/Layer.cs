@@ -9,12 +9,21 @@ namespace LazyMount.Layers;
 /// <summary>One layer as a random-access tar: decoded spans by uncompressed offset. Thread-safe.</summary>
 public sealed class Layer : IDisposable
 {
+    /// <summary>Uncompressed bytes of a span from which on decoding it ahead pays.</summary>
+    private const int LongSpan = 256 << 10;
+
+    /// <summary>Bytes of the blob that are asked for at once ahead of a reader.</summary>
+    private const int AheadRequest = 1 << 20;
+
     private readonly Digest _digest;
     private readonly CompressionFormat _format;
     private readonly RangeDigests? _ranges;
     private readonly BlobReader _blob;
     private readonly SpanCache _spans;
     private readonly object?[] _slots; // see SpanCache
+    private readonly ReadAhead _readAhead = new();
+    private readonly CancellationTokenSource _disposal = new();
+    private int _decodeAhead = -1; // the span whose being read makes the one after it be decoded
 
     /// <param name="index">Its table of contents, of which only checkpoints and digests are kept.</param>
     /// <param name="blob">Its bytes; owned.</param>
@@ -23,8 +32,18 @@ public sealed class Layer : IDisposable
     {
         (Checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.SpanFormat, blob, spans);
         _ranges = index.Chunks is null ? index.Ranges : null;
+        PrefetchEnd = index.PrefetchEnd;
         _slots = new object?[index.Checkpoints.Count];
     }
+
+    /// <summary>As in <see cref="LayerIndex.PrefetchEnd"/>.</summary>
+    public long PrefetchEnd { get; }
+
+    /// <summary>As in <see cref="LayerIndex.UncompressedSize"/>.</summary>
+    public long UncompressedSize => Checkpoints.UncompressedOffset(Checkpoints.Count);
+
+    /// <summary>Its bytes.</summary>
+    internal BlobReader Blob => _blob;
 
     /// <summary>Where decoding can start.</summary>
     public CheckpointTable Checkpoints { get; }
@@ -34,7 +53,18 @@ public sealed class Layer : IDisposable
     /// The caller must <see cref="DecodedSpan.Release"/> it.
     /// </summary>
     public bool TryGetSpan(long uncompressedOffset, [NotNullWhen(true)] out DecodedSpan? span)
-        => _spans.TryGet(_slots, Checkpoints.Find(uncompressedOffset), out span);
+    {
+        int number = Checkpoints.Find(uncompressedOffset);
+        if (!_spans.TryGet(_slots, number, out span))
+        {
+            return false;
+        }
+        if (number == Volatile.Read(ref _decodeAhead))
+        {
+            GoAhead(number);
+        }
+        return true;
+    }
 
     /// <summary>The same, fetching and decoding it when needed; equal concurrent calls share the work. The caller must release the span.</summary>
     public ValueTask<DecodedSpan> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken)
@@ -48,12 +78,57 @@ public sealed class Layer : IDisposable
         if (isNew)
         {
             _ = Task.Run(() => ProduceAsync(number, pending!), CancellationToken.None);
+            GoAhead(number);
         }
         return new ValueTask<DecodedSpan>(WaitAsync(number, pending!, cancellationToken));
     }
 
+    /// <summary>The bytes of the blob that the spans of a range of uncompressed bytes are decoded from.</summary>
+    internal (long Offset, long End) CompressedRange(long uncompressedOffset, long uncompressedEnd)
+    {
+        uncompressedEnd = Math.Min(uncompressedEnd, Checkpoints.UncompressedOffset(Checkpoints.Count));
+        return uncompressedOffset >= uncompressedEnd
+            ? default
+            : (Checkpoints.CompressedOffset(Checkpoints.Find(uncompressedOffset)), Checkpoints.CompressedEnd(Checkpoints.Find(uncompressedEnd - 1)));
+    }
+
+    /// <summary>A span is read: when others were read in order before it, what follows is fetched and the next span decoded.</summary>
+    private void GoAhead(int number)
+    {
+        (long offset, long end) = _readAhead.Note(Checkpoints.CompressedOffset(number), Checkpoints.CompressedEnd(number), _blob.Size);
+        if (end > offset)
+        {
+            _ = Task.Run(() => FetchAheadAsync(offset, end), CancellationToken.None);
+        }
+        if (!_readAhead.IsWanted(Checkpoints.CompressedEnd(number)) || number + 1 >= Checkpoints.Count || Checkpoints.Length(number) < LongSpan)
+        {
+            return;
+        }
+        Volatile.Write(ref _decodeAhead, number + 1);
+        if (_spans.TryBegin(_slots, number + 1) is { } pending)
+        {
+            _ = Task.Run(() => ProduceAsync(number + 1, pending), CancellationToken.None);
+        }
+    }
+
+    private async Task FetchAheadAsync(long offset, long end)
+    {
+        try
+        {
+            for (; offset < end && _readAhead.IsWanted(offset); offset += AheadRequest)
+            {
+                await _blob.PrefetchAsync(offset, Math.Min(offset + AheadRequest, end), _disposal.Token).ConfigureAwait(false);
+            }
+        }
+        catch (Exception e) when (e is ImageException or OperationCanceledException or ObjectDisposedException)
+        {
+            // Whoever reads it is told.
+        }
+    }
+
     private async Task<DecodedSpan> WaitAsync(int number, PendingSpan pending, CancellationToken cancellationToken)
     {
+        _spans.BeginWaiting();
         try
         {
             return await pending.Completion.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -62,6 +137,10 @@ public sealed class Layer : IDisposable
         {
             _spans.Leave(_slots, number, pending);
             throw;
+        }
+        finally
+        {
+            _spans.EndWaiting();
         }
     }
 
@@ -176,6 +255,7 @@ public sealed class Layer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        _disposal.Cancel(); // not disposed: it holds nothing, and those who look at it may come late
         _spans.Drop(_slots);
         _blob.Dispose();
     }

@@ -34,6 +34,9 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     // How often another process's indexing is looked at.
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
 
+    // Two spans of 4 MiB for each side of a comparison.
+    private const long ComparisonSpans = 16 << 20;
+
     private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();
 
     /// <summary>Whether the compressed bytes that indexing streams are kept in the cache, or the index alone.</summary>
@@ -60,9 +63,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         var layers = new (Layer, LayerIndex)[indexes.Length];
         for (int i = 0; i < layers.Length; i++)
         {
-            Descriptor layer = image.Layers[i];
-            BlobReader blob = TranscodedSource.OpenSpans(layer, indexes[i], image.Source, () => RebuildAsync(layer, image.Source), cache, loggers);
-            layers[i] = (new Layer(indexes[i], blob, spans), indexes[i]);
+            layers[i] = (Open(image.Layers[i], image, indexes[i], spans), indexes[i]);
         }
         return layers;
     }
@@ -197,7 +198,10 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         {
             return made;
         }
-        LayerIndex index = await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
+        // A layer that is here is better indexed than believed.
+        bool isHere = !source.IsLocal && CachedBlobStream.IsWhole(blob, cache);
+        LayerIndex index = (isHere ? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false) : null)
+            ?? await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
             ?? (published is null || diffId is not null ? null : await published.TryGetAsync(blob, cancellationToken).ConfigureAwait(false))
             ?? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false);
         Save(index, image);
@@ -260,6 +264,51 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
             }
         }
     }
+
+    /// <summary>
+    /// Streams a layer whole and holds the index that is in use against it: null when they agree, and then the one built now is
+    /// stored in its place; else the difference, as a sentence. What cannot be streamed throws.
+    /// </summary>
+    /// <param name="blob">The layer.</param>
+    /// <param name="image">The image that it is of.</param>
+    /// <param name="believed">The index in use.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async Task<string?> FindDifferenceAsync(Descriptor blob, Image image, LayerIndex believed, CancellationToken cancellationToken)
+    {
+        if (believed.Origin == IndexOrigin.Built)
+        {
+            return null;
+        }
+        LayerIndex built;
+        try
+        {
+            built = await IndexFromSourceAsync(blob, image.Source.DiffIdOf(blob.Digest), image.Source, _ => { }, cancellationToken).ConfigureAwait(false);
+        }
+        catch (ImageException e) when (e.Error is ImageError.Verification or ImageError.Invalid or ImageError.Unsupported)
+        {
+            return e.Message;
+        }
+        using var spans = new SpanCache(ComparisonSpans);
+        using Layer builtLayer = Open(blob, image, built, spans), believedLayer = Open(blob, image, believed, spans);
+        string? difference;
+        try
+        {
+            difference = await new IndexComparison(believed, believedLayer, built, builtLayer).FindDifferenceAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is InvalidDataException or ImageException { Error: ImageError.Verification })
+        {
+            difference = e.Message;
+        }
+        if (difference is null)
+        {
+            Save(built, image);
+            return null;
+        }
+        return $"The index of layer {blob.Digest} ({believed.Origin}) is not what the layer holds: {difference}.";
+    }
+
+    private Layer Open(Descriptor layer, Image image, LayerIndex index, SpanCache spans)
+        => new(index, TranscodedSource.OpenSpans(layer, index, image.Source, () => RebuildAsync(layer, image.Source), cache, loggers), spans);
 
     /// <summary>A lock among processes, given back when it is disposed or the process ends. Null where there can be none.</summary>
     private async Task<FileStream?> WaitForTurnAsync(Digest digest, CancellationToken cancellationToken)

@@ -16,6 +16,7 @@ public sealed class SpanCache : IDisposable
     private DecodedSpan? _newest, _oldest;
     private long _allocated; // bytes of all memory: kept, held or being filled
     private bool _disposed;
+    private int _waiters;
 
     /// <param name="capacity">Bytes of decoded spans to keep.</param>
     public SpanCache(long capacity)
@@ -29,6 +30,13 @@ public sealed class SpanCache : IDisposable
     /// capacity cannot bound.
     /// </summary>
     internal SemaphoreSlim DecoderGate { get; } = new(Math.Max(2, Environment.ProcessorCount));
+
+    /// <summary>Whether somebody waits for a span.</summary>
+    internal bool HasWaiters => Volatile.Read(ref _waiters) > 0;
+
+    internal void BeginWaiting() => Interlocked.Increment(ref _waiters);
+
+    internal void EndWaiting() => Interlocked.Decrement(ref _waiters);
 
     internal bool IsOverCapacity => Volatile.Read(ref _allocated) > _capacity;
 
@@ -73,6 +81,21 @@ public sealed class SpanCache : IDisposable
                     isNew = true;
                     return null;
             }
+        }
+    }
+
+    /// <summary>Begins a span that nobody waits for yet: the work to start, or null when it is there or under way.</summary>
+    internal PendingSpan? TryBegin(object?[] slots, int slot)
+    {
+        lock (_lock)
+        {
+            if (_disposed || slots[slot] is not null)
+            {
+                return null;
+            }
+            var pending = new PendingSpan();
+            slots[slot] = pending;
+            return pending;
         }
     }
 

@@ -31,6 +31,9 @@ internal sealed record CommandSettings
 
     public bool PlainHttp { get; init; }
 
+    /// <summary>Layers are held against their indexes, where others made those.</summary>
+    public bool VerifiesFully { get; init; }
+
     /// <summary>Which published layer indexes are used.</summary>
     public IndexTrust IndexTrust { get; init; }
 

@@ -1,4 +1,5 @@
 using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
 using LazyMount.FileSystem;
 using LazyMount.Layers;
 using LazyMount.Output;
@@ -21,13 +22,50 @@ internal sealed class OpenedImage : IAsyncDisposable
     private readonly ResolvedImage _resolved;
     private readonly SpanCache _spans;
 
-    private OpenedImage(ResolvedImage resolved, SpanCache spans, IReadOnlyList<Layer> layers, ImageFileSystem fileSystem)
-        => (_resolved, _spans, Layers, FileSystem) = (resolved, spans, layers, fileSystem);
+    private readonly LayerStore _store;
+    private List<(Descriptor Layer, LayerIndex Index)> _unverified;
+
+    private OpenedImage(
+        ResolvedImage resolved, LayerStore store, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Layer, LayerIndex Index)> unverified, ImageFileSystem fileSystem)
+        => (_resolved, _store, _spans, Layers, _unverified, FileSystem) = (resolved, store, spans, layers, unverified, fileSystem);
 
     public Image Image => _resolved.Image;
 
     /// <summary>Lowest first. Of one that is looked at alone, all places up to its number hold that one.</summary>
     public IReadOnlyList<Layer> Layers { get; }
+
+    /// <summary>
+    /// Streams every layer whose index others made and compares. A difference turns all reads into errors and is logged in one line.
+    /// </summary>
+    public async Task VerifyAsync(ILogger logger, CancellationToken cancellationToken)
+    {
+        bool all = _unverified.Count > 0;
+        foreach ((Descriptor layer, LayerIndex index) in _unverified)
+        {
+            try
+            {
+                if (await _store.FindDifferenceAsync(layer, Image, index, cancellationToken) is { } difference)
+                {
+                    logger.ReadsRefused(Image.Reference.ToString(), difference);
+                    FileSystem.RefuseReads();
+                    return;
+                }
+            }
+            catch (ImageException e)
+            {
+                logger.LayerNotVerified(layer.Digest.ToString(), e.Message);
+                all = false;
+            }
+        }
+        _unverified = []; // indexes are large
+        if (all)
+        {
+            logger.IndexesVerified(Image.Reference.ToString());
+        }
+    }
+
+    /// <summary>Fetches ranges of layers in the background.</summary>
+    public Prefetcher NewPrefetcher() => new(_spans);
 
     public ImageTree Tree => FileSystem.Tree;
 
@@ -53,9 +91,11 @@ internal sealed class OpenedImage : IAsyncDisposable
             int? alone = settings.Layer?.Find(resolved.Image);
             Image wanted = alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
             var progress = host.ErrorIsTerminal ? new IndexingProgress(wanted.Layers) : null;
-            Task<(Layer Layer, LayerIndex Index)[]> indexing = resolved.OpenStore(settings, loggers).OpenAsync(wanted, spans, progress, cancellationToken);
+            LayerStore store = resolved.OpenStore(settings, loggers);
+            Task<(Layer Layer, LayerIndex Index)[]> indexing = store.OpenAsync(wanted, spans, progress, cancellationToken);
             var indexed = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
             layers = [.. indexed.Select(each => each.Layer)];
+            List<(Descriptor Layer, LayerIndex Index)> unverified = settings.VerifiesFully ? [.. wanted.Layers.Zip(indexed, (layer, each) => (layer, each.Index))] : [];
 
             // :: Step 4: the merged tree.
             ImageTree tree = Merge([.. indexed.Select(each => each.Index)], alone, reference, host);
@@ -63,7 +103,7 @@ internal sealed class OpenedImage : IAsyncDisposable
             {
                 layers = [.. Enumerable.Repeat(layers[0], below + 1)]; // found by its number in the image
             }
-            return new OpenedImage(resolved, spans, layers, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
+            return new OpenedImage(resolved, store, spans, layers, unverified, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
         }
         catch
         {

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Runtime;
 using LazyMount.Blobs;
 using LazyMount.Fuse;
+using LazyMount.Layers;
 using LazyMount.Mounting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
@@ -12,7 +13,7 @@ namespace LazyMount.Commands;
 internal static class MountCommand
 {
     /// <summary>What `mount` was asked to do, checked as far as that goes without the network.</summary>
-    private sealed record Request(ImageReference Image, string Directory, MountOptions Options, bool Foreground);
+    private sealed record Request(ImageReference Image, string Directory, MountOptions Options, bool Foreground, IReadOnlyList<string> Prefetch);
 
     public static Command Create(CommandHost host)
     {
@@ -25,22 +26,36 @@ internal static class MountCommand
             HelpName = "OPTIONS",
             DefaultValueFactory = _ => [],
         };
+        var prefetch = new Option<string[]>("--prefetch")
+        {
+            Description = "Fetch in the background what will be read: all, none, or a path inside the image, as often as wanted [what the image says, if it does]",
+            HelpName = "all|none|PATH",
+            DefaultValueFactory = _ => [],
+        };
+        var verify = new Option<bool>("--verify-full")
+        {
+            Description = "Where others made a layer's index, fetch the whole layer in the background and compare; if it differs no file can be read any more",
+        };
         var verb = new Verb("mount", "Mount an image as a read-only folder. Returns when the folder answers; a daemon serves it from then on.",
             """
             lazymount mount debian:12 /mnt
             lazymount mount -o allow_other,noexec oci:./layout:v1 /mnt
             lazymount mount -f --platform linux/arm64 quay.io/fedora/fedora /mnt
+            lazymount mount --prefetch /usr/lib/python3 --prefetch /app quay.io/owner/app /mnt
             """)
-        { image, directory, foreground, options, host.Options.Layer };
+        { image, directory, foreground, options, prefetch, verify, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
+            settings = settings with { VerifiesFully = parsed.GetValue(verify) };
+
             // :: Step 1: everything that can be refused at once is refused before any network.
             string given = parsed.GetRequiredValue(directory);
             var request = new Request(
                 ResolvedImage.Parse(parsed.GetRequiredValue(image)),
                 Interop.RealPath(given) ?? Path.GetFullPath(given),
                 MountOptions.Parse(parsed.GetValue(options) ?? [], Environment.IsPrivilegedProcess),
-                parsed.GetValue(foreground));
+                parsed.GetValue(foreground),
+                PrefetchWords(parsed.GetValue(prefetch) ?? []));
             MountPoint.EnsureUsable(request.Directory);
             return request.Foreground || settings.ReadyFileDescriptor is not null
                 ? await ServeAsync(request, settings, host, cancellationToken)
@@ -60,6 +75,8 @@ internal static class MountCommand
         {
             // :: Steps 2 to 4: from the reference to the tree.
             await using OpenedImage opened = await OpenedImage.OpenAsync(request.Image, settings, host, loggers, cancellationToken);
+
+            var prefetched = Prefetch.RangesOf(request.Prefetch, opened);
 
             // :: Step 5: the mount, and the word that it answers.
             MountPoint.EnsureUsable(request.Directory);
@@ -86,7 +103,17 @@ internal static class MountCommand
                 }
 
                 // :: Steps 6 to 9: the mount's own threads serve until it is gone.
-                await ServeUntilGoneAsync(mount, request.Directory, state, host, logger, cancellationToken);
+                using var gone = new CancellationTokenSource();
+                Task working = WorkAsync(opened, prefetched, logger, gone.Token);
+                try
+                {
+                    await ServeUntilGoneAsync(mount, request.Directory, state, host, logger, cancellationToken);
+                }
+                finally
+                {
+                    await gone.CancelAsync();
+                    await working;
+                }
             }
             finally
             {
@@ -105,6 +132,29 @@ internal static class MountCommand
                 host.Error.WriteLine($"lazymount: the log of this mount is '{logPath}'");
             }
             throw;
+        }
+    }
+
+    private static string[] PrefetchWords(string[] words)
+        => words.Length > 1 && words.Any(word => word is "all" or "none")
+            ? throw new UsageException("--prefetch all and --prefetch none stand alone; to fetch a file of that name write ./all or ./none")
+            : words;
+
+    // What goes on in the background while the mount serves.
+    private static async Task WorkAsync(OpenedImage opened, IReadOnlyList<(Layer Layer, long Offset, long End)> ranges, ILogger logger, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (ranges.Count > 0)
+            {
+                long fetched = await Task.Run(() => opened.NewPrefetcher().RunAsync(ranges, cancellationToken), cancellationToken);
+                logger.Prefetched(fetched);
+            }
+            await Task.Run(() => opened.VerifyAsync(logger, cancellationToken), cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            // Unmounted first.
         }
     }
 

@@ -17,7 +17,7 @@ internal static class CacheFiles
 
     /// <summary>Chunks of a layer.</summary>
     public static IEnumerable<string> Chunks(LazyMountCli lazymount, string digest)
-        => All(lazymount).Where(file => IsChunk(file) && file.Contains(digest["sha256:".Length..], StringComparison.Ordinal) && new FileInfo(file).Length > 0);
+        => All(lazymount).Where(file => IsChunk(file) && file.Contains(digest["sha256:".Length..], StringComparison.Ordinal) && Path.GetFileName(file).All(char.IsAsciiDigit));
 
     /// <summary>The stored indexes of a layer.</summary>
     public static IEnumerable<string> Indexes(LazyMountCli lazymount, string digest)

@@ -67,6 +67,37 @@ public sealed class LayerTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task ReadInOrder_FetchesEachByteOnce()
+    {
+        long fetched = 0;
+        byte[] tar = LayerStoreTests.Tar(5, files: 300);
+        var layout = new OciLayoutBuilder(_directory.CreateDirectory("other"));
+        string digest = layout.AddLayer(tar).WriteImage("test")[0];
+        await using var source = new RemoteSource(layout.Reference("test"));
+        var blob = new Descriptor(OciLayoutBuilder.GzipLayer, Digest.Parse(digest), new FileInfo(layout.BlobFile(digest)).Length);
+        LayerIndex index;
+        await using (Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, Token))
+        {
+            index = await new LayerIndexer(NullLogger.Instance, Spacing).IndexAsync(blob, stream, null, Token);
+        }
+        source.Damage = bytes => Interlocked.Add(ref fetched, bytes.Length); // changes nothing, counts
+
+        using var spans = new SpanCache(1 << 20);
+        using var layer = new Layer(index, new BlobReader(blob, index.Chunks, source, new BlobCache(_directory["cache"])), spans);
+        for (long at = 0; at < tar.Length;)
+        {
+            if (!layer.TryGetSpan(at, out DecodedSpan? span))
+            {
+                span = await layer.GetSpanAsync(at, Token);
+            }
+            Assert.True(span.Bytes.SequenceEqual(tar.AsSpan((int)at, span.Length)));
+            at += span.Length;
+            span.Release();
+        }
+        Assert.Equal(blob.Size, Volatile.Read(ref fetched));
+    }
+
+    [Fact]
     public async Task HeldSpan_IsNeverOverwritten()
     {
         using var spans = new SpanCache(1);

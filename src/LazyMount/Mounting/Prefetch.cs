@@ -1,0 +1,79 @@
+using System.Text;
+using LazyMount.FileSystem;
+using LazyMount.Layers;
+using FileMode = LazyMount.FileSystem.FileMode;
+
+namespace LazyMount.Mounting;
+
+/// <summary>What a mount fetches in the background before anybody reads it.</summary>
+internal static class Prefetch
+{
+    /// <summary>
+    /// The ranges of layers that are meant, in the order to fetch them. Nothing said: what those who made the layers expect to be read
+    /// first. "all": everything. "none": nothing. Else files, and directories with all that is below them.
+    /// </summary>
+    /// <exception cref="CommandException">A path names nothing.</exception>
+    public static IReadOnlyList<(Layer Layer, long Offset, long End)> RangesOf(IReadOnlyList<string> words, OpenedImage image)
+        => words switch
+        {
+            [] => [.. image.Layers.Distinct().Where(layer => layer.PrefetchEnd > 0).Select(layer => (layer, 0L, layer.PrefetchEnd))],
+            ["none"] => [],
+            ["all"] => [.. image.Layers.Distinct().Select(layer => (layer, 0L, layer.UncompressedSize))],
+            _ => FilesOf(words, image),
+        };
+
+    private static List<(Layer Layer, long Offset, long End)> FilesOf(IReadOnlyList<string> paths, OpenedImage image)
+    {
+        var ranges = new List<(int Layer, long Offset, long End)>();
+        foreach (string path in paths)
+        {
+            if (PathResolver.Resolve(image.Tree, Encoding.UTF8.GetBytes(path), followFinal: true, out ResolvedPath resolved) != Errno.None)
+            {
+                throw new CommandException($"{path}: no such file or directory in {image.Image.Reference}; --prefetch takes all, none or paths inside the image");
+            }
+            Collect(image.Tree, resolved.Node, ranges);
+        }
+        // In the order of the layers' bytes, so that neighbours come by one request.
+        ranges.Sort();
+        var merged = new List<(Layer, long, long)>();
+        for (int i = 0; i < ranges.Count;)
+        {
+            (int layer, long offset, long end) = ranges[i];
+            for (i++; i < ranges.Count && ranges[i].Layer == layer && ranges[i].Offset <= end + Near; i++)
+            {
+                end = Math.Max(end, ranges[i].End);
+            }
+            merged.Add((image.Layers[layer], offset, end));
+        }
+        return merged;
+    }
+
+    /// <summary>Bytes between two files that are fetched with them: the headers and padding of a tar.</summary>
+    private const long Near = 64 << 10;
+
+    private static void Collect(ImageTree tree, ulong start, List<(int Layer, long Offset, long End)> ranges)
+    {
+        var waiting = new Stack<ulong>([start]);
+        while (waiting.TryPop(out ulong node))
+        {
+            (int first, int count) = tree.Children(node);
+            for (int position = first; position < first + count; position++)
+            {
+                waiting.Push(tree.NodeAt(position));
+            }
+            if (!FileMode.IsRegular(tree.Mode(node)))
+            {
+                continue;
+            }
+            for (long offset = 0; offset < tree.Size(node);)
+            {
+                (long at, long extentEnd) = tree.Extent(node, offset);
+                if (at >= 0)
+                {
+                    ranges.Add((tree.LayerOf(node), at, at + extentEnd - offset));
+                }
+                offset = extentEnd;
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.MountTests.EndToEnd;
+
+/// <summary>What a mount does in the background, and what the cache's options do to it.</summary>
+public sealed class BackgroundTests : IDisposable
+{
+    private readonly RegistryServer _server = new();
+    private readonly LazyMountCli _lazymount = new();
+    private readonly string _image, _layer;
+    private readonly byte[] _large = Noise(1, 9 << 20), _small = Noise(2, 2000);
+
+    public BackgroundTests()
+    {
+        var layout = new OciLayoutBuilder(_lazymount.Directory.CreateDirectory("layout"));
+        layout.AddLayer(new TarBytes().Directory("./").File("large", _large).Directory("d/").File("d/other", Noise(3, 3 << 20)).File("small", _small));
+        _layer = layout.WriteImage("v1")[0];
+        _image = Skopeo.Push(layout.Reference("v1"), _server, "app:v1");
+    }
+
+    public void Dispose()
+    {
+        _lazymount.Dispose();
+        _server.Dispose();
+    }
+
+    private static byte[] Noise(int seed, int length)
+    {
+        byte[] bytes = new byte[length];
+        new Random(seed).NextBytes(bytes);
+        return bytes;
+    }
+
+    private long KeptBytes() => CacheFiles.Chunks(_lazymount, _layer).Sum(file => new FileInfo(file).Length);
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        for (int i = 0; i < 600 && !condition(); i++)
+        {
+            await Task.Delay(50, TestContext.Current.CancellationToken);
+        }
+        Assert.True(condition());
+    }
+
+    [Theory]
+    [InlineData("all", 12 << 20, 13 << 20)]
+    [InlineData("/d", 3 << 20, 9 << 20)]
+    [InlineData("none", 0, 0)]
+    public async Task Prefetch_FetchesWhatItIsToldInTheBackground(string what, long least, long most)
+    {
+        _lazymount.Run("--no-keep", "index", "build", _image).EnsureSuccess();
+        Assert.Equal(0, KeptBytes());
+        string directory = _lazymount.NewMountPoint();
+        _lazymount.Run("mount", "--prefetch", what, _image, directory).EnsureSuccess();
+        await UntilAsync(() => KeptBytes() >= least);
+        await Task.Delay(300, TestContext.Current.CancellationToken);
+        Assert.InRange(KeptBytes(), least, most);
+        Assert.Equal(_small, await File.ReadAllBytesAsync(Path.Combine(directory, "small"), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public void PrefetchOfAPathThatIsNotThere_IsRefused()
+        => Sentence.AssertOne(_lazymount.Run("mount", "--prefetch", "/nothing", _image, _lazymount.NewMountPoint()), 1, "/nothing");
+
+    [Fact]
+    public async Task VerifyFull_HoldsAPublishedIndexAgainstTheLayer()
+    {
+        _lazymount.Run("index", "push", _image).EnsureSuccess();
+        Directory.Delete(_lazymount.CacheDirectory, recursive: true);
+        string log = _lazymount.Directory["mount.log"], directory = _lazymount.NewMountPoint();
+        _lazymount.Run("mount", "--verify-full", "--log-file", log, _image, directory).EnsureSuccess();
+        await UntilAsync(() => File.ReadAllText(log).Contains("are what the layers hold", StringComparison.Ordinal));
+        Assert.Equal(_large, await File.ReadAllBytesAsync(Path.Combine(directory, "large"), TestContext.Current.CancellationToken));
+        Assert.NotEmpty(CacheFiles.Indexes(_lazymount, _layer)); // from now on the one built here
+    }
+
+    [Fact]
+    public void Offline_ServesWhatIsThere_AndNamesTheLayerThatIsNot()
+    {
+        Sentence.AssertOne(_lazymount.Run("--offline", "ls", _image), 3, "--offline", "app:v1");
+        Assert.Equal(_small, _lazymount.Run("cat", _image, "/small").EnsureSuccess().OutputBytes);
+        _server.Stop();
+        Assert.Equal(_small, _lazymount.Run("--offline", "cat", _image, "/small").EnsureSuccess().OutputBytes);
+        foreach (string chunk in CacheFiles.Chunks(_lazymount, _layer))
+        {
+            File.Delete(chunk);
+        }
+        Assert.Contains("small", _lazymount.Run("--offline", "ls", _image).EnsureSuccess().Output, StringComparison.Ordinal);
+        Sentence.AssertOne(_lazymount.Run("--offline", "cat", _image, "/small"), 3, _layer, "--offline");
+        foreach (string index in CacheFiles.Indexes(_lazymount, _layer))
+        {
+            File.Delete(index);
+        }
+        Sentence.AssertOne(_lazymount.Run("--offline", "ls", _image), 3, _layer, "--offline");
+    }
+
+    [Fact]
+    public void CacheVerbs_TellAndClean()
+    {
+        _lazymount.Run("cat", _image, "/small").EnsureSuccess();
+        Assert.Contains("chunks", _lazymount.Run("cache", "info").EnsureSuccess().Output, StringComparison.Ordinal);
+        Assert.Contains("all are sound", _lazymount.Run("cache", "verify").EnsureSuccess().Output, StringComparison.Ordinal);
+        string chunk = CacheFiles.Chunks(_lazymount, _layer).First();
+        byte[] bytes = File.ReadAllBytes(chunk);
+        bytes[10] ^= 1;
+        File.WriteAllBytes(chunk, bytes);
+        ToolResult verified = _lazymount.Run("cache", "verify");
+        Assert.Equal(1, verified.ExitCode);
+        Assert.Contains(chunk, verified.Output, StringComparison.Ordinal);
+        Assert.Contains("all are sound", _lazymount.Run("cache", "verify").EnsureSuccess().Output, StringComparison.Ordinal);
+        _lazymount.Run("cache", "prune").EnsureSuccess();
+        Assert.Empty(CacheFiles.Chunks(_lazymount, _layer));
+        Assert.Equal(_small, _lazymount.Run("cat", _image, "/small").EnsureSuccess().OutputBytes);
+    }
+
+    [Fact]
+    public async Task PullThatWasKilled_GoesOnWhereItStopped()
+    {
+        using (var proxy = new StallingProxy(_server.Port, bytesUntilStall: 5 << 20))
+        using (Tool pull = _lazymount.Start("pull", $"{proxy.Host}/app:v1"))
+        {
+            await proxy.Stalled.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+            await UntilAsync(() => KeptBytes() > 1 << 20);
+            pull.Signal(9);
+            pull.WaitForExit();
+        }
+        Dictionary<string, DateTime> kept = CacheFiles.Chunks(_lazymount, _layer).ToDictionary(file => file, File.GetLastWriteTimeUtc);
+        Assert.InRange(kept.Count, 4, 47);
+
+        _lazymount.Run("pull", _image).EnsureSuccess();
+        Assert.Equal(49, CacheFiles.Chunks(_lazymount, _layer).Count()); // of 12 MiB and the headers
+        Assert.All(kept, chunk => Assert.Equal(chunk.Value, File.GetLastWriteTimeUtc(chunk.Key)));
+
+        _server.Stop();
+        Assert.Equal(_small, _lazymount.Run("--offline", "cat", _image, "/small").EnsureSuccess().OutputBytes);
+    }
+}

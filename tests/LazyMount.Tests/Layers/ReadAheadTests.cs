@@ -1,0 +1,70 @@
+using LazyMount.Layers;
+using Xunit;
+
+namespace LazyMount.Tests.Layers;
+
+public sealed class ReadAheadTests
+{
+    private const long MiB = 1 << 20;
+    private const long BlobSize = 100 * MiB;
+
+    private readonly ReadAhead _readAhead = new();
+
+    private (long Offset, long End) Note(long offset, long length) => _readAhead.Note(offset, offset + length, BlobSize);
+
+    [Fact]
+    public void ReaderInOrder_IsGoneAheadOf_FartherAndFarther_AndNothingTwice()
+    {
+        Assert.Equal(default, Note(0, MiB));
+        long ahead = 0, reached = MiB;
+        for (int i = 1; i < 60; i++)
+        {
+            (long offset, long end) = Note(i * MiB, MiB);
+            reached = (i + 1) * MiB;
+            if (end > offset)
+            {
+                Assert.True(offset >= ahead);
+                Assert.True(offset >= reached);
+                ahead = end;
+                Assert.True(_readAhead.IsWanted(offset));
+            }
+        }
+        Assert.InRange(ahead - reached, 1, 8 * MiB);
+    }
+
+    [Fact]
+    public void TheEnd_IsNotPassed()
+    {
+        (long, long End) last = default;
+        for (long at = BlobSize - 10 * MiB; at < BlobSize; at += MiB)
+        {
+            if (Note(at, MiB) is var step && step.End > 0)
+            {
+                last = step;
+            }
+        }
+        Assert.Equal(BlobSize, last.End);
+    }
+
+    [Fact]
+    public void RandomReads_AreNotGoneAheadOf()
+    {
+        foreach (int place in (int[])[30, 3, 77, 51, 12, 64, 91, 5, 40, 22, 85, 70])
+        {
+            Assert.Equal(default, Note(place * MiB, MiB / 4));
+        }
+        Assert.False(_readAhead.IsWanted(90 * MiB));
+    }
+
+    [Fact]
+    public void TwoReadersInTurn_AreToldApart()
+    {
+        int steps = 0;
+        for (int i = 0; i < 10; i++)
+        {
+            steps += Note(i * MiB, MiB).End > 0 ? 1 : 0;
+            steps += Note(50 * MiB + i * MiB, MiB).End > 0 ? 1 : 0;
+        }
+        Assert.True(steps >= 4);
+    }
+}
