@@ -73,7 +73,10 @@ public sealed class RandomReadTests(SharedRegistry registry, RandomReadImages im
 
         // Half of it evicted.
         string[] kept = DataFiles();
-        Assert.All(kept, file => Assert.Equal(kind == LayerKind.ZstdInOneFrame, file.Contains("/blobs/", StringComparison.Ordinal)));
+        if (kind == LayerKind.ZstdInOneFrame)
+        {
+            Assert.Contains(kept, file => !IsChunk(file));
+        }
         Assert.True(kept.Length >= 2);
         Under(mount =>
         {
@@ -118,7 +121,14 @@ public sealed class RandomReadTests(SharedRegistry registry, RandomReadImages im
             ReadAll(mount);
         });
         Assert.Contains("warn: ", log, StringComparison.Ordinal);
-        Assert.Contains(kind == LayerKind.ZstdInOneFrame ? "damaged in the cache and is made again" : "in the cache is damaged and is fetched again", log, StringComparison.Ordinal);
+        if (files.Any(IsChunk))
+        {
+            Assert.Contains("in the cache is damaged and is fetched again", log, StringComparison.Ordinal);
+        }
+        if (!files.All(IsChunk))
+        {
+            Assert.Contains("damaged in the cache and is made again", log, StringComparison.Ordinal);
+        }
 
         // Only what no file's bytes depend on may be left: a table of contents and its surroundings, and with a right hash a
         // bit that decoding does not look at where what it decodes to is what is verified.
@@ -153,16 +163,18 @@ public sealed class RandomReadTests(SharedRegistry registry, RandomReadImages im
 
     /// <summary>Chunks and transcodings, not configurations and manifests.</summary>
     private string[] DataFiles() => [.. CacheFiles.All(_lazymount)
-        .Where(file => file.Contains("/chunks/", StringComparison.Ordinal) ? new FileInfo(file).Length > HashSize
+        .Where(file => IsChunk(file) ? new FileInfo(file).Length > HashSize
             : file.Contains("/blobs/", StringComparison.Ordinal) && new FileInfo(file).Length > 1 << 20)
         .Order(StringComparer.Ordinal)];
 
     private string[] IndexFiles(string[] digests) => [.. CacheFiles.All(_lazymount)
         .Where(file => file.Contains("layers/", StringComparison.Ordinal) && digests.Any(digest => Path.GetFileName(file) == digest["sha256:".Length..]))];
 
+    private static bool IsChunk(string file) => file.Contains("/chunks/", StringComparison.Ordinal);
+
     private static void Flip(string path, bool rehash)
     {
-        bool isChunk = path.Contains("/chunks/", StringComparison.Ordinal);
+        bool isChunk = IsChunk(path);
         using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite);
         var bytes = new byte[RandomAccess.GetLength(file)];
         Assert.Equal(bytes.Length, RandomAccess.Read(file, bytes, 0));
