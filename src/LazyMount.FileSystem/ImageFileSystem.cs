@@ -31,9 +31,9 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         }
         long end = End(id, offset, length);
         int layer = Tree.LayerOf(id);
-        while (TryFindData(id, ref offset, end, data, out long at, out long wanted))
+        while (TryFindData(id, ref offset, end, data, out long at, out long wanted, out long fileEnd))
         {
-            if (!layers[layer].TryGetSpan(at, out var span))
+            if (!layers[layer].TryGetSpan(at, out var span, fileEnd))
             {
                 data.Clear();
                 return false;
@@ -57,9 +57,9 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         }
         try
         {
-            while (TryFindData(id, ref offset, end, data, out long at, out long wanted))
+            while (TryFindData(id, ref offset, end, data, out long at, out long wanted, out long fileEnd))
             {
-                var span = await layers[layer].GetSpanAsync(at, cancellationToken).ConfigureAwait(false);
+                var span = await layers[layer].GetSpanAsync(at, cancellationToken, fileEnd).ConfigureAwait(false);
                 offset += Add(data, span, at, wanted);
             }
             return Errno.None;
@@ -82,13 +82,15 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         }
     }
 
-    // Answers holes with zeros up to the next byte that is stored: where it stands in the tar, and how many are wanted from there.
-    private bool TryFindData(ulong id, ref long offset, long end, FileData data, out long at, out long wanted)
+    // Answers holes with zeros up to the next byte that is stored: where it stands in the tar, how many are wanted from there, and
+    // where what is stored of the file ends.
+    private bool TryFindData(ulong id, ref long offset, long end, FileData data, out long at, out long wanted, out long fileEnd)
     {
         while (offset < end)
         {
             (at, long extentEnd) = Tree.Extent(id, offset);
             wanted = Math.Min(end, extentEnd) - offset;
+            fileEnd = at + extentEnd - offset;
             if (at >= 0)
             {
                 return true;
@@ -96,7 +98,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
             data.AddZeros((int)wanted);
             offset += wanted;
         }
-        (at, wanted) = (-1, 0);
+        (at, wanted, fileEnd) = (-1, 0, 0);
         return false;
     }
 

@@ -52,7 +52,10 @@ public sealed class Layer : IDisposable
     /// The span that holds a byte of the tar, if it is decoded in memory. Does not allocate, wait or lock for long.
     /// The caller must <see cref="DecodedSpan.Release"/> it.
     /// </summary>
-    public bool TryGetSpan(long uncompressedOffset, [NotNullWhen(true)] out DecodedSpan? span)
+    /// <param name="uncompressedOffset">Offset of the byte.</param>
+    /// <param name="span">The span.</param>
+    /// <param name="fileEnd">Offset behind the file that is read: a reader that goes in order is gone ahead of up to there, and not much farther.</param>
+    public bool TryGetSpan(long uncompressedOffset, [NotNullWhen(true)] out DecodedSpan? span, long fileEnd = long.MaxValue)
     {
         int number = Checkpoints.Find(uncompressedOffset);
         if (!_spans.TryGet(_slots, number, out span))
@@ -61,13 +64,13 @@ public sealed class Layer : IDisposable
         }
         if (number == Volatile.Read(ref _decodeAhead))
         {
-            GoAhead(number);
+            GoAhead(number, fileEnd);
         }
         return true;
     }
 
     /// <summary>The same, fetching and decoding it when needed; equal concurrent calls share the work. The caller must release the span.</summary>
-    public ValueTask<DecodedSpan> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken)
+    public ValueTask<DecodedSpan> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken, long fileEnd = long.MaxValue)
     {
         cancellationToken.ThrowIfCancellationRequested();
         int number = Checkpoints.Find(uncompressedOffset);
@@ -78,7 +81,7 @@ public sealed class Layer : IDisposable
         if (isNew)
         {
             _ = Task.Run(() => ProduceAsync(number, pending!), CancellationToken.None);
-            GoAhead(number);
+            GoAhead(number, fileEnd);
         }
         return new ValueTask<DecodedSpan>(WaitAsync(number, pending!, cancellationToken));
     }
@@ -93,9 +96,10 @@ public sealed class Layer : IDisposable
     }
 
     /// <summary>A span is read: when others were read in order before it, what follows is fetched and the next span decoded.</summary>
-    private void GoAhead(int number)
+    private void GoAhead(int number, long fileEnd)
     {
-        (long offset, long end) = _readAhead.Note(Checkpoints.CompressedOffset(number), Checkpoints.CompressedEnd(number), _blob.Size);
+        long lastEnd = fileEnd >= UncompressedSize ? _blob.Size : Checkpoints.CompressedEnd(Checkpoints.Find(fileEnd - 1));
+        (long offset, long end) = _readAhead.Note(Checkpoints.CompressedOffset(number), Checkpoints.CompressedEnd(number), lastEnd, _blob.Size);
         if (end > offset)
         {
             _ = Task.Run(() => FetchAheadAsync(offset, end), CancellationToken.None);

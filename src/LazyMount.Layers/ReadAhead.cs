@@ -12,6 +12,15 @@ internal sealed class ReadAhead
     /// <summary>A read that begins so close behind the last one goes on from it: small files are passed over, not read.</summary>
     private const long Slack = 256 << 10;
 
+    /// <summary>
+    /// Behind the end of the file that is read, no more than this part of what the reader has read in a row: whoever reads one directory
+    /// stops somewhere, whoever reads everything gains.
+    /// </summary>
+    private const int PartBehindFile = 8;
+
+    /// <summary>Less is not worth a request.</summary>
+    private const long SmallestStep = 256 << 10;
+
     private const int Readers = 4;
 
     private readonly Lock _lock = new();
@@ -19,11 +28,15 @@ internal sealed class ReadAhead
 
     private struct Reader
     {
-        public long End, Window, Ahead, LastUse;
+        public long Start, End, Window, Ahead, LastUse;
     }
 
     /// <summary>Notes a read of bytes [offset, end) of the blob. Returns the range to fetch ahead of it, empty for none.</summary>
-    public (long Offset, long End) Note(long offset, long end, long blobSize)
+    /// <param name="offset">Where the span that is read begins.</param>
+    /// <param name="end">Where it ends.</param>
+    /// <param name="fileEnd">Where the last span of the file ends that is read.</param>
+    /// <param name="blobSize">Where there is nothing more.</param>
+    public (long Offset, long End) Note(long offset, long end, long fileEnd, long blobSize)
     {
         long now = Environment.TickCount64;
         lock (_lock)
@@ -41,9 +54,9 @@ internal sealed class ReadAhead
                     }
                     reader.End = end;
                     reader.Window = reader.Window == 0 ? FirstWindow : Math.Min(reader.Window * 2, LastWindow);
-                    long from = Math.Max(end, reader.Ahead), to = Math.Min(end + reader.Window, blobSize);
-                    // Small steps would make small requests.
-                    if (to - from < Math.Min(reader.Window / 2, blobSize - from))
+                    long most = Math.Min(blobSize, Math.Max(fileEnd, end + (end - reader.Start) / PartBehindFile));
+                    long from = Math.Max(end, reader.Ahead), to = Math.Min(end + reader.Window, most);
+                    if (to <= from || (to - from < SmallestStep && to < Math.Min(fileEnd, blobSize)))
                     {
                         return default;
                     }
@@ -55,7 +68,7 @@ internal sealed class ReadAhead
                     oldest = i;
                 }
             }
-            _readers[oldest] = new Reader { End = end, LastUse = now };
+            _readers[oldest] = new Reader { Start = offset, End = end, LastUse = now };
             return default;
         }
     }

@@ -10,7 +10,7 @@ public sealed class ReadAheadTests
 
     private readonly ReadAhead _readAhead = new();
 
-    private (long Offset, long End) Note(long offset, long length) => _readAhead.Note(offset, offset + length, BlobSize);
+    private (long Offset, long End) Note(long offset, long length, long fileEnd = BlobSize) => _readAhead.Note(offset, offset + length, fileEnd, BlobSize);
 
     [Fact]
     public void ReaderInOrder_IsGoneAheadOf_FartherAndFarther_AndNothingTwice()
@@ -30,6 +30,21 @@ public sealed class ReadAheadTests
             }
         }
         Assert.InRange(ahead - reached, 1, 8 * MiB);
+    }
+
+    [Fact]
+    public void TheEndOfTheFile_IsPassedByAPartOfWhatWasRead()
+    {
+        long ahead = 0;
+        for (int i = 0; i < 16; i++)
+        {
+            ahead = Math.Max(ahead, Note(i * MiB, MiB, fileEnd: (i + 1) * MiB).End);
+        }
+        Assert.InRange(ahead, 16 * MiB + 1, 18 * MiB);
+        for (int i = 50; i < 53; i++)
+        {
+            Assert.InRange(Note(i * MiB, MiB, fileEnd: 53 * MiB).End, 0, 53 * MiB + 3 * MiB / 8);
+        }
     }
 
     [Fact]
