@@ -120,7 +120,7 @@ public sealed class BlobCache
     /// <returns>Files and bytes that are gone.</returns>
     public (int Files, long Bytes) Prune(long keep, DateTime unusedSince) => _trimmer.Trim(keep, keep, unusedSince);
 
-    /// <summary>Reads all blobs and chunks, and deletes those that are not what they should be.</summary>
+    /// <summary>Reads all blobs and chunks, and drops those that are not what they should be.</summary>
     /// <param name="chunksOf">The chunk digests of a blob, where they are known.</param>
     /// <param name="cancellationToken">Ends it between two files.</param>
     public CacheReport Verify(Func<Digest, ChunkDigests?> chunksOf, CancellationToken cancellationToken)
@@ -131,7 +131,7 @@ public sealed class BlobCache
         foreach (string path in Directory.EnumerateFiles(GetDirectory("blobs"), "*", SearchOption.AllDirectories))
         {
             if (Digest.TryParse($"{Path.GetFileName(Path.GetDirectoryName(path))}:{Path.GetFileName(path)}", out Digest digest))
-                Check(path, file => digest.Hex == HashOf(file, digest));
+                Check(path, () => VerifyBlob(path, digest));
         }
         foreach (string directory in Directory.EnumerateDirectories(GetDirectory("chunks")).SelectMany(Directory.EnumerateDirectories))
         {
@@ -139,19 +139,19 @@ public sealed class BlobCache
             foreach (string path in Directory.EnumerateFiles(directory))
             {
                 if (long.TryParse(Path.GetFileName(path), NumberStyles.None, CultureInfo.InvariantCulture, out long offset))
-                    Check(path, file => ChunkStore.IsSound(ReadAll(file), offset, chunks));
+                    Check(path, () => ChunkStore.Verify(path, offset, chunks));
             }
         }
         return new CacheReport(files, read, damaged);
 
-        void Check(string path, Predicate<FileStream> isSound)
+        void Check(string path, Func<(long Bytes, bool IsSound)> verify)
         {
             cancellationToken.ThrowIfCancellationRequested();
             try
             {
-                using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
-                (files, read) = (files + 1, read + file.Length);
-                if (isSound(file))
+                (long bytes, bool isSound) = verify();
+                (files, read) = (files + 1, read + bytes);
+                if (isSound)
                     return;
             }
             catch (FileNotFoundException)
@@ -160,17 +160,18 @@ public sealed class BlobCache
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                // What cannot be read is as good as damaged.
+                File.Delete(path); // what cannot be read is as good as damaged
             }
-            File.Delete(path);
             damaged.Add(path);
         }
 
-        static byte[] ReadAll(FileStream file)
+        static (long Bytes, bool IsSound) VerifyBlob(string path, Digest digest)
         {
-            byte[] bytes = new byte[Math.Min(file.Length, ChunkStore.MaxFileSize)];
-            file.ReadExactly(bytes);
-            return bytes;
+            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+            bool isSound = digest.Hex == HashOf(file, digest);
+            if (!isSound)
+                File.Delete(path);
+            return (file.Length, isSound);
         }
 
         static string HashOf(FileStream file, Digest digest)

@@ -19,11 +19,14 @@ public sealed partial class BlobReader
         private int _waiters = 1; // guarded by the reader's lock
         private int _holders = 2; // interlocked: the waiters, and the request until it has ended
 
+        /// <summary>All comes from the source, and nobody else may join.</summary>
+        public bool IsAfresh { get; init; }
+
         public int First => first;
         public int End => end;
         public Task Completion => _completion.Task;
 
-        public ReadOnlySpan<byte> Bytes(int chunk) => BufferOf(chunk).Span;
+        public ReadOnlySpan<byte> Bytes(int chunk) => BufferOf(chunk, chunk + 1).Span;
 
         /// <summary>Called under the reader's lock.</summary>
         public void Join()
@@ -86,36 +89,33 @@ public sealed partial class BlobReader
 
         private async Task FetchAsync(CancellationToken cancellationToken)
         {
-            (long begin, _) = reader.Extent(first);
-            (long lastOffset, int lastLength) = reader.Extent(end - 1);
-            _buffer = ArrayPool<byte>.Shared.Rent((int)(lastOffset + lastLength - begin));
+            _buffer = ArrayPool<byte>.Shared.Rent(reader.Extent(first, end).Length);
+            if (IsAfresh)
+            {
+                await FetchAsync(first, end, cancellationToken).ConfigureAwait(false);
+                return;
+            }
 
             // Another process may have fetched them while we waited for it.
             ChunkStore? store = reader._store;
             using IDisposable? claim = store is null ? null : await store.ClaimAsync(first, end, cancellationToken).ConfigureAwait(false);
             for (int chunk = first; chunk < end;)
             {
-                if (TryReadCached(chunk))
-                {
-                    chunk++;
+                int read = store is null ? 0 : reader.ReadCached(chunk, BufferOf(chunk, end).Span);
+                chunk += read;
+                if (read > 0)
                     continue;
-                }
-                int gapEnd = chunk + 1;
-                while (gapEnd < end && store?.Contains(gapEnd) != true)
-                    gapEnd++;
+                int gapEnd = store?.Find(present: true, chunk + 1, end) ?? end;
                 await FetchAsync(chunk, gapEnd, cancellationToken).ConfigureAwait(false);
                 chunk = gapEnd;
             }
         }
 
-        private bool TryReadCached(int chunk) => reader._store is not null && reader.TryReadCached(chunk, BufferOf(chunk).Span);
-
         private async Task FetchAsync(int from, int to, CancellationToken cancellationToken)
         {
-            (long begin, _) = reader.Extent(from);
-            (long lastOffset, int lastLength) = reader.Extent(to - 1);
+            (long begin, int wanted) = reader.Extent(from, to);
             List<int>? bad = null;
-            Stream stream = await reader._source.OpenBlobAsync(reader._blob, begin, lastOffset + lastLength - begin, cancellationToken).ConfigureAwait(false);
+            Stream stream = await reader._source.OpenBlobAsync(reader._blob, begin, wanted, cancellationToken).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
             {
                 for (int chunk = from; chunk < to; chunk++)
@@ -128,7 +128,7 @@ public sealed partial class BlobReader
             {
                 reader._logger.ChunkMismatch(reader._blob.Digest, chunk);
                 reader._source.Distrust(reader._blob);
-                (long offset, int length) = reader.Extent(chunk);
+                (long offset, int length) = reader.Extent(chunk, chunk + 1);
                 Stream again = await reader._source.OpenBlobAsync(reader._blob, offset, length, cancellationToken).ConfigureAwait(false);
                 await using (again.ConfigureAwait(false))
                 {
@@ -142,8 +142,8 @@ public sealed partial class BlobReader
 
         private async Task<bool> TryReadAsync(Stream stream, int chunk, CancellationToken cancellationToken)
         {
-            (long offset, int length) = reader.Extent(chunk);
-            Memory<byte> bytes = BufferOf(chunk);
+            (long offset, int length) = reader.Extent(chunk, chunk + 1);
+            Memory<byte> bytes = BufferOf(chunk, chunk + 1);
             try
             {
                 await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
@@ -162,10 +162,10 @@ public sealed partial class BlobReader
             return true;
         }
 
-        private Memory<byte> BufferOf(int chunk)
+        private Memory<byte> BufferOf(int from, int to)
         {
-            (long offset, int length) = reader.Extent(chunk);
-            return _buffer.AsMemory((int)(offset - reader.Extent(first).Offset), length);
+            (long offset, int length) = reader.Extent(from, to);
+            return _buffer.AsMemory((int)(offset - reader.Extent(first, end).Offset), length);
         }
 
         private void Unlist()

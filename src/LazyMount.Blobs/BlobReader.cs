@@ -58,14 +58,11 @@ public sealed partial class BlobReader : IDisposable
         List<Task>? gaps = null;
         for (int chunk = first; chunk < end;)
         {
-            if (TryReadCached(chunk, compressedOffset, destination.Span))
-            {
-                chunk++;
+            int read = ReadCached(chunk, end, compressedOffset, destination.Span);
+            chunk += read;
+            if (read > 0)
                 continue;
-            }
-            int gapEnd = chunk + 1;
-            while (gapEnd < end && _store?.Contains(gapEnd) != true)
-                gapEnd++;
+            int gapEnd = _store?.Find(present: true, chunk + 1, end) ?? end;
             (gaps ??= []).Add(FetchAsync(chunk, gapEnd, compressedOffset, destination, cancellationToken));
             chunk = gapEnd;
         }
@@ -83,32 +80,31 @@ public sealed partial class BlobReader : IDisposable
         if (_store is null || offset >= end)
             return 0;
         long fetched = 0;
-        int last = (int)((end - 1) / _chunkSize);
-        for (int chunk = (int)(offset / _chunkSize); chunk <= last;)
+        int endChunk = (int)((end - 1) / _chunkSize) + 1;
+        for (int chunk = (int)(offset / _chunkSize); (chunk = _store.Find(present: false, chunk, endChunk)) < endChunk;)
         {
-            if (_store.Contains(chunk))
-            {
-                chunk++;
-                continue;
-            }
-            int gapEnd = chunk + 1;
-            while (gapEnd <= last && !_store.Contains(gapEnd))
-                gapEnd++;
-            await FetchAsync(chunk, gapEnd, Extent(chunk).Offset, Memory<byte>.Empty, cancellationToken).ConfigureAwait(false);
-            fetched += Extent(gapEnd - 1).Offset + Extent(gapEnd - 1).Length - Extent(chunk).Offset;
+            int gapEnd = _store.Find(present: true, chunk, endChunk);
+            (long gapOffset, int gapLength) = Extent(chunk, gapEnd);
+            await FetchAsync(chunk, gapEnd, gapOffset, Memory<byte>.Empty, cancellationToken).ConfigureAwait(false);
+            fetched += gapLength;
             chunk = gapEnd;
         }
         return fetched;
     }
 
-    /// <summary>The same from the source, whatever is cached: for a caller that found bytes to be wrong.</summary>
+    /// <summary>
+    /// The same from the source, whatever is cached or under way: for a caller that found bytes to be wrong. What comes takes the
+    /// place of what is cached, which is not removed before: others may have set it right meanwhile.
+    /// </summary>
     public async ValueTask FetchAgainAsync(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
     {
         int first = (int)(compressedOffset / _chunkSize);
         int end = (int)((compressedOffset + destination.Length - 1) / _chunkSize) + 1;
-        for (int chunk = first; chunk < end; chunk++)
-            _store?.Drop(chunk, "what it decodes to is not what it should be");
-        await FetchAsync(first, end, compressedOffset, destination, cancellationToken).ConfigureAwait(false);
+        for (int chunk = first; chunk < end && _store is not null; chunk++)
+            _logger.CachedChunkDropped(_blob.Digest, chunk, "what it decodes to is not what it should be");
+        var fetch = new ChunkFetch(this, first, end) { IsAfresh = true };
+        fetch.Begin();
+        await DeliverAsync([fetch], first, end, compressedOffset, destination, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Ends fetches under way; who waits for them gets <see cref="ObjectDisposedException"/> or a cancellation.</summary>
@@ -127,11 +123,11 @@ public sealed partial class BlobReader : IDisposable
         _store?.Dispose();
     }
 
-    /// <summary>Offset and length of a chunk in the blob.</summary>
-    private (long Offset, int Length) Extent(int chunk)
+    /// <summary>Offset and length in the blob of chunks [first, end).</summary>
+    private (long Offset, int Length) Extent(int first, int end)
     {
-        long offset = (long)chunk * _chunkSize;
-        return (offset, (int)Math.Min(_chunkSize, _blob.Size - offset));
+        long offset = (long)first * _chunkSize;
+        return (offset, (int)(Math.Min((long)end * _chunkSize, _blob.Size) - offset));
     }
 
     private bool IsGood(int chunk, ReadOnlySpan<byte> bytes)
@@ -155,23 +151,25 @@ public sealed partial class BlobReader : IDisposable
         bytes.Slice(skip, length).CopyTo(destination[at..]);
     }
 
-    // A chunk that lies whole in the destination is read straight into it: nobody looks at it unless ReadAsync succeeds.
-    private bool TryReadCached(int chunk, long compressedOffset, Span<byte> destination)
+    // Reads chunks from first on while the cache has them; returns how many. Those that lie whole in the destination are read
+    // straight into it: nobody looks at it unless ReadAsync succeeds.
+    private int ReadCached(int first, int end, long compressedOffset, Span<byte> destination)
     {
         if (_store is null)
-            return false;
-        (long offset, int length) = Extent(chunk);
-        if (offset >= compressedOffset && length <= destination.Length - (offset - compressedOffset))
-            return TryReadCached(chunk, destination.Slice((int)(offset - compressedOffset), length));
+            return 0;
+        int whole = Extent(first, end) is var (offset, length) && offset + length > compressedOffset + destination.Length ? end - 1 : end;
+        if (offset >= compressedOffset && first < whole)
+            return ReadCached(first, destination.Slice((int)(offset - compressedOffset), Extent(first, whole).Length));
 
+        length = Extent(first, first + 1).Length;
         byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
         try
         {
             Span<byte> bytes = buffer.AsSpan(0, length);
-            if (!TryReadCached(chunk, bytes))
-                return false;
-            Deliver(chunk, bytes, compressedOffset, destination);
-            return true;
+            if (ReadCached(first, bytes) == 0)
+                return 0;
+            Deliver(first, bytes, compressedOffset, destination);
+            return 1;
         }
         finally
         {
@@ -179,14 +177,19 @@ public sealed partial class BlobReader : IDisposable
         }
     }
 
-    private bool TryReadCached(int chunk, Span<byte> bytes)
+    // The same, of whole chunks.
+    private int ReadCached(int first, Span<byte> bytes)
     {
-        if (!_store!.TryRead(chunk, bytes))
-            return false;
-        if (IsGood(chunk, bytes))
-            return true;
-        _store.Drop(chunk, "it does not match its SHA-256");
-        return false;
+        int read = _store!.Read(first, bytes);
+        for (int i = 0; i < read; i++)
+        {
+            if (!IsGood(first + i, bytes.Slice(i * _chunkSize, Extent(first + i, first + i + 1).Length)))
+            {
+                _store.Drop(first + i, "it does not match its SHA-256");
+                return i;
+            }
+        }
+        return read;
     }
 
     // Chunks [first, end). Those that somebody fetches already are waited for; the gaps between them are fetched, each
@@ -220,7 +223,12 @@ public sealed partial class BlobReader : IDisposable
         }
         foreach (ChunkFetch fetch in begun)
             fetch.Begin();
+        await DeliverAsync(joined, first, end, compressedOffset, destination, cancellationToken).ConfigureAwait(false);
+    }
 
+    // Waits for fetches and takes from each what it has of chunks [first, end). Leaves all of them, whatever happens.
+    private async Task DeliverAsync(List<ChunkFetch> joined, int first, int end, long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
         int left = 0;
         try
         {

@@ -14,6 +14,7 @@ internal sealed class CacheTrimmer(string directory, long limit)
     private const long Block = 4096;
     private const string CountName = "written";
 
+    private readonly string _chunks = Path.Combine(directory, "chunks") + Path.DirectorySeparatorChar;
     private readonly Lock _lock = new();
 
     // Begins anywhere, so that on average processes that write less than a unit are counted too.
@@ -87,12 +88,15 @@ internal sealed class CacheTrimmer(string directory, long limit)
             return [];
         return [.. new FileSystemEnumerable<CachedFile>(
             directory,
-            (ref FileSystemEntry entry) => new CachedFile(entry.ToFullPath(), (entry.Length + Block - 1) / Block * Block, entry.LastWriteTimeUtc.UtcDateTime),
+            (ref FileSystemEntry entry) => new CachedFile(entry.ToFullPath(), (SizeOf(ref entry) + Block - 1) / Block * Block, entry.LastWriteTimeUtc.UtcDateTime),
             new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = FileAttributes.None })
         {
             ShouldIncludePredicate = (ref FileSystemEntry entry) => !entry.IsDirectory && entry.Length > 0 && !entry.FileName.SequenceEqual(CountName),
         }];
     }
+
+    private long SizeOf(ref FileSystemEntry entry)
+        => entry.Directory.StartsWith(_chunks, StringComparison.Ordinal) ? ChunkStore.SizeOf(entry.ToFullPath(), entry.Length) : entry.Length;
 
     // Of the length after that many more bytes.
     private long Count(long units)
@@ -123,10 +127,9 @@ internal sealed class CacheTrimmer(string directory, long limit)
 
     private void DeleteEmptyDirectories()
     {
-        string chunks = Path.Combine(directory, "chunks");
-        if (!Directory.Exists(chunks))
+        if (!Directory.Exists(_chunks))
             return;
-        foreach (string blob in Directory.EnumerateDirectories(chunks).SelectMany(Directory.EnumerateDirectories))
+        foreach (string blob in Directory.EnumerateDirectories(_chunks).SelectMany(Directory.EnumerateDirectories))
         {
             try
             {

@@ -14,7 +14,7 @@ namespace LazyMount.Blobs;
 public sealed class CachedBlobStream : ForwardStream
 {
     /// <summary>Bytes asked for at once, a whole number of chunks.</summary>
-    private const int RangeSize = 8 * ChunkDigests.DefaultChunkSize;
+    private const int RangeSize = 2 << 20;
 
     /// <summary>Ranges under way or waiting for the reader; with <see cref="RangeSize"/> the bound of memory.</summary>
     private const int Ahead = 4;
@@ -50,12 +50,7 @@ public sealed class CachedBlobStream : ForwardStream
     public static bool IsWhole(Descriptor blob, BlobCache cache)
     {
         using var store = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance);
-        for (int chunk = 0; chunk < store.Count; chunk++)
-        {
-            if (!store.Contains(chunk))
-                return false;
-        }
-        return true;
+        return store.Find(present: false, 0, store.Count) == store.Count;
     }
 
     /// <summary>Bytes that came from the cache so far.</summary>
@@ -149,22 +144,19 @@ public sealed class CachedBlobStream : ForwardStream
 
     private async Task<Range> GetAsync(int first, int end, CancellationToken cancellationToken)
     {
-        long begin = _store.Extent(first).Offset;
-        (long lastOffset, int lastLength) = _store.Extent(end - 1);
-        int length = (int)(lastOffset + lastLength - begin);
+        (long begin, int length) = _store.Extent(first, end);
         byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
         try
         {
             for (int chunk = first; chunk < end;)
             {
-                if (TryReadCached(chunk))
-                {
-                    chunk++;
+                cancellationToken.ThrowIfCancellationRequested();
+                int read = _store.Read(chunk, BytesOf(chunk, end).Span);
+                Interlocked.Add(ref _cachedBytes, BytesOf(chunk, chunk + read).Length);
+                chunk += read;
+                if (read > 0)
                     continue;
-                }
-                int gapEnd = chunk + 1;
-                while (gapEnd < end && !_store.Contains(gapEnd))
-                    gapEnd++;
+                int gapEnd = _store.Find(present: true, chunk + 1, end);
                 await FetchAsync(chunk, gapEnd).ConfigureAwait(false);
                 chunk = gapEnd;
             }
@@ -176,29 +168,21 @@ public sealed class CachedBlobStream : ForwardStream
             throw;
         }
 
-        Memory<byte> BytesOf(int chunk)
+        Memory<byte> BytesOf(int from, int to)
         {
-            (long offset, int chunkLength) = _store.Extent(chunk);
-            return buffer.AsMemory((int)(offset - begin), chunkLength);
-        }
-
-        bool TryReadCached(int chunk)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            bool isThere = _store.TryRead(chunk, BytesOf(chunk).Span);
-            Interlocked.Add(ref _cachedBytes, isThere ? _store.Extent(chunk).Length : 0);
-            return isThere;
+            (long offset, int bytes) = _store.Extent(from, to);
+            return buffer.AsMemory((int)(offset - begin), bytes);
         }
 
         async Task FetchAsync(int from, int to)
         {
-            long offset = _store.Extent(from).Offset;
-            Stream stream = await _source.OpenBlobAsync(_blob, offset, _store.Extent(to - 1).Offset + _store.Extent(to - 1).Length - offset, cancellationToken).ConfigureAwait(false);
+            (long offset, int wanted) = _store.Extent(from, to);
+            Stream stream = await _source.OpenBlobAsync(_blob, offset, wanted, cancellationToken).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
             {
                 for (int chunk = from; chunk < to; chunk++)
                 {
-                    Memory<byte> bytes = BytesOf(chunk);
+                    Memory<byte> bytes = BytesOf(chunk, chunk + 1);
                     await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
                     Interlocked.Add(ref _fetchedBytes, bytes.Length);
                     if (_keep)

@@ -15,7 +15,7 @@ public abstract class Decompressor : IDisposable
     /// <summary>
     /// The distance between checkpoints in uncompressed bytes that layers are indexed with.
     /// </summary>
-    public const int DefaultCheckpointSpacing = 4 << 20;
+    public const int DefaultCheckpointSpacing = 1 << 20;
 
     private static readonly Checkpoint s_start = new(0, 0, 0, AtMemberStart: true, default);
 

@@ -59,7 +59,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         {
             while (TryFindData(id, ref offset, end, data, out long at, out long wanted, out long fileEnd))
             {
-                var span = await layers[layer].GetSpanAsync(at, cancellationToken, fileEnd).ConfigureAwait(false);
+                var span = await layers[layer].GetSpanAsync(at, cancellationToken, wanted, fileEnd).ConfigureAwait(false);
                 offset += Add(data, span, at, wanted);
             }
             return Errno.None;

@@ -62,7 +62,8 @@ public sealed class Layer : IDisposable
         {
             return false;
         }
-        if (number == Volatile.Read(ref _decodeAhead))
+        // Once, or every read from memory would note it.
+        if (number == Volatile.Read(ref _decodeAhead) && Interlocked.CompareExchange(ref _decodeAhead, -1, number) == number)
         {
             GoAhead(number, fileEnd);
         }
@@ -70,7 +71,11 @@ public sealed class Layer : IDisposable
     }
 
     /// <summary>The same, fetching and decoding it when needed; equal concurrent calls share the work. The caller must release the span.</summary>
-    public ValueTask<DecodedSpan> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken, long fileEnd = long.MaxValue)
+    /// <param name="uncompressedOffset">Offset of the byte.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <param name="wanted">Bytes that are read from there on: if that is more than the span has, those behind it are begun as well.</param>
+    /// <param name="fileEnd">As in <see cref="TryGetSpan"/>.</param>
+    public ValueTask<DecodedSpan> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken, long wanted = 1, long fileEnd = long.MaxValue)
     {
         cancellationToken.ThrowIfCancellationRequested();
         int number = Checkpoints.Find(uncompressedOffset);
@@ -78,11 +83,24 @@ public sealed class Layer : IDisposable
         {
             return new ValueTask<DecodedSpan>(span);
         }
+        int last = number;
+        while (last + 1 < Checkpoints.Count && Checkpoints.UncompressedOffset(last + 1) - uncompressedOffset < wanted)
+        {
+            last++;
+        }
+        if (last > number)
+        {
+            _ = PrefetchAsync(Checkpoints.CompressedOffset(number), Checkpoints.CompressedEnd(last)); // one request, which the spans join
+        }
         if (isNew)
         {
-            _ = Task.Run(() => ProduceAsync(number, pending!), CancellationToken.None);
-            GoAhead(number, fileEnd);
+            Begin(number, pending!);
         }
+        for (int next = number + 1; next <= last; next++)
+        {
+            BeginUnlessThere(next);
+        }
+        GoAhead(number, fileEnd);
         return new ValueTask<DecodedSpan>(WaitAsync(number, pending!, cancellationToken));
     }
 
@@ -102,27 +120,41 @@ public sealed class Layer : IDisposable
         (long offset, long end) = _readAhead.Note(Checkpoints.CompressedOffset(number), Checkpoints.CompressedEnd(number), lastEnd, _blob.Size);
         if (end > offset)
         {
-            _ = Task.Run(() => FetchAheadAsync(offset, end), CancellationToken.None);
+            BeginFetching(offset, end);
         }
-        if (!_readAhead.IsWanted(Checkpoints.CompressedEnd(number)) || number + 1 >= Checkpoints.Count || Checkpoints.Length(number) < LongSpan)
+        if (_readAhead.IsWanted(Checkpoints.CompressedEnd(number)) && number + 1 < Checkpoints.Count && Checkpoints.Length(number) >= LongSpan)
         {
-            return;
+            Volatile.Write(ref _decodeAhead, number + 1);
+            BeginUnlessThere(number + 1);
         }
-        Volatile.Write(ref _decodeAhead, number + 1);
-        if (_spans.TryBegin(_slots, number + 1) is { } pending)
+    }
+
+    // Methods of their own: what a lambda captures is allocated where its method begins, and GoAhead begins often.
+    private void Begin(int number, PendingSpan pending) => _ = Task.Run(() => ProduceAsync(number, pending), CancellationToken.None);
+
+    private void BeginFetching(long offset, long end) => _ = Task.Run(() => FetchAheadAsync(offset, end), CancellationToken.None);
+
+    private void BeginUnlessThere(int number)
+    {
+        if (_spans.TryBegin(_slots, number) is { } pending)
         {
-            _ = Task.Run(() => ProduceAsync(number + 1, pending), CancellationToken.None);
+            Begin(number, pending);
         }
     }
 
     private async Task FetchAheadAsync(long offset, long end)
     {
+        for (; offset < end && _readAhead.IsWanted(offset); offset += AheadRequest)
+        {
+            await PrefetchAsync(offset, Math.Min(offset + AheadRequest, end)).ConfigureAwait(false);
+        }
+    }
+
+    private async Task PrefetchAsync(long offset, long end)
+    {
         try
         {
-            for (; offset < end && _readAhead.IsWanted(offset); offset += AheadRequest)
-            {
-                await _blob.PrefetchAsync(offset, Math.Min(offset + AheadRequest, end), _disposal.Token).ConfigureAwait(false);
-            }
+            await _blob.PrefetchAsync(offset, end, _disposal.Token).ConfigureAwait(false);
         }
         catch (Exception e) when (e is ImageException or OperationCanceledException or ObjectDisposedException)
         {

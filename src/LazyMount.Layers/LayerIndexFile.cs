@@ -26,7 +26,7 @@ namespace LazyMount.Layers;
 internal static class LayerIndexFile
 {
     /// <summary>Raised with every change of the format or of what indexing finds: other versions are rebuilt.</summary>
-    public const uint Version = 5;
+    public const uint Version = 6;
 
     private const int HashStart = 16;
     private const int PayloadStart = 32;

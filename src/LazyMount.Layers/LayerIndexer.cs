@@ -11,7 +11,7 @@ namespace LazyMount.Layers;
 
 /// <summary>
 /// Builds a <see cref="LayerIndex"/> in one pass over a blob.
-/// <para>Two threads share the work, a few pieces of one chunk each go round between them. The reader takes bytes from the
+/// <para>Two threads share the work, a few pieces of some chunks each go round between them. The reader takes bytes from the
 /// source, hands the piece on, hashes it (the whole and the chunk) and packs the windows of checkpoints. The decoder decompresses and scans. Hashing costs about a third of decoding, so the decoder is what a
 /// layer takes.</para>
 /// <para>A blob with the wrong digest is told as that, whatever else is wrong with it: after the decoder has failed the
@@ -19,7 +19,9 @@ namespace LazyMount.Layers;
 /// </summary>
 internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Decompressor.DefaultCheckpointSpacing)
 {
-    private const int PieceSize = ChunkDigests.DefaultChunkSize;
+    // Several chunks, so that few pieces are handed on.
+    private const int ChunkSize = ChunkDigests.DefaultChunkSize;
+    private const int PieceSize = 4 * ChunkSize;
     private const int Pieces = 6;
 
     /// <summary>What the blob's content must have for a digest; null when that need not be looked at.</summary>
@@ -99,8 +101,11 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
                 // The buffer comes back through the free channel, which only this loop reads: it stays ours to read too.
                 filled.Writer.TryWrite(new Piece(buffer, length));
                 hash.AppendData(buffer, 0, length);
-                SHA256.HashData(buffer.AsSpan(0, length), digest);
-                digests.Write(digest);
+                for (int at = 0; at < length; at += ChunkSize)
+                {
+                    SHA256.HashData(buffer.AsSpan(at, Math.Min(ChunkSize, length - at)), digest);
+                    digests.Write(digest);
+                }
                 size += length;
                 while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
                 {
@@ -147,7 +152,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             Transcoding = transcoder?.Blob,
             Origin = IndexOrigin.Built,
             IsBound = true,
-            Chunks = transcoder?.Chunks ?? new ChunkDigests(PieceSize, digests.ToArray()),
+            Chunks = transcoder?.Chunks ?? new ChunkDigests(ChunkSize, digests.ToArray()),
             Checkpoints = transcoder?.Checkpoints ?? checkpoints.Build(decoding.UncompressedSize, size),
             Paths = paths,
             Entries = TocFiles.Hide(paths, decoding.Entries.BuildEntries()),
@@ -158,11 +163,11 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         return index;
     }
 
-    // The longest span that is read at random. bzip2 and xz begin at the start only.
+    // The longest span that is read at random. bzip2 and xz, slow as they are, begin at the start only.
     private static long LongestReadable(CompressionFormat format) => format switch
     {
         CompressionFormat.Zstd => LongestSpan,
-        CompressionFormat.Bzip2 or CompressionFormat.Xz => Decompressor.DefaultCheckpointSpacing,
+        CompressionFormat.Bzip2 or CompressionFormat.Xz => 4 << 20,
         _ => long.MaxValue,
     };
 

@@ -7,7 +7,8 @@ namespace LazyMount.Benchmarks;
 /// <summary>The image that scripts/make-bench-images.sh makes: its larger layers, whole in memory.</summary>
 public static class BenchmarkImage
 {
-    private static string Directory =>
+    /// <summary>Where the image is.</summary>
+    internal static string Directory =>
         Environment.GetEnvironmentVariable("BENCH_DIR")
         ?? Path.Combine(Environment.GetEnvironmentVariable("XDG_CACHE_HOME") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"), "lazymount-bench");
 

@@ -13,11 +13,12 @@ public sealed class StallingProxy : IDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly TaskCompletionSource _stalled = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly int _serverPort;
+    private readonly long _bytesUntilStall;
     private long _left;
 
     public StallingProxy(int serverPort, long bytesUntilStall)
     {
-        (_serverPort, _left) = (serverPort, bytesUntilStall);
+        (_serverPort, _bytesUntilStall, _left) = (serverPort, bytesUntilStall, bytesUntilStall);
         _listener.Start();
         _ = AcceptAsync();
     }
@@ -27,6 +28,9 @@ public sealed class StallingProxy : IDisposable
 
     /// <summary>Completes when the bytes are used up.</summary>
     public Task Stalled => _stalled.Task;
+
+    /// <summary>Bytes that came from the server so far.</summary>
+    public long Passed => _bytesUntilStall - Interlocked.Read(ref _left);
 
     public void Dispose()
     {

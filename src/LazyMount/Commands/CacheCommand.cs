@@ -101,7 +101,7 @@ internal static class CacheCommand
     private static Verb CreateVerify(CommandHost host)
     {
         var json = Verb.JsonOption("{ files, bytes, damaged: [path] }");
-        var verb = new Verb("verify", "Read everything in the cache and delete what is damaged; it is fetched again when it is wanted. Exits with 1 if there was any. (Whatever is read is verified anyway: this is for suspicious disks.)",
+        var verb = new Verb("verify", "Read everything in the cache and drop what is damaged; it is fetched again when it is wanted. Exits with 1 if there was any. (Whatever is read is verified anyway: this is for suspicious disks.)",
             """
             lazymount cache verify
             """)
@@ -120,7 +120,7 @@ internal static class CacheCommand
             {
                 foreach (string path in report.Damaged)
                 {
-                    host.Output.WriteLine($"damaged, deleted: {path}");
+                    host.Output.WriteLine($"damaged, will be fetched or made again: {path}");
                 }
                 host.Output.WriteLine($"verified {report.Files.ToString(CultureInfo.InvariantCulture)} files, {ByteSize.Format(report.Bytes)}: {(report.Damaged.Count == 0 ? "all are sound" : $"{report.Damaged.Count.ToString(CultureInfo.InvariantCulture)} were damaged")}");
             }

@@ -134,11 +134,12 @@ public sealed class BadMomentTests : IDisposable
     public void BlobDamagedInTheCache_IsFetchedAgainOrRefusedButNeverShown()
     {
         _lazymount.Run("umount", _lazymount.Mount(_image)).EnsureSuccess();
-        foreach (string chunk in CacheFiles.Chunks(_lazymount, _layer))
+        foreach (string segment in CacheFiles.Chunks(_lazymount, _layer))
         {
-            byte[] bytes = File.ReadAllBytes(chunk);
-            bytes[bytes.Length / 2] ^= 1;
-            File.WriteAllBytes(chunk, bytes);
+            foreach (int chunk in CacheSegment.Present(segment))
+            {
+                CacheSegment.Flip(segment, chunk, CacheSegment.LengthOf(segment, chunk) / 2, rehash: false);
+            }
         }
 
         string directory = _lazymount.Mount(_image);

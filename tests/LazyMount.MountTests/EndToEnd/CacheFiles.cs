@@ -9,13 +9,13 @@ internal static class CacheFiles
         ? Directory.GetFiles(lazymount.CacheDirectory, "*", SearchOption.AllDirectories)
         : [];
 
-    /// <summary>Staged files: all whose name is not the hex of a digest, nor a chunk's offset, nor that of an empty file that is locked.</summary>
+    /// <summary>Staged files: all whose name is not the hex of a digest, nor a segment's offset, nor that of an empty file that is locked.</summary>
     public static IEnumerable<string> Unfinished(LazyMountCli lazymount)
         => All(lazymount).Where(file => (Path.GetFileName(file) is not { Length: 64 } name || !name.All(char.IsAsciiHexDigitLower))
             && !(IsChunk(file) && Path.GetFileName(file).All(char.IsAsciiDigit))
             && Path.GetFileName(file) is not ("claims" or "written"));
 
-    /// <summary>Chunks of a layer.</summary>
+    /// <summary>Segments of chunks of a layer.</summary>
     public static IEnumerable<string> Chunks(LazyMountCli lazymount, string digest)
         => All(lazymount).Where(file => IsChunk(file) && file.Contains(digest["sha256:".Length..], StringComparison.Ordinal) && Path.GetFileName(file).All(char.IsAsciiDigit));
 

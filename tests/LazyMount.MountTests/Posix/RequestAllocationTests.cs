@@ -23,13 +23,18 @@ public sealed class RequestAllocationTests
         Tool.Run("cat", root + "/file").EnsureSuccess(); // every span is decoded and stays
         int fd = Open(root + "/file", Direct), sparse = Open(root + "/sparse", Direct);
         Ask(200);
-        long before = GC.GetTotalAllocatedBytes(precise: true);
-        const int Rounds = 5000;
-        Ask(Rounds);
-        long allocated = GC.GetTotalAllocatedBytes(precise: true) - before;
+        // What requests take they take each time, what other threads of the process take (timers, connections that other tests have
+        // left to be closed) they do not.
+        const int Rounds = 5000, Tries = 5;
+        long allocated = long.MaxValue;
+        for (int i = 0; i < Tries; i++)
+        {
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            Ask(Rounds);
+            allocated = Math.Min(allocated, GC.GetTotalAllocatedBytes(precise: true) - before);
+        }
         Close(fd);
         Close(sparse);
-        // 40,000 requests; the runtime's own threads may take a little meanwhile.
         Assert.True(allocated < 2 * Rounds, $"{allocated} bytes for {8 * Rounds} requests");
 
         void Ask(int rounds)

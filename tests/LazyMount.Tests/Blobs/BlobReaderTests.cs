@@ -29,11 +29,14 @@ public sealed class BlobReaderTests : IDisposable
 
     private string ChunkDirectory => Path.Combine(_cache.Root, "v1", "chunks", "sha256", _blob.Digest.Hex);
 
+    // All 11 chunks are in one.
+    private string Segment => Path.Combine(ChunkDirectory, "0");
+
     private void KeepAll()
     {
         using var store = new ChunkStore(_cache, _blob, ChunkSize, NullLogger.Instance);
         for (int chunk = 0; chunk < store.Count; chunk++)
-            store.Keep(chunk, _content.AsSpan((int)store.Extent(chunk).Offset, store.Extent(chunk).Length));
+            store.Keep(chunk, _content.AsSpan((int)store.Extent(chunk, chunk + 1).Offset, store.Extent(chunk, chunk + 1).Length));
     }
 
     public void Dispose() => _directory.Dispose();
@@ -118,8 +121,7 @@ public sealed class BlobReaderTests : IDisposable
     public async Task GapsBetweenCachedChunks_AreFetchedByOneRequestEach()
     {
         KeepAll();
-        foreach (int gone in (int[])[200, 300, 700])
-            File.Delete(Path.Combine(ChunkDirectory, $"{gone}"));
+        CacheSegment.Forget(Segment, 2, 3, 7);
         await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
         await using RegistrySource source = SourceOf(server);
         using var reader = new BlobReader(_blob, _chunks, source, _cache);
@@ -175,34 +177,50 @@ public sealed class BlobReaderTests : IDisposable
     public async Task FlippedBitOnDisk_IsFetchedFromTheSource_ThatChunkOnly_AndHealed(bool hashIsRight)
     {
         KeepAll();
-        string path = Path.Combine(ChunkDirectory, "500");
-        byte[] good = await File.ReadAllBytesAsync(path, Token), bad = [.. good];
-        bad[55] ^= 0x10;
-        if (hashIsRight)
-            System.IO.Hashing.XxHash128.Hash(bad.AsSpan(0, ChunkSize), bad.AsSpan(ChunkSize)); // only the index's SHA-256 can tell
-        await File.WriteAllBytesAsync(path, bad, Token);
+        byte[] good = await File.ReadAllBytesAsync(Segment, Token);
+        CacheSegment.Flip(Segment, 5, 55, hashIsRight, ChunkSize); // with a right hash only the index's SHA-256 can tell
         await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
         await using RegistrySource source = SourceOf(server);
         using var reader = new BlobReader(_blob, _chunks, source, _cache);
         await AssertReadsAsync(reader, 0, 1030);
         Assert.Equal((500, 599), Assert.Single(server.Requests).Range);
-        Assert.Equal(good, await File.ReadAllBytesAsync(path, Token));
+        Assert.Equal(good, await File.ReadAllBytesAsync(Segment, Token));
     }
 
     [Theory]
     [InlineData(0)]
-    [InlineData(50)]
-    [InlineData(115)]
-    [InlineData(117)]
-    public async Task ChunkOfAnotherLength_CountsAsAbsent(int length)
+    [InlineData(7)]
+    [InlineData(170)]
+    [InlineData(4000)]
+    [InlineData(4096)]
+    [InlineData(4400)]
+    [InlineData(5125)]
+    public async Task SegmentThatWasCut_GivesWhatIsLeftOfIt(int length)
     {
         KeepAll();
-        await File.WriteAllBytesAsync(Path.Combine(ChunkDirectory, "300"), new byte[length], Token);
+        byte[] good = await File.ReadAllBytesAsync(Segment, Token);
+        Assert.Equal(4096 + 1030, good.Length);
+        await File.WriteAllBytesAsync(Segment, good[..length], Token);
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache);
+        await AssertReadsAsync(reader, 0, 1030);
+        int whole = length < 4096 ? 0 : (length - 4096) / ChunkSize;
+        Assert.Equal(1030 - whole * ChunkSize, server.Requests.Sum(request => request.Range is { } range ? range.Last - range.First + 1 : 1030));
+        Assert.Equal(good, await File.ReadAllBytesAsync(Segment, Token));
+    }
+
+    [Fact]
+    public async Task SegmentFullOfNonsense_CountsAsAbsent()
+    {
+        Directory.CreateDirectory(ChunkDirectory);
+        await File.WriteAllBytesAsync(Segment, TestImage.RandomBytes(9000, 4), Token);
         await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
         await using RegistrySource source = SourceOf(server);
         using var reader = new BlobReader(_blob, _chunks, source, _cache);
         await AssertReadsEverywhereAsync(reader);
-        Assert.Equal((300, 399), Assert.Single(server.Requests).Range);
+        await AssertReadsEverywhereAsync(reader);
+        Assert.Equal(1030, server.Requests.Sum(request => request.Range is { } range ? range.Last - range.First + 1 : 1030)); // and kept again
     }
 
     [Fact]

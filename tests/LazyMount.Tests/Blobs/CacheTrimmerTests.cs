@@ -1,5 +1,6 @@
 using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
+using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -7,10 +8,13 @@ namespace LazyMount.Tests.Blobs;
 
 public sealed class CacheTrimmerTests : IDisposable
 {
-    private const int ChunkSize = 256 << 10;
+    private const int ChunkSize = CacheSegment.ChunkSize, Segment = CacheSegment.Chunks;
+
+    // What a segment with one chunk takes.
+    private const int Single = CacheSegment.DataStart + ChunkSize;
 
     private readonly TempDirectory _directory = new();
-    private readonly byte[] _content = TestImage.RandomBytes(40 * ChunkSize, 5);
+    private readonly byte[] _content = TestImage.RandomBytes(12 * ChunkSize * Segment + 100, 5);
     private readonly Descriptor _blob;
 
     public CacheTrimmerTests() => _blob = TestImage.DescriptorOf(_content);
@@ -19,7 +23,11 @@ public sealed class CacheTrimmerTests : IDisposable
 
     private BlobCache Open(long limit) => new(Path.Combine(_directory.Path, "cache"), limit);
 
-    private ReadOnlySpan<byte> Chunk(int chunk) => _content.AsSpan(chunk * ChunkSize, ChunkSize);
+    private ReadOnlySpan<byte> Chunk(int chunk) => _content.AsSpan(chunk * ChunkSize, Math.Min(ChunkSize, _content.Length - chunk * ChunkSize));
+
+    private string PathOf(BlobCache cache, int segment) => Path.Combine(cache.Root, "v1", "chunks", "sha256", _blob.Digest.Hex, $"{segment * Segment * ChunkSize}");
+
+    private static bool Contains(ChunkStore store, int chunk) => store.Find(present: true, chunk, chunk + 1) == chunk;
 
     private static void Age(BlobCache cache, TimeSpan age)
     {
@@ -28,26 +36,81 @@ public sealed class CacheTrimmerTests : IDisposable
     }
 
     [Fact]
+    public void Find_TellsWhatIsThereOverTheEndsOfSegments()
+    {
+        using var store = new ChunkStore(Open(BlobCache.DefaultLimit), _blob, ChunkSize, NullLogger.Instance);
+        Assert.Equal(store.Count, store.Find(present: true, 0, store.Count));
+        Assert.Equal(5, store.Find(present: false, 5, store.Count));
+        foreach (int chunk in (int[])[0, 62, 63, 64, 65, 200, store.Count - 1])
+            store.Keep(chunk, Chunk(chunk));
+        Assert.Equal(
+            [0, 62, 62, 200, store.Count - 1, 150],
+            new (int First, int End)[] { (0, 100), (1, 100), (62, 63), (66, 768), (201, store.Count), (66, 150) }.Select(range => store.Find(present: true, range.First, range.End)));
+        Assert.Equal(
+            [1, 66, 66, 64, store.Count],
+            new (int First, int End)[] { (0, 100), (62, 100), (66, 67), (62, 64), (store.Count - 1, store.Count) }.Select(range => store.Find(present: false, range.First, range.End)));
+
+        var bytes = new byte[100 * ChunkSize];
+        Assert.Equal(4, store.Read(62, bytes));
+        Assert.Equal(_content.AsSpan(62 * ChunkSize, 4 * ChunkSize), bytes.AsSpan(0, 4 * ChunkSize));
+        Assert.Equal(2, store.Read(63, bytes.AsSpan(0, 2 * ChunkSize)));
+        Assert.Equal(1, store.Read(store.Count - 1, bytes.AsSpan(0, 100)));
+        Assert.Equal(_content.AsSpan(_content.Length - 100), bytes.AsSpan(0, 100));
+        Assert.Equal(0, store.Read(1, bytes));
+    }
+
+    [Fact]
+    public async Task ManyThreadsAndStores_WriteReadAndDropTheSameSegments()
+    {
+        BlobCache cache = Open(BlobCache.DefaultLimit);
+        await Parallel.ForEachAsync(Enumerable.Range(0, 8), TestContext.Current.CancellationToken, (seed, _) =>
+        {
+            using var store = new ChunkStore(cache, _blob, ChunkSize, NullLogger.Instance);
+            var random = new Random(seed);
+            var bytes = new byte[8 * ChunkSize];
+            for (int i = 0; i < 400; i++)
+            {
+                int chunk = random.Next(2 * Segment);
+                switch (random.Next(20))
+                {
+                    case 0:
+                        File.Delete(PathOf(cache, chunk / Segment)); // evicted
+                        break;
+                    case < 8:
+                        store.Keep(chunk, Chunk(chunk));
+                        break;
+                    default:
+                        int read = store.Read(chunk, bytes);
+                        Assert.True(_content.AsSpan(chunk * ChunkSize, read * ChunkSize).SequenceEqual(bytes.AsSpan(0, read * ChunkSize)));
+                        break;
+                }
+            }
+            return ValueTask.CompletedTask;
+        });
+    }
+
+    [Fact]
     public async Task WhatIsWritten_StaysWithinTheLimit_AndTheLastUsedStays()
     {
-        BlobCache cache = Open(limit: 4 << 20);
+        BlobCache cache = Open(limit: 16 << 20);
         using var store = new ChunkStore(cache, _blob, ChunkSize, NullLogger.Instance);
-        for (int chunk = 0; chunk < 8; chunk++)
+        for (int chunk = 0; chunk < 3 * Segment; chunk++)
             store.Keep(chunk, Chunk(chunk));
         Age(cache, TimeSpan.FromHours(1));
-        Assert.True(store.TryRead(3, new byte[ChunkSize])); // used again
-        for (int chunk = 8; chunk < 40; chunk++)
+        Assert.Equal(1, store.Read(Segment, new byte[ChunkSize])); // used again
+        for (int chunk = 3 * Segment; chunk < 12 * Segment; chunk++)
         {
             store.Keep(chunk, Chunk(chunk));
-            await Task.Delay(5, TestContext.Current.CancellationToken);
+            if (chunk % 8 == 0)
+                await Task.Delay(5, TestContext.Current.CancellationToken);
         }
 
         // The trimming goes on in the background.
-        for (int i = 0; cache.Measure().Bytes > 5 << 20 && i < 500; i++)
+        for (int i = 0; cache.Measure().Bytes > 17 << 20 && i < 500; i++)
             await Task.Delay(10, TestContext.Current.CancellationToken);
-        Assert.InRange(cache.Measure().Bytes, 1 << 20, 5 << 20);
-        Assert.True(store.Contains(39));
-        Assert.False(store.Contains(0));
+        Assert.InRange(cache.Measure().Bytes, 4 << 20, 17 << 20);
+        Assert.True(Contains(store, 12 * Segment - 1));
+        Assert.False(Contains(store, 0));
     }
 
     [Fact]
@@ -55,48 +118,51 @@ public sealed class CacheTrimmerTests : IDisposable
     {
         BlobCache cache = Open(BlobCache.DefaultLimit);
         using var store = new ChunkStore(cache, _blob, ChunkSize, NullLogger.Instance);
-        for (int chunk = 0; chunk < 8; chunk++)
-            store.Keep(chunk, Chunk(chunk));
+        for (int segment = 0; segment < 8; segment++)
+            store.Keep(segment * Segment + 60, Chunk(segment * Segment + 60));
         Age(cache, TimeSpan.FromHours(2));
-        for (int chunk = 8; chunk < 12; chunk++)
-            store.Keep(chunk, Chunk(chunk));
-        Assert.True(store.TryRead(5, new byte[ChunkSize]));
-        Assert.Equal(12, cache.Measure().Kinds["chunks"].Files);
+        for (int segment = 8; segment < 12; segment++)
+            store.Keep(segment * Segment, Chunk(segment * Segment));
+        Assert.Equal(1, store.Read(5 * Segment + 60, new byte[ChunkSize]));
+        Assert.Equal((12, 12 * (long)Single), cache.Measure().Kinds["chunks"]); // holes take nothing
 
         Assert.Equal(7, cache.Prune(0, DateTime.UtcNow.AddHours(-1)).Files);
-        Assert.Equal([5, 8, 9, 10, 11], Enumerable.Range(0, 12).Where(store.Contains));
-        Assert.Equal((0, 0), cache.Prune(5 * (ChunkSize + 4096), DateTime.MaxValue));
-        Assert.Equal(3, cache.Prune(2 * (ChunkSize + 4096), DateTime.MaxValue).Files);
+        Assert.Equal([5, 8, 9, 10, 11], Enumerable.Range(0, 12).Where(segment => File.Exists(PathOf(cache, segment))));
+        Assert.Equal((0, 0), cache.Prune(5 * Single, DateTime.MaxValue));
+        Assert.Equal((3, 3 * (long)Single), cache.Prune(2 * Single, DateTime.MaxValue));
         Assert.Equal(2, cache.Prune(0, DateTime.MaxValue).Files);
         Assert.Equal(0, cache.Measure().Bytes);
         store.Keep(1, Chunk(1)); // the directory is made again
-        Assert.True(store.Contains(1));
+        Assert.True(Contains(store, 1));
     }
 
     [Fact]
-    public void Verify_FindsWhatTheDiskHasChanged_AndDeletesIt()
+    public void Verify_FindsWhatTheDiskHasChanged_AndDropsIt()
     {
         BlobCache cache = Open(BlobCache.DefaultLimit);
         byte[] manifest = TestImage.RandomBytes(2000, 6), config = TestImage.RandomBytes(3000, 7);
         cache.Keep(TestImage.DescriptorOf(manifest), manifest);
         cache.Keep(TestImage.DescriptorOf(config), config);
         using var store = new ChunkStore(cache, _blob, ChunkSize, NullLogger.Instance);
-        for (int chunk = 0; chunk < 4; chunk++)
-            store.Keep(chunk, Chunk(chunk == 3 ? 2 : chunk)); // the last is whole, but not what the index says
-        Assert.Empty(cache.Verify(_ => null, TestContext.Current.CancellationToken).Damaged);
+        int last = store.Count - 1;
+        foreach (int chunk in (int[])[0, 1, 2, 3, Segment, last])
+            store.Keep(chunk, Chunk(chunk == 3 ? 2 : chunk)); // one is whole, but not what the index says
+        CacheReport sound = cache.Verify(_ => null, TestContext.Current.CancellationToken);
+        Assert.Empty(sound.Damaged);
+        Assert.Equal((5, 5 * ChunkSize + 100 + 5000), (sound.Files, sound.Bytes));
 
-        string chunkPath = Path.Combine(cache.Root, "v1", "chunks", "sha256", _blob.Digest.Hex, $"{ChunkSize}");
+        CacheSegment.Flip(PathOf(cache, 0), 1, -1, rehash: false);
         string manifestPath = Path.Combine(cache.Root, "v1", "blobs", "sha256", TestImage.DescriptorOf(manifest).Digest.Hex);
-        foreach (string path in (string[])[chunkPath, manifestPath])
-        {
-            byte[] bytes = File.ReadAllBytes(path);
-            bytes[^1] ^= 4;
-            File.WriteAllBytes(path, bytes);
-        }
+        byte[] bytes = File.ReadAllBytes(manifestPath);
+        bytes[^1] ^= 4;
+        File.WriteAllBytes(manifestPath, bytes);
         ChunkDigests chunks = TestImage.ChunksOf(_content, ChunkSize);
         CacheReport report = cache.Verify(digest => digest == _blob.Digest ? chunks : null, TestContext.Current.CancellationToken);
-        Assert.Equal([manifestPath, chunkPath, Path.Combine(Path.GetDirectoryName(chunkPath)!, $"{3 * ChunkSize}")], report.Damaged.OrderBy(path => path.Length).ThenBy(path => path));
-        Assert.Equal([0, 2], Enumerable.Range(0, 4).Where(store.Contains));
+        Assert.Equal([manifestPath, PathOf(cache, 0)], report.Damaged);
+        Assert.Equal([0, 2, Segment, last], Enumerable.Range(0, store.Count).Where(chunk => Contains(store, chunk)));
         Assert.Equal(config, cache.TryRead(TestImage.DescriptorOf(config).Digest, 5000));
+
+        CacheSegment.Flip(PathOf(cache, 12), 0, 50, rehash: false); // the last chunk is short
+        Assert.Equal([PathOf(cache, 12)], cache.Verify(_ => null, TestContext.Current.CancellationToken).Damaged);
     }
 }

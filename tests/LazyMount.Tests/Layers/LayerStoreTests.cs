@@ -63,22 +63,9 @@ public sealed class LayerStoreTests : IDisposable
     private string[] CachedFiles(string kind)
         => [.. Directory.EnumerateFiles(_cache.GetDirectory(kind), "*", SearchOption.AllDirectories).Select(file => Path.GetFileName(file))];
 
-    /// <summary>Bytes of chunks, without their hashes.</summary>
+    /// <summary>Bytes of chunks.</summary>
     private long KeptBytes()
-        => new DirectoryInfo(_cache.GetDirectory("chunks")).EnumerateFiles("*", SearchOption.AllDirectories).Sum(file => Math.Max(0, LengthOf(file) - 16));
-
-    // A staged chunk gets its name, or is dropped, while it is looked at.
-    private static long LengthOf(FileInfo file)
-    {
-        try
-        {
-            return file.Length;
-        }
-        catch (FileNotFoundException)
-        {
-            return 0;
-        }
-    }
+        => Directory.EnumerateFiles(_cache.GetDirectory("chunks"), "*", SearchOption.AllDirectories).Sum(file => CacheSegment.PresentBytes(file));
 
     private void DropChunks() => Directory.Delete(_cache.GetDirectory("chunks"), recursive: true);
 
@@ -190,18 +177,14 @@ public sealed class LayerStoreTests : IDisposable
         string[] digests = _layout.AddLayer(Tar(5, files: 200)).WriteImage("test");
         await using RemoteSource source = Source();
         Close(await OpenAsync(source));
-        string chunk = Path.Combine(_cache.GetDirectory("chunks"), "sha256", digests[0]["sha256:".Length..], "262144");
-        byte[] good = ReadAll(chunk), bad = [.. good[..1000], (byte)(good[1000] ^ 1), .. good[1001..]];
-        if (hashIsRight)
-        {
-            System.IO.Hashing.XxHash128.Hash(bad.AsSpan(0, bad.Length - 16), bad.AsSpan(bad.Length - 16)); // as a source that was wrong would leave it
-        }
-        WriteAll(chunk, bad);
+        string segment = Path.Combine(_cache.GetDirectory("chunks"), "sha256", digests[0]["sha256:".Length..], "0");
+        byte[] good = ReadAll(segment);
+        CacheSegment.Flip(segment, 3, 1000, hashIsRight); // with a right hash: as a source that was wrong would leave it
         Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
         int opened = source.Opened;
 
         Close(await OpenAsync(source));
-        Assert.Equal(good, ReadAll(chunk));
+        Assert.Equal(good, ReadAll(segment));
         Assert.Equal(hashIsRight, source.Opened - opened > 1); // the chunk, or all
     }
 

@@ -11,7 +11,7 @@ namespace LazyMount.Layers.Published.Soci;
 /// <summary>
 /// Makes the ztoc of a layer (<see cref="ZtocFormat"/>) in one more pass over its blob: their tools compare what a ztoc says of
 /// a file with its tar header before they read it, so names are needed as the tar writes them, which a <see cref="LayerIndex"/>
-/// does not keep. Checkpoints are the index's own: theirs may stand at any block of DEFLATE as well, and are looked up by
+/// does not keep. Checkpoints are some of the index's own: theirs may stand at any block of DEFLATE as well, and are looked up by
 /// offset, not by the size of a span. Their windows are whole; ours keep only what is referred to, with zeros between.
 /// </summary>
 internal sealed class ZtocBuilder : IDisposable
@@ -21,6 +21,7 @@ internal sealed class ZtocBuilder : IDisposable
     private readonly record struct Place(long FirstWholeByte, long UncompressedOffset, byte Bits, int Span);
 
     private readonly LayerIndex _index;
+    private readonly int[] _checkpoints; // those of the index that are taken
     private readonly Decompressor _decompressor;
     private readonly TarScanner _scanner = new();
     private readonly MemoryStream _entries = new(); // in the form of AppendEntry
@@ -31,7 +32,8 @@ internal sealed class ZtocBuilder : IDisposable
     private long _position;
     private int _entryCount;
 
-    private ZtocBuilder(LayerIndex index) => (_index, _decompressor) = (index, Decompressor.Start(index.Format));
+    private ZtocBuilder(LayerIndex index)
+        => (_index, _checkpoints, _decompressor) = (index, [.. Choose(index.Checkpoints)], Decompressor.Start(index.Format));
 
     /// <summary>Why a layer can have no ztoc, or null; what only its tar tells comes later.</summary>
     public static string? ReasonAgainst(LayerIndex index)
@@ -86,7 +88,7 @@ internal sealed class ZtocBuilder : IDisposable
                 if (ended)
                 {
                     _header = null;
-                    Begin(new Place(_position, _index.Checkpoints.UncompressedOffset(next), 0, next));
+                    Begin(new Place(_position, PlaceOf(next).Uncompressed, 0, next));
                 }
                 continue;
             }
@@ -113,15 +115,31 @@ internal sealed class ZtocBuilder : IDisposable
         }
     }
 
+    // Whole windows are too much for every checkpoint: those that are as far apart as their tool's.
+    private static IEnumerable<int> Choose(CheckpointTable table)
+    {
+        for (int checkpoint = 0, last = -1; checkpoint < table.Count; checkpoint++)
+        {
+            if (last < 0 || table.UncompressedOffset(checkpoint) - table.UncompressedOffset(last) >= ZtocFormat.SpanSize)
+            {
+                yield return last = checkpoint;
+            }
+        }
+    }
+
     private (long Start, byte Bit, bool AtMember, long Uncompressed) PlaceOf(int span)
     {
         if (_index.Format == CompressionFormat.None)
         {
-            long at = (long)span * ZtocFormat.SpanSize;
-            return (at < _index.CompressedSize ? at : long.MaxValue, 0, false, at);
+            long tar = (long)span * ZtocFormat.SpanSize;
+            return (tar < _index.CompressedSize ? tar : long.MaxValue, 0, false, tar);
         }
-        CheckpointTable table = _index.Checkpoints;
-        return span < table.Count ? (table.CompressedOffset(span), table.Bit(span), table.AtMemberStart(span), table.UncompressedOffset(span)) : (long.MaxValue, (byte)0, false, 0L);
+        if (span >= _checkpoints.Length)
+        {
+            return (long.MaxValue, 0, false, 0);
+        }
+        (CheckpointTable table, int at) = (_index.Checkpoints, _checkpoints[span]);
+        return (table.CompressedOffset(at), table.Bit(at), table.AtMemberStart(at), table.UncompressedOffset(at));
     }
 
     private void Pass(ref ReadOnlySpan<byte> piece, int length)
@@ -293,7 +311,7 @@ internal sealed class ZtocBuilder : IDisposable
             BinaryPrimitives.WriteInt64LittleEndian(rest, place.FirstWholeByte);
             BinaryPrimitives.WriteInt64LittleEndian(rest[8..], place.UncompressedOffset);
             rest[16] = place.Bits;
-            ReadOnlySpan<byte> window = _index.Checkpoints[place.Span].Window.Span;
+            ReadOnlySpan<byte> window = _index.Checkpoints[_checkpoints[place.Span]].Window.Span;
             window.CopyTo(rest[(ZtocFormat.CheckpointSize - window.Length)..]);
             rest = rest[ZtocFormat.CheckpointSize..];
         }

@@ -16,7 +16,7 @@ internal static class ZtocFormat
     /// <summary>The first block of a version 1 ztoc: behind a gzip header without options.</summary>
     public const int PlainGzipHeader = 10;
 
-    /// <summary>What their tool spaces checkpoints by, and ours too.</summary>
+    /// <summary>What their tool spaces checkpoints by: at least so many uncompressed bytes.</summary>
     public const int SpanSize = 4 << 20;
 
     public static class Ztoc

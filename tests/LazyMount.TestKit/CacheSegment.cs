@@ -1,0 +1,70 @@
+using System.IO.Hashing;
+
+namespace LazyMount.TestKit;
+
+/// <summary>
+/// A file of 64 chunks of a blob in the cache, as a test damages it: a table of their XXH128, zeros for those that are not there,
+/// and from byte 4,096 on the chunks, each at its place.
+/// </summary>
+public static class CacheSegment
+{
+    public const int Chunks = 64, HashSize = 16, DataStart = 4096, ChunkSize = 64 << 10;
+
+    /// <summary>The chunks that are there, counted from the segment's first.</summary>
+    public static int[] Present(string path)
+    {
+        byte[] file = File.ReadAllBytes(path);
+        return [.. Enumerable.Range(0, Chunks).Where(chunk => Entry(file, chunk).ContainsAnyExcept((byte)0))];
+    }
+
+    /// <summary>Bytes of the chunks that are there; 0 for a file that is no segment.</summary>
+    public static long PresentBytes(string path, int chunkSize = ChunkSize)
+    {
+        byte[] file = File.ReadAllBytes(path);
+        return Enumerable.Range(0, Chunks).Where(chunk => Entry(file, chunk).ContainsAnyExcept((byte)0)).Sum(chunk => (long)Content(file, chunk, chunkSize).Length);
+    }
+
+    /// <summary>Takes chunks out, as if nobody had kept them.</summary>
+    public static void Forget(string path, params ReadOnlySpan<int> chunks)
+    {
+        byte[] file = File.ReadAllBytes(path);
+        foreach (int chunk in chunks)
+        {
+            Entry(file, chunk).Clear();
+        }
+        Write(path, file);
+    }
+
+    /// <summary>Flips a bit of a chunk, in place: who has the file open sees it.</summary>
+    /// <param name="path">The segment.</param>
+    /// <param name="chunk">One that is there, counted from the segment's first.</param>
+    /// <param name="at">Which byte of it; a negative one counts from its end.</param>
+    /// <param name="rehash">Whether the hash is made right again.</param>
+    /// <param name="chunkSize">Bytes of a chunk.</param>
+    public static void Flip(string path, int chunk, int at, bool rehash, int chunkSize = ChunkSize)
+    {
+        byte[] file = File.ReadAllBytes(path);
+        Span<byte> content = Content(file, chunk, chunkSize);
+        content[at < 0 ? content.Length + at : at] ^= 0x10;
+        if (rehash)
+        {
+            XxHash128.Hash(content, Entry(file, chunk));
+        }
+        Write(path, file);
+    }
+
+    /// <summary>Bytes of a chunk: the blob's last may be short, and ends with the file.</summary>
+    public static int LengthOf(string path, int chunk, int chunkSize = ChunkSize) => Content(File.ReadAllBytes(path), chunk, chunkSize).Length;
+
+    private static Span<byte> Entry(byte[] file, int chunk)
+        => file.AsSpan(Math.Min(chunk * HashSize, file.Length), Math.Min(HashSize, Math.Max(0, file.Length - chunk * HashSize)));
+
+    private static Span<byte> Content(byte[] file, int chunk, int chunkSize)
+        => file.AsSpan(DataStart + chunk * chunkSize, Math.Min(chunkSize, file.Length - DataStart - chunk * chunkSize));
+
+    private static void Write(string path, byte[] bytes)
+    {
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
+        file.Write(bytes);
+    }
+}
