@@ -7,6 +7,7 @@ public sealed class Image
 {
     private const int MaxIndexDepth = 4;
     private const int MaxPlatformsListed = 20;
+    private const int MaxLookedInto = 32; // manifests of which the image index does not say the platform
 
     private Image(ImageReference reference, IImageSource source, RawManifest raw, Manifest manifest, ReadOnlyMemory<byte> config)
     {
@@ -73,11 +74,16 @@ public sealed class Image
     public static async Task<Image> ResolveAsync(ImageReference reference, IImageSource source, Platform? platform, BlobCache cache, CancellationToken cancellationToken)
     {
         var resolution = new Resolution(reference, source, platform, source.IsLocal ? null : cache);
-        (RawManifest raw, Manifest manifest) = await resolution.FindManifestAsync(cancellationToken).ConfigureAwait(false);
-        ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(manifest.Config, cancellationToken).ConfigureAwait(false);
-        resolution.CheckPlatform(config.Span);
-        return new Image(reference, source, raw, manifest, config);
+        Found found = await resolution.FindManifestAsync(cancellationToken).ConfigureAwait(false);
+        ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
+        resolution.CheckPlatform(found, config.Span);
+        return new Image(reference, source, found.Raw, found.Manifest, config);
     }
+
+    /// <param name="Raw">The manifest's bytes.</param>
+    /// <param name="Manifest">The manifest.</param>
+    /// <param name="Rank">How well it serves (<see cref="Platform.Rank"/>), when it was chosen from an image index by its platform.</param>
+    private sealed record Found(RawManifest Raw, Manifest Manifest, int? Rank);
 
     /// <param name="reference">What is resolved.</param>
     /// <param name="source">Its source.</param>
@@ -85,19 +91,59 @@ public sealed class Image
     /// <param name="cache">Null when the source is local: its files are as good as cached.</param>
     private sealed class Resolution(ImageReference reference, IImageSource source, Platform? platform, BlobCache? cache)
     {
-        private bool _chosen; // by its platform, from an image index
+        private readonly Platform _wanted = platform ?? Platform.Local;
+        private int _lookedInto;
 
-        public async Task<(RawManifest, Manifest)> FindManifestAsync(CancellationToken cancellationToken)
+        public async Task<Found> FindManifestAsync(CancellationToken cancellationToken)
+            => await FindAsync(await GetRootAsync(cancellationToken).ConfigureAwait(false), null, 0, cancellationToken).ConfigureAwait(false);
+
+        private async Task<Found> FindAsync(RawManifest raw, int? rank, int depth, CancellationToken cancellationToken)
         {
-            RawManifest raw = await GetRootAsync(cancellationToken).ConfigureAwait(false);
-            for (int depth = 0; depth <= MaxIndexDepth; depth++)
+            ManifestDocument document = ManifestDocument.Parse(raw.Bytes.Span, raw.Descriptor.MediaType, $"the manifest {raw.Descriptor.Digest} of {reference}");
+            if (document is Manifest manifest)
+                return new Found(raw, manifest, rank);
+            if (depth == MaxIndexDepth)
+                throw new ImageException(ImageError.Invalid, $"{reference} has image indexes nested more than {MaxIndexDepth} deep: push or copy the image again.");
+
+            List<Descriptor> images = [.. ((ImageIndex)document).Images];
+            if (images.Count == 0)
+                throw new NoImageException($"{reference} is an image index without an image in it: check the name and the tag.", []);
+            (Descriptor? best, rank) = Choose(images);
+            if (best is not null)
+                return await FindAsync(await GetManifestAsync(best, cancellationToken).ConfigureAwait(false), rank, depth + 1, cancellationToken).ConfigureAwait(false);
+            return await LookIntoAsync(images, depth, cancellationToken).ConfigureAwait(false);
+        }
+
+        /// <summary>The best of the entries that say nothing of their platform: what they name tells it, nested indexes and configs.</summary>
+        private async Task<Found> LookIntoAsync(List<Descriptor> images, int depth, CancellationToken cancellationToken)
+        {
+            List<Platform> offered = [.. images.Select(image => image.Platform).OfType<Platform>()];
+            Found? best = null;
+            foreach (Descriptor image in images.Where(image => image.Platform is null))
             {
-                ManifestDocument document = ManifestDocument.Parse(raw.Bytes.Span, raw.Descriptor.MediaType, $"the manifest {raw.Descriptor.Digest} of {reference}");
-                if (document is Manifest manifest)
-                    return (raw, manifest);
-                raw = await GetManifestAsync(Choose((ImageIndex)document), cancellationToken).ConfigureAwait(false);
+                if (++_lookedInto > MaxLookedInto)
+                    break;
+                try
+                {
+                    Found found = await FindAsync(await GetManifestAsync(image, cancellationToken).ConfigureAwait(false), null, depth + 1, cancellationToken).ConfigureAwait(false);
+                    if (found.Rank is null && found.Manifest.ArtifactType is null)
+                    {
+                        ReadOnlyMemory<byte> config = await GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
+                        if (ImageConfig.TryParse(config.Span)?.Platform is { } told)
+                        {
+                            offered.Add(told);
+                            found = found with { Rank = _wanted.Rank(told) };
+                        }
+                    }
+                    if (found.Rank >= 0 && (best is null || found.Rank < best.Rank))
+                        best = found;
+                }
+                catch (NoImageException e)
+                {
+                    offered.AddRange(e.Offered);
+                }
             }
-            throw new ImageException(ImageError.Invalid, $"{reference} has image indexes nested more than {MaxIndexDepth} deep: the image must be pushed again.");
+            return best ?? throw NoPlatform(offered);
         }
 
         public async Task<ReadOnlyMemory<byte>> GetConfigAsync(Descriptor config, CancellationToken cancellationToken)
@@ -121,10 +167,10 @@ public sealed class Image
         /// An image without an index has its platform in its config: another than the one asked for is as bad as none. Where an
         /// index named the platform its word counts: configs often leave the variant out.
         /// </summary>
-        public void CheckPlatform(ReadOnlySpan<byte> config)
+        public void CheckPlatform(Found found, ReadOnlySpan<byte> config)
         {
-            if (platform is not null && !_chosen && ImageConfig.TryParse(config)?.Platform is { } offered && platform.Rank(offered) < 0)
-                throw NoPlatform(platform, [offered]);
+            if (platform is not null && found.Rank is null && ImageConfig.TryParse(config)?.Platform is { } offered && platform.Rank(offered) < 0)
+                throw NoPlatform([offered]);
         }
 
         private async Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
@@ -153,32 +199,30 @@ public sealed class Image
         }
 
         // The best match, the first of equals. An entry that says nothing of its platform is taken when it is all there
-        // is: layouts nest an index so, and CheckPlatform has the last word.
-        private Descriptor Choose(ImageIndex index)
+        // is: layouts nest an index so, and CheckPlatform has the last word. Null: the entries do not tell.
+        private (Descriptor?, int? Rank) Choose(List<Descriptor> images)
         {
-            Platform wanted = platform ?? Platform.Local;
-            List<Descriptor> images = [.. index.Images];
-            if (images.Count == 0)
-                throw new ImageException(ImageError.NotFound, $"{reference} is an image index without an image in it: check the name and the tag.");
-
-            Descriptor? best = null;
-            int bestRank = int.MaxValue;
+            (Descriptor? best, int? bestRank) = (null, null);
             foreach (Descriptor image in images)
             {
-                if (image.Platform is { } offered && wanted.Rank(offered) is var rank && rank >= 0 && rank < bestRank)
+                if (image.Platform is { } offered && _wanted.Rank(offered) is var rank && rank >= 0 && (bestRank is null || rank < bestRank))
                     (best, bestRank) = (image, rank);
             }
-            _chosen = best is not null;
             if (best is null && images.TrueForAll(image => image.Platform is null && image.Digest == images[0].Digest))
                 best = images[0];
-            return best ?? throw NoPlatform(wanted, images.Select(image => image.Platform).OfType<Platform>());
+            return (best, bestRank);
         }
 
-        private ImageException NoPlatform(Platform wanted, IEnumerable<Platform> offered)
+        private NoImageException NoPlatform(IReadOnlyList<Platform> offered)
         {
             List<string> names = [.. offered.Select(each => Printable.Of(each.ToString())).Distinct().Take(MaxPlatformsListed + 1)];
             string list = string.Join(", ", names.Take(MaxPlatformsListed)) + (names.Count > MaxPlatformsListed ? ", …" : "");
-            return new ImageException(ImageError.NotFound, $"{reference} has no image for {wanted}, only for {(list.Length == 0 ? "platforms that it does not name" : list)}: choose one with --platform.");
+            return new NoImageException($"{reference} has no image for {_wanted}, only for {(list.Length == 0 ? "platforms that it does not name" : list)}: choose one with --platform.", offered);
         }
+    }
+
+    private sealed class NoImageException(string message, IReadOnlyList<Platform> offered) : ImageException(ImageError.NotFound, message)
+    {
+        public IReadOnlyList<Platform> Offered { get; } = offered;
     }
 }

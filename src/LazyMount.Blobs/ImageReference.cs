@@ -10,10 +10,10 @@ public enum Transport
     /// <summary>A repository of a registry: <c>NAME[:TAG][@DIGEST]</c> or <c>docker://…</c>.</summary>
     Registry,
 
-    /// <summary>An OCI image layout directory: <c>oci:DIR[:TAG]</c>.</summary>
+    /// <summary>An OCI image layout directory: <c>oci:DIR[:TAG|:@N]</c>.</summary>
     OciLayout,
 
-    /// <summary>An OCI image layout in a tar file: <c>oci-archive:FILE[:TAG]</c>.</summary>
+    /// <summary>An OCI image layout in a tar file: <c>oci-archive:FILE[:TAG|:@N]</c>.</summary>
     OciArchive,
 
     /// <summary>What `docker save` writes: <c>docker-archive:FILE[:NAME[:TAG]|:@N]</c>.</summary>
@@ -25,6 +25,9 @@ public sealed partial record ImageReference
 {
     private const string OciPrefix = "oci:", OciArchivePrefix = "oci-archive:", DockerArchivePrefix = "docker-archive:";
     private const string DockerHub = "docker.io";
+
+    // The other transports of containers-transports(5).
+    private static readonly string[] s_unread = ["containers-storage:", "dir:", "docker-daemon:", "ostree:", "sif:"];
     private const int MaxNameLength = 255;
 
     /// <summary>Which transport the image comes by.</summary>
@@ -42,7 +45,7 @@ public sealed partial record ImageReference
     /// </summary>
     public string? Tag { get; private init; }
 
-    /// <summary>Which image of a docker archive, counted from 0, when it was chosen so and not by name.</summary>
+    /// <summary>Which image of a layout or an archive, counted from 0, when it was chosen so and not by name.</summary>
     public int? SourceIndex { get; private init; }
 
     /// <summary>Digest, when given: it wins over the tag.</summary>
@@ -59,6 +62,8 @@ public sealed partial record ImageReference
             return ParseLayout(text, Transport.OciArchive, OciArchivePrefix, "FILE");
         if (text.StartsWith(DockerArchivePrefix, StringComparison.Ordinal))
             return ParseDockerArchive(text);
+        if (Array.Find(s_unread, prefix => text.StartsWith(prefix, StringComparison.Ordinal)) is { } unread)
+            throw Malformed(text, $"{unread} is not read: copy the image first, with skopeo copy {text} oci:DIR:TAG");
         if (text.Contains("://", StringComparison.Ordinal) && !text.StartsWith("docker://", StringComparison.Ordinal))
             throw Malformed(text, "it holds a URL scheme: write HOST/NAME:TAG without one");
         return ParseRegistry(text, text.StartsWith("docker://", StringComparison.Ordinal) ? text["docker://".Length..] : text);
@@ -100,6 +105,8 @@ public sealed partial record ImageReference
         (string location, string? tag) = SplitPath(text[prefix.Length..]);
         if (location.Length == 0)
             throw Malformed(text, $"it names no {(path == "DIR" ? "directory" : "file")}: write {prefix}{path} or {prefix}{path}:TAG");
+        if (tag is ['@', .. string number])
+            return new ImageReference { Transport = transport, Location = location, SourceIndex = ParseSourceIndex(text, number, prefix + path) };
         if (tag is not null && !LayoutTagPattern().IsMatch(tag))
             throw Malformed(text, $"what stands after the {(path == "DIR" ? "directory" : "file")} is not a tag: write {prefix}{path} or {prefix}{path}:TAG, where {path} holds no colon");
         return new ImageReference { Transport = transport, Location = location, Tag = tag };
@@ -112,16 +119,16 @@ public sealed partial record ImageReference
             throw Malformed(text, "it names no file: write docker-archive:FILE or docker-archive:FILE:NAME:TAG");
         var reference = new ImageReference { Transport = Transport.DockerArchive, Location = file };
         if (name is ['@', .. string number])
-        {
-            return int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index)
-                ? reference with { SourceIndex = index }
-                : throw Malformed(text, "what stands after @ is not a number: write docker-archive:FILE:@0 for the first image");
-        }
+            return reference with { SourceIndex = ParseSourceIndex(text, number, "docker-archive:FILE") };
         return name is null ? reference : reference with
         {
             Tag = TryNormalizeName(name) ?? throw Malformed(text, "what stands after the file is not an image's name: write docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@0, where FILE holds no colon"),
         };
     }
+
+    private static int ParseSourceIndex(string text, string number, string place)
+        => int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index
+            : throw Malformed(text, $"what stands after @ is not a number: write {place}:@0 for the first image");
 
     private static (string Path, string? Name) SplitPath(string text)
     {

@@ -24,8 +24,8 @@ internal static class CommandLine
           oci:DIR, oci:DIR:TAG                   an OCI image layout in a directory
           oci-archive:FILE, oci-archive:FILE:TAG the same in a tar file
           docker-archive:FILE                    what docker save wrote, if it is one image;
-          docker-archive:FILE:app:v1             else one of them by name,
-          docker-archive:FILE:@0                 or by its number
+          docker-archive:FILE:app:v1             else one of them by name
+          oci:DIR:@0, docker-archive:FILE:@1     by number, where names do not tell
         Archives are read in place, also when compressed as a whole. DIR and FILE end at the first colon.
 
         Exit codes: 0 done; 1 what was asked for failed; 2 usage; 3 the source cannot be reached or may not be read.

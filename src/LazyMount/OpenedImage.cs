@@ -83,6 +83,10 @@ internal sealed class OpenedImage : IAsyncDisposable
             host.Error.WriteLine($"lazymount: note: {reference} is not a container image but an artifact of type {CommandOutput.Displayable(type)}");
             loggers.CreateLogger<OpenedImage>().ArtifactOpened(reference.ToString(), type);
         }
+        else if (ImageConfig.TryParse(resolved.Image.ConfigBytes.Span) is null)
+        {
+            host.Error.WriteLine($"lazymount: note: the config of {reference} is not an image config, which says for which platform its files are");
+        }
         var spans = new SpanCache(SpanCapacity);
         IReadOnlyList<Layer> layers = [];
         try

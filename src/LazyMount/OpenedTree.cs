@@ -50,7 +50,7 @@ internal sealed class OpenedTree : IAsyncDisposable
     /// <summary>Writes a regular file's bytes to the output as they are.</summary>
     public async Task CopyAsync(string path, CommandOutput output, CancellationToken cancellationToken)
     {
-        byte[] bytes = Encoding.UTF8.GetBytes(path);
+        byte[] bytes = ImagePathText.Encode(path);
         ulong node = Find(bytes, follow: true).Node;
         NodeAttributes attributes = Tree.Attributes(node);
         if (!FileMode.IsRegular(attributes.Mode))

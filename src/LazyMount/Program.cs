@@ -9,9 +9,9 @@ internal static class Program
         using var signals = new TerminationSignals();
         return await CommandLine.RunAsync(new CommandHost
         {
-            Arguments = arguments,
+            Arguments = ImagePathText.Restore(arguments),
             Output = new CommandOutput(new StandardStream(Interop.StandardOutput), Interop.IsTerminal(Interop.StandardOutput)),
-            Error = new StreamWriter(new StandardStream(Interop.StandardError)) { AutoFlush = true },
+            Error = new StreamWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }) { AutoFlush = true },
             ErrorIsTerminal = Interop.IsTerminal(Interop.StandardError),
             Signals = signals,
         });

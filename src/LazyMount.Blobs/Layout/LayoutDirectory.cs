@@ -10,10 +10,28 @@ internal sealed class LayoutDirectory : LayoutFiles
     public LayoutDirectory(ImageReference reference)
     {
         _directory = Path.GetFullPath(reference.Location);
-        if (File.Exists(_directory))
+        if (!IsDirectory(reference))
             throw new ImageException(ImageError.Invalid, $"{reference.Location} is a file, not an OCI layout directory: for an archive write oci-archive:{reference.Location} or docker-archive:{reference.Location}.");
-        if (!Directory.Exists(_directory))
-            throw new ImageException(ImageError.NotFound, $"There is no directory {reference.Location} for {reference}: check the path.");
+    }
+
+    private bool IsDirectory(ImageReference reference)
+    {
+        try
+        {
+            return File.GetAttributes(_directory).HasFlag(FileAttributes.Directory);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new ImageException(ImageError.NotFound, $"There is no directory {reference.Location} for {reference}: check the path.", e);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw new ImageException(ImageError.Denied, $"The layout {reference.Location} may not be read: ask its owner for permission.", e);
+        }
+        catch (IOException e)
+        {
+            throw new ImageException(ImageError.Local, $"The layout {reference.Location} cannot be read: {e.Message}", e);
+        }
     }
 
     public override string NameOf(string path) => $"the layout's file {Path.Combine(_directory, path)}";
@@ -23,6 +41,8 @@ internal sealed class LayoutDirectory : LayoutFiles
     public override Stream Open(string path, long offset, long? length, out long size)
     {
         path = Path.Combine(_directory, path);
+        if (FileIdentity.TryOf(path) is { Kind: not FileKind.Regular })
+            throw new ImageException(ImageError.Invalid, $"The layout's file {path} is not a regular file: the layout is damaged, copy the image again.");
         try
         {
             SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);

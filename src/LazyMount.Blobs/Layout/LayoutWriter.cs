@@ -161,9 +161,9 @@ public sealed class LayoutWriter
             return new JsonObject { ["schemaVersion"] = 2, ["manifests"] = new JsonArray() };
         byte[] bytes = File.ReadAllBytes(path);
         // It says in its own words what is wrong with a broken one.
-        if (ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"index.json of {_reference.Location}") is not ImageIndex)
+        if (ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"the index.json of {_reference.Location}") is not ImageIndex)
             throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: it is not an OCI layout.");
-        JsonObject index = JsonNode.Parse(bytes)!.AsObject();
+        JsonObject index = JsonNode.Parse(bytes, OciJson.Nodes)!.AsObject();
         index["manifests"] ??= new JsonArray();
         return index;
     }
@@ -175,7 +175,7 @@ public sealed class LayoutWriter
     {
         if (image.ManifestDescriptor.MediaType != MediaTypes.DockerManifest)
             return image.ManifestBytes.ToArray();
-        JsonObject manifest = JsonNode.Parse(image.ManifestBytes.Span)!.AsObject();
+        JsonObject manifest = JsonNode.Parse(image.ManifestBytes.Span, OciJson.Nodes)!.AsObject();
         manifest["mediaType"] = MediaTypes.OciManifest;
         Convert(manifest["config"]!);
         foreach (JsonNode? layer in manifest["layers"]!.AsArray())

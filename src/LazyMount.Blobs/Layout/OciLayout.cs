@@ -40,7 +40,11 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
 
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {
-        return GetManifestAsync(Choose(ReadIndex()), cancellationToken);
+        byte[] bytes = ReadFile(IndexFile, ManifestDocument.MaxSize);
+        ImageIndex index = ParseIndex(bytes);
+        return _reference is { Tag: null, SourceIndex: null } && IsOneImage(index)
+            ? Task.FromResult(new RawManifest(new Descriptor(MediaTypes.OciIndex, Digest.OfSha256(bytes), bytes.Length), bytes))
+            : GetManifestAsync(Choose(index), cancellationToken);
     }
 
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
@@ -121,14 +125,16 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
     private void CheckMarker()
     {
         const string Marker = "oci-layout";
-        if (!_files.Exists(Marker))
-            throw new ImageException(ImageError.Invalid, $"{_reference.Location} is not an OCI layout: it has no file oci-layout; make one with skopeo copy IMAGE {_reference.Place}:TAG.");
         string? version = null;
         try
         {
             using JsonDocument json = JsonDocument.Parse(ReadFile(Marker, MaxMarkerSize));
             if (json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("imageLayoutVersion", out JsonElement element))
                 version = element.ValueKind == JsonValueKind.String ? element.GetString() : null;
+        }
+        catch (ImageException e) when (e.Error == ImageError.NotFound)
+        {
+            throw new ImageException(ImageError.Invalid, $"{_reference.Location} is not an OCI layout: it has no file oci-layout; make one with skopeo copy IMAGE {_reference.Place}:TAG.", e);
         }
         catch (JsonException e)
         {
@@ -141,7 +147,7 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
     private ImageIndex ReadIndex() => ParseIndex(ReadFile(IndexFile, ManifestDocument.MaxSize));
 
     private ImageIndex ParseIndex(byte[] bytes)
-        => ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"index.json of {_reference.Location}") as ImageIndex
+        => ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"the index.json of {_reference.Location}") as ImageIndex
             ?? throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: it is not an OCI layout.");
 
     /// <summary>Null for what cannot be read: whether others left something broken beside the image is not its user's business.</summary>
@@ -158,8 +164,22 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         }
     }
 
+    /// <summary>Some writers put the image index itself there: one entry for each platform, and no names that tell them apart.</summary>
+    private static bool IsOneImage(ImageIndex index)
+    {
+        List<Descriptor> images = [.. index.Images];
+        return images.Count > 1
+            && images.TrueForAll(image => image.Platform is not null && Name(image) == Name(images[0]))
+            && images.DistinctBy(image => image.Platform).Count() == images.Count;
+    }
+
     private Descriptor Choose(ImageIndex index)
     {
+        if (_reference.SourceIndex is { } number)
+        {
+            return number < index.Manifests.Count ? index.Manifests[number]
+                : throw new ImageException(ImageError.NotFound, $"{_reference.Location} has no image @{number}: its index.json lists {index.Manifests.Count}, counted from @0.");
+        }
         List<Descriptor> images = [.. index.Images];
         List<Descriptor> named = _reference.Tag is null ? images : images.FindAll(image => IsNamed(image, _reference.Tag));
         // The same image under several names, or twice under one, is one image.
@@ -173,9 +193,9 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
             : $"it has {string.Join(", ", tags.Take(MaxTagsListed))}{(tags.Count > MaxTagsListed ? ", …" : "")}";
         throw new ImageException(ImageError.NotFound, (_reference.Tag, named.Count) switch
         {
-            (null, _) => $"{_reference} names no single image: {list}; choose one with {_reference.Place}:TAG.",
+            (null, _) => $"{_reference} names no single image: {list}; choose one with {_reference.Place}:TAG or by its number with {_reference.Place}:@0.",
             (_, 0) => $"{_reference.Location} has no image tagged {_reference.Tag}: {list}; choose one with {_reference.Place}:TAG.",
-            _ => $"{_reference} names {named.Count} images: give each a tag of its own.",
+            _ => $"{_reference} names {named.Count} images: choose one by its number with {_reference.Place}:@0, or give each a tag of its own.",
         });
     }
 

@@ -44,7 +44,7 @@ public static class ArtifactManifest
     /// <param name="entry">What to add.</param>
     internal static byte[]? AddTo(ReadOnlyMemory<byte>? index, Descriptor entry)
     {
-        JsonObject document = index is { } bytes ? JsonNode.Parse(bytes.Span)!.AsObject()
+        JsonObject document = index is { } bytes ? JsonNode.Parse(bytes.Span, OciJson.Nodes)!.AsObject()
             : new JsonObject { ["schemaVersion"] = 2, ["mediaType"] = MediaTypes.OciIndex, ["manifests"] = new JsonArray() };
         JsonArray manifests = document["manifests"]!.AsArray();
         if (manifests.Any(each => (string?)each!["digest"] == entry.Digest.ToString()))

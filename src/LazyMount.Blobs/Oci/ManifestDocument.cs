@@ -82,7 +82,7 @@ public abstract record ManifestDocument(string MediaType)
     }
 
     private static ImageException Invalid(string name, string reason, Exception? inner = null)
-        => new(ImageError.Invalid, $"{Capitalize(name)} is malformed: {reason}; the image must be pushed again.", inner);
+        => new(ImageError.Invalid, $"{Capitalize(name)} is malformed: {reason}; push or copy the image again.", inner);
 
     private static string Capitalize(string name) => name.Length == 0 ? name : char.ToUpperInvariant(name[0]) + name[1..];
 }

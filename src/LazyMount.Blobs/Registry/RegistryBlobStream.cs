@@ -12,7 +12,7 @@ namespace LazyMount.Blobs.Registry;
 internal sealed class RegistryBlobStream : ForwardStream
 {
     private const int MaxBreaks = 5;
-    private const long Progress = 1 << 20;
+    private const long Progress = 64 << 10;
 
     private readonly RegistryClient _client;
     private readonly ILogger _logger;
@@ -22,6 +22,7 @@ internal sealed class RegistryBlobStream : ForwardStream
     private readonly long _end;
     private HttpResponseMessage? _response;
     private Stream? _body;
+    private bool _isWhole; // the body goes on after the range
     private long _at;
     private int _breaks;
     private long _brokeAt;
@@ -73,8 +74,7 @@ internal sealed class RegistryBlobStream : ForwardStream
             }
             Abandon();
             if (_at - _brokeAt >= Progress)
-                _breaks = 0;
-            _brokeAt = _at;
+                (_breaks, _brokeAt) = (0, _at);
             if (++_breaks > MaxBreaks)
                 throw broken;
             _logger.Resuming(_blob.Digest, _at, broken.Message);
@@ -85,7 +85,13 @@ internal sealed class RegistryBlobStream : ForwardStream
     protected override void Dispose(bool disposing)
     {
         if (disposing)
-            Abandon();
+        {
+            if (_isWhole && _at == _end && _end < _blob.Size && _body is not null)
+                _client.WholeBodies.Leave(new WholeBody(_blob.Digest, _at, _response!, _body));
+            else
+                Abandon();
+            (_body, _response) = (null, null);
+        }
         base.Dispose(disposing);
     }
 
@@ -98,6 +104,8 @@ internal sealed class RegistryBlobStream : ForwardStream
 
     private async Task RequestAsync(CancellationToken cancellationToken)
     {
+        if (_client.WholeBodies.TryTake(_blob.Digest, _at) is { } left && await TryGoOnAsync(left, cancellationToken).ConfigureAwait(false))
+            return;
         var request = new RegistryRequest($"blobs/{_blob.Digest}", _subject)
         {
             Blob = _blob.Digest,
@@ -126,14 +134,38 @@ internal sealed class RegistryBlobStream : ForwardStream
         }
 
         Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
-        byte[] sink = skip == 0 ? [] : new byte[Math.Min(skip, 64 << 10)];
-        while (skip > 0)
+        await PassOverAsync(response, body, skip, cancellationToken).ConfigureAwait(false);
+        _isWhole = response.StatusCode != HttpStatusCode.PartialContent;
+        return (response, body);
+    }
+
+    // False: its connection is gone, as servers do to those who are idle.
+    private async Task<bool> TryGoOnAsync(WholeBody left, CancellationToken cancellationToken)
+    {
+        try
         {
-            int read = await _client.Http.ReadAsync(body, sink.AsMemory(0, (int)Math.Min(skip, sink.Length)), response.RequestMessage, _subject, cancellationToken).ConfigureAwait(false);
+            await PassOverAsync(left.Response, left.Body, _at - left.At, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            left.Dispose();
+            if (e is not RegistryException)
+                throw;
+            return false;
+        }
+        (_response, _body, _isWhole) = (left.Response, left.Body, true);
+        return true;
+    }
+
+    private async Task PassOverAsync(HttpResponseMessage response, Stream body, long count, CancellationToken cancellationToken)
+    {
+        byte[] sink = count == 0 ? [] : new byte[Math.Min(count, 64 << 10)];
+        while (count > 0)
+        {
+            int read = await _client.Http.ReadAsync(body, sink.AsMemory(0, (int)Math.Min(count, sink.Length)), response.RequestMessage, _subject, cancellationToken).ConfigureAwait(false);
             if (read == 0)
                 throw RegistryHttp.Cut(response.RequestMessage, _subject, "it ended early");
-            skip -= read;
+            count -= read;
         }
-        return (response, body);
     }
 }

@@ -91,6 +91,8 @@ internal sealed class RegistryClient : IDisposable
 
     public RegistryHttp Http { get; }
 
+    public WholeBodies WholeBodies { get; } = new();
+
     /// <summary>
     /// Asks, and reads the answer (of a GET 200 or 206, else any 2xx) with <paramref name="read"/>, which owns it unless it throws.
     /// Failures that may pass are tried again, the reading included.
@@ -115,6 +117,7 @@ internal sealed class RegistryClient : IDisposable
 
     public void Dispose()
     {
+        WholeBodies.Dispose();
         _authorization.Dispose();
         Http.Dispose();
     }
@@ -170,9 +173,8 @@ internal sealed class RegistryClient : IDisposable
             {
                 if (++redirects > MaxRedirects)
                     throw Http.Broken(response, request.Subject, $"redirects more than {MaxRedirects} times");
-                if (response.Headers.Location is not { } target)
+                if (response.Headers.Location is not { } target || !Uri.TryCreate(url, target, out Uri? next))
                     throw Http.Broken(response, request.Subject, "redirects to nowhere");
-                Uri next = target.IsAbsoluteUri ? target : new Uri(url, target);
                 if (!IsAllowed(next, secure))
                     throw Http.Broken(response, request.Subject, $"redirects to {next.Scheme}, which is not HTTPS");
                 url = next;

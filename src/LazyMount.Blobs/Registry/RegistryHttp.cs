@@ -39,6 +39,7 @@ internal sealed class RegistryHttp : IDisposable
         };
         _client = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
         _client.DefaultRequestHeaders.UserAgent.ParseAdd("lazymount");
+        _client.DefaultRequestHeaders.AcceptEncoding.ParseAdd("identity"); // digests and ranges are of the bytes as they are
     }
 
     /// <summary>The registry as the user names it.</summary>

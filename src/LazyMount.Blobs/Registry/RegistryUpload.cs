@@ -41,8 +41,8 @@ internal sealed class RegistryUpload(RegistryClient client, string place)
         {
             using HttpResponseMessage owned = response;
             Uri here = response.RequestMessage!.RequestUri!;
-            return response.Headers.Location is { } location
-                ? Task.FromResult(location.IsAbsoluteUri ? location : new Uri(here, location))
+            return response.Headers.Location is { } location && Uri.TryCreate(here, location, out Uri? next)
+                ? Task.FromResult(next)
                 : throw client.Http.Broken(response, subject, "begins an upload without saying where it goes on");
         }
     }

@@ -73,9 +73,9 @@ internal sealed class ArchiveFile : LayoutFiles
             switch (e)
             {
                 case InvalidDataException:
-                    throw new ImageException(ImageError.Invalid, $"The archive {reference.Location} cannot be read: {e.Message}; make it again.", e);
+                    throw new ImageException(ImageError.Invalid, $"The archive {reference.Location} cannot be read: {e.Message.TrimEnd('.')}; make it again.", e);
                 case NotSupportedException:
-                    throw new ImageException(ImageError.Unsupported, $"The archive {reference.Location} cannot be read: {e.Message}.", e);
+                    throw new ImageException(ImageError.Unsupported, $"The archive {reference.Location} cannot be read: {e.Message.TrimEnd('.')}.", e);
                 case IOException and not ImageException:
                     throw new ImageException(ImageError.Local, $"The archive {reference.Location} cannot be read: {e.Message}", e);
                 default:

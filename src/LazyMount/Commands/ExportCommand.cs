@@ -22,6 +22,10 @@ internal static class ExportCommand
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             string? file = parsed.GetValue(output);
+            if (file is not null)
+            {
+                EnsureUsable(file);
+            }
             if (file is null && host.Output.IsTerminal)
             {
                 throw new UsageException("export writes a tar, which is nothing for a terminal: redirect the output, or name a file with -o");
@@ -40,14 +44,32 @@ internal static class ExportCommand
         return verb;
     }
 
+    /// <summary>Before anything is fetched.</summary>
+    private static void EnsureUsable(string file)
+    {
+        if (file.Length == 0)
+        {
+            throw new UsageException("-o needs a file name");
+        }
+        if (Directory.Exists(file))
+        {
+            throw new CommandException($"cannot write '{file}': it is a directory; name a file in it");
+        }
+        if (Path.GetDirectoryName(Path.GetFullPath(file)) is { } directory && !Directory.Exists(directory))
+        {
+            throw new CommandException($"cannot write '{file}': there is no directory '{directory}'; make it first");
+        }
+    }
+
     // Under another name until it is complete. What is no regular file, such as a pipe or /dev/null, is written to as it is.
     private static async Task ExportToFileAsync(OpenedTree opened, string file, CommandHost host, CancellationToken cancellationToken)
     {
         bool isSpecial = File.Exists(file) && !Interop.IsRegularFile(file);
         string staged = isSpecial ? file : $"{file}.{Guid.NewGuid():N}.tmp";
+        SafeFileHandle handle = Open(staged, isSpecial, file);
         try
         {
-            using (SafeFileHandle handle = File.OpenHandle(staged, isSpecial ? FileMode.Open : FileMode.CreateNew, FileAccess.Write))
+            using (handle)
             {
                 await using var stream = new BufferedStream(new StandardStream(handle), 256 << 10);
                 await ExportAsync(opened, stream, host, cancellationToken);
@@ -62,6 +84,18 @@ internal static class ExportCommand
         {
             File.Delete(staged);
             throw;
+        }
+    }
+
+    private static SafeFileHandle Open(string staged, bool isSpecial, string file)
+    {
+        try
+        {
+            return File.OpenHandle(staged, isSpecial ? FileMode.Open : FileMode.CreateNew, FileAccess.Write);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CommandException($"cannot write '{file}': {(e is UnauthorizedAccessException ? "permission denied; name a file in a directory of yours" : e.Message)}", ExitCode.Failed, e);
         }
     }
 

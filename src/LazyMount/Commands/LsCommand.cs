@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text;
 using System.Text.Json;
 using LazyMount.FileSystem;
 using LazyMount.Output;
@@ -31,7 +30,7 @@ internal static class LsCommand
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             var style = new Style(parsed.GetValue(isLong), parsed.GetValue(recursive), parsed.GetValue(all));
-            byte[] where = Encoding.UTF8.GetBytes(parsed.GetValue(path) ?? "/");
+            byte[] where = ImagePathText.Encode(parsed.GetValue(path) ?? "/");
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
             if (parsed.GetValue(json))
             {

@@ -49,7 +49,7 @@ internal static class MountCommand
             settings = settings with { VerifiesFully = parsed.GetValue(verify) };
 
             // :: Step 1: everything that can be refused at once is refused before any network.
-            string given = parsed.GetRequiredValue(directory);
+            string given = parsed.GetRequiredValue(directory) is { Length: > 0 } named ? named : throw new UsageException("mount needs a directory");
             var request = new Request(
                 ResolvedImage.Parse(parsed.GetRequiredValue(image)),
                 Interop.RealPath(given) ?? Path.GetFullPath(given),

@@ -31,7 +31,7 @@ internal static class StatCommand
             {
                 try
                 {
-                    found.Add((path, opened.Find(Encoding.UTF8.GetBytes(path), parsed.GetValue(dereference))));
+                    found.Add((path, opened.Find(ImagePathText.Encode(path), parsed.GetValue(dereference))));
                 }
                 catch (CommandException e)
                 {
@@ -61,7 +61,7 @@ internal static class StatCommand
         NodeAttributes attributes = tree.Attributes(found.Node);
         int layer = tree.LayerOf(found.Node);
         output.Write("  File: ");
-        EntryFormat.WriteNameAndTarget(output, tree, new NamedNode(Encoding.UTF8.GetBytes(path), found.Path, found.Node));
+        EntryFormat.WriteNameAndTarget(output, tree, new NamedNode(ImagePathText.Encode(path), found.Path, found.Node));
         output.Write("  Path: ");
         output.WriteName(found.Path);
         output.WriteLine();

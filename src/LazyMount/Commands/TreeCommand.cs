@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using LazyMount.FileSystem;
 using LazyMount.Output;
@@ -42,7 +41,7 @@ internal static class TreeCommand
             string start = parsed.GetValue(path) ?? "/";
             int depth = parsed.GetValue(levels) ?? int.MaxValue;
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
-            ResolvedPath resolved = opened.Find(Encoding.UTF8.GetBytes(start), follow: true);
+            ResolvedPath resolved = opened.Find(ImagePathText.Encode(start), follow: true);
             if (parsed.GetValue(json))
             {
                 WriteJson(host.Output, opened.Tree, resolved, depth, cancellationToken);
@@ -58,7 +57,7 @@ internal static class TreeCommand
 
     internal static void Write(CommandOutput output, ImageTree tree, string heading, ResolvedPath start, int depth, bool all, CancellationToken cancellationToken)
     {
-        output.WriteName(Encoding.UTF8.GetBytes(heading));
+        output.WriteName(ImagePathText.Encode(heading));
         output.WriteLine();
         int directories = 0, files = 0;
         Draw(start.Node, "", depth);

@@ -24,7 +24,12 @@ internal static class UmountCommand
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             int exitCode = ExitCode.Done;
-            foreach (string directory in parsed.GetRequiredValue(directories))
+            string[] given = parsed.GetRequiredValue(directories);
+            if (given.Contains(""))
+            {
+                throw new UsageException("umount needs a directory");
+            }
+            foreach (string directory in given)
             {
                 try
                 {

@@ -58,7 +58,7 @@ internal sealed class StateDirectory
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new CommandException($"cannot create the state directory '{root}': {e.Message}; name another one in $LAZYMOUNT_STATE", inner: e);
+            throw new CommandException($"cannot create the state directory '{root}': {e.Message.TrimEnd('.')}; name another one in $LAZYMOUNT_STATE", inner: e);
         }
         return new StateDirectory(root);
     }

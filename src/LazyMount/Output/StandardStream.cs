@@ -18,6 +18,9 @@ internal sealed class StandardStream(SafeFileHandle file) : Stream
     {
     }
 
+    /// <summary>For messages: when nobody can be told, the exit code must do.</summary>
+    public bool DropsWhatFails { get; init; }
+
     public override bool CanRead => false;
     public override bool CanSeek => false;
     public override bool CanWrite => true;
@@ -42,6 +45,8 @@ internal sealed class StandardStream(SafeFileHandle file) : Stream
                 case Interop.EAGAIN: // whoever shares the terminal or pipe has made it non-blocking
                     Thread.Sleep(1);
                     break;
+                case int when DropsWhatFails:
+                    return;
                 case Interop.EPIPE:
                     throw new BrokenPipeException();
                 default:

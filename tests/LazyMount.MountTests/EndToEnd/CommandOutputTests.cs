@@ -147,6 +147,22 @@ public sealed class CommandOutputTests : IDisposable
         Assert.Equal("", result.Error);
     }
 
+    [Theory]
+    [InlineData("2>&-")]
+    [InlineData("2>/dev/full")]
+    public void MessageThatNobodyCanBeTold_LeavesTheExitCode(string error)
+        => Assert.Equal(2, Tool.Shell("\"$1\" ls --frob " + error, LazyMountCli.Binary).ExitCode);
+
+    [Fact]
+    public void NameThatIsNotUtf8_IsFoundAsItIsTyped()
+    {
+        _layout.AddLayer(new TarBytes().File("caf\u00e9", "latin"u8.ToArray()));
+        _layout.WriteImage("latin");
+        const string Line = """export LAZYMOUNT_CACHE=$3; name=$(printf 'caf\351'); "$1" cat "$2" "$name" && "$1" ls "$2" "/$name" && "$1" stat "$2" "$name" | head -1""";
+        ToolResult result = Tool.Shell(Line, LazyMountCli.Binary, _layout.Reference("latin"), _lazymount.CacheDirectory).EnsureSuccess();
+        Assert.Equal("latin/caf\u00e9\n  File: caf\u00e9\n", System.Text.Encoding.Latin1.GetString(result.OutputBytes));
+    }
+
     [Fact]
     public void HelpAndVersion_GoToStandardOutput()
     {

@@ -32,7 +32,7 @@ public sealed class ArchiveFileTests : ArchiveCase
     {
         string reference = OciArchive("v1", "v2");
         Assert.Equal("v2", await CatAsync(reference + ":v2", "file"));
-        Assert.Contains($"names no single image: it has v1, v2; choose one with {reference}:TAG.", await RefusalAsync(reference), StringComparison.Ordinal);
+        Assert.Contains($"names no single image: it has v1, v2; choose one with {reference}:TAG or by its number with {reference}:@0.", await RefusalAsync(reference), StringComparison.Ordinal);
         Assert.Contains($"has no image tagged v3: it has v1, v2; choose one with {reference}:TAG.", await RefusalAsync(reference + ":v3"), StringComparison.Ordinal);
     }
 

@@ -39,6 +39,15 @@ public sealed class ArtifactTests : ArchiveCase
         Assert.Equal((0, "{}", ""), (run.ExitCode, run.Output, run.Error));
     }
 
+    [Fact]
+    public async Task ConfigThatIsNone_IsShownWithANote()
+    {
+        string reference = Write("application/vnd.oci.image.config.v1+json", "no JSON"u8.ToArray(), "", (LayerOf("a", "content"), "application/vnd.oci.image.layer.v1.tar"));
+        CommandRun run = await RunAsync("cat", reference, "a");
+        Assert.Equal((0, "content"), (run.ExitCode, run.Output));
+        Assert.StartsWith($"lazymount: note: the config of {reference} is not an image config", run.Error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("application/vnd.in-toto+json", "{\"_type\":\"https://in-toto.io/Statement/v0.1\"}")]
     [InlineData("application/vnd.dev.cosign.simplesigning.v1+json", "{\"critical\":{}}")]

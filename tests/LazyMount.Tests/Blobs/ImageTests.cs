@@ -32,6 +32,9 @@ public sealed class ImageTests : IDisposable
     private Task<Image> ResolveIndexAsync(string? platform, params string[] entries)
         => ResolveAsync(TestImage.Index(MediaTypes.OciIndex, entries), MediaTypes.OciIndex, platform);
 
+    private async Task<ImageException> RefusalAsync(string platform, params string[] entries)
+        => await Assert.ThrowsAnyAsync<ImageException>(() => ResolveIndexAsync(platform, entries));
+
     [Fact]
     public async Task Manifest_IsTheImage()
     {
@@ -59,7 +62,7 @@ public sealed class ImageTests : IDisposable
     [Fact]
     public async Task IndexWithoutThePlatform_ListsThoseThereAre()
     {
-        var e = await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync(
+        var e = await Assert.ThrowsAnyAsync<ImageException>(() => ResolveIndexAsync(
             "linux/s390x",
             s_arm64.Entry(TestImage.PlatformOf("linux", "arm64", "v8")),
             s_amd64.Entry(TestImage.PlatformOf("windows", "amd64"))));
@@ -84,8 +87,29 @@ public sealed class ImageTests : IDisposable
     {
         Assert.Equal(s_amd64.Digest, (await ResolveIndexAsync(null, s_amd64.Entry())).ManifestDescriptor.Digest);
         Assert.Equal(s_amd64.Digest, (await ResolveIndexAsync(null, s_amd64.Entry(), s_amd64.Entry())).ManifestDescriptor.Digest); // twice the same
-        Assert.Contains("platforms that it does not name", (await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync(null, s_amd64.Entry(), s_arm64.Entry()))).Message, StringComparison.Ordinal);
-        Assert.Contains("only for linux/amd64", (await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync("linux/arm64", s_amd64.Entry()))).Message, StringComparison.Ordinal);
+        Assert.Contains("only for linux/amd64", (await RefusalAsync("linux/arm64", s_amd64.Entry())).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("linux/amd64", "amd64")]
+    [InlineData("linux/arm64", "arm64")]
+    public async Task EntriesWithoutPlatforms_AreLookedInto(string platform, string architecture)
+    {
+        byte[] artifact = System.Text.Encoding.UTF8.GetBytes($$"""{"schemaVersion":2,"artifactType":"a/b","config":{{TestImage.Json(s_amd64.Config, MediaTypes.OciConfig)}},"layers":[]}""");
+        byte[] empty = TestImage.Index(MediaTypes.OciIndex);
+        byte[] nested = TestImage.Index(MediaTypes.OciIndex, s_arm64.Entry(TestImage.PlatformOf("linux", "arm64")));
+        _blobs.AddRange([artifact, empty, nested]);
+        string[] entries = [TestImage.Json(artifact, MediaTypes.OciManifest), TestImage.Json(empty, MediaTypes.OciIndex), TestImage.Json(nested, MediaTypes.OciIndex), s_amd64.Entry()];
+        Assert.Equal(architecture, ImageConfig.TryParse((await ResolveIndexAsync(platform, entries)).ConfigBytes.Span)!.Architecture);
+        Assert.EndsWith("has no image for linux/s390x, only for linux/arm64, linux/amd64: choose one with --platform.", (await RefusalAsync("linux/s390x", entries)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task EntriesWithoutPlatformsBySomeThousands_AreNotAllLookedInto()
+    {
+        TestImage[] images = [.. Enumerable.Range(100, 40).Select(seed => TestImage.Create("s390x", seed: seed))];
+        _blobs.AddRange(images.Take(32).SelectMany(image => (byte[][])[image.Manifest, image.Config])); // whoever looks at one more finds a file missing
+        Assert.Contains("only for linux/s390x", (await RefusalAsync("linux/amd64", [.. images.Select(image => image.Entry())])).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -116,13 +140,13 @@ public sealed class ImageTests : IDisposable
     {
         string other = Platform.Local.Architecture == "s390x" ? "ppc64le" : "s390x";
         string entry = s_amd64.Entry(TestImage.PlatformOf("linux", other));
-        Assert.Contains($"only for linux/{other}", (await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync(null, entry))).Message, StringComparison.Ordinal);
+        Assert.Contains($"only for linux/{other}", (await Assert.ThrowsAnyAsync<ImageException>(() => ResolveIndexAsync(null, entry))).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task ManifestOfAnotherPlatform_IsRefusedWhenOneIsAskedFor()
     {
-        Assert.Contains("only for linux/amd64", (await Assert.ThrowsAsync<ImageException>(() => ResolveAsync(s_amd64.Manifest, s_amd64.MediaType, "linux/arm64"))).Message, StringComparison.Ordinal);
+        Assert.Contains("only for linux/amd64", (await Assert.ThrowsAnyAsync<ImageException>(() => ResolveAsync(s_amd64.Manifest, s_amd64.MediaType, "linux/arm64"))).Message, StringComparison.Ordinal);
         Assert.NotNull(await ResolveAsync(s_arm64.Manifest, s_arm64.MediaType));
     }
 
@@ -136,12 +160,12 @@ public sealed class ImageTests : IDisposable
             _blobs.Add(index);
             index = TestImage.Index(MediaTypes.OciIndex, TestImage.Json(index, MediaTypes.OciIndex));
         }
-        Assert.Contains("nested", (await Assert.ThrowsAsync<ImageException>(() => ResolveAsync(index, MediaTypes.OciIndex, "linux/amd64"))).Message, StringComparison.Ordinal);
+        Assert.Contains("nested", (await Assert.ThrowsAnyAsync<ImageException>(() => ResolveAsync(index, MediaTypes.OciIndex, "linux/amd64"))).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task IndexWithoutImages_SaysSo()
-        => Assert.Contains("without an image", (await Assert.ThrowsAsync<ImageException>(() => ResolveIndexAsync(null))).Message, StringComparison.Ordinal);
+        => Assert.Contains("without an image", (await Assert.ThrowsAnyAsync<ImageException>(() => ResolveIndexAsync(null))).Message, StringComparison.Ordinal);
 
     [Fact]
     public async Task ConfigThatIsNoImageConfig_IsKeptAsItIs()
@@ -158,9 +182,9 @@ public sealed class ImageTests : IDisposable
         _blobs[1] = new byte[s_amd64.Config.Length]; // its own digest's file, not the config's
         _directory.WriteLayout([], s_amd64.Config);
         await File.WriteAllBytesAsync(Path.Combine(_directory.Path, "blobs", "sha256", Digest.OfSha256(s_amd64.Config).Hex), _blobs[1], TestContext.Current.CancellationToken);
-        Assert.Equal(ImageError.Verification, (await Assert.ThrowsAsync<ImageException>(() => ResolveAsync(s_amd64.Manifest, s_amd64.MediaType))).Error);
+        Assert.Equal(ImageError.Verification, (await Assert.ThrowsAnyAsync<ImageException>(() => ResolveAsync(s_amd64.Manifest, s_amd64.MediaType))).Error);
 
         byte[] manifest = System.Text.Encoding.UTF8.GetBytes("""{"schemaVersion":2,"config":{"mediaType":"x","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":8388609},"layers":[]}""");
-        Assert.Equal(ImageError.Invalid, (await Assert.ThrowsAsync<ImageException>(() => ResolveAsync(manifest, MediaTypes.OciManifest))).Error);
+        Assert.Equal(ImageError.Invalid, (await Assert.ThrowsAnyAsync<ImageException>(() => ResolveAsync(manifest, MediaTypes.OciManifest))).Error);
     }
 }

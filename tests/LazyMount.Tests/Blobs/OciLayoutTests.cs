@@ -47,6 +47,57 @@ public sealed class OciLayoutTests : IDisposable
     }
 
     [Fact]
+    public async Task Number_ChoosesWhereNamesDoNot()
+    {
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex, s_one.Entry(Named("a b")), s_two.Entry()), s_one.Manifest, s_two.Manifest);
+        Assert.Contains("or by its number with", (await RefusalAsync()).Message, StringComparison.Ordinal);
+        Assert.Equal(s_one.Digest, (await GetRootAsync(":@0")).Descriptor.Digest);
+        Assert.Equal(s_two.Digest, (await GetRootAsync(":@1")).Descriptor.Digest);
+        ImageException e = await RefusalAsync(":@2");
+        Assert.Equal(ImageError.NotFound, e.Error);
+        Assert.Contains("no image @2: its index.json lists 2, counted from @0", e.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("", "")]
+    [InlineData("v1", "v1")]
+    public async Task EntriesThatDifferInTheirPlatformAlone_AreOneImage(string one, string two)
+    {
+        string name(string tag) => tag.Length == 0 ? "" : Named(tag);
+        byte[] index = TestImage.Index(
+            MediaTypes.OciIndex,
+            s_one.Entry(TestImage.PlatformOf("linux", "amd64") + name(one)),
+            s_two.Entry(TestImage.PlatformOf("linux", "arm64") + name(two)));
+        _directory.WriteLayout(index, s_one.Manifest, s_two.Manifest);
+        Assert.Equal(index, (await GetRootAsync()).Bytes);
+    }
+
+    [Fact]
+    public async Task EntriesOfOnePlatform_OrWithNamesOfTheirOwn_AreSeveralImages()
+    {
+        string amd64 = TestImage.PlatformOf("linux", "amd64"), arm64 = TestImage.PlatformOf("linux", "arm64");
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex, s_one.Entry(amd64), s_two.Entry(amd64)), s_one.Manifest, s_two.Manifest);
+        Assert.Contains("names no single image", (await RefusalAsync()).Message, StringComparison.Ordinal);
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex, s_one.Entry(amd64 + Named("v1")), s_two.Entry(arm64 + Named("v2"))));
+        Assert.Contains("names no single image", (await RefusalAsync()).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("index.json")]
+    [InlineData("oci-layout")]
+    [InlineData("blobs/sha256/")]
+    public async Task PipeInAFilesPlace_IsRefusedAndNotWaitedFor(string file)
+    {
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex, s_one.Entry()), s_one.Manifest);
+        string path = Path.Combine(_directory.Path, file.EndsWith('/') ? file + s_one.Digest.Hex : file);
+        File.Delete(path);
+        TestKit.Tool.Run("mkfifo", path).EnsureSuccess();
+        ImageException e = await Assert.ThrowsAnyAsync<ImageException>(() => Task.Run(() => GetRootAsync()).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+        Assert.Equal(ImageError.Invalid, e.Error);
+        Assert.Contains($"{path} is not a regular file", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task EmptyLayout_SaysSo()
     {
         _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex));

@@ -178,6 +178,8 @@ public sealed class RegistryFaultTests : IDisposable
     [InlineData("/v2/app/manifests/v1")]
     [InlineData("ftp://127.0.0.1/x")]
     [InlineData("file:///etc/passwd")]
+    [InlineData("//")]
+    [InlineData("http://[::1")]
     [InlineData(null)]
     public async Task EndlessOrStrangeRedirect_IsRefused(string? location)
     {
@@ -193,6 +195,54 @@ public sealed class RegistryFaultTests : IDisposable
         await using var server = new ScriptedServer(_ => new ScriptedResponse(200, s_content));
         await using RegistrySource source = Open(server);
         Assert.Equal(s_content[150_000..150_100], await ReadAsync(source, 150_000, 100));
+    }
+
+    [Fact]
+    public async Task ServerThatIgnoresRanges_SendsABlobThatIsReadInOrderOnce()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, s_content));
+        await using RegistrySource source = Open(server);
+        for (int offset = 0; offset < s_content.Length; offset += 20_000)
+            Assert.Equal(s_content[offset..(offset + 10_000)], await ReadAsync(source, offset, 10_000)); // with gaps
+        Assert.Single(server.Requests);
+        Assert.Equal(s_content[..10], await ReadAsync(source, 0, 10));
+        Assert.Equal(2, server.Requests.Count);
+    }
+
+    [Fact]
+    public async Task AnswerToReadOnFrom_ThatIsGone_IsAskedForAgain()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, s_content) { CutAfter = 100_000 });
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content[..10], await ReadAsync(source, 0, 10));
+        server.Answer = _ => Task.FromResult(new ScriptedResponse(200, s_content));
+        Assert.Equal(s_content[150_000..150_010], await ReadAsync(source, 150_000, 10));
+        Assert.Equal(2, server.Requests.Count);
+    }
+
+    [Fact]
+    public async Task RangesShorterThanAskedFor_AreGoneOnFrom()
+    {
+        byte[] content = TestImage.RandomBytes(1_000_000, 23);
+        Descriptor blob = TestImage.DescriptorOf(content);
+        await using var server = new ScriptedServer(request => request.Range is { } range
+            ? new ScriptedResponse(206, content[range.First..Math.Min(range.First + 70_000, range.Last + 1)], $"Content-Range: bytes {range.First}-{Math.Min(range.First + 70_000, range.Last + 1) - 1}/{content.Length}")
+            : throw new InvalidOperationException());
+        await using RegistrySource source = Open(server);
+        await using Stream stream = await source.OpenBlobAsync(blob, 1, content.Length - 1, Token);
+        using var read = new MemoryStream();
+        await stream.CopyToAsync(read, Token);
+        Assert.Equal(content[1..], read.ToArray());
+        Assert.Equal(15, server.Requests.Count);
+    }
+
+    [Fact]
+    public async Task Encodings_AreNotWanted()
+    {
+        await using var server = new ScriptedServer(_ => Manifest());
+        await using RegistrySource source = Open(server);
+        await source.GetRootAsync(Token);
+        Assert.All(server.Requests, request => Assert.Equal("identity", request.Headers["Accept-Encoding"]));
     }
 
     [Theory]

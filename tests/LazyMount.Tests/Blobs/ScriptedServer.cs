@@ -50,7 +50,6 @@ internal sealed class ScriptedServer : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly CancellationTokenSource _end = new();
-    private readonly Func<ScriptedRequest, Task<ScriptedResponse>> _answer;
     private readonly Task _accepting;
 
     public ScriptedServer(Func<ScriptedRequest, ScriptedResponse> answer)
@@ -60,10 +59,13 @@ internal sealed class ScriptedServer : IAsyncDisposable
 
     public ScriptedServer(Func<ScriptedRequest, Task<ScriptedResponse>> answer)
     {
-        _answer = answer;
+        Answer = answer;
         _listener.Start();
         _accepting = AcceptAsync();
     }
+
+    /// <summary>What it does from now on.</summary>
+    public Func<ScriptedRequest, Task<ScriptedResponse>> Answer { get; set; }
 
     public string Host => _listener.LocalEndpoint.ToString()!;
 
@@ -97,7 +99,7 @@ internal sealed class ScriptedServer : IAsyncDisposable
             if (await ReadRequestAsync(socket) is not { } request)
                 return;
             Requests.Enqueue(request);
-            ScriptedResponse response = await _answer(request);
+            ScriptedResponse response = await Answer(request);
             string head = $"HTTP/1.1 {response.Status} Scripted\r\n{(response.Endless ? "" : $"Content-Length: {response.Body.Length}\r\n")}Connection: close\r\n"
                 + string.Concat(response.Headers.Select(header => header + "\r\n")) + "\r\n";
             await socket.SendAsync(Encoding.ASCII.GetBytes(head), _end.Token);

@@ -21,6 +21,9 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("--level needs a number above 0; see 'lazymount tree --help'", "tree", "-L", "two", "image")]
     [InlineData("--log-format 'xml' is neither text nor json", "--log-format", "xml", "ls", "image")]
     [InlineData("--cache-dir needs a directory", "ls", "--cache-dir", "", "image")]
+    [InlineData("mount needs a directory", "mount", "image", "")]
+    [InlineData("umount needs a directory", "umount", "/nowhere", "")]
+    [InlineData("-o needs a file name", "export", "-o", "", "image")]
     [InlineData("mount option 'rw' is not possible: an image is read-only (put an overlayfs on top to write)", "mount", "-o", "rw", "image", "/tmp")]
     public async Task BadUsage_IsOneSentenceAndExitCode2(string sentence, params string[] arguments)
     {

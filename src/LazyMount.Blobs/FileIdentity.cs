@@ -5,18 +5,23 @@ using System.Text;
 using LazyMount.Blobs.Oci;
 using Microsoft.Win32.SafeHandles;
 
-namespace LazyMount.Layers.Archives;
+namespace LazyMount.Blobs;
 
 /// <summary>What kind of file a path names.</summary>
-internal enum FileKind
+public enum FileKind
 {
+    /// <summary>With bytes of its own.</summary>
     Regular,
+
+    /// <summary>A directory.</summary>
     Directory,
+
+    /// <summary>A pipe, a socket or a device: opening one may never return.</summary>
     Other,
 }
 
 /// <summary>Tells one state of a file from another without reading it: statx(2).</summary>
-internal readonly partial record struct FileIdentity(FileKind Kind, long Size, ulong Inode, uint DeviceMajor, uint DeviceMinor, long MtimeSeconds, uint MtimeNanoseconds)
+public readonly partial record struct FileIdentity(FileKind Kind, long Size, ulong Inode, uint DeviceMajor, uint DeviceMinor, long MtimeSeconds, uint MtimeNanoseconds)
 {
     private const int CurrentDirectory = -100, EmptyPath = 0x1000; // AT_FDCWD, AT_EMPTY_PATH
     private const uint BasicStats = 0x7FF;                         // STATX_BASIC_STATS
