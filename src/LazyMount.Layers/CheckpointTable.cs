@@ -11,6 +11,12 @@ public sealed class CheckpointTable
     /// <summary>The most that a window can hold: DEFLATE's reach.</summary>
     internal const int MaxWindow = 32 << 10;
 
+    /// <summary>
+    /// The longest span that an index made by others may have, in bytes of the blob and of what they decode to: each is fetched
+    /// and decoded whole. Their tools make spans of 4 MiB, but a file of zeros is one chunk to zstd:chunked, of whatever size.
+    /// </summary>
+    internal const int LongestForeignSpan = 64 << 20;
+
     private readonly long[] _uncompressedOffsets; // Count + 1
     private readonly long[] _compressedOffsets;   // Count + 1
     private readonly byte[] _bits;                // bit 7: at a member's start

@@ -68,7 +68,10 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         return layers;
     }
 
-    /// <summary>Every layer's index, lowest first, none of them published by others: what is not stored is made.</summary>
+    /// <summary>
+    /// Every layer's index, lowest first, each as good as a pass over the layer: built by one, or read of the layer itself where the
+    /// manifest vouches for it. What is not stored is made.
+    /// </summary>
     /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
     public async Task<IReadOnlyList<LayerIndex>> BuildAsync(Image image, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
         => await GetIndexesAsync(image, published: null, progress, cancellationToken).ConfigureAwait(false);
@@ -88,7 +91,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
                 offers.Add(stored);
                 continue;
             }
-            if (!image.Source.IsLocal && LayerToc.FindAnnounced(layer) is { } announced)
+            if (HasReadableToc(layer, image.Source) && LayerToc.FindAnnounced(layer) is { } announced)
             {
                 offers.Add(new IndexOffer(announced.Origin, announced.Size, null));
                 continue;
@@ -180,7 +183,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 
     /// <param name="blob">The layer.</param>
     /// <param name="image">The image that it is of.</param>
-    /// <param name="published">Null: what others published does not count, not even when it is stored.</param>
+    /// <param name="published">Null: what the manifest does not vouch for does not count, not even when it is stored, nor what others published.</param>
     /// <param name="progress">Told of a streaming pass.</param>
     /// <param name="cancellationToken">Ends it.</param>
     private async Task<LayerIndex> GetIndexAsync(Descriptor blob, Image image, PublishedIndexes? published, Action<long> progress, CancellationToken cancellationToken)
@@ -201,30 +204,32 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         // A layer that is here is better indexed than believed.
         bool isHere = !source.IsLocal && CachedBlobStream.IsWhole(blob, cache);
         LayerIndex index = (isHere ? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false) : null)
-            ?? await TryReadTocAsync(blob, diffId, source, cancellationToken).ConfigureAwait(false)
+            ?? await TryReadTocAsync(blob, source, acceptsUnbound: published is not null && Trust == IndexTrust.Registry && !source.IsLocal, cancellationToken).ConfigureAwait(false)
             ?? (published is null || diffId is not null ? null : await published.TryGetAsync(blob, cancellationToken).ConfigureAwait(false))
             ?? await IndexFromSourceAsync(blob, diffId, source, progress, cancellationToken).ConfigureAwait(false);
         Save(index, image);
         return index;
 
         LayerIndex? TryLoadFor(Digest? wanted)
-            => TryLoad(blob, image) is { } index && (wanted is null || wanted == index.DiffId) && (published is not null || !IsPublished(index)) ? index : null;
+            => TryLoad(blob, image) is { } index && (wanted is null || wanted == index.DiffId) && (published is not null || (index.IsBound && !IsPublished(index))) ? index : null;
     }
 
     /// <summary>
     /// From the layer's own table of contents; null when it has none that is trusted. A local blob's counts only when the manifest
     /// vouches for it, for a pass over it, which needs nobody's word, costs no network.
     /// </summary>
-    private async Task<LayerIndex?> TryReadTocAsync(Descriptor blob, Digest? diffId, IImageSource source, CancellationToken cancellationToken)
+    private async Task<LayerIndex?> TryReadTocAsync(Descriptor blob, IImageSource source, bool acceptsUnbound, CancellationToken cancellationToken)
     {
-        if (source is OfflineSource || diffId is not null)
+        if (!HasReadableToc(blob, source))
         {
             return null;
         }
-        bool acceptsUnbound = Trust == IndexTrust.Registry && !source.IsLocal;
         LayerIndex? index = await new LayerToc(_logger).TryReadAsync(blob, source, acceptsUnbound, cancellationToken).ConfigureAwait(false);
-        return index is not null && IsTrusted(index) ? index : null;
+        return index is not null && (acceptsUnbound || index.IsBound) ? index : null;
     }
+
+    // Offline, what is here is a whole layer or nothing; and of a layer with a diff_id to be held against nobody vouches for the digest.
+    private static bool HasReadableToc(Descriptor layer, IImageSource source) => source is not OfflineSource && source.DiffIdOf(layer.Digest) is null;
 
     /// <summary>One pass over the whole blob: over what the cache has of it, and over the rest as it is fetched and kept.</summary>
     private async Task<LayerIndex> IndexFromSourceAsync(Descriptor blob, Digest? diffId, IImageSource source, Action<long> progress, CancellationToken cancellationToken)

@@ -22,9 +22,6 @@ internal static class LayerIndexArtifact
     /// <summary>Indexes that decode to more than this are not for reading from afar.</summary>
     private const int MaxColumns = 512 << 20;
 
-    /// <summary>More than a span ever has that an encoder of our time makes: one is decoded whole into memory.</summary>
-    private const int MaxSpan = 64 << 20;
-
     private static string Version => LayerIndexFile.Version.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>The blob of one layer.</summary>
@@ -61,7 +58,7 @@ internal static class LayerIndexArtifact
         Require(index.Chunks?.ChunkSize == ChunkDigests.DefaultChunkSize, "it does not say what the layer's bytes must be");
         for (int i = 0; i < index.Checkpoints.Count; i++)
         {
-            Require(index.Checkpoints.Length(i) <= MaxSpan && index.Checkpoints.CompressedEnd(i) - index.Checkpoints.CompressedOffset(i) <= MaxSpan, "it has a span of more than 64 MiB");
+            Require(index.Checkpoints.Length(i) <= CheckpointTable.LongestForeignSpan && index.Checkpoints.CompressedEnd(i) - index.Checkpoints.CompressedOffset(i) <= CheckpointTable.LongestForeignSpan, "it has a span of more than 64 MiB");
         }
         CheckTexts(index);
         return index with { Origin = IndexOrigin.Published, IsBound = false, DiffId = null };

@@ -15,9 +15,6 @@ internal sealed class SeekableZstdHops : TarHops
     private const uint SkippableMagic = 0x184D2A5E, Magic = 0x8F92EAB1;
     private const int FrameHeader = 8;
 
-    // The format's own bound is 134,217,728; of frames of 1 MiB so many are a terabyte.
-    private const int MaxFrames = 1 << 20;
-
     private readonly long[] _compressedOffsets, _uncompressedOffsets; // of the frames, and where the last one ends
 
     private SeekableZstdHops(BlobRanges ranges, long[] compressedOffsets, long[] uncompressedOffsets)
@@ -41,7 +38,7 @@ internal sealed class SeekableZstdHops : TarHops
         byte descriptor = footer.Span[4];
         int entrySize = (descriptor & 0x80) != 0 ? 12 : 8; // with a checksum
         long tableSize = FrameHeader + (long)count * entrySize + FooterSize;
-        if (count > MaxFrames || (descriptor & 0x7C) != 0 || tableSize > ranges.Blob.Size)
+        if (count > MaxSpans || (descriptor & 0x7C) != 0 || tableSize > ranges.Blob.Size)
         {
             throw new InvalidDataException($"it claims to have {count} frames, in the form {descriptor}");
         }
@@ -56,7 +53,7 @@ internal sealed class SeekableZstdHops : TarHops
         {
             ReadOnlySpan<byte> entry = table.AsSpan(FrameHeader + i * entrySize);
             uint uncompressed = BinaryPrimitives.ReadUInt32LittleEndian(entry[4..]);
-            if (uncompressed > TocIndexBuilder.LongestSpan)
+            if (uncompressed > LayerIndexer.LongestSpan)
             {
                 return null;
             }

@@ -29,6 +29,9 @@ internal abstract class TarHops(BlobRanges ranges)
     private const int TrialShare = 32;
     private const int SmallestTrial = 4 << 20;
 
+    /// <summary>Far more than a layer has that anybody could want: of 1 MiB each they are a terabyte. An array has an element for each.</summary>
+    protected const int MaxSpans = 1 << 20;
+
     /// <summary>Bytes of the tar.</summary>
     protected abstract long Size { get; }
 
@@ -48,6 +51,10 @@ internal abstract class TarHops(BlobRanges ranges)
     /// <exception cref="InvalidDataException">It is not a sound tar.</exception>
     public async Task<LayerIndex?> ReadAsync(CancellationToken cancellationToken)
     {
+        if (Size / Decompressor.DefaultCheckpointSpacing > MaxSpans)
+        {
+            throw new InvalidDataException($"it claims to have {Size} bytes");
+        }
         var scanner = new TarScanner();
         var entries = new LayerEntriesBuilder(TarLimits.Default);
         int window = SmallestWindow;

@@ -14,11 +14,7 @@ namespace LazyMount.Layers.Toc;
 /// <param name="dataEnd">Where in the blob the table, or what belongs to it, begins: no content lies there.</param>
 internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposable
 {
-    /// <summary>
-    /// A span is decoded whole for any byte of it: what is larger is better read by checkpoints of our own. eStargz cuts
-    /// files into chunks of 4 MiB unless told otherwise, zstd:chunked into some 64 KiB.
-    /// </summary>
-    public const int LongestSpan = LayerIndexer.LongestSpan;
+    private const int LongestSpan = CheckpointTable.LongestForeignSpan;
 
     private readonly LayerEntriesBuilder _entries = new(limits);
     private readonly CheckpointTableBuilder _checkpoints = new();
@@ -171,7 +167,8 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
     {
         if (chunk.CompressedOffset != _spanOffset)
         {
-            if (chunk.CompressedOffset <= Math.Max(_spanOffset, 0) || chunk.CompressedOffset >= dataEnd)
+            // Where the blob begins there is a tar header, so that there content has an inner offset; a place that is left out reads as 0.
+            if (chunk.CompressedOffset <= _spanOffset || chunk.CompressedOffset >= dataEnd || (chunk.CompressedOffset == 0 && chunk.InnerOffset == 0))
             {
                 throw new InvalidDataException($"the content of {TarText.Quote(_file.Member.Path)} is at {chunk.CompressedOffset}, which is not between what is before it and the end at {dataEnd}");
             }
@@ -196,7 +193,7 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
     {
         if (_spanOffset < 0)
         {
-            if (nextOffset < dataEnd)
+            if (nextOffset > 0 && nextOffset < dataEnd)
             {
                 _checkpoints.Add(new Checkpoint(0, 0, 0, AtMemberStart: true, default));
             }
@@ -209,8 +206,11 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         }
     }
 
-    /// <summary>What deflate and zstd make of bytes that cannot be compressed is less: a few bytes in each block, header and trailer.</summary>
-    public static long LongestCompressed(long length) => length + length / 64 + 1024;
+    /// <summary>
+    /// What deflate and zstd make of bytes that cannot be compressed is less. Most add a few bytes to each block; quick encoders
+    /// (level 1 of zlib-ng) write all with the fixed codes, of 9 bits at the most for 8.
+    /// </summary>
+    public static long LongestCompressed(long length) => length + length / 8 + 1024;
 
     private void EndFile()
     {

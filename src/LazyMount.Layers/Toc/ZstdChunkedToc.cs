@@ -25,7 +25,10 @@ internal static class ZstdChunkedToc
     // Of today's tools, and of those before 2022.
     private static readonly string[] s_prefixes = ["io.github.containers.zstd-chunked.", "io.containers.zstd-chunked."];
 
-    private static ReadOnlySpan<byte> Magic => "GnUlInUx"u8;
+    // As today's containers/storage writes it, and as it did before 2023 and stargz-snapshotter does.
+    private static ReadOnlySpan<byte> Magic => "GNUlInUx"u8;
+
+    private static ReadOnlySpan<byte> OldMagic => "GnUlInUx"u8;
 
     /// <summary>Where a table lies.</summary>
     /// <param name="Offset">Of its frame in the blob, behind the header of the skippable one around it.</param>
@@ -66,7 +69,7 @@ internal static class ZstdChunkedToc
                 continue;
             }
             ReadOnlySpan<byte> footer = tail[^(FrameHeader + payload)..];
-            if (footer.EndsWith(Magic) && BinaryPrimitives.ReadUInt32LittleEndian(footer) == ZstdSkippable && BinaryPrimitives.ReadUInt32LittleEndian(footer[4..]) == payload)
+            if ((footer.EndsWith(Magic) || footer.EndsWith(OldMagic)) && BinaryPrimitives.ReadUInt32LittleEndian(footer) == ZstdSkippable && BinaryPrimitives.ReadUInt32LittleEndian(footer[4..]) == payload)
             {
                 return new Place(Number(footer, 0), Number(footer, 1), Number(footer, 2), Number(footer, 3), null);
             }

@@ -144,6 +144,17 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         Assert.Equal(tar, await DecodeAsync(read, blob));
     }
 
+    /// <summary>Their windows are whole: what is referred to may be a zero too.</summary>
+    [Fact]
+    public async Task WindowOfZeros_IsOneThatIsReferredTo()
+    {
+        byte[] tar = new TarBytes().File("zeros", new byte[13_000_000]).File("end", "behind them").ToArray(), blob = OciLayoutBuilder.Gzip(tar);
+        (LayerIndex index, byte[] ztoc) = await BuildAsync(blob);
+        LayerIndex read = ZtocReader.Read(ztoc, DescriptorOf(index)).Index;
+        Assert.True(read.Checkpoints.Count > 3);
+        Assert.Equal(tar, await DecodeAsync(read, blob));
+    }
+
     [Fact]
     public async Task Version1_LeavesOutTheFirstCheckpoint()
     {
@@ -171,6 +182,23 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         blob[blob.Length / 2] ^= 1;
         blob[3] = 4;
         Assert.Equal(Tar(), await DecodeAsync(read, blob));
+    }
+
+    /// <summary>Neither the manifest nor the ztoc makes us count to what they claim: the digests are counted first.</summary>
+    [Fact]
+    public async Task ZtocOfAnUnbelievableTar_IsRefused()
+    {
+        (LayerIndex index, byte[] ztoc) = await BuildAsync(Tar(files: 20));
+        var flatc = new Flatc(_directory);
+        JsonObject json = flatc.ToJson(ztoc);
+        var zinfo = new FlatBufferWriter();
+        int root = zinfo.Root(ZtocFormat.TarZinfo.Shape);
+        zinfo.Int64(root, ZtocFormat.TarZinfo.Shape, ZtocFormat.TarZinfo.SpanSize, 4096);
+        zinfo.Int64(root, ZtocFormat.TarZinfo.Shape, ZtocFormat.TarZinfo.Size, long.MaxValue);
+        json["compressed_archive_size"] = long.MaxValue;
+        json["compression_info"]!["checkpoints"] = new JsonArray([.. zinfo.Bytes.ToArray().Select(each => JsonValue.Create(each))]);
+        var e = Assert.Throws<InvalidDataException>(() => ZtocReader.Read(flatc.FromJson(json), DescriptorOf(index) with { Size = long.MaxValue }));
+        Assert.Equal("it has not one digest for each span", e.Message);
     }
 
     [Fact]
@@ -329,20 +357,5 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
 
         Assert.Equal([(IndexOrigin.Built, true), (IndexOrigin.Soci, true)], (await IndexesAsync($"{registry.Host}/{repository}:v2", IndexTrust.Bound)).Select(each => (each.Origin, each.IsBound)));
         Assert.Equal([IndexOrigin.Built, IndexOrigin.Built], (await IndexesAsync($"{registry.Host}/{repository}:v2", IndexTrust.None)).Select(each => each.Origin));
-    }
-
-    /// <summary>One blob.</summary>
-    private sealed class BytesSource(byte[] blob) : IImageSource
-    {
-        public bool IsLocal => true;
-
-        public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
-
-        public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken) => throw new NotSupportedException();
-
-        public Task<Stream> OpenBlobAsync(Descriptor asked, long offset, long length, CancellationToken cancellationToken)
-            => Task.FromResult<Stream>(new MemoryStream(blob, (int)offset, (int)length));
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 }

@@ -17,7 +17,7 @@ namespace LazyMount.Layers.Published.Soci;
 /// </summary>
 internal static class ZtocReader
 {
-    private const int MaxSpan = 64 << 20;
+    private const int MaxSpan = CheckpointTable.LongestForeignSpan;
     private const int SmallestSpan = 4 << 10;
 
     /// <summary>Whether a ztoc only holds if the layer's gzip header has no options; see <see cref="ZtocFormat"/>.</summary>
@@ -40,7 +40,7 @@ internal static class ZtocReader
         using var checkpoints = new CheckpointTableBuilder();
         List<long> starts = algorithm == ZtocFormat.Gzip
             ? AddGzip(zinfo, layer.Size, checkpoints, ref uncompressedSize, out plain)
-            : AddUncompressed(zinfo, layer.Size, checkpoints, ref uncompressedSize);
+            : AddUncompressed(zinfo, layer.Size, compression.Vector(ZtocFormat.CompressionInfo.SpanDigests).Count, checkpoints, ref uncompressedSize);
         CheckpointTable table = BuildTable(checkpoints, uncompressedSize, layer.Size);
         RangeDigests ranges = ReadDigests(compression, starts, table);
         LayerEntriesBuilder entries = ReadEntries(toc, ztoc.Length, uncompressedSize);
@@ -89,9 +89,7 @@ internal static class ZtocReader
             Require(compressed > lastCompressed && compressed < compressedSize && bits <= 7 && (i == 0 ? uncompressed == 0 : uncompressed > lastUncompressed), "its checkpoints are not in order");
             Require(compressed - lastCompressed <= MaxSpan && uncompressed - lastUncompressed <= MaxSpan, "it has a span of more than 64 MiB");
             (lastCompressed, lastUncompressed) = (compressed, uncompressed);
-            // Nothing stands before the first byte, and zeros at its front need not be kept.
-            window = window[^(int)Math.Min(window.Length, uncompressed)..];
-            window = window.TrimStart((byte)0);
+            window = window[^(int)Math.Min(window.Length, uncompressed)..]; // nothing stands before the first byte
             long start = compressed - (bits == 0 ? 0 : 1);
             checkpoints.Add(new Checkpoint(start, (byte)(-bits & 7), uncompressed, AtMemberStart: false, window.ToArray()));
             starts.Add(start);
@@ -102,19 +100,20 @@ internal static class ZtocReader
         return starts;
     }
 
-    private static List<long> AddUncompressed(ReadOnlySpan<byte> zinfo, long size, CheckpointTableBuilder checkpoints, ref long uncompressedSize)
+    private static List<long> AddUncompressed(ReadOnlySpan<byte> zinfo, long size, int spanCount, CheckpointTableBuilder checkpoints, ref long uncompressedSize)
     {
         FlatTable spans = FlatTable.Root(zinfo);
         long spanSize = spans.Int64(ZtocFormat.TarZinfo.SpanSize);
         Require(spanSize is >= SmallestSpan and <= MaxSpan && spans.Int64(ZtocFormat.TarZinfo.Size) == size && uncompressedSize <= size, "its spans are not those of this layer");
+        Require(size > 0, "it is of an empty layer");
+        Require((size - 1) / spanSize == spanCount - 1, "it has not one digest for each span"); // nor, so, more spans than it has bytes
         uncompressedSize = size;
-        var starts = new List<long>();
+        var starts = new List<long>(spanCount);
         for (long at = 0; at < size; at += spanSize)
         {
             checkpoints.Add(new Checkpoint(at, 0, at, AtMemberStart: true, default));
             starts.Add(at);
         }
-        Require(starts.Count > 0, "it is of an empty layer");
         return starts;
     }
 

@@ -77,6 +77,23 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
         Assert.DoesNotContain('\n', line);
     }
 
+    /// <summary>What `layers` says of a layout is what a mount of it does.</summary>
+    [Theory]
+    [InlineData(ConvertedLayers.Plain, null)]
+    [InlineData(ConvertedLayers.Estargz, IndexOrigin.Estargz)]
+    [InlineData(ConvertedLayers.ZstdChunked, IndexOrigin.ZstdChunked)]
+    public async Task LocalLayer_IsServedByTheTableThatIsPromised(string kind, IndexOrigin? promised)
+    {
+        var cache = new BlobCache(_directory["cache"]);
+        await using var source = new RemoteSource(layers.Reference(kind)) { IsLocal = true };
+        Image image = await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, cache, Cancellation);
+        var store = new LayerStore(cache, _loggers);
+        Assert.Equal(promised, (await store.FindIndexesAsync(image, Cancellation))[0].Origin);
+        (Layer layer, LayerIndex index) = (await store.OpenAsync(image, _spans, null, Cancellation))[0];
+        layer.Dispose();
+        Assert.Equal(promised ?? IndexOrigin.Built, index.Origin);
+    }
+
     /// <summary>As a pass sees it, which small layers get, and those whose table is damaged.</summary>
     [Theory]
     [InlineData(ConvertedLayers.Estargz)]

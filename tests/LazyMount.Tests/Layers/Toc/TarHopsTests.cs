@@ -114,6 +114,36 @@ public sealed class TarHopsTests : IDisposable
         Assert.Contains("it is compressed", Assert.Single(_loggers.Lines), StringComparison.Ordinal);
     }
 
+    /// <summary>Nobody vouches for what was hopped over, so it is nothing to publish.</summary>
+    [Fact]
+    public async Task LayerThatWasHoppedOver_IsStreamedWhenItsIndexIsToBeBuilt()
+    {
+        byte[] tar = Tar(30, 1_000_000);
+        _layout.AddLayer(tar, OciLayoutBuilder.TarLayer, Digest.OfSha256(tar).ToString()).WriteImage("test");
+        await using var source = new RemoteSource(_layout.Reference("test"));
+        var cache = new BlobCache(_directory["cache"]);
+        Image image = await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, cache, Cancellation);
+        var store = new LayerStore(cache, _loggers);
+        using var spans = new SpanCache(8 << 20);
+        (Layer layer, LayerIndex hopped) = (await store.OpenAsync(image, spans, null, Cancellation))[0];
+        layer.Dispose();
+        Assert.Equal(IndexOrigin.TarHeaders, hopped.Origin);
+        LayerIndex built = Assert.Single(await store.BuildAsync(image, null, Cancellation));
+        Assert.Equal((IndexOrigin.Built, true), (built.Origin, built.IsBound));
+        Assert.Equal(hopped.Entries, built.Entries);
+        Assert.Equal(IndexOrigin.Built, store.TryLoad(image.Layers[0], image)!.Origin);
+    }
+
+    /// <summary>An element of an array stands for each span: so many would be gigabytes.</summary>
+    [Fact]
+    public async Task TarOfUnbelievableSize_IsNone_BeforeAnybodyIsAsked()
+    {
+        var source = new BytesSource([]);
+        var blob = new Descriptor(OciLayoutBuilder.TarLayer, Digest.OfSha256([]), 1L << 48);
+        Assert.Null(await new LayerToc(_loggers).TryReadAsync(blob, source, acceptsUnbound: true, Cancellation));
+        Assert.Contains("it claims to have 281474976710656 bytes", Assert.Single(_loggers.Lines), StringComparison.Ordinal);
+    }
+
     // Contents do not compress.
     private static byte[] Tar(int files, int size)
     {

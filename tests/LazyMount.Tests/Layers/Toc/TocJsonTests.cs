@@ -39,7 +39,7 @@ public sealed class TocJsonTests
         Assert.Equal([0L, 1024L, 2048L], index.Entries.Select(entry => entry.DataOffset));
         Assert.Equal(2048 + 3000, index.UncompressedSize);
         // Before the content, the two members, and what comes after them.
-        Assert.Equal([(0, 0), (200, 0), (900, 3048), (900 + 2000 + 2000 / 64 + 1024, 5048)],
+        Assert.Equal([(0, 0), (200, 0), (900, 3048), (900 + 2000 + 2000 / 8 + 1024, 5048)],
             Enumerable.Range(0, index.Checkpoints.Count).Select(i => ((int)index.Checkpoints.CompressedOffset(i), (int)index.Checkpoints.UncompressedOffset(i))));
         Assert.Equal([(0L, 10), (1024L, 20), (2048L, 1000), (3048L, 1500), (4548L, 500)], Enumerable.Range(0, index.Ranges!.Count).Select(i => index.Ranges[i]));
     }
@@ -150,7 +150,7 @@ public sealed class TocJsonTests
         [File("a", 10, 200, ""","chunkType":"ones" """)],
         [File("a", 10, 200, ""","chunkDigest":"sha256:00" """)],
         [File("a", 10, 200, ""","chunkDigest":"sha512:00" """)],
-        [File("a", TocIndexBuilder.LongestSpan + 1, 200)],
+        [File("a", CheckpointTable.LongestForeignSpan + 1, 200)],
         [File("a", 10, 200), File("b", 10, 200)],
         [File("a", 10, 200), File("b", 10, 200, ""","innerOffset":9""")],
         [File("a", 10, 200), File("b", 10, 100)],

@@ -1,0 +1,170 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using LazyMount.Blobs;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+using LazyMount.Layers;
+using LazyMount.Layers.Toc;
+using LazyMount.TestKit;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace LazyMount.Tests.Layers.Toc;
+
+/// <summary>Layers as today's tools write them, and as a liar would: read by their tables and held against what was put in.</summary>
+public sealed class TocBlobTests : IDisposable
+{
+    private readonly TemporaryDirectory _directory = new();
+    private readonly SpanCache _spans = new(8 << 20);
+    private readonly RecordingLoggers _loggers = new();
+    private readonly Dictionary<string, byte[]> _files = new()
+    {
+        ["first"] = "in the first member, where the tar begins"u8.ToArray(),
+        ["empty"] = [],
+        ["second"] = "and another"u8.ToArray(),
+        ["large"] = RandomBytes(1_050_000),
+        ["small"] = RandomBytes(300),
+        ["zeros"] = new byte[20_000_000], // one chunk to zstd:chunked, though it cuts other content into some 64 KiB
+        ["last"] = RandomBytes(5000),
+    };
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    public void Dispose()
+    {
+        _spans.Dispose();
+        _directory.Dispose();
+    }
+
+    [Theory]
+    [InlineData(CompressionFormat.Gzip, true)]
+    [InlineData(CompressionFormat.Gzip, false)]
+    [InlineData(CompressionFormat.Zstd, true)]
+    [InlineData(CompressionFormat.Zstd, false)]
+    public async Task FilesThatShareMembers_AreRead_FromTheFirstByteOn(CompressionFormat format, bool annotated)
+    {
+        (byte[] bytes, Descriptor blob) = Write(format).Finish();
+        LayerIndex? index = await ReadAsync(bytes, annotated ? blob : blob with { Annotations = null });
+        Assert.True(index is not null, string.Join('\n', _loggers.Lines));
+        Assert.Equal((format == CompressionFormat.Gzip ? IndexOrigin.Estargz : IndexOrigin.ZstdChunked, annotated), (index.Origin, index.IsBound));
+        Assert.NotNull(LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), index.Digest));
+        Assert.Equal(_files.Keys, index.Entries.Select(entry => NameOf(index, entry)));
+        foreach (LayerEntry entry in index.Entries)
+        {
+            byte[] content = await ReadFileAsync(index, entry, blob, bytes);
+            Assert.True(_files[NameOf(index, entry)].AsSpan().SequenceEqual(content), NameOf(index, entry));
+        }
+    }
+
+    /// <summary>A pass over such a layer sees the same: what is written above is a tar.</summary>
+    [Theory]
+    [InlineData(CompressionFormat.Gzip)]
+    [InlineData(CompressionFormat.Zstd)]
+    public async Task PassOverTheSameLayer_FindsTheSameFiles(CompressionFormat format)
+    {
+        _files["zeros"] = new byte[50_000];
+        (byte[] bytes, Descriptor blob) = Write(format).Finish();
+        LayerIndex index = await new LayerIndexer(_loggers).IndexAsync(blob, new MemoryStream(bytes), null, Cancellation);
+        Assert.Equal(_files.Keys, index.Entries.Select(entry => NameOf(index, entry)));
+        Assert.Equal(_files.Values.Select(content => (long)content.Length), index.Entries.Select(entry => entry.Size));
+    }
+
+    /// <summary>
+    /// Every number of the table changed, one at a time, by somebody who also makes the digest right: the table is refused, or reading
+    /// fails, or what is read is what was put in. The names and digests stay, so nothing else is right.
+    /// </summary>
+    [Theory]
+    [InlineData(CompressionFormat.Gzip)]
+    [InlineData(CompressionFormat.Zstd)]
+    public async Task LyingNumbers_NeverGiveAWrongByte(CompressionFormat format)
+    {
+        _files["zeros"] = new byte[50_000];
+        string sound = "";
+        (byte[] _, Descriptor _) = Write(format, json => sound = json).Finish();
+        int refused = 0, failed = 0, read = 0;
+        foreach (Match number in Regex.Matches(sound, "\"(size|offset|innerOffset|chunkOffset|chunkSize)\":([0-9]+)"))
+        {
+            long value = long.Parse(number.Groups[2].ValueSpan);
+            foreach (long other in (long[])[0, -1, value + 1, value - 1, value * 2, 1_000_000, long.MaxValue])
+            {
+                if (other == value)
+                    continue;
+                (byte[] bytes, Descriptor blob) = Write(format, json => json[..number.Groups[2].Index] + other + json[(number.Groups[2].Index + number.Groups[2].Length)..]).Finish();
+                if (await ReadAsync(bytes, blob) is not { } index)
+                {
+                    refused++;
+                    continue;
+                }
+                foreach (LayerEntry entry in index.Entries)
+                {
+                    try
+                    {
+                        byte[] content = await ReadFileAsync(index, entry, blob, bytes);
+                        Assert.True(_files[NameOf(index, entry)].AsSpan().SequenceEqual(content) || content.Length == 0, $"{number.Value} changed to {other}: {NameOf(index, entry)}");
+                        read++;
+                    }
+                    catch (ImageException e) when (e.Error == ImageError.Verification)
+                    {
+                        failed++;
+                    }
+                }
+            }
+        }
+        Assert.True(refused > 50 && failed > 10 && read > 100, $"{refused} {failed} {read}");
+    }
+
+    [Theory]
+    [InlineData(CompressionFormat.Gzip)]
+    [InlineData(CompressionFormat.Zstd)]
+    public async Task MissingDigest_MakesATableNone(CompressionFormat format)
+    {
+        (byte[] bytes, Descriptor blob) = Write(format, json => json.Replace("chunkDigest", "x", StringComparison.Ordinal)).Finish();
+        Assert.Null(await ReadAsync(bytes, blob));
+        Assert.Contains("a chunk of \"first\" has no digest", Assert.Single(_loggers.Lines), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(CompressionFormat.Gzip)]
+    [InlineData(CompressionFormat.Zstd)]
+    public async Task CutTable_IsNone(CompressionFormat format)
+    {
+        (byte[] bytes, Descriptor blob) = Write(format, json => json[..^10]).Finish();
+        Assert.Null(await ReadAsync(bytes, blob));
+        Assert.Contains("its JSON is malformed", Assert.Single(_loggers.Lines), StringComparison.Ordinal);
+    }
+
+    private TocBlob Write(CompressionFormat format, Func<string, string>? edit = null)
+    {
+        var layer = new TocBlob(format) { Edit = edit ?? (json => json) };
+        return layer.File("first", _files["first"], cut: false).File("empty", []).File("second", _files["second"], cut: false)
+            .File("large", _files["large"], 500_000).File("small", _files["small"], cut: false).File("zeros", _files["zeros"]).File("last", _files["last"]);
+    }
+
+    private Task<LayerIndex?> ReadAsync(byte[] bytes, Descriptor blob)
+        => new LayerToc(_loggers).TryReadAsync(blob, new BytesSource(bytes), acceptsUnbound: true, Cancellation);
+
+    private static string NameOf(LayerIndex index, LayerEntry entry) => Encoding.UTF8.GetString(index.Paths.Name(entry.Path));
+
+    private async Task<byte[]> ReadFileAsync(LayerIndex index, LayerEntry entry, Descriptor blob, byte[] bytes)
+    {
+        var source = new BytesSource(bytes);
+        using var layer = new Layer(index, TranscodedSource.OpenSpans(blob, index, source, () => throw new InvalidOperationException(), new BlobCache(_directory["cache"]), NullLoggerFactory.Instance), _spans);
+        var content = new byte[entry.Size];
+        for (int at = 0; at < content.Length;)
+        {
+            DecodedSpan span = await layer.GetSpanAsync(entry.DataOffset + at, Cancellation);
+            ReadOnlySpan<byte> part = span.Bytes[(int)(entry.DataOffset + at - span.UncompressedOffset)..];
+            part[..Math.Min(part.Length, content.Length - at)].CopyTo(content.AsSpan(at));
+            at += Math.Min(part.Length, content.Length - at);
+            span.Release();
+        }
+        return content;
+    }
+
+    private static byte[] RandomBytes(int length)
+    {
+        var bytes = new byte[length];
+        new Random(length).NextBytes(bytes);
+        return bytes;
+    }
+}
