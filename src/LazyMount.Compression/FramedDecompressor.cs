@@ -59,11 +59,11 @@ internal abstract class FramedDecompressor : Decompressor
     public sealed override void Complete()
     {
         if (HasFailed)
-            throw new InvalidDataException($"The {_name} stream was found to be corrupt before.");
+            throw new InvalidDataException($"its {_name} stream was found to be corrupt before");
         if (_position != _piece.Length)
             throw new InvalidOperationException("The last piece has not been read to its end.");
         if (Within is { } within)
-            throw new InvalidDataException($"The {_name} stream is cut off at byte {CompressedOffset}, within {within}.");
+            throw new InvalidDataException($"its {_name} stream is cut off at byte {CompressedOffset}, within {within}");
     }
 
     public sealed override bool TryTakeCheckpoint(out Checkpoint checkpoint)
@@ -88,5 +88,5 @@ internal abstract class FramedDecompressor : Decompressor
     }
 
     private protected InvalidDataException Corrupt(string reason, Exception cause)
-        => new($"The {_name} stream is corrupt near byte {CompressedOffset}: {reason}.", cause);
+        => new($"its {_name} stream is corrupt near byte {CompressedOffset}: {reason}", cause);
 }

@@ -63,7 +63,7 @@ internal sealed class PullDecompressor : Decompressor
     public override bool TryRead(out ReadOnlySpan<byte> run)
     {
         if (_failure is not null)
-            throw new InvalidDataException($"The {_name} stream was found to be corrupt before.");
+            throw new InvalidDataException($"its {_name} stream was found to be corrupt before");
         _written = 0;
         if (!_ended && (!_wantsInput || _inputEnded))
             RunDecoder();
@@ -78,7 +78,7 @@ internal sealed class PullDecompressor : Decompressor
         if (!_wantsInput && !_ended)
             throw new InvalidOperationException("The last piece has not been read to its end.");
         if (_failure is not null)
-            throw new InvalidDataException($"The {_name} stream was found to be corrupt before.");
+            throw new InvalidDataException($"its {_name} stream was found to be corrupt before");
         _inputEnded = true;
     }
 
@@ -117,8 +117,8 @@ internal sealed class PullDecompressor : Decompressor
         if (_failure is not null)
         {
             throw new InvalidDataException(_inputEnded && _input!.Position >= _pieceEnd
-                ? $"The {_name} stream is cut off at byte {_pieceEnd}."
-                : $"The {_name} stream is corrupt near byte {CompressedOffset}: {(_failure as InvalidDataException)?.Message ?? "its data is malformed"}.", _failure);
+                ? $"its {_name} stream is cut off at byte {_pieceEnd}"
+                : $"its {_name} stream is corrupt near byte {CompressedOffset}: {(_failure as InvalidDataException)?.Message ?? "its data is malformed"}", _failure);
         }
     }
 
