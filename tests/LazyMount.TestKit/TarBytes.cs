@@ -47,10 +47,15 @@ public sealed class TarBytes
     public TarBytes Opaque(string directory) => File($"{directory}/.wh..wh..opq");
 
     /// <summary>PAX records for the next entry, values as bytes in Latin-1.</summary>
-    public TarBytes Pax(params (string Key, string Value)[] records)
+    public TarBytes Pax(params (string Key, string Value)[] records) => Pax('x', records);
+
+    /// <summary>A PAX extended header for all entries that follow.</summary>
+    public TarBytes GlobalPax(params (string Key, string Value)[] records) => Pax('g', records);
+
+    private TarBytes Pax(char type, (string Key, string Value)[] records)
     {
         string text = string.Concat(records.Select(record => PaxRecord(record.Key, record.Value)));
-        return Raw(Header("PaxHeaders/entry", 'x', text.Length, 0x1A4)).Data(Encoding.Latin1.GetBytes(text));
+        return Raw(Header("PaxHeaders/entry", type, text.Length, 0x1A4)).Data(Encoding.Latin1.GetBytes(text));
     }
 
     /// <summary>Bytes as they are.</summary>

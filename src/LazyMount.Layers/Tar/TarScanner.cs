@@ -257,11 +257,8 @@ internal sealed class TarScanner(TarLimits limits)
                 _hasLongLink = _longLink.Length > 0;
                 break;
             default:
-                if (!_hasLocal)
-                {
-                    _local.CopyFrom(_global);
-                    _hasLocal = true;
-                }
+                _local.CopyFrom(_global); // of two in a row the last counts, as for Go, GNU tar and libarchive
+                _hasLocal = true;
                 _local.Apply(_extension.Bytes);
                 break;
         }

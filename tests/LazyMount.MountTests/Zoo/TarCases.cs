@@ -275,6 +275,9 @@ internal static class TarCases
         new ZooCase("a symbolic link without a target")
             .Layer(tar => tar.Symlink("s", ""))
             .Refused("the symbolic link \"s\" has no target"),
+        new ZooCase("two extended headers in a row")
+            .Layer(tar => tar.Pax(("path", "first"), ("uid", "5"), ("SCHILY.xattr.user.first", "1")).Pax(("gid", "7"), ("SCHILY.xattr.user.last", "2")).File("f"))
+            .Shows("-rw-r--r-- 0:7 f \"\" user.last=\"2\""),
         new ZooCase("a contiguous file, a directory with a list of names")
             .Layer(tar => tar.Raw(Header("7", '7', 3, 0x1A4)).Data("abc"u8).Raw(Header("D/", 'D', 3, 0x1ED, edit: Old)).Data("Yf\0"u8).File("f"))
             .Shows("""

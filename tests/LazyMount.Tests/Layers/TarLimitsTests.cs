@@ -56,14 +56,14 @@ public sealed class TarLimitsTests
         var many = new TarBytes();
         for (int i = 0; i < 1025; i++)
         {
-            many.Pax(($"SCHILY.xattr.user.{i}", ""));
+            many.GlobalPax(($"SCHILY.xattr.user.{i}", ""));
         }
         Assert.Contains(reason, Assert.Throws<InvalidDataException>(() => ScannedTar.Collect(many.File("f").ToArray())).Message, StringComparison.Ordinal);
 
         var large = new TarBytes();
         for (int i = 0; i < 3; i++)
         {
-            large.Pax(("SCHILY.xattr.user.a", new string('x', 400_000))); // the same name again and again
+            large.GlobalPax(("SCHILY.xattr.user.a", new string('x', 400_000))); // the same name again and again
         }
         Assert.Contains(reason, Assert.Throws<InvalidDataException>(() => ScannedTar.Collect(large.File("f").ToArray())).Message, StringComparison.Ordinal);
     }
