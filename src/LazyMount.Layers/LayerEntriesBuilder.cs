@@ -118,6 +118,11 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
                 skipped = $"its attribute {TarText.Quote(member.XattrName(i))} is larger than Linux allows (the file is there without it)";
                 continue;
             }
+            if (member.XattrName(i).StartsWith("trusted.overlay."u8))
+            {
+                skipped = $"its attribute {TarText.Quote(member.XattrName(i))} is overlayfs's own, which no container sees (the file is there without it)";
+                continue;
+            }
             set.Add(new Xattr(member.XattrName(i).ToArray(), member.XattrValue(i).ToArray()));
             memory += member.XattrName(i).Length + member.XattrValue(i).Length + XattrOverhead;
         }

@@ -63,6 +63,15 @@ internal static class EntryCases
                 drwxr-xr-x 0:0 dir user.d="x"
                 -rw-r--r-- 0:0 file "" user.binary="\x01\xff" user.colour="blue"
                 """),
+        new ZooCase("extended attributes of overlayfs's own")
+            .Layer(tar => tar.Directory("d").File("d/lower"))
+            .Layer(tar => tar.Pax(("SCHILY.xattr.trusted.overlay.opaque", "y"), ("SCHILY.xattr.user.k", "v")).Directory("d").File("d/upper"))
+            .Shows("""
+                drwxr-xr-x 0:0 d user.k="v"
+                -rw-r--r-- 0:0 d/lower ""
+                -rw-r--r-- 0:0 d/upper ""
+                """)
+            .Except(Oracle.Overlay, "- -rw-r--r-- 0:0 d/lower \"\"", "GNU tar sets it, the engines do not; a layer's own mark is .wh..wh..opq"),
         new ZooCase("an empty layer between two")
             .Layer(tar => tar.File("a")).Layer(tar => tar).Layer(tar => tar.File("b"))
             .Shows("""
