@@ -39,8 +39,8 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
     private int _followedNames;
 
     /// <summary>
-    /// The layer is looked at by itself: whiteouts are ordinary files, and a hard link without a target is no error but one
-    /// of <see cref="DanglingLinks"/>.
+    /// The layer is looked at by itself: whiteouts are ordinary files, left out when their names are too long for that, and a
+    /// hard link without a target is no error but one of <see cref="DanglingLinks"/>.
     /// </summary>
     public bool IsAlone { get; init; }
 
@@ -57,7 +57,7 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
             ref readonly LayerEntry entry = ref index.Entries[i];
             if (reserved[entry.Path])
             {
-                if (!reserved[index.Paths.Parent(entry.Path)])
+                if (!IsAlone && !reserved[index.Paths.Parent(entry.Path)])
                 {
                     Hide(entry.Path);
                 }
@@ -72,22 +72,23 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
             }
         }
         LinkForward(waiting);
-        if (hasWhiteouts)
+        if (HideBehindDevices() || hasWhiteouts)
         {
             DropHollowDirectories();
         }
         return _tree;
     }
 
-    // Which paths are never shown: whiteouts, AUFS's own files and whatever stands below such a name.
+    // Which paths are never shown: whiteouts, AUFS's own files (alone: what no file can be called) and whatever stands below such a name.
     private bool[] FindReserved(out bool any)
     {
         var paths = index.Paths;
         var reserved = new bool[paths.Count];
         any = false;
-        for (int path = 1; path < paths.Count && !IsAlone; path++)
+        for (int path = 1; path < paths.Count; path++)
         {
-            reserved[path] = reserved[paths.Parent(path)] || Whiteout.IsReserved(paths.Name(path));
+            var name = paths.Name(path);
+            reserved[path] = reserved[paths.Parent(path)] || (IsAlone ? name.Length > NameMax : Whiteout.IsReserved(name));
             any |= reserved[path];
         }
         return reserved;
@@ -114,6 +115,23 @@ internal sealed class LayerTree(MergedTree below, LayerIndex index, short layer)
         {
             _tree.Hide(_tree.FindOrAdd(directory, target), Hides.All);
         }
+    }
+
+    // overlayfs's own form of a whiteout: what a tar of its upper directory holds, and what containers see of such an entry.
+    private bool HideBehindDevices()
+    {
+        bool any = false;
+        for (int slot = 1; slot < _tree.Count && !IsAlone; slot++)
+        {
+            if (_tree.ObjectOf(slot) is > TreeSlots.ImplicitDirectory and var target
+                && below.EntryOf(target) is { Type: EntryType.CharacterDevice, DeviceMajor: 0, DeviceMinor: 0 })
+            {
+                _tree.Remove(slot);
+                _tree.Hide(slot, Hides.All);
+                any = true;
+            }
+        }
+        return any;
     }
 
     // A directory that is whited out and was only made for the sake of whiteouts below it is not there.

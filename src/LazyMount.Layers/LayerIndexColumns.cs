@@ -82,14 +82,14 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         }
         for (int i = 1; i < count; i++)
         {
-            nameEnds[i] = checked(nameEnds[i - 1] + (int)reader.Bounded(byte.MaxValue));
+            nameEnds[i] = checked(nameEnds[i - 1] + (int)reader.Bounded(TarLimits.Default.PathLength));
         }
         byte[] names = reader.Raw(nameEnds[^1]).ToArray();
         LayerIndexFile.Require(!names.AsSpan().ContainsAny((byte)0, (byte)'/'));
         var paths = new LayerPaths(parents, nameEnds, names);
         for (int i = 1; i < count; i++)
         {
-            LayerIndexFile.Require(paths.Name(i) is not ([] or [(byte)'.'] or [(byte)'.', (byte)'.']));
+            LayerIndexFile.Require(paths.Name(i) is not ([] or [(byte)'.'] or [(byte)'.', (byte)'.']) && !LayerPaths.IsTooLong(paths.Name(i), TarLimits.Default.NameLength));
         }
         return paths;
     }

@@ -13,6 +13,9 @@ public sealed class LayerPaths
     /// <summary>Takes ownership of the arrays. <paramref name="nameEnds"/>[i] is where node i's name ends in <paramref name="names"/>; it begins where node i-1's ends.</summary>
     public LayerPaths(int[] parents, int[] nameEnds, byte[] names) => (_parents, _nameEnds, _names) = (parents, nameEnds, names);
 
+    /// <summary>Whether no file can have this name. A whiteout's can be longer: its mark stands before a name that may have all that Linux allows.</summary>
+    internal static bool IsTooLong(ReadOnlySpan<byte> name, int limit) => name.Length > limit && !(name.StartsWith(".wh."u8) && name.Length - ".wh."u8.Length <= limit);
+
     /// <summary>Number of nodes, the root included.</summary>
     public int Count => _parents.Length;
 

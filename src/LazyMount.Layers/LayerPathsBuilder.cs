@@ -135,7 +135,7 @@ internal sealed class LayerPathsBuilder
 
     private int Insert(int slot, uint hash, int parent, ReadOnlySpan<byte> name)
     {
-        if (name.Length > _limits.NameLength)
+        if (LayerPaths.IsTooLong(name, _limits.NameLength))
         {
             throw new InvalidDataException($"the name {TarText.Quote(name)} of {name.Length} bytes is longer than the {_limits.NameLength} that Linux allows");
         }

@@ -23,7 +23,7 @@ internal sealed record TarLimits
     /// <summary>Components of a path. 2,048 is what PATH_MAX allows for names of one byte.</summary>
     public int PathDepth { get; init; } = 2048;
 
-    /// <summary>Bytes of one name: NAME_MAX. Linux shows no longer one and no engine can unpack it, so it is refused.</summary>
+    /// <summary>Bytes of one name: NAME_MAX. Linux shows no longer one and no engine can unpack it, so it is refused; a whiteout's mark before it does not count.</summary>
     public int NameLength { get; init; } = 255;
 
     /// <summary>Bytes of a symbolic link's target: PATH_MAX with its ending zero, all that readlink(2) gives.</summary>

@@ -3,6 +3,8 @@ namespace LazyMount.MountTests.Zoo;
 /// <summary>Whiteouts and opaque markers.</summary>
 internal static class WhiteoutCases
 {
+    private static readonly string s_long = new('n', 255);
+
     public static ZooCase[] All { get; } =
     [
         new ZooCase("whiteouts of a file and a directory")
@@ -151,6 +153,31 @@ internal static class WhiteoutCases
                 + drwxr-xr-x 0:0 .wh..wh.plnk @now
                 + -rw-r--r-- 0:0 .wh..wh.plnk/1.2 ""
                 """, "the image specification keeps the prefix for whiteouts; docker leaves them out too"),
+        new ZooCase("whiteouts of names as long as Linux allows")
+            .Layer(tar => tar.Pax(("path", s_long)).File("cut").Directory("d").Pax(("path", "d/" + s_long[1..])).File("cut"))
+            .Layer(tar => tar.Pax(("path", ".wh." + s_long)).File("cut").Pax(("path", "d/.wh." + s_long[1..])).File("cut"))
+            .Shows("drwxr-xr-x 0:0 d")
+            .Except(Oracle.Overlay, ZooCase.Refuses, "GNU tar makes files of whiteouts, and none can have the mark's four bytes more"),
+        new ZooCase("whiteout of a name that is longer than Linux allows")
+            .Layer(tar => tar.File("a")).Layer(tar => tar.Pax(("path", ".wh." + s_long + "n")).File("cut"))
+            .Refused("of 260 bytes is longer than the 255 that Linux allows"),
+        new ZooCase("whiteouts as overlayfs writes them")
+            .Layer(tar => tar.File("a").Directory("d").File("d/x").File("e").File("f").File("g").Directory("h").File("h/x"))
+            .Layer(tar => tar.CharacterDevice("a", 0, 0).HardLink("d", "a").CharacterDevice("e", 0, 0).File("e", "upper").File("f", "upper").CharacterDevice("f", 0, 0)
+                .CharacterDevice("g", 0, 1).CharacterDevice("h", 0, 0).Directory("h").CharacterDevice("none", 0, 0))
+            .Shows("""
+                -rw-r--r-- 0:0 e "upper"
+                crw-r--r-- 0:0 g 0,1
+                drwxr-xr-x 0:0 h
+                -rw-r--r-- 0:0 h/x ""
+                """)
+            .Except(Oracle.Umoci, """
+                - -rw-r--r-- 0:0 h/x ""
+                + crw-r--r-- 0:0 a 0,0 nlink 2
+                + crw-r--r-- 0:0 d = a
+                + crw-r--r-- 0:0 f 0,0
+                + crw-r--r-- 0:0 none 0,0
+                """, "it makes the devices; overlayfs takes them for its own, so containers see none"),
         new ZooCase("whiteouts of no name and of dots")
             .Layer(tar => tar.File("a").Directory("d").File("d/x")).Layer(tar => tar.File(".wh.").File("d/.wh..").File("d/.wh..."))
             .Shows("""

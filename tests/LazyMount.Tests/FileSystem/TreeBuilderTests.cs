@@ -297,6 +297,10 @@ public sealed class TreeBuilderTests
     public void LayerAlone_LinksToNoPlaceThatLinuxCouldShow_LeadToTheirDirectory() => ExpectAlone(0,
         ["/far -> .", "/root -> ."], 2, L.HardLink("far", string.Join('/', Enumerable.Repeat(new string('n', 200), 30))).HardLink("root", ""));
 
+    [Fact]
+    public void LayerAlone_ShowsWhiteoutsThatCanBeFiles() => ExpectAlone(1,
+        ["/.wh.a 1:1", "/b 1:0", "/d/ 1"], 0, L.File(".wh.a").File(".wh." + new string('n', 252)).Directory("d").File("d/.wh." + new string('n', 255)).Device("b", 0, 0));
+
     private static LayerBuilder L => new();
 
     private static void ExpectAlone(int number, string[] listing, int danglingLinks, LayerBuilder layer)

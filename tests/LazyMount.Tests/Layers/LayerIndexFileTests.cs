@@ -26,6 +26,7 @@ public sealed class LayerIndexFileTests
             tar.Pax(("mtime", $"-{i}.{i}5"), ("SCHILY.xattr.user.x", $"{i % 3}"))
                 .File($"d/file-{i}", new string('x', i % 40 * 17), edit: TarBytes.OwnedBy(i % 2 * 1000, i));
         }
+        tar.Pax(("path", "d/.wh." + new string('n', 255))).File("whiteout");
         LayerEntriesBuilder entries = ScannedTar.Collect(tar.HardLink("d/h", "elsewhere/f").ToArray());
         using var checkpoints = new CheckpointTableBuilder();
         checkpoints.Add(new Checkpoint(0, 0, 0, true, default));
