@@ -11,7 +11,7 @@ internal static class ExportCommand
     public static Command Create(CommandHost host)
     {
         var image = Verb.ImageArgument();
-        var output = new Option<string?>("--output", "-o") { Description = "Write to this file [standard output]", HelpName = "FILE" };
+        var output = new Option<string?>("--output", "-o") { Description = "Write to this file, which is there when it is complete [standard output]", HelpName = "FILE" };
         var verb = new Verb("export", "Write the files of an image as one tar, as docker export does of a container: those that are left when the layers are merged.",
             """
             lazymount export debian:12 | docker import - flat
@@ -21,7 +21,13 @@ internal static class ExportCommand
         { image, output, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            string? file = parsed.GetValue(output);
+            string? file = parsed.GetValue(output) switch
+            {
+                "-" => null,
+                "" => throw new UsageException("--output needs a file name"),
+                { } name when Directory.Exists(name) => throw new CommandException($"cannot write '{name}': it is a directory"),
+                var name => name,
+            };
             if (file is null && host.Output.IsTerminal)
             {
                 throw new UsageException("export writes a tar, which is nothing for a terminal: redirect the output, or name a file with -o");
@@ -40,23 +46,31 @@ internal static class ExportCommand
         return verb;
     }
 
-    // Under another name until it is complete. What is no regular file, such as a pipe or /dev/null, is written to as it is.
+    // Under another name until it is complete, then in the place of what a link leads to, with the mode of what was there. What
+    // is no regular file, such as a pipe or /dev/null, is written to as it is.
     private static async Task ExportToFileAsync(OpenedTree opened, string file, CommandHost host, CancellationToken cancellationToken)
     {
-        bool isSpecial = File.Exists(file) && !Interop.IsRegularFile(file);
-        string staged = isSpecial ? file : $"{file}.{Guid.NewGuid():N}.tmp";
+        bool isSpecial = Interop.TypeOf(file) is not (0 or Interop.RegularFile);
+        var named = new FileInfo(Path.GetFullPath(file));
+        string target = !isSpecial && named.LinkTarget is not null ? named.ResolveLinkTarget(returnFinalTarget: true)!.FullName : named.FullName;
+        string staged = isSpecial ? file : Path.Combine(Path.GetDirectoryName(target)!, $".lazymount-{Guid.NewGuid():N}.tmp");
+        // Opening a pipe waits for its reader, who may never come.
+        using SafeFileHandle handle = await Task.Run(() => Interop.OpenOutput(staged, !isSpecial, file), CancellationToken.None).WaitAsync(cancellationToken);
         try
         {
-            using (SafeFileHandle handle = File.OpenHandle(staged, isSpecial ? FileMode.Open : FileMode.CreateNew, FileAccess.Write))
+            await using (var stream = new BufferedStream(new StandardStream(handle, $"'{file}'", cancellationToken), 256 << 10))
             {
-                await using var stream = new BufferedStream(new StandardStream(handle), 256 << 10);
                 await ExportAsync(opened, stream, host, cancellationToken);
-                await stream.FlushAsync(CancellationToken.None);
             }
-            if (!isSpecial)
+            if (isSpecial)
             {
-                File.Move(staged, file, overwrite: true);
+                return;
             }
+            if (!OperatingSystem.IsWindows() && File.Exists(target))
+            {
+                File.SetUnixFileMode(handle, File.GetUnixFileMode(target));
+            }
+            File.Move(staged, target, overwrite: true);
         }
         catch when (!isSpecial)
         {
