@@ -11,7 +11,7 @@ namespace LazyMount.Blobs;
 /// </summary>
 public sealed class BlobStaging : IDisposable
 {
-    private const string Suffix = ".staging";
+    internal const string Suffix = ".staging";
 
     // Covers the moments when a living process's file is not locked: between open and flock, and between close and rename.
     private static readonly TimeSpan s_abandonedAge = TimeSpan.FromSeconds(10);
@@ -108,11 +108,11 @@ public sealed class BlobStaging : IDisposable
     }
 
     /// <summary>Removes what killed processes left: staged files that are old and that nobody holds the lock of.</summary>
-    internal static void Sweep(string directory)
+    internal static void Sweep(string directory, string prefix = "")
     {
         try
         {
-            foreach (string path in Directory.EnumerateFiles(directory, "*" + Suffix))
+            foreach (string path in Directory.EnumerateFiles(directory, prefix + "*" + Suffix))
             {
                 if (DateTime.UtcNow - File.GetLastWriteTimeUtc(path) < s_abandonedAge)
                     continue;

@@ -9,6 +9,7 @@ namespace LazyMount;
 internal static partial class Interop
 {
     public const int StandardInput = 0, StandardOutput = 1, StandardError = 2;
+    public const int Fifo = 0x1000, RegularFile = 0x8000; // of S_IFMT
     public const int EINTR = 4, EAGAIN = 11, EPIPE = 32;
 
     [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
@@ -30,7 +31,10 @@ internal static partial class Interop
     private static partial int SendSignal(int pid, int signal);
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
-    private static partial int SetFileDescriptorFlags(int fd, int command, int flags);
+    private static partial int ControlFileDescriptor(int fd, int command, int flags);
+
+    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
+    private static partial int Poll(ref PollDescriptor file, nuint count, int milliseconds);
 
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int GetStatus(int directory, string path, int flags, uint mask, Span<byte> status);
@@ -78,18 +82,66 @@ internal static partial class Interop
         {
             if (int.Parse(name, CultureInfo.InvariantCulture) is > StandardError and int fd)
             {
-                _ = SetFileDescriptorFlags(fd, SetFlags, CloseOnExec);
+                _ = ControlFileDescriptor(fd, SetFlags, CloseOnExec);
             }
         }
     }
 
-    /// <summary>Whether a path leads to a regular file, not to a pipe or device. Opens nothing.</summary>
-    public static bool IsRegularFile(string path)
+    /// <summary>
+    /// Puts something in the place of standard descriptors that are closed: they would be given to the next files that are
+    /// opened, and those would get our output. Writing to standard output then fails, as it should.
+    /// </summary>
+    public static void FillStandardDescriptors()
+    {
+        const int GetFlags = 1, ReadOnly = 0, WriteOnly = 1;
+        for (int fd = StandardInput; fd <= StandardError; fd++)
+        {
+            if (ControlFileDescriptor(fd, GetFlags, 0) < 0)
+            {
+                Open("/dev/null", fd == StandardError ? WriteOnly : ReadOnly, 0).SetHandleAsInvalid(); // stays open
+            }
+        }
+    }
+
+    /// <summary>Opens a file for writing: a new one, or a special file that is there. <paramref name="name"/> is what a failure calls it.</summary>
+    public static SafeFileHandle OpenOutput(string path, bool isNew, string name)
+    {
+        const int WriteOnly = 1, CreateNew = 0x40 | 0x80, CloseOnExecFlag = 0x80000;
+        SafeFileHandle file = Open(path, WriteOnly | CloseOnExecFlag | (isNew ? CreateNew : 0), 0x1B6 /* 0666 */);
+        return !file.IsInvalid ? file : throw new CommandException($"cannot write '{name}': {Marshal.GetLastPInvokeErrorMessage()}");
+    }
+
+    /// <summary>Opens the pipe behind a descriptor once more, so that writing never waits for its reader; null when that cannot be.</summary>
+    public static SafeFileHandle? OpenPipeWithoutWaiting(SafeFileHandle pipe)
+    {
+        const int WriteOnly = 1, NonBlocking = 0x800, CloseOnExecFlag = 0x80000;
+        string path = string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{pipe.DangerousGetHandle()}");
+        return TypeOf(path) == Fifo && Open(path, WriteOnly | NonBlocking | CloseOnExecFlag, 0) is { IsInvalid: false } again ? again : null;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct PollDescriptor
+    {
+        public int File;
+        public short Events, Happened;
+    }
+
+    /// <summary>Waits a moment for a file to take bytes, or to fail.</summary>
+    public static void WaitUntilWritable(SafeFileHandle file)
+    {
+        const short Output = 4; // POLLOUT
+        const int Milliseconds = 50;
+        var descriptor = new PollDescriptor { File = (int)file.DangerousGetHandle(), Events = Output };
+        _ = Poll(ref descriptor, 1, Milliseconds);
+    }
+
+    /// <summary>What a path leads to, one of the types of S_IFMT, or 0 when there is nothing. Opens nothing.</summary>
+    public static int TypeOf(string path)
     {
         const int CurrentDirectory = -100, ModeOffset = 28; // AT_FDCWD; stx_mode
         const uint WantType = 1;                             // STATX_TYPE
         Span<byte> answer = stackalloc byte[256];            // struct statx, the same on every architecture
-        return GetStatus(CurrentDirectory, path, 0, WantType, answer) == 0 && (BinaryPrimitives.ReadUInt16LittleEndian(answer[ModeOffset..]) & 0xF000) == 0x8000;
+        return GetStatus(CurrentDirectory, path, 0, WantType, answer) == 0 ? BinaryPrimitives.ReadUInt16LittleEndian(answer[ModeOffset..]) & 0xF000 : 0;
     }
 
     /// <summary>The path without symlinks, or null with errno set.</summary>

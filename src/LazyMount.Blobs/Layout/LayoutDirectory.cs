@@ -5,6 +5,9 @@ namespace LazyMount.Blobs.Layout;
 /// <summary>A layout that is a directory.</summary>
 internal sealed class LayoutDirectory : LayoutFiles
 {
+    // Of files that are not complete yet. They stand in the root: what lies among the blobs is a blob to all readers.
+    internal const string StagedPrefix = ".lazymount-";
+
     private readonly string _directory;
 
     public LayoutDirectory(ImageReference reference)
@@ -63,14 +66,17 @@ internal sealed class LayoutDirectory : LayoutFiles
         }
     }
 
+    /// <summary>Where a file may stand until it is complete; <see cref="BlobStaging.Sweep"/> finds what nobody writes any more.</summary>
+    internal static string NewStagedPath(string directory) => Path.Combine(directory, $"{StagedPrefix}{Guid.NewGuid():N}{BlobStaging.Suffix}");
+
     public override void Write(string path, ReadOnlySpan<byte> bytes)
     {
         string target = Path.Combine(_directory, path);
-        string staged = $"{target}.{Guid.NewGuid():N}.tmp";
+        string staged = NewStagedPath(_directory);
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            using (SafeFileHandle file = File.OpenHandle(staged, FileMode.CreateNew, FileAccess.Write))
+            using (SafeFileHandle file = File.OpenHandle(staged, FileMode.CreateNew, FileAccess.Write, FileShare.None))
             {
                 RandomAccess.Write(file, bytes, 0);
                 RandomAccess.FlushToDisk(file); // others read this, and it may be the only copy

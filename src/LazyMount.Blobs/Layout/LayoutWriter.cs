@@ -15,6 +15,8 @@ public sealed class LayoutWriter
     private const string RefName = "org.opencontainers.image.ref.name";
     private const string Marker = "oci-layout", IndexFile = "index.json";
 
+    private const int WouldBlock = 11; // EWOULDBLOCK of flock(2): the lock is taken
+
     private static readonly TimeSpan s_lockPoll = TimeSpan.FromMilliseconds(20);
 
     private readonly ImageReference _reference;
@@ -27,18 +29,41 @@ public sealed class LayoutWriter
         (_reference, _directory) = (reference, Path.GetFullPath(reference.Location));
         try
         {
-            if (!File.Exists(Path.Combine(_directory, Marker)))
+            if (!HasMarker)
             {
-                if (Directory.Exists(_directory) && Directory.EnumerateFileSystemEntries(_directory).Any())
+                // Another process may be making it at the same time.
+                if (Directory.Exists(_directory) && Directory.EnumerateFileSystemEntries(_directory).Any(entry => !Path.GetFileName(entry).StartsWith(LayoutDirectory.StagedPrefix, StringComparison.Ordinal)) && !HasMarker)
                     throw new ImageException(ImageError.Invalid, $"{reference.Location} is neither empty nor an OCI layout: it has no file {Marker}; name another directory.");
                 Directory.CreateDirectory(_directory);
-                new LayoutDirectory(reference).Write(Marker, """{"imageLayoutVersion":"1.0.0"}"""u8);
+                MakeMarker();
             }
+            BlobStaging.Sweep(_directory, LayoutDirectory.StagedPrefix);
             Directory.CreateDirectory(Path.Combine(_directory, "blobs"));
         }
         catch (Exception e) when (e is UnauthorizedAccessException or (IOException and not ImageException))
         {
             throw Failure("make the layout", e);
+        }
+    }
+
+    private bool HasMarker => File.Exists(Path.Combine(_directory, Marker));
+
+    // Never in the place of one that is there: whoever adds an image holds its lock.
+    private void MakeMarker()
+    {
+        string staged = LayoutDirectory.NewStagedPath(_directory);
+        try
+        {
+            File.WriteAllText(staged, """{"imageLayoutVersion":"1.0.0"}""");
+            File.Move(staged, Path.Combine(_directory, Marker), overwrite: false);
+        }
+        catch (IOException) when (HasMarker)
+        {
+            // Another was faster.
+        }
+        finally
+        {
+            File.Delete(staged);
         }
     }
 
@@ -70,7 +95,7 @@ public sealed class LayoutWriter
     /// <summary>Writes a blob; false, and nothing is written, when the bytes are not what the descriptor says.</summary>
     public async Task<bool> TryWriteAsync(Descriptor blob, Stream from, Action<long> progress, CancellationToken cancellationToken)
     {
-        string path = PathOf(blob.Digest), staged = $"{path}.{Guid.NewGuid():N}.tmp";
+        string path = PathOf(blob.Digest), staged = LayoutDirectory.NewStagedPath(_directory);
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
@@ -125,13 +150,13 @@ public sealed class LayoutWriter
             {
                 return new FileStream(Path.Combine(_directory, Marker), FileMode.Open, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (UnauthorizedAccessException e)
-            {
-                throw Failure("write to the layout", e);
-            }
-            catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException))
+            catch (IOException e) when (e.HResult == WouldBlock)
             {
                 await Task.Delay(s_lockPoll, cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is UnauthorizedAccessException or IOException)
+            {
+                throw Failure("write to the layout", e);
             }
         }
     }
@@ -192,5 +217,5 @@ public sealed class LayoutWriter
     private string PathOf(Digest digest) => Path.Combine(_directory, "blobs", digest.Algorithm, digest.Hex);
 
     private ImageException Failure(string what, Exception e)
-        => new(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"Cannot {what} in {_reference.Location}: {e.Message}", e);
+        => new(ImageError.Local, $"Cannot {what} in {_reference.Location}: {e.Message}", e);
 }

@@ -13,6 +13,9 @@ public abstract record ManifestDocument(string MediaType)
     /// <summary>Most layers an image may have.</summary>
     public const int MaxLayers = 1000;
 
+    /// <summary>Bytes of one blob, 64 TiB: its chunks can be counted.</summary>
+    public const long MaxBlobSize = 1L << 46;
+
     /// <summary>
     /// Parses OCI and docker schema 2 alike. The content decides what it is; the media type that it came with only helps
     /// to name what is not supported. A document that is both manifest and index is refused: two readers could take it
@@ -76,7 +79,7 @@ public abstract record ManifestDocument(string MediaType)
         {
             if (descriptor is null)
                 throw Invalid(name, "it holds null where a descriptor must stand");
-            if (descriptor.Size < 0)
+            if (descriptor.Size is < 0 or > MaxBlobSize)
                 throw Invalid(name, $"it says that {descriptor.Digest} has {descriptor.Size} bytes");
         }
     }

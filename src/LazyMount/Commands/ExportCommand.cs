@@ -11,7 +11,7 @@ internal static class ExportCommand
     public static Command Create(CommandHost host)
     {
         var image = Verb.ImageArgument();
-        var output = new Option<string?>("--output", "-o") { Description = "Write to this file [standard output]", HelpName = "FILE" };
+        var output = new Option<string?>("--output", "-o") { Description = "Write to this file, which is there when it is complete [standard output]", HelpName = "FILE" };
         var verb = new Verb("export", "Write the files of an image as one tar, as docker export does of a container: those that are left when the layers are merged.",
             """
             lazymount export debian:12 | docker import - flat
@@ -21,11 +21,15 @@ internal static class ExportCommand
         { image, output, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            string? file = parsed.GetValue(output);
-            if (file is not null)
+            string? file = parsed.GetValue(output) switch
             {
-                EnsureUsable(file);
-            }
+                "-" => null,
+                "" => throw new UsageException("-o needs a file name"),
+                { } name when Directory.Exists(name) => throw new CommandException($"cannot write '{name}': it is a directory; name a file in it"),
+                { } name when Path.GetDirectoryName(Path.GetFullPath(name)) is { } directory && !Directory.Exists(directory)
+                    => throw new CommandException($"cannot write '{name}': there is no directory '{directory}'; make it first"),
+                var name => name,
+            };
             if (file is null && host.Output.IsTerminal)
             {
                 throw new UsageException("export writes a tar, which is nothing for a terminal: redirect the output, or name a file with -o");
@@ -44,58 +48,36 @@ internal static class ExportCommand
         return verb;
     }
 
-    /// <summary>Before anything is fetched.</summary>
-    private static void EnsureUsable(string file)
-    {
-        if (file.Length == 0)
-        {
-            throw new UsageException("-o needs a file name");
-        }
-        if (Directory.Exists(file))
-        {
-            throw new CommandException($"cannot write '{file}': it is a directory; name a file in it");
-        }
-        if (Path.GetDirectoryName(Path.GetFullPath(file)) is { } directory && !Directory.Exists(directory))
-        {
-            throw new CommandException($"cannot write '{file}': there is no directory '{directory}'; make it first");
-        }
-    }
-
-    // Under another name until it is complete. What is no regular file, such as a pipe or /dev/null, is written to as it is.
+    // Under another name until it is complete, then in the place of what a link leads to, with the mode of what was there. What
+    // is no regular file, such as a pipe or /dev/null, is written to as it is.
     private static async Task ExportToFileAsync(OpenedTree opened, string file, CommandHost host, CancellationToken cancellationToken)
     {
-        bool isSpecial = File.Exists(file) && !Interop.IsRegularFile(file);
-        string staged = isSpecial ? file : $"{file}.{Guid.NewGuid():N}.tmp";
-        SafeFileHandle handle = Open(staged, isSpecial, file);
+        bool isSpecial = Interop.TypeOf(file) is not (0 or Interop.RegularFile);
+        var named = new FileInfo(Path.GetFullPath(file));
+        string target = !isSpecial && named.LinkTarget is not null ? named.ResolveLinkTarget(returnFinalTarget: true)!.FullName : named.FullName;
+        string staged = isSpecial ? file : Path.Combine(Path.GetDirectoryName(target)!, $".lazymount-{Guid.NewGuid():N}.tmp");
+        // Opening a pipe waits for its reader, who may never come.
+        using SafeFileHandle handle = await Task.Run(() => Interop.OpenOutput(staged, !isSpecial, file), CancellationToken.None).WaitAsync(cancellationToken);
         try
         {
-            using (handle)
+            await using (var stream = new BufferedStream(new StandardStream(handle, $"'{file}'", cancellationToken), 256 << 10))
             {
-                await using var stream = new BufferedStream(new StandardStream(handle), 256 << 10);
                 await ExportAsync(opened, stream, host, cancellationToken);
-                await stream.FlushAsync(CancellationToken.None);
             }
-            if (!isSpecial)
+            if (isSpecial)
             {
-                File.Move(staged, file, overwrite: true);
+                return;
             }
+            if (!OperatingSystem.IsWindows() && File.Exists(target))
+            {
+                File.SetUnixFileMode(handle, File.GetUnixFileMode(target));
+            }
+            File.Move(staged, target, overwrite: true);
         }
         catch when (!isSpecial)
         {
             File.Delete(staged);
             throw;
-        }
-    }
-
-    private static SafeFileHandle Open(string staged, bool isSpecial, string file)
-    {
-        try
-        {
-            return File.OpenHandle(staged, isSpecial ? FileMode.Open : FileMode.CreateNew, FileAccess.Write);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new CommandException($"cannot write '{file}': {(e is UnauthorizedAccessException ? "permission denied; name a file in a directory of yours" : e.Message)}", ExitCode.Failed, e);
         }
     }
 

@@ -70,7 +70,7 @@ internal static class LsCommand
             entries.Add(new NamedNode(".."u8.ToArray(), default, tree.ParentOf(directory)));
         }
         int hidden = entries.Count;
-        entries.AddRange(ChildrenOf(tree, directory, heading).Where(child => style.All || child.Name.Span[0] != '.'));
+        entries.AddRange(ChildrenOf(tree, directory, heading).Where(child => style.All || !IsHidden(child)));
         if (style.Recursive)
         {
             output.Write(isFirst ? "" : "\n");
@@ -94,6 +94,9 @@ internal static class LsCommand
             }
         }
     }
+
+    /// <summary>Whether a name is only shown when all are asked for. Whiteouts, which one layer alone has, are what it is looked at for.</summary>
+    internal static bool IsHidden(NamedNode child) => child.Name.Span is [(byte)'.', ..] and not [(byte)'.', (byte)'w', (byte)'h', (byte)'.', ..];
 
     private static void WriteEntries(CommandOutput output, ImageTree tree, IReadOnlyList<NamedNode> entries, bool isLong)
     {

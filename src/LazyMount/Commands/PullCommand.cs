@@ -85,7 +85,11 @@ internal static class PullCommand
             {
                 ExceptionDispatchInfo.Throw(failure);
             }
-            if (layout is not null)
+            if (layout is null)
+            {
+                EnsureKept(layers);
+            }
+            else
             {
                 ManifestDigest = (await layout.AddAsync(resolved.Image, cancellationToken)).Digest.ToString();
             }
@@ -99,10 +103,22 @@ internal static class PullCommand
             }
         }
 
+        // A cache that is full, or too small, costs others no more than another fetch; here it is what was asked for.
+        private void EnsureKept(IReadOnlyList<Descriptor> layers)
+        {
+            if (layers.FirstOrDefault(layer => !IsReadable(layer) && !CachedBlobStream.IsWhole(layer, resolved.Cache)) is { } lost)
+            {
+                throw new CommandException($"all of {resolved.Image.Reference} was fetched, but the cache {resolved.Cache.Root} could not keep it: {lost.Digest} is not there as a whole; free some space there, raise --cache-limit, or choose another directory with --cache-dir");
+            }
+        }
+
+        // In the form that is read, when the layer has to be transcoded.
+        private bool IsReadable(Descriptor layer) => _store.TryFindStored(layer, resolved.Image)?.Stored?.Transcoding is not null;
+
         private async Task PullAsync(Descriptor layer, Action<long> progress, CancellationToken cancellationToken)
         {
             if (layout is null
-                ? _store.TryFindStored(layer, resolved.Image)?.Stored?.Transcoding is not null // in the form that is read
+                ? IsReadable(layer)
                 : await layout.HasAsync(layer, progress, cancellationToken))
             {
                 return;

@@ -67,7 +67,7 @@ internal static class TreeCommand
         void Draw(ulong directory, string indent, int depthLeft)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            NamedNode[] children = [.. LsCommand.ChildrenOf(tree, directory, default).Where(child => all || child.Name.Span[0] != '.')];
+            NamedNode[] children = [.. LsCommand.ChildrenOf(tree, directory, default).Where(child => all || !LsCommand.IsHidden(child))];
             for (int i = 0; i < children.Length; i++)
             {
                 bool isLast = i == children.Length - 1;

@@ -71,6 +71,10 @@ internal static class UnpackCommand
             {
                 EnsureUsable($"/proc/self/fd/{root}", path);
             }
+            if (!FileCalls.IsWritable(root))
+            {
+                throw new CommandException($"cannot unpack into '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
+            }
             using var unpacker = new TreeUnpacker(opened.Image, root, rootless);
             try
             {

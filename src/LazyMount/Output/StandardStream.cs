@@ -11,10 +11,15 @@ internal sealed class BrokenPipeException() : IOException("the reader of the out
 /// duplicates the descriptor, so that pointing it elsewhere later has no effect. FileStream will not do either: it keeps
 /// a position of its own, which is wrong for a file shared with the processes before and after.
 /// </summary>
-internal sealed class StandardStream(SafeFileHandle file) : Stream
+/// <param name="file">The descriptor. Not owned.</param>
+/// <param name="name">What failures call it.</param>
+/// <param name="cancellationToken">Ends waiting for the reader of a pipe.</param>
+internal sealed class StandardStream(SafeFileHandle file, string name = "the output", CancellationToken cancellationToken = default) : Stream
 {
-    public StandardStream(int fd)
-        : this(new SafeFileHandle(fd, ownsHandle: false))
+    private SafeFileHandle? _writer;
+
+    public StandardStream(int fd, CancellationToken cancellationToken = default)
+        : this(new SafeFileHandle(fd, ownsHandle: false), "the output", cancellationToken)
     {
     }
 
@@ -29,9 +34,11 @@ internal sealed class StandardStream(SafeFileHandle file) : Stream
 
     public override void Write(ReadOnlySpan<byte> buffer)
     {
+        // Not before something is written: a daemon must not keep the pipe of whoever started it.
+        _writer ??= (cancellationToken.CanBeCanceled ? Interop.OpenPipeWithoutWaiting(file) : null) ?? file;
         while (!buffer.IsEmpty)
         {
-            nint written = Interop.Write(file, buffer, buffer.Length);
+            nint written = Interop.Write(_writer, buffer, buffer.Length);
             if (written >= 0)
             {
                 buffer = buffer[(int)written..];
@@ -42,17 +49,27 @@ internal sealed class StandardStream(SafeFileHandle file) : Stream
             {
                 case Interop.EINTR:
                     break;
-                case Interop.EAGAIN: // whoever shares the terminal or pipe has made it non-blocking
-                    Thread.Sleep(1);
+                case Interop.EAGAIN:
+                    cancellationToken.ThrowIfCancellationRequested();
+                    Interop.WaitUntilWritable(_writer);
                     break;
                 case int when DropsWhatFails:
                     return;
                 case Interop.EPIPE:
                     throw new BrokenPipeException();
                 default:
-                    throw new IOException($"cannot write the output: {Marshal.GetPInvokeErrorMessage(errno)}");
+                    throw new IOException($"cannot write {name}: {Marshal.GetPInvokeErrorMessage(errno)}");
             }
         }
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (_writer != file)
+        {
+            _writer?.Dispose();
+        }
+        base.Dispose(disposing);
     }
 
     public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));

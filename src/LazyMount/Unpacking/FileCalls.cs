@@ -92,6 +92,15 @@ internal static partial class FileCalls
     [LibraryImport("libc", EntryPoint = "lsetxattr", SetLastError = true)]
     public static partial int SetXattrOfPath(ReadOnlySpan<byte> path, ReadOnlySpan<byte> name, ReadOnlySpan<byte> value, nint size, int flags);
 
+    [LibraryImport("libc", EntryPoint = "fremovexattr", SetLastError = true)]
+    public static partial int RemoveXattr(int file, ReadOnlySpan<byte> name);
+
+    [LibraryImport("libc", EntryPoint = "faccessat", SetLastError = true)]
+    private static partial int Access(int directory, ReadOnlySpan<byte> path, int mode, int flags);
+
+    /// <summary>Whether names may be made in a directory; else errno says why not.</summary>
+    public static bool IsWritable(int directory) => Access(directory, ".\0"u8, 2 | 1 /* W_OK | X_OK */, 0) == 0;
+
     /// <summary>A name with a zero byte behind it, in the caller's buffer.</summary>
     public static ReadOnlySpan<byte> ZeroEnded(ReadOnlySpan<byte> name, Span<byte> buffer)
     {

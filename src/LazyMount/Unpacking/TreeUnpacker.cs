@@ -50,6 +50,9 @@ internal sealed class TreeUnpacker : IDisposable
     /// </summary>
     public async Task UnpackAsync(Action<long> progress, CancellationToken cancellationToken)
     {
+        // Access lists that everything made in here would get besides its own, from where the directory was made.
+        _ = FileCalls.RemoveXattr(_root, "system.posix_acl_default\0"u8);
+        _ = FileCalls.RemoveXattr(_root, "system.posix_acl_access\0"u8);
         MakeDirectories(cancellationToken);
         await WriteFilesAsync(progress, cancellationToken);
         MakeOthers(cancellationToken);
@@ -309,7 +312,7 @@ internal sealed class TreeUnpacker : IDisposable
     /// <summary>Removes all that was written, the root apart. False when something is left, for it could not be removed or nobody wants to wait.</summary>
     public bool TryRemove(CancellationToken cancellationToken)
     {
-        if (_finishing && _rootless)
+        if (_finishing)
         {
             for (int position = 1; position < _tree.Count; position++)
             {

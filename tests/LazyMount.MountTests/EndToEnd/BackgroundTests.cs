@@ -138,4 +138,32 @@ public sealed class BackgroundTests : IDisposable
         _server.Stop();
         Assert.Equal(_small, _lazymount.Run("--offline", "cat", _image, "/small").EnsureSuccess().OutputBytes);
     }
+
+    [Fact]
+    public async Task PullToALayoutThatWasKilled_LeavesNothingThatReadersTakeForABlob()
+    {
+        string layout = _lazymount.Directory["pulled"], blobs = Path.Combine(layout, "blobs", "sha256");
+        using (var proxy = new StallingProxy(_server.Port, bytesUntilStall: 5 << 20))
+        using (Tool pull = _lazymount.Start("pull", $"{proxy.Host}/app:v1", $"oci:{layout}:v1"))
+        {
+            await proxy.Stalled.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+            await UntilAsync(() => KeptBytes() > 1 << 20);
+            pull.Signal(9);
+            pull.WaitForExit();
+        }
+        string left = Assert.Single(Directory.EnumerateFiles(layout, ".lazymount-*"));
+        Assert.DoesNotContain(Directory.Exists(blobs) ? Directory.EnumerateFiles(blobs) : [], file => Path.GetFileName(file).Length != 64);
+
+        // Swept when it is old enough that nobody can be about to rename it; what another writes is locked.
+        File.SetLastWriteTimeUtc(left, DateTime.UtcNow.AddMinutes(-1));
+        string mine = Path.Combine(layout, ".lazymount-mine.staging");
+        using (new FileStream(mine, FileMode.CreateNew, FileAccess.Write, FileShare.None))
+        {
+            File.SetLastWriteTimeUtc(mine, DateTime.UtcNow.AddMinutes(-1));
+            _lazymount.Run("pull", _image, $"oci:{layout}:v1").EnsureSuccess();
+        }
+        Assert.Equal([mine], Directory.EnumerateFiles(layout, ".lazymount-*"));
+        Tool.Run("umoci", "gc", "--layout", layout).EnsureSuccess();
+        Assert.Equal(_small, _lazymount.Run("cat", $"oci:{layout}:v1", "/small").EnsureSuccess().OutputBytes);
+    }
 }

@@ -164,6 +164,41 @@ public sealed class CommandOutputTests : IDisposable
     }
 
     [Fact]
+    public void OutputThatIsClosedFromTheBeginning_GoesNowhereElse()
+    {
+        // Whatever is opened first would get the number, and then what is written.
+        foreach (string closed in new[] { ">&-", ">&- 2>&-", "<&- >&-", "<&- >&- 2>&-" })
+        {
+            ToolResult result = Tool.Shell($"\"$1\" --cache-dir \"$3\" export \"$2\" {closed}", LazyMountCli.Binary, _image, _lazymount.Directory["fresh-cache"]);
+            Assert.True(result.ExitCode == 1, $"{closed}: {result.ExitCode}");
+            Assert.Equal(closed.Contains("2>", StringComparison.Ordinal) ? "" : "lazymount: cannot write the output: Bad file descriptor\n", result.Error);
+        }
+    }
+
+    [Theory]
+    [InlineData("export \"$2\" > \"$3\"")]
+    [InlineData("cat \"$2\" /large > \"$3\"")]
+    [InlineData("export \"$2\" -o \"$3\"")]
+    public void ASignal_EndsWhoeverWaitsForTheReaderOfAPipe(string command)
+    {
+        var layout = new OciLayoutBuilder(_lazymount.Directory["large"]);
+        layout.AddLayer(new TarBytes().File("large", new byte[4 << 20])).WriteImage("v1");
+        string pipe = _lazymount.Directory["pipe"], image = layout.Reference("v1");
+        Tool.Run("mkfifo", pipe).EnsureSuccess();
+        // The reader takes nothing.
+        ToolResult result = Tool.Shell($"sleep 60 < \"$3\" & reader=$!; export LAZYMOUNT_CACHE=\"$4\"; timeout --signal=INT --kill-after=20 3 \"$1\" {command}; code=$?; kill $reader; exit $code", LazyMountCli.Binary, image, pipe, _lazymount.CacheDirectory);
+        Assert.Equal((124, ""), (result.ExitCode, result.Error)); // 137 had it to be killed
+    }
+
+    [Fact]
+    public void ASignal_EndsWhoeverWaitsForAPipeToBeRead()
+    {
+        string pipe = _lazymount.Directory["pipe"];
+        Tool.Run("mkfifo", pipe).EnsureSuccess();
+        Assert.Equal(124, Tool.Run("timeout", "--signal=INT", "--kill-after=20", "3", LazyMountCli.Binary, "--cache-dir", _lazymount.CacheDirectory, "export", "-o", pipe, _image).ExitCode);
+    }
+
+    [Fact]
     public void HelpAndVersion_GoToStandardOutput()
     {
         Assert.Contains("mount", Output("--help"), StringComparison.Ordinal);

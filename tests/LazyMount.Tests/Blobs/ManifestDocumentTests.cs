@@ -81,6 +81,7 @@ public sealed class ManifestDocumentTests
         $$"""{"schemaVersion":2,"mediaType":"{{MediaTypes.OciManifest}}","manifests":[]}""",
         $$"""{"schemaVersion":2,"config":{{s_descriptor}},"layers":[{{s_descriptor.Replace("\"size\":2", "\"size\":-1", StringComparison.Ordinal)}}]}""",
         $$"""{"schemaVersion":2,"config":{{s_descriptor}},"layers":[{{s_descriptor.Replace("\"size\":2", "\"size\":99999999999999999999", StringComparison.Ordinal)}}]}""",
+        $$"""{"schemaVersion":2,"config":{{s_descriptor}},"layers":[{{s_descriptor.Replace("\"size\":2", "\"size\":70368744177665", StringComparison.Ordinal)}}]}""",
         $$"""{"schemaVersion":2,"config":{{s_descriptor}},"layers":[{{string.Join(",", Enumerable.Repeat(s_descriptor, 1001))}}]}""",
         new string('[', 100_000),
     ];

@@ -30,6 +30,13 @@ public sealed class LayerChoiceTests : IDisposable
     public async Task Numbers_CountFromTheLowestOrFromTheTop(string layer, string files) => Assert.Equal(files, await FilesOf(layer));
 
     [Fact]
+    public async Task Whiteouts_AreListedWithoutAskingForDotFiles()
+    {
+        Assert.Equal(".wh.gone\nb\nd\n", (await RunAsync("ls", "--layer", "1", _image)).Output);
+        Assert.Contains("── .wh.gone\n", (await RunAsync("tree", "--layer", "1", _image)).Output);
+    }
+
+    [Fact]
     public async Task Digests_MayBeShortened()
     {
         Assert.Equal(2, _digests.Length);

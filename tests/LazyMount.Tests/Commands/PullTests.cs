@@ -93,6 +93,61 @@ public sealed class PullTests : IDisposable
     }
 
     [Fact]
+    public async Task PullsIntoOneLayoutAtTheSameTime_AllEnterTheirTags()
+    {
+        var other = new OciLayoutBuilder(_directory["other"]);
+        other.AddLayer(new TarBytes().File("other", "x")).WriteImage("v1");
+        string[] tags = [.. Enumerable.Range(0, 8).Select(i => $"t{i}")];
+        for (int round = 0; round < 20; round++)
+        {
+            string layout = _directory[$"shared{round}"];
+            CommandRun[] runs = await Task.WhenAll(tags.Select(tag => Task.Run(() => PullAsync(other.Reference("v1"), $"oci:{layout}:{tag}"))));
+            Assert.All(runs, run => Assert.Equal((0, ""), (run.ExitCode, run.Error)));
+            Assert.Equal(tags, Tool.Run("umoci", "ls", "--layout", layout).EnsureSuccess().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order());
+            Assert.Equal(["blobs", "index.json", "oci-layout"], Directory.EnumerateFileSystemEntries(layout).Select(Path.GetFileName).Order());
+        }
+    }
+
+    [Fact]
+    public async Task LayoutsThatCannotBeWritten_AreSaidAtOnce()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "mounting needs root");
+        string layout = _directory["layout"];
+        Assert.Equal(0, (await PullAsync(_image, $"oci:{layout}:v1")).ExitCode);
+        Tool.Run("mount", "--bind", layout, layout).EnsureSuccess();
+        try
+        {
+            Tool.Run("mount", "-o", "remount,bind,ro", layout).EnsureSuccess();
+            CommandRun run = await PullAsync(_image, $"oci:{layout}:v2").WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+            Assert.Equal((1, ""), (run.ExitCode, run.Output));
+            Assert.Contains("in ", run.Error);
+            Assert.Contains("Read-only file system", run.Error);
+        }
+        finally
+        {
+            Tool.Run("umount", layout).EnsureSuccess();
+        }
+    }
+
+    [Fact]
+    public async Task WhatTheCacheCannotHold_IsNoPull()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "mounting needs root");
+        string cache = _directory.CreateDirectory("small");
+        Tool.Run("mount", "-t", "tmpfs", "-o", "size=1m", "none", cache).EnsureSuccess();
+        try
+        {
+            CommandRun run = await CommandRun.RunAsync("pull", _image, "--cache-dir", cache);
+            Assert.Equal((1, ""), (run.ExitCode, run.Output));
+            Assert.StartsWith($"lazymount: all of {_image} was fetched, but the cache {cache} could not keep it: {_layers[0]} is not there as a whole; ", run.Error);
+        }
+        finally
+        {
+            Tool.Run("umount", cache).EnsureSuccess();
+        }
+    }
+
+    [Fact]
     public async Task WrongBytes_AreNotKept()
     {
         byte[] bytes = File.ReadAllBytes(_registry.BlobFile(_layers[0]));

@@ -112,7 +112,7 @@ public sealed class WholeImageTests : IDisposable
         string tar = _directory["damaged.tar"];
         File.WriteAllText(tar, "before");
         Assert.Equal(1, (await RunAsync("export", "-o", tar, image)).ExitCode);
-        Assert.Equal(["before"], Directory.EnumerateFiles(_directory.Path, "damaged.tar*").Select(File.ReadAllText));
+        Assert.Equal(["before"], Directory.EnumerateFiles(_directory.Path).Select(File.ReadAllText));
     }
 
     [Fact]
@@ -182,6 +182,71 @@ public sealed class WholeImageTests : IDisposable
         Assert.Equal(50_000, layout.Runs.Count);
         Assert.All(layout.Runs, run => Assert.Equal(1001, run.Length));
         Assert.Equal(100_000, SparseLayout.Of(extents.Take(1000).ToList(), 1 << 30).Runs.Count * 100);
+    }
+
+    [Fact]
+    public async Task ExportToAFile_ReplacesItWhenTheTarIsComplete()
+    {
+        string image = Image(new TarBytes().Directory("./").File("a", "x")), directory = _directory.CreateDirectory("tars");
+        CommandRun toOutput = await RunAsync("export", "-o", "-", image);
+        Assert.Equal(0, toOutput.ExitCode);
+
+        // What a link leads to is written, as by a shell, and what was there gives its mode.
+        File.WriteAllText(Path.Combine(directory, "private"), "before");
+        Tool.Run("chmod", "600", Path.Combine(directory, "private")).EnsureSuccess();
+        File.CreateSymbolicLink(Path.Combine(directory, "link"), "private");
+        File.CreateSymbolicLink(Path.Combine(directory, "dangling"), "made");
+        string longest = new('n', 255);
+        foreach (string name in new[] { "link", "dangling", longest })
+        {
+            CommandRun run = await RunAsync("export", "-o", Path.Combine(directory, name), image);
+            Assert.Equal((0, "", ""), (run.ExitCode, run.Output, run.Error));
+        }
+        Assert.Equal("private", new FileInfo(Path.Combine(directory, "link")).LinkTarget);
+        Assert.Equal("600\n", Tool.Run("stat", "--format=%a", Path.Combine(directory, "private")).Output);
+        Assert.Equal(["dangling", "link", "made", longest, "private"], Directory.EnumerateFiles(directory).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.All(Directory.EnumerateFiles(directory), file => Assert.Equal(toOutput.Output, File.ReadAllText(file)));
+    }
+
+    [Theory]
+    [InlineData(2, "--output needs a file name", "")]
+    [InlineData(1, "cannot write '/proc': it is a directory", "/proc")]
+    [InlineData(1, "cannot write '/proc/no/such': No such file or directory", "/proc/no/such")]
+    [InlineData(1, "cannot write '/dev/full': No space left on device", "/dev/full")]
+    public async Task ExportToWhatCannotBeWritten_IsSaid(int exitCode, string sentence, string file)
+    {
+        CommandRun run = await RunAsync("export", "-o", file, Image(new TarBytes().File("a", "x")));
+        Assert.Equal((exitCode, "", $"lazymount: {sentence}\n"), (run.ExitCode, run.Output, run.Error));
+    }
+
+    [Fact]
+    public async Task AccessListsOfWhereItIsUnpacked_AreNotInherited()
+    {
+        string parent = _directory.CreateDirectory("listed"), image = Image(new TarBytes().Directory("./").Directory("d").File("d/a", "x").Fifo("fifo"));
+        Assert.SkipUnless(Tool.Run("setfacl", "-d", "-m", "u:1234:rwx", parent).ExitCode == 0, "the file system has no access lists");
+        TreeSnapshot expected = TreeSnapshot.Take(await UnpackAsync(image));
+        foreach (string directory in new[] { Path.Combine(parent, "new"), Directory.CreateDirectory(Path.Combine(parent, "there")).FullName })
+        {
+            Assert.Equal(0, (await RunAsync("unpack", image, directory)).ExitCode);
+            AssertSame(expected, TreeSnapshot.Take(directory));
+        }
+    }
+
+    [Fact]
+    public async Task DirectoriesThatCannotBeWritten_AreSaid()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "mounting needs root");
+        string directory = _directory.CreateDirectory("read-only");
+        Tool.Run("mount", "-t", "tmpfs", "-o", "ro", "none", directory).EnsureSuccess();
+        try
+        {
+            CommandRun run = await RunAsync("unpack", Image(new TarBytes().File("a", "x")), directory);
+            Assert.Equal((1, $"lazymount: cannot unpack into '{directory}': Read-only file system\n"), (run.ExitCode, run.Error));
+        }
+        finally
+        {
+            Tool.Run("umount", directory).EnsureSuccess();
+        }
     }
 
     [Fact]
