@@ -17,7 +17,7 @@ public sealed class FileData
     // Holes of every file, in memory that does not move.
     private static readonly byte[] s_zeros = GC.AllocateArray<byte>(128 << 10, pinned: true);
 
-    // A read of at most 1 MiB touches two spans of 4 MiB; layers with smaller spans, and holes, make these grow once.
+    // A read of at most 1 MiB touches two spans of 2 MiB; layers with smaller spans, and holes, make these grow once.
     private (DecodedSpan? Span, int Start, int Length)[] _pieces = new (DecodedSpan?, int, int)[4];
 
     private byte[] _copy = []; // pinned

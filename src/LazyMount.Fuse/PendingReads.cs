@@ -12,7 +12,7 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger) :
 {
     /// <summary>
     /// Reads being worked on at a time; further ones wait their turn, and there are never more than the kernel has
-    /// readers. Bounds the decoded spans that are held besides the cache: 32 of 4 MiB.
+    /// readers. Bounds the decoded spans that are held besides the cache: 64 of 2 MiB.
     /// </summary>
     public const int MaxActive = 32;
 

@@ -34,7 +34,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     // How often another process's indexing is looked at.
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
 
-    // Two spans of 4 MiB for each side of a comparison.
+    // Four spans of 2 MiB for each side of a comparison.
     private const long ComparisonSpans = 16 << 20;
 
     private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();

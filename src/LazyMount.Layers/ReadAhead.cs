@@ -18,7 +18,7 @@ internal sealed class ReadAhead
     /// </summary>
     private const int PartBehindFile = 8;
 
-    /// <summary>Less is not worth a request.</summary>
+    /// <summary>Less is not worth a request, unless it is the rest of the file.</summary>
     private const long SmallestStep = 256 << 10;
 
     private const int Readers = 4;
@@ -56,7 +56,7 @@ internal sealed class ReadAhead
                     reader.Window = reader.Window == 0 ? FirstWindow : Math.Min(reader.Window * 2, LastWindow);
                     long most = Math.Min(blobSize, Math.Max(fileEnd, end + (end - reader.Start) / PartBehindFile));
                     long from = Math.Max(end, reader.Ahead), to = Math.Min(end + reader.Window, most);
-                    if (to <= from || (to - from < SmallestStep && to < Math.Min(fileEnd, blobSize)))
+                    if (to <= from || (to - from < SmallestStep && to != Math.Min(fileEnd, blobSize)))
                     {
                         return default;
                     }

@@ -14,7 +14,7 @@ namespace LazyMount;
 internal sealed class OpenedImage : IAsyncDisposable
 {
     /// <summary>
-    /// Bytes of decoded spans kept in memory: a dozen spans, so that several readers each go on in their own. With
+    /// Bytes of decoded spans kept in memory: two dozen spans, so that several readers each go on in their own. With
     /// 64 MiB a daemon that had read all of a 1.7 GB image stood at 155 MB, about 75 MB more than its spans.
     /// </summary>
     private const long SpanCapacity = 48 << 20;

@@ -48,6 +48,22 @@ public sealed class ReadAheadTests
     }
 
     [Fact]
+    public void SmallFilesOfOneDirectory_FetchNothingBehindIt()
+    {
+        for (long at = 0; at < MiB; at += MiB / 5)
+        {
+            Assert.Equal(default, Note(at, MiB / 5, fileEnd: at + MiB / 5));
+        }
+    }
+
+    [Fact]
+    public void TheRestOfAFile_IsFetchedHoweverSmall()
+    {
+        Note(0, MiB);
+        Assert.Equal((2 * MiB, 2 * MiB + 1000), Note(MiB, MiB, fileEnd: 2 * MiB + 1000));
+    }
+
+    [Fact]
     public void TheEnd_IsNotPassed()
     {
         (long, long End) last = default;
