@@ -56,7 +56,12 @@ internal sealed class ReadAhead
                     reader.Window = reader.Window == 0 ? FirstWindow : Math.Min(reader.Window * 2, LastWindow);
                     long most = Math.Min(blobSize, Math.Max(fileEnd, end + (end - reader.Start) / PartBehindFile));
                     long from = Math.Max(end, reader.Ahead), to = Math.Min(end + reader.Window, most);
-                    if (to <= from || (to - from < SmallestStep && to != Math.Min(fileEnd, blobSize)))
+                    if (to - from < SmallestStep)
+                    {
+                        long rest = Math.Min(fileEnd, blobSize);
+                        to = to < rest ? from : rest;
+                    }
+                    if (to <= from)
                     {
                         return default;
                     }

@@ -59,8 +59,12 @@ public static class CacheSegment
     private static Span<byte> Entry(byte[] file, int chunk)
         => file.AsSpan(Math.Min(chunk * HashSize, file.Length), Math.Min(HashSize, Math.Max(0, file.Length - chunk * HashSize)));
 
+    // None of what was written after the file was read.
     private static Span<byte> Content(byte[] file, int chunk, int chunkSize)
-        => file.AsSpan(DataStart + chunk * chunkSize, Math.Min(chunkSize, file.Length - DataStart - chunk * chunkSize));
+    {
+        int start = Math.Min(DataStart + chunk * chunkSize, file.Length);
+        return file.AsSpan(start, Math.Min(chunkSize, file.Length - start));
+    }
 
     private static void Write(string path, byte[] bytes)
     {

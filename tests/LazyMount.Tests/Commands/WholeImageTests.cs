@@ -209,9 +209,9 @@ public sealed class WholeImageTests : IDisposable
     }
 
     [Theory]
-    [InlineData(2, "--output needs a file name", "")]
-    [InlineData(1, "cannot write '/proc': it is a directory", "/proc")]
-    [InlineData(1, "cannot write '/proc/no/such': No such file or directory", "/proc/no/such")]
+    [InlineData(2, "-o needs a file name", "")]
+    [InlineData(1, "cannot write '/proc': it is a directory; name a file in it", "/proc")]
+    [InlineData(1, "cannot write '/proc/no/such': there is no directory '/proc/no'; make it first", "/proc/no/such")]
     [InlineData(1, "cannot write '/dev/full': No space left on device", "/dev/full")]
     public async Task ExportToWhatCannotBeWritten_IsSaid(int exitCode, string sentence, string file)
     {

@@ -59,8 +59,8 @@ public sealed class ReadAheadTests
     [Fact]
     public void TheRestOfAFile_IsFetchedHoweverSmall()
     {
-        Note(0, MiB);
-        Assert.Equal((2 * MiB, 2 * MiB + 1000), Note(MiB, MiB, fileEnd: 2 * MiB + 1000));
+        Note(0, MiB / 4);
+        Assert.Equal((MiB / 2, MiB / 2 + 1000), Note(MiB / 4, MiB / 4, fileEnd: MiB / 2 + 1000));
     }
 
     [Fact]
