@@ -14,8 +14,9 @@ public abstract class Decompressor : IDisposable
 {
     /// <summary>
     /// The distance between checkpoints in uncompressed bytes that layers are indexed with. Of the benchmark image, with 1, 2 and
-    /// 4 MiB: indexes of 1.01, 0.64 and 0.45 % of the layers; 2,000 random files fetch 60, 79 and 106 MB and are read in 6.8, 7.5 and
-    /// 11.8 s when all is in the cache; a first file of an image whose index is published takes 3.7, 3.0 and 3.2 MB in all.
+    /// 4 MiB: indexes of 1.01, 0.64 and 0.45 % of the layers; 2,000 random files fetch 60, 79 and 106 MB, and when all is in the cache
+    /// they are read in 6.8, 7.5 and 11.8 s (one run on a busy machine); a first file of an image whose index is published takes
+    /// 3.7, 3.0 and 3.2 MB in all.
     /// </summary>
     public const int DefaultCheckpointSpacing = 2 << 20;
 

@@ -55,11 +55,11 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         }
         catch (InvalidDataException e)
         {
-            throw new ImageException(ImageError.Invalid, $"Layer {blob.Digest} cannot be read: {e.Message}; its digest is right, so it was pushed like this and the image must be built again.", e);
+            throw new ImageException(ImageError.Invalid, $"Layer {blob.Digest} of type {Printable.Of(blob.MediaType)} cannot be read: {e.Message}; its digest is right, so it was pushed like this and the image must be built again.", e);
         }
         catch (NotSupportedException e)
         {
-            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} cannot be read: {e.Message}.", e);
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} of type {Printable.Of(blob.MediaType)} cannot be read: {e.Message}.", e);
         }
     }
 
