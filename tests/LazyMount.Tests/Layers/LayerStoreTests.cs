@@ -174,7 +174,7 @@ public sealed class LayerStoreTests : IDisposable
     [InlineData(false)]
     public async Task CachedBlobDamaged_IsFetchedAgain(bool hashIsRight)
     {
-        string[] digests = _layout.AddLayer(Tar(5, files: 200)).WriteImage("test");
+        string[] digests = _layout.AddLayer(Tar(5, files: 1000)).WriteImage("test"); // more than one range
         await using RemoteSource source = Source();
         Close(await OpenAsync(source));
         string segment = Path.Combine(_cache.GetDirectory("chunks"), "sha256", digests[0]["sha256:".Length..], "0");
