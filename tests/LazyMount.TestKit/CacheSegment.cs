@@ -1,4 +1,5 @@
 using System.IO.Hashing;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.TestKit;
 
@@ -43,18 +44,20 @@ public static class CacheSegment
     /// <param name="chunkSize">Bytes of a chunk.</param>
     public static void Flip(string path, int chunk, int at, bool rehash, int chunkSize = ChunkSize)
     {
-        byte[] file = File.ReadAllBytes(path);
-        Span<byte> content = Content(file, chunk, chunkSize);
+        using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+        long start = DataStart + chunk * (long)chunkSize;
+        byte[] content = new byte[LengthOf(path, chunk, chunkSize)];
+        RandomAccess.Read(file, content, start);
         content[at < 0 ? content.Length + at : at] ^= 0x10;
+        RandomAccess.Write(file, content, start);
         if (rehash)
         {
-            XxHash128.Hash(content, Entry(file, chunk));
+            RandomAccess.Write(file, XxHash128.Hash(content), chunk * HashSize);
         }
-        Write(path, file);
     }
 
     /// <summary>Bytes of a chunk: the blob's last may be short, and ends with the file.</summary>
-    public static int LengthOf(string path, int chunk, int chunkSize = ChunkSize) => Content(File.ReadAllBytes(path), chunk, chunkSize).Length;
+    public static int LengthOf(string path, int chunk, int chunkSize = ChunkSize) => (int)Math.Min(chunkSize, new FileInfo(path).Length - DataStart - chunk * (long)chunkSize);
 
     private static Span<byte> Entry(byte[] file, int chunk)
         => file.AsSpan(Math.Min(chunk * HashSize, file.Length), Math.Min(HashSize, Math.Max(0, file.Length - chunk * HashSize)));
