@@ -5,6 +5,7 @@ using LazyMount.Blobs.Oci;
 using LazyMount.Layers.Published;
 using LazyMount.Layers.Toc;
 using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Layers;
 
@@ -34,9 +35,6 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     // How often another process's indexing is looked at.
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
 
-    // Four spans of 2 MiB for each side of a comparison.
-    private const long ComparisonSpans = 16 << 20;
-
     private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();
 
     /// <summary>Whether the compressed bytes that indexing streams are kept in the cache, or the index alone.</summary>
@@ -51,21 +49,12 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     /// </summary>
     internal long MaxTableSize { get; init; } = 60_000_000;
 
-    /// <summary>
-    /// Opens all layers of an image, in parallel, lowest first in the result. Nothing half-written stays when cancelled or
-    /// failed. The indexes are for merging: a layer itself keeps only what reading needs, so the rest may go afterwards.
-    /// </summary>
+    /// <summary>Every layer's index, lowest first, made in parallel where it is not stored. Nothing half-written stays when cancelled or failed.</summary>
     /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
-    public async Task<(Layer Layer, LayerIndex Index)[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
+    public async Task<LayerIndex[]> GetAsync(Image image, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
     {
         using var published = new PublishedIndexes(image, Trust, _logger);
-        LayerIndex[] indexes = await GetIndexesAsync(image, published, progress, cancellationToken).ConfigureAwait(false);
-        var layers = new (Layer, LayerIndex)[indexes.Length];
-        for (int i = 0; i < layers.Length; i++)
-        {
-            layers[i] = (Open(image.Layers[i], image, indexes[i], spans), indexes[i]);
-        }
-        return layers;
+        return await GetIndexesAsync(image, published, progress, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>
@@ -178,8 +167,10 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         return indexes;
     }
 
-    private async Task<LayerIndex> RebuildAsync(Descriptor layer, IImageSource source)
-        => await IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, CancellationToken.None).ConfigureAwait(false);
+    /// <summary>One pass over a whole layer, whatever is stored. Puts its transcoding into the cache if it needs one, and stores no index.</summary>
+    /// <exception cref="ImageException">The layer cannot be streamed, or is not what its digest says.</exception>
+    public async Task<LayerIndex> PassAsync(Descriptor layer, IImageSource source, CancellationToken cancellationToken)
+        => await IndexFromSourceAsync(layer, source.DiffIdOf(layer.Digest), source, _ => { }, cancellationToken).ConfigureAwait(false);
 
     /// <param name="blob">The layer.</param>
     /// <param name="image">The image that it is of.</param>
@@ -270,51 +261,6 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
-    /// <summary>
-    /// Streams a layer whole and holds the index that is in use against it: null when they agree, and then the one built now is
-    /// stored in its place; else the difference, as a sentence. What cannot be streamed throws.
-    /// </summary>
-    /// <param name="blob">The layer.</param>
-    /// <param name="image">The image that it is of.</param>
-    /// <param name="believed">The index in use.</param>
-    /// <param name="cancellationToken">Ends it.</param>
-    public async Task<string?> FindDifferenceAsync(Descriptor blob, Image image, LayerIndex believed, CancellationToken cancellationToken)
-    {
-        if (believed.Origin == IndexOrigin.Built)
-        {
-            return null;
-        }
-        LayerIndex built;
-        try
-        {
-            built = await IndexFromSourceAsync(blob, image.Source.DiffIdOf(blob.Digest), image.Source, _ => { }, cancellationToken).ConfigureAwait(false);
-        }
-        catch (ImageException e) when (e.Error is ImageError.Verification or ImageError.Invalid or ImageError.Unsupported)
-        {
-            return e.Message;
-        }
-        using var spans = new SpanCache(ComparisonSpans);
-        using Layer builtLayer = Open(blob, image, built, spans), believedLayer = Open(blob, image, believed, spans);
-        string? difference;
-        try
-        {
-            difference = await new IndexComparison(believed, believedLayer, built, builtLayer).FindDifferenceAsync(cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is InvalidDataException or ImageException { Error: ImageError.Verification })
-        {
-            difference = e.Message;
-        }
-        if (difference is null)
-        {
-            Save(built, image);
-            return null;
-        }
-        return $"The index of layer {blob.Digest} ({believed.Origin}) is not what the layer holds: {difference}.";
-    }
-
-    private Layer Open(Descriptor layer, Image image, LayerIndex index, SpanCache spans)
-        => new(index, TranscodedSource.OpenSpans(layer, index, image.Source, () => RebuildAsync(layer, image.Source), cache, loggers), spans);
-
     /// <summary>A lock among processes, given back when it is disposed or the process ends. Null where there can be none.</summary>
     private async Task<FileStream?> WaitForTurnAsync(Digest digest, CancellationToken cancellationToken)
     {
@@ -344,6 +290,17 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
             ? await source.OpenBlobAsync(blob, 0, blob.Size, cancellationToken).ConfigureAwait(false)
             : new CachedBlobStream(blob, source, cache, KeepsBlobs, _logger);
 
+    /// <summary>Whether an index can be used: its transcoding, if it has one, is in the cache.</summary>
+    public static bool IsTranscodingThere(LayerIndex index, BlobCache cache)
+    {
+        if (index.Transcoding is not { } transcoding)
+        {
+            return true;
+        }
+        using SafeFileHandle? file = cache.TryOpen(transcoding.Digest);
+        return file is not null && RandomAccess.GetLength(file) == transcoding.Size;
+    }
+
     private static bool IsPublished(LayerIndex index) => index.Origin is IndexOrigin.Published or IndexOrigin.Soci;
 
     /// <summary>The stored index of an image's layer, or null when there is none that can be used. Touches neither the source nor the blob.</summary>
@@ -365,11 +322,11 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     private LayerIndex? TryLoad(Descriptor blob, string path)
     {
         LayerIndex? index = LayerIndexFile.TryLoad(path, blob.Digest);
-        return index?.CompressedSize == blob.Size && TranscodedSource.IsThere(index, cache) ? index : null;
+        return index?.CompressedSize == blob.Size && IsTranscodingThere(index, cache) ? index : null;
     }
 
-    // The index is in memory: a cache that takes none costs the next start, not this one.
-    private void Save(LayerIndex index, Image image)
+    /// <summary>Stores an index. A cache that cannot keep it costs the next start, not this one: that is logged.</summary>
+    public void Save(LayerIndex index, Image image)
     {
         try
         {

@@ -49,17 +49,6 @@ internal sealed class TranscodedSource : IImageSource
         }
     }
 
-    /// <summary>Whether an index can be used: its transcoding, if it has one, is in the cache.</summary>
-    public static bool IsThere(LayerIndex index, BlobCache cache)
-    {
-        if (index.Transcoding is not { } transcoding)
-        {
-            return true;
-        }
-        using SafeFileHandle? file = TryOpen(transcoding, cache);
-        return file is not null;
-    }
-
     public bool IsLocal => true;
 
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => throw new NotSupportedException();

@@ -22,12 +22,12 @@ internal sealed class OpenedImage : IAsyncDisposable
     private readonly ResolvedImage _resolved;
     private readonly SpanCache _spans;
 
-    private readonly LayerStore _store;
+    private readonly LayerReaders _readers;
     private List<(Descriptor Layer, LayerIndex Index)> _unverified;
 
     private OpenedImage(
-        ResolvedImage resolved, LayerStore store, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Layer, LayerIndex Index)> unverified, ImageFileSystem fileSystem)
-        => (_resolved, _store, _spans, Layers, _unverified, FileSystem) = (resolved, store, spans, layers, unverified, fileSystem);
+        ResolvedImage resolved, LayerReaders readers, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Layer, LayerIndex Index)> unverified, ImageFileSystem fileSystem)
+        => (_resolved, _readers, _spans, Layers, _unverified, FileSystem) = (resolved, readers, spans, layers, unverified, fileSystem);
 
     public Image Image => _resolved.Image;
 
@@ -44,7 +44,7 @@ internal sealed class OpenedImage : IAsyncDisposable
         {
             try
             {
-                if (await _store.FindDifferenceAsync(layer, Image, index, cancellationToken) is { } difference)
+                if (await _readers.FindDifferenceAsync(layer, Image, index, cancellationToken) is { } difference)
                 {
                     logger.ReadsRefused(Image.Reference.ToString(), difference);
                     FileSystem.RefuseReads();
@@ -95,8 +95,8 @@ internal sealed class OpenedImage : IAsyncDisposable
             int? alone = settings.Layer?.Find(resolved.Image);
             Image wanted = alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
             var progress = host.ErrorIsTerminal ? new IndexingProgress(wanted.Layers) : null;
-            LayerStore store = resolved.OpenStore(settings, loggers);
-            Task<(Layer Layer, LayerIndex Index)[]> indexing = store.OpenAsync(wanted, spans, progress, cancellationToken);
+            var readers = new LayerReaders(resolved.OpenStore(settings, loggers), resolved.Cache, loggers);
+            Task<(Layer Layer, LayerIndex Index)[]> indexing = readers.OpenAsync(wanted, spans, progress, cancellationToken);
             var indexed = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
             layers = [.. indexed.Select(each => each.Layer)];
             List<(Descriptor Layer, LayerIndex Index)> unverified = settings.VerifiesFully ? [.. wanted.Layers.Zip(indexed, (layer, each) => (layer, each.Index))] : [];
@@ -107,7 +107,7 @@ internal sealed class OpenedImage : IAsyncDisposable
             {
                 layers = [.. Enumerable.Repeat(layers[0], below + 1)]; // found by its number in the image
             }
-            return new OpenedImage(resolved, store, spans, layers, unverified, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
+            return new OpenedImage(resolved, readers, spans, layers, unverified, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
         }
         catch
         {

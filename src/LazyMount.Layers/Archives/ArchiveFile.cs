@@ -197,7 +197,7 @@ internal sealed class ArchiveFile : LayoutFiles
     private static async Task<LayerIndex> GetIndexAsync(Descriptor whole, FileSource source, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         string stored = System.IO.Path.Combine(cache.GetDirectory("archives"), whole.Digest.Hex);
-        if (LayerIndexFile.TryLoad(stored, whole.Digest) is { } known && known.CompressedSize == whole.Size && TranscodedSource.IsThere(known, cache))
+        if (LayerIndexFile.TryLoad(stored, whole.Digest) is { } known && known.CompressedSize == whole.Size && LayerStore.IsTranscodingThere(known, cache))
         {
             return known;
         }

@@ -45,7 +45,7 @@ internal sealed class TestImage : IAsyncDisposable
         var source = new GatedSource(ImageSource.Open(reference, new ImageSourceOptions(), loggers));
         Image image = await Image.ResolveAsync(reference, source, new("linux", "amd64"), cache, default);
         var spans = new SpanCache(64 << 20);
-        return new TestImage(source, await new LayerStore(cache, loggers).OpenAsync(image, spans, null, default), spans);
+        return new TestImage(source, await new LayerReaders(new LayerStore(cache, loggers), cache, loggers).OpenAsync(image, spans, null, default), spans);
     }
 
     /// <summary>Holds back the blobs from now on until it is disposed.</summary>

@@ -55,7 +55,7 @@ public sealed class LayerStoreTests : IDisposable
     private async Task<(Layer Layer, LayerIndex Index)[]> OpenUntilAsync(RemoteSource source, CancellationToken cancellationToken)
     {
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        return await new LayerStore(_cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, new Collector(_progress), cancellationToken);
+        return await new LayerReaders(new LayerStore(_cache, NullLoggerFactory.Instance), _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, new Collector(_progress), cancellationToken);
     }
 
     private RemoteSource Source(bool isLocal = false) => new(_layout.Reference("test")) { IsLocal = isLocal };
@@ -164,7 +164,7 @@ public sealed class LayerStoreTests : IDisposable
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
         var store = new LayerStore(_cache, NullLoggerFactory.Instance) { MaxTableSize = 3 * 40 };
-        var e = await Assert.ThrowsAsync<ImageException>(() => store.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
+        var e = await Assert.ThrowsAsync<ImageException>(() => new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
         Assert.Equal(ImageError.Invalid, e.Error);
         Assert.Contains("more than 120 entries and paths together", e.Message, StringComparison.Ordinal);
     }
@@ -231,7 +231,7 @@ public sealed class LayerStoreTests : IDisposable
         _layout.AddLayer(tar).WriteImage("test");
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        var layers = await new LayerStore(_cache, NullLoggerFactory.Instance) { KeepsBlobs = false }.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
+        var layers = await new LayerReaders(new LayerStore(_cache, NullLoggerFactory.Instance) { KeepsBlobs = false }, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         Assert.Equal(0, KeptBytes());
         Assert.Single(CachedFiles("layers"));
         Assert.Equal(tar, await ReadAllAsync(layers[0]));
@@ -382,7 +382,7 @@ public sealed class LayerStoreTests : IDisposable
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
         var store = new LayerStore(_cache, NullLoggerFactory.Instance);
-        var layers = await store.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
+        var layers = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         LayerIndex built = layers[0].Index;
         Close(layers);
         LayerEntry[] entries = [.. built.Entries];
@@ -406,7 +406,7 @@ public sealed class LayerStoreTests : IDisposable
         LayerIndex believed = built with { Origin = IndexOrigin.Published, IsBound = false, Entries = entries, Chunks = new ChunkDigests(built.Chunks.ChunkSize, digests) };
         Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
 
-        string? found = await store.FindDifferenceAsync(image.Layers[0], image, believed, TestContext.Current.CancellationToken);
+        string? found = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).FindDifferenceAsync(image.Layers[0], image, believed, TestContext.Current.CancellationToken);
 
         if (difference is null)
         {

@@ -58,7 +58,7 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
     {
         await using var opened = await OpenedSource.OpenAsync(reference, cache, _loggers);
         using var spans = new SpanCache(32 << 20);
-        var layers = await new LayerStore(cache, _loggers) { Trust = trust }.OpenAsync(opened.Image, spans, null, Token);
+        var layers = await new LayerReaders(new LayerStore(cache, _loggers) { Trust = trust }, cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
         try
         {
             foreach ((Layer layer, LayerIndex index) in layers)

@@ -274,7 +274,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     {
         await using OpenedSource opened = await OpenAsync(reference);
         using var spans = new SpanCache(32 << 20);
-        var layers = await new LayerStore(opened.Cache, _loggers) { Trust = trust }.OpenAsync(opened.Image, spans, null, Token);
+        var layers = await new LayerReaders(new LayerStore(opened.Cache, _loggers) { Trust = trust }, opened.Cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
         foreach ((Layer layer, LayerIndex index) in layers)
         {
             (await layer.GetSpanAsync(index.Entries[^1].DataOffset, Token)).Release();

@@ -89,7 +89,7 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
         Image image = await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, cache, Cancellation);
         var store = new LayerStore(cache, _loggers);
         Assert.Equal(promised, (await store.FindIndexesAsync(image, Cancellation))[0].Origin);
-        (Layer layer, LayerIndex index) = (await store.OpenAsync(image, _spans, null, Cancellation))[0];
+        (Layer layer, LayerIndex index) = (await new LayerReaders(store, cache, _loggers).OpenAsync(image, _spans, null, Cancellation))[0];
         layer.Dispose();
         Assert.Equal(promised ?? IndexOrigin.Built, index.Origin);
     }
@@ -187,7 +187,7 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
     {
         var cache = new BlobCache(_directory["cache"]);
         Image image = await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, cache, Cancellation);
-        return (await new LayerStore(cache, _loggers).OpenAsync(image, _spans, null, Cancellation))[0];
+        return (await new LayerReaders(new LayerStore(cache, _loggers), cache, _loggers).OpenAsync(image, _spans, null, Cancellation))[0];
     }
 
     // A line for each entry, in the order of paths, of all that is shown of it.

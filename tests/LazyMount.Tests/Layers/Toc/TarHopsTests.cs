@@ -125,7 +125,7 @@ public sealed class TarHopsTests : IDisposable
         Image image = await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, cache, Cancellation);
         var store = new LayerStore(cache, _loggers);
         using var spans = new SpanCache(8 << 20);
-        (Layer layer, LayerIndex hopped) = (await store.OpenAsync(image, spans, null, Cancellation))[0];
+        (Layer layer, LayerIndex hopped) = (await new LayerReaders(store, cache, _loggers).OpenAsync(image, spans, null, Cancellation))[0];
         layer.Dispose();
         Assert.Equal(IndexOrigin.TarHeaders, hopped.Origin);
         LayerIndex built = Assert.Single(await store.BuildAsync(image, null, Cancellation));
