@@ -1,5 +1,5 @@
 using System.Buffers;
-using LazyMount.Layers;
+using LazyMount.Indexes.Model;
 
 namespace LazyMount.FileSystem;
 

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using LazyMount.Layers;
+using LazyMount.Indexes.Model;
 
 namespace LazyMount.FileSystem;
 

@@ -1,5 +1,5 @@
 using System.Text;
-using LazyMount.Layers;
+using LazyMount.Indexes.Model;
 
 namespace LazyMount.FileSystem;
 

@@ -1,5 +1,5 @@
 using System.Buffers.Binary;
-using LazyMount.Layers;
+using LazyMount.Indexes.Model;
 
 namespace LazyMount.FileSystem;
 

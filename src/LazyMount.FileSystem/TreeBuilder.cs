@@ -1,4 +1,4 @@
-using LazyMount.Layers;
+using LazyMount.Indexes.Model;
 
 namespace LazyMount.FileSystem;
 

@@ -1,5 +1,6 @@
 using System.Text;
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Tar;
 
 namespace LazyMount.Layers;
 

@@ -1,5 +1,8 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Layers;

@@ -1,4 +1,4 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
 
 namespace LazyMount.Layers;
 

@@ -1,6 +1,9 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
+using LazyMount.Indexes.Model;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 

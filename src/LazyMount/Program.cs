@@ -1,3 +1,4 @@
+using LazyMount.Cli;
 using LazyMount.Output;
 
 namespace LazyMount;

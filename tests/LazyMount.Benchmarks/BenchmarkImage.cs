@@ -1,5 +1,7 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LazyMount.Benchmarks;

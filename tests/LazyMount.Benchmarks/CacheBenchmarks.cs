@@ -1,5 +1,5 @@
 using BenchmarkDotNet.Attributes;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging.Abstractions;
 

@@ -1,7 +1,8 @@
 using System.IO.Compression;
 using BenchmarkDotNet.Attributes;
 using LazyMount.Compression;
-using LazyMount.Layers;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LazyMount.Benchmarks;

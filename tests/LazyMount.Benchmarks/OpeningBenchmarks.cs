@@ -1,6 +1,8 @@
 using BenchmarkDotNet.Attributes;
 using LazyMount.FileSystem;
-using LazyMount.Layers;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LazyMount.Benchmarks;

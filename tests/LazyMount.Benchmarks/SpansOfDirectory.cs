@@ -1,5 +1,6 @@
 using System.Text;
-using LazyMount.Layers;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LazyMount.Benchmarks;

@@ -1,8 +1,9 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 using LazyMount.FileSystem;
-using LazyMount.Layers;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
 using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Fuzz;

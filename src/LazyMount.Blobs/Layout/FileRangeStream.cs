@@ -1,3 +1,5 @@
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Sources;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs.Layout;

@@ -1,3 +1,6 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
+using LazyMount.Blobs.Images;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs.Layout;

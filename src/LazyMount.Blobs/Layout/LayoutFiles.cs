@@ -1,3 +1,4 @@
+using LazyMount.Blobs.Images;
 namespace LazyMount.Blobs.Layout;
 
 /// <summary>The files of an OCI image layout, wherever they lie: in a directory or in an archive. Thread-safe.</summary>

@@ -1,5 +1,7 @@
 using System.Text.Json;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 
 namespace LazyMount.Blobs.Layout;
 

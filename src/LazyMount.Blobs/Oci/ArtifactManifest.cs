@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using LazyMount.Blobs.Sources;
 
 namespace LazyMount.Blobs.Oci;
 

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Net;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;

@@ -1,7 +1,9 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Headers;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging;
 using Polly;
 using Polly.Retry;

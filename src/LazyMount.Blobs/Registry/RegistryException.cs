@@ -1,4 +1,5 @@
 using System.Net;
+using LazyMount.Blobs.Images;
 
 namespace LazyMount.Blobs.Registry;
 

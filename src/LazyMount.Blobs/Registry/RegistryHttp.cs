@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Text.Json;
+using LazyMount.Blobs.Images;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;

@@ -1,4 +1,6 @@
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 
 namespace LazyMount.Blobs.Registry;
 

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;

@@ -1,9 +1,16 @@
 using System.Buffers;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 using LazyMount.Compression;
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
+using LazyMount.Indexes.Tar;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 

@@ -1,4 +1,6 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Layers.Archives;

@@ -1,4 +1,5 @@
 using System.Text;
+using LazyMount.Indexes.Model;
 
 namespace LazyMount.Layers.Archives;
 

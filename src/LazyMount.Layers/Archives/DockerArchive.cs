@@ -2,10 +2,13 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 using LazyMount.Compression;
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Tar;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Layers.Archives;

@@ -1,4 +1,5 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Sources;
 
 namespace LazyMount.Layers.Archives;
 

@@ -1,8 +1,9 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using LazyMount.Blobs;
-using LazyMount.Layers;
+using LazyMount.Blobs.Cache;
+using LazyMount.Cli;
+using LazyMount.Indexes.Store;
 using LazyMount.Mounting;
 using LazyMount.Output;
 

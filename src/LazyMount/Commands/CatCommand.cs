@@ -1,4 +1,6 @@
 using System.CommandLine;
+using LazyMount.Cli;
+using LazyMount.Opening;
 
 namespace LazyMount.Commands;
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using LazyMount.Cli;
 
 namespace LazyMount.Commands;
 

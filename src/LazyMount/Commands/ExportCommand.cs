@@ -1,5 +1,7 @@
 using System.CommandLine;
+using LazyMount.Cli;
 using LazyMount.Exporting;
+using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Win32.SafeHandles;
 

@@ -1,8 +1,11 @@
 using System.CommandLine;
 using System.Text.Json;
-using LazyMount.Blobs;
-using LazyMount.Layers;
+using LazyMount.Blobs.Images;
+using LazyMount.Cli;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
 using LazyMount.Mounting;
+using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 

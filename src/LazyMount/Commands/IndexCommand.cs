@@ -1,7 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
 using LazyMount.Blobs.Oci;
-using LazyMount.Layers;
+using LazyMount.Cli;
+using LazyMount.Indexes.Model;
 using LazyMount.Mounting;
 using LazyMount.Output;
 

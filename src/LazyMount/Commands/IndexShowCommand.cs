@@ -1,10 +1,13 @@
 using System.CommandLine;
 using System.Text.Json;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
-using LazyMount.Layers;
-using LazyMount.Layers.Published;
+using LazyMount.Cli;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Published;
 using LazyMount.Mounting;
+using LazyMount.Opening;
+using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Commands;

@@ -1,10 +1,13 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
-using LazyMount.Layers;
+using LazyMount.Cli;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
 using LazyMount.Mounting;
+using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
 using LazyMount.Output;

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Text.Json;
+using LazyMount.Cli;
 using LazyMount.FileSystem;
+using LazyMount.Opening;
 using LazyMount.Output;
 using FileMode = LazyMount.FileSystem.FileMode;
 

@@ -1,5 +1,8 @@
 using System.CommandLine;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
+using LazyMount.Cli;
+using LazyMount.Opening;
+using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Commands;

@@ -1,9 +1,12 @@
 using System.CommandLine;
 using System.Runtime;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
+using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Layers;
 using LazyMount.Mounting;
+using LazyMount.Opening;
+using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 

@@ -1,9 +1,12 @@
 using System.CommandLine;
 using System.Runtime.ExceptionServices;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
-using LazyMount.Layers;
+using LazyMount.Cli;
+using LazyMount.Indexes.Store;
+using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 

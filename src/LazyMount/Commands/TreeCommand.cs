@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using LazyMount.Cli;
 using LazyMount.FileSystem;
+using LazyMount.Opening;
 using LazyMount.Output;
 using FileMode = LazyMount.FileSystem.FileMode;
 

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
 

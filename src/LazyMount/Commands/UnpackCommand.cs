@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using System.Text;
+using LazyMount.Cli;
+using LazyMount.Opening;
 using LazyMount.Output;
 using LazyMount.Unpacking;
 

@@ -2,6 +2,8 @@ using System.Globalization;
 using System.Text;
 using LazyMount.FileSystem;
 using LazyMount.Layers;
+using LazyMount.Opening;
+using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Exporting;

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.IO.Pipes;
+using LazyMount.Cli;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Mounting;

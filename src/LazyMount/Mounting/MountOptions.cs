@@ -1,4 +1,5 @@
 using System.Globalization;
+using LazyMount.Cli;
 using LazyMount.Fuse;
 
 namespace LazyMount.Mounting;

@@ -1,5 +1,5 @@
 using LazyMount.Blobs.Oci;
-using LazyMount.Layers;
+using LazyMount.Indexes.Store;
 using Spectre.Console;
 
 namespace LazyMount.Output;

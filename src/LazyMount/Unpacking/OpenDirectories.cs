@@ -1,4 +1,5 @@
 using LazyMount.FileSystem;
+using LazyMount.Trees;
 
 namespace LazyMount.Unpacking;
 

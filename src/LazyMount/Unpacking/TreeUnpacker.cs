@@ -3,6 +3,8 @@ using System.Runtime.InteropServices;
 using System.Text;
 using LazyMount.FileSystem;
 using LazyMount.Layers;
+using LazyMount.Opening;
+using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Unpacking;

@@ -2,8 +2,10 @@ using System.Buffers.Binary;
 using System.IO.Hashing;
 using System.Text;
 using LazyMount.Compression;
-using LazyMount.Layers;
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Tar;
 using LazyMount.TestKit;
 
 namespace LazyMount.Fuzz.Targets;

@@ -1,5 +1,5 @@
 using System.Text;
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Tar;
 
 namespace LazyMount.Fuzz.Targets;
 

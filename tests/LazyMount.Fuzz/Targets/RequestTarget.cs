@@ -3,8 +3,8 @@ using System.Text;
 using LazyMount.FileSystem;
 using LazyMount.Fuse;
 using LazyMount.Fuse.Protocol;
-using LazyMount.Layers;
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Tar;
 using LazyMount.TestKit;
 
 namespace LazyMount.Fuzz.Targets;

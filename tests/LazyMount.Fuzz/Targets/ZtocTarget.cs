@@ -1,6 +1,8 @@
 using LazyMount.Blobs.Oci;
-using LazyMount.Layers;
-using LazyMount.Layers.Published.Soci;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Published.Soci;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;
 

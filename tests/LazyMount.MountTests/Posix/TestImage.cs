@@ -1,6 +1,10 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Sources;
 using LazyMount.FileSystem;
 using LazyMount.Fuse;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
 using LazyMount.Layers;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging;

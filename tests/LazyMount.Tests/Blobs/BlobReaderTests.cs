@@ -1,7 +1,9 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Sources;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;

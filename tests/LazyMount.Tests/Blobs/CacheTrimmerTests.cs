@@ -1,4 +1,4 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;

@@ -1,4 +1,4 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
 using Xunit;
 
 namespace LazyMount.Tests.Blobs;

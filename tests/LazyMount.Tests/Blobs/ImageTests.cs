@@ -1,4 +1,5 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
 using Xunit;

@@ -1,5 +1,5 @@
 using System.Text;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using Xunit;
 

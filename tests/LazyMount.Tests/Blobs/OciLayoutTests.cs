@@ -1,6 +1,7 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 using Xunit;
 
 namespace LazyMount.Tests.Blobs;

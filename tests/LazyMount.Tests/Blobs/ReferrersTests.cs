@@ -1,7 +1,8 @@
 using System.Text;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 

@@ -3,9 +3,10 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 

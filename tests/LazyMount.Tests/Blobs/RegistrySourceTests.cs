@@ -1,8 +1,10 @@
 using System.Diagnostics;
 using System.Text;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 

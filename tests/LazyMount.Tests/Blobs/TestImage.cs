@@ -1,5 +1,5 @@
 using System.Text;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Tests.Blobs;

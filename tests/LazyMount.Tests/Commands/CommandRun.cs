@@ -1,4 +1,5 @@
 using System.Text;
+using LazyMount.Cli;
 using LazyMount.Output;
 
 namespace LazyMount.Tests.Commands;

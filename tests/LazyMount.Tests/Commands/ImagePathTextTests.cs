@@ -1,3 +1,4 @@
+using LazyMount.Cli;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;

@@ -1,3 +1,4 @@
+using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
 using Xunit;

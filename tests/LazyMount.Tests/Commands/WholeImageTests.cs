@@ -1,3 +1,4 @@
+using LazyMount.Cli;
 using LazyMount.Exporting;
 using LazyMount.TestKit;
 using Xunit;

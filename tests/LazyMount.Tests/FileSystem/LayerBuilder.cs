@@ -1,7 +1,7 @@
 using System.Text;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
 using LazyMount.Compression;
-using LazyMount.Layers;
+using LazyMount.Indexes.Model;
 
 namespace LazyMount.Tests.FileSystem;
 

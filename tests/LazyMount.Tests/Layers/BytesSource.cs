@@ -1,5 +1,5 @@
-using LazyMount.Blobs;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 
 namespace LazyMount.Tests.Layers;
 

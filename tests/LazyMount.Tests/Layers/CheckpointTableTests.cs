@@ -1,5 +1,6 @@
 using LazyMount.Compression;
-using LazyMount.Layers;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
 using Xunit;
 
 namespace LazyMount.Tests.Layers;

@@ -1,10 +1,12 @@
 using System.Buffers.Binary;
 using System.IO.Hashing;
 using CsCheck;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
-using LazyMount.Layers;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
 using LazyMount.TestKit;
 using Xunit;
 

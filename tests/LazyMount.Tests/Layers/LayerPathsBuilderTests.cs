@@ -1,6 +1,7 @@
 using System.Text;
-using LazyMount.Layers;
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Tar;
 using Xunit;
 
 namespace LazyMount.Tests.Layers;

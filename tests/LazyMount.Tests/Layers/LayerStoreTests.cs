@@ -1,6 +1,9 @@
 using System.Collections.Concurrent;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Compression;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
 using LazyMount.Layers;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;

@@ -1,6 +1,9 @@
 using System.Security.Cryptography;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
 using LazyMount.Layers;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;

@@ -1,5 +1,6 @@
-using LazyMount.Blobs;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LazyMount.Tests.Layers;

@@ -1,7 +1,8 @@
 using System.Globalization;
 using System.Text;
-using LazyMount.Layers;
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Tar;
 using Xunit;
 
 namespace LazyMount.Tests.Layers;

@@ -1,7 +1,7 @@
 using System.Text;
 using CsCheck;
-using LazyMount.Layers;
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Tar;
 using LazyMount.TestKit;
 using Xunit;
 using Map = (long Offset, long Length)[];

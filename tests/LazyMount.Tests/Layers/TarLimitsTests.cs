@@ -1,4 +1,4 @@
-using LazyMount.Layers.Tar;
+using LazyMount.Indexes.Tar;
 using LazyMount.TestKit;
 using Xunit;
 

@@ -1,9 +1,14 @@
 using System.Collections.Concurrent;
 using System.Text;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Published;
+using LazyMount.Indexes.Store;
 using LazyMount.Layers;
-using LazyMount.Layers.Published;
 using LazyMount.TestKit;
 using LazyMount.Tests.Blobs;
 using LazyMount.Tests.Layers;

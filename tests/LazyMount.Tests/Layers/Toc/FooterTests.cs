@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using LazyMount.Blobs.Oci;
-using LazyMount.Layers.Toc;
+using LazyMount.Indexes.Toc;
 using Xunit;
 
 namespace LazyMount.Tests.Layers.Toc;

@@ -1,10 +1,15 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
+using LazyMount.Indexes.Toc;
 using LazyMount.Layers;
-using LazyMount.Layers.Toc;
 using LazyMount.TestKit;
 using Xunit;
 

@@ -1,9 +1,14 @@
 using System.Buffers.Binary;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
+using LazyMount.Indexes.Toc;
 using LazyMount.Layers;
-using LazyMount.Layers.Toc;
 using LazyMount.TestKit;
 using Xunit;
 

@@ -1,10 +1,14 @@
 using System.Text;
 using System.Text.RegularExpressions;
-using LazyMount.Blobs;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Toc;
 using LazyMount.Layers;
-using LazyMount.Layers.Toc;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;

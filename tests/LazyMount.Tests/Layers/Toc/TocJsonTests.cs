@@ -2,9 +2,10 @@ using System.Globalization;
 using System.Text;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
-using LazyMount.Layers;
-using LazyMount.Layers.Tar;
-using LazyMount.Layers.Toc;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Tar;
+using LazyMount.Indexes.Toc;
 using Xunit;
 
 namespace LazyMount.Tests.Layers.Toc;

@@ -1,0 +1,190 @@
+using System.Buffers;
+using LazyMount.Blobs.Images;
+
+namespace LazyMount.Blobs.Cache;
+
+public sealed partial class BlobReader
+{
+    /// <summary>
+    /// One request for chunks [First, End), shared by everybody who wants some of them. It runs on its own: a waiter
+    /// that is cancelled leaves, and only the last one's leaving cancels it. Its pooled buffer is counted by the waiters
+    /// and the request itself.
+    /// </summary>
+    private sealed class ChunkFetch(BlobReader reader, int first, int end) : IDisposable
+    {
+        private readonly CancellationTokenSource _cancellation = new();
+        private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private byte[] _buffer = [];
+
+        // Who begins a fetch waits for it.
+        private int _waiters = 1; // guarded by the reader's lock
+        private int _holders = 2; // interlocked: the waiters, and the request until it has ended
+
+        /// <summary>All comes from the source, and nobody else may join.</summary>
+        public bool IsAfresh { get; init; }
+
+        public int First => first;
+        public int End => end;
+        public Task Completion => _completion.Task;
+
+        public ReadOnlySpan<byte> Bytes(int chunk) => BufferOf(chunk, chunk + 1).Span;
+
+        /// <summary>Called under the reader's lock.</summary>
+        public void Join()
+        {
+            _waiters++;
+            Interlocked.Increment(ref _holders);
+        }
+
+        /// <summary>A waiter leaves: once for each, the one who began it included.</summary>
+        public void Dispose()
+        {
+            bool abandoned;
+            lock (reader._lock)
+            {
+                abandoned = --_waiters == 0 && !_completion.Task.IsCompleted;
+                if (abandoned)
+                    Unlist(); // nobody may join a fetch that is being cancelled
+            }
+            if (abandoned)
+                Cancel();
+            Release();
+        }
+
+        public void Cancel()
+        {
+            try
+            {
+                _cancellation.Cancel();
+            }
+            catch (ObjectDisposedException)
+            {
+                // It has ended meanwhile.
+            }
+        }
+
+        public void Begin() => _ = Task.Run(RunAsync);
+
+        private async Task RunAsync()
+        {
+            Exception? failure = null;
+            try
+            {
+                await FetchAsync(_cancellation.Token).ConfigureAwait(false);
+            }
+            catch (Exception e)
+            {
+                failure = e; // goes to the waiters
+            }
+            lock (reader._lock)
+                Unlist();
+            if (failure is null)
+                _completion.SetResult();
+            else if (failure is OperationCanceledException)
+                _completion.SetCanceled(CancellationToken.None);
+            else
+                _completion.SetException(failure);
+            _ = _completion.Task.Exception; // observed, even if every waiter has left
+            Release();
+        }
+
+        private async Task FetchAsync(CancellationToken cancellationToken)
+        {
+            _buffer = ArrayPool<byte>.Shared.Rent(reader.Extent(first, end).Length);
+            if (IsAfresh)
+            {
+                await FetchAsync(first, end, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+
+            // Another process may have fetched them while we waited for it.
+            ChunkStore? store = reader._store;
+            using IDisposable? claim = store is null ? null : await store.ClaimAsync(first, end, cancellationToken).ConfigureAwait(false);
+            for (int chunk = first; chunk < end;)
+            {
+                int read = store is null ? 0 : reader.ReadCached(chunk, BufferOf(chunk, end).Span);
+                chunk += read;
+                if (read > 0)
+                    continue;
+                int gapEnd = store?.Find(present: true, chunk + 1, end) ?? end;
+                await FetchAsync(chunk, gapEnd, cancellationToken).ConfigureAwait(false);
+                chunk = gapEnd;
+            }
+        }
+
+        private async Task FetchAsync(int from, int to, CancellationToken cancellationToken)
+        {
+            (long begin, int wanted) = reader.Extent(from, to);
+            List<int>? bad = null;
+            Stream stream = await reader._source.OpenBlobAsync(reader._blob, begin, wanted, cancellationToken).ConfigureAwait(false);
+            await using (stream.ConfigureAwait(false))
+            {
+                for (int chunk = from; chunk < to; chunk++)
+                {
+                    if (!await TryReadAsync(stream, chunk, cancellationToken).ConfigureAwait(false))
+                        (bad ??= []).Add(chunk);
+                }
+            }
+            foreach (int chunk in bad ?? [])
+            {
+                reader._logger.ChunkMismatch(reader._blob.Digest, chunk);
+                reader._source.Distrust(reader._blob);
+                (long offset, int length) = reader.Extent(chunk, chunk + 1);
+                Stream again = await reader._source.OpenBlobAsync(reader._blob, offset, length, cancellationToken).ConfigureAwait(false);
+                await using (again.ConfigureAwait(false))
+                {
+                    if (!await TryReadAsync(again, chunk, cancellationToken).ConfigureAwait(false))
+                    {
+                        throw new ImageException(ImageError.Verification, $"Bytes {offset}-{offset + length - 1} of blob {reader._blob.Digest} do not match their SHA-256, twice: what its source holds is damaged; push or copy the image again.");
+                    }
+                }
+            }
+        }
+
+        private async Task<bool> TryReadAsync(Stream stream, int chunk, CancellationToken cancellationToken)
+        {
+            (long offset, int length) = reader.Extent(chunk, chunk + 1);
+            Memory<byte> bytes = BufferOf(chunk, chunk + 1);
+            try
+            {
+                await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
+            }
+            catch (ImageException e) when (e.Error == ImageError.Verification)
+            {
+                return false; // the source itself has found out
+            }
+            catch (EndOfStreamException e)
+            {
+                throw new ImageException(ImageError.Invalid, $"Blob {reader._blob.Digest} ends before byte {offset + length}: its source is at fault; push or copy the image again.", e);
+            }
+            if (!reader.IsGood(chunk, bytes.Span))
+                return false;
+            reader._store?.Keep(chunk, bytes.Span);
+            return true;
+        }
+
+        private Memory<byte> BufferOf(int from, int to)
+        {
+            (long offset, int length) = reader.Extent(from, to);
+            return _buffer.AsMemory((int)(offset - reader.Extent(first, end).Offset), length);
+        }
+
+        private void Unlist()
+        {
+            for (int chunk = first; chunk < end; chunk++)
+            {
+                if (reader._inFlight.TryGetValue(chunk, out ChunkFetch? listed) && listed == this)
+                    reader._inFlight.Remove(chunk);
+            }
+        }
+
+        private void Release()
+        {
+            if (Interlocked.Decrement(ref _holders) > 0)
+                return;
+            _cancellation.Dispose();
+            if (_buffer.Length > 0)
+                ArrayPool<byte>.Shared.Return(_buffer);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+using System.Buffers;
+using System.Security.Cryptography;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace LazyMount.Blobs.Cache;
+
+/// <summary>
+/// Reads verified ranges of one indexed blob: from the chunks that the cache has, else by range requests to the source, whose
+/// chunks are kept. Thread-safe; equal concurrent fetches of a chunk collapse into one, across processes too.
+/// </summary>
+public sealed partial class BlobReader : IDisposable
+{
+    private readonly Descriptor _blob;
+    private readonly ChunkDigests? _chunks;
+    private readonly int _chunkSize;
+    private readonly IImageSource _source;
+    private readonly ILogger _logger;
+    private readonly ChunkStore? _store; // null when nothing is kept
+
+    // Guards what follows.
+    private readonly Lock _lock = new();
+    private readonly Dictionary<int, ChunkFetch> _inFlight = [];
+    private bool _disposed;
+
+    /// <param name="blob">The blob.</param>
+    /// <param name="chunks">Its chunk digests, from the LayerIndex; null when it has none, and the caller verifies what it gets.</param>
+    /// <param name="source">Where to fetch what is not cached. Not owned.</param>
+    /// <param name="cache">The cache, looked into first; not used for a source that is local.</param>
+    /// <param name="logger">Told of corrupt chunks.</param>
+    public BlobReader(Descriptor blob, ChunkDigests? chunks, IImageSource source, BlobCache cache, ILogger<BlobReader>? logger = null)
+    {
+        int chunkSize = chunks?.ChunkSize ?? ChunkDigests.DefaultChunkSize;
+        if (chunks is not null && chunks.Count != (blob.Size + chunkSize - 1) / chunkSize)
+            throw new ArgumentException("there is not one digest for each chunk of the blob", nameof(chunks));
+        (_blob, _chunks, _chunkSize, _source) = (blob, chunks, chunkSize, source);
+        _logger = logger ?? (ILogger)NullLogger.Instance;
+        if (!source.IsLocal)
+            _store = new ChunkStore(cache, blob, chunkSize, _logger);
+    }
+
+    /// <summary>
+    /// Fills <paramref name="destination"/> from <paramref name="compressedOffset"/>. Every chunk touched is verified
+    /// first; a bad chunk is fetched once more, then <see cref="ImageException"/> (<see cref="ImageError.Verification"/>).
+    /// Bounded in time: a dead source throws <see cref="ImageError.Unreachable"/> after the source's time-outs.
+    /// </summary>
+    public async ValueTask ReadAsync(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(compressedOffset);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(destination.Length, _blob.Size - compressedOffset, nameof(destination));
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (destination.IsEmpty)
+            return;
+
+        int first = (int)(compressedOffset / _chunkSize);
+        int end = (int)((compressedOffset + destination.Length - 1) / _chunkSize) + 1;
+        List<Task>? gaps = null;
+        for (int chunk = first; chunk < end;)
+        {
+            int read = ReadCached(chunk, end, compressedOffset, destination.Span);
+            chunk += read;
+            if (read > 0)
+                continue;
+            int gapEnd = _store?.Find(present: true, chunk + 1, end) ?? end;
+            (gaps ??= []).Add(FetchAsync(chunk, gapEnd, compressedOffset, destination, cancellationToken));
+            chunk = gapEnd;
+        }
+        if (gaps is not null)
+            await Task.WhenAll(gaps).ConfigureAwait(false);
+    }
+
+    /// <summary>Bytes of the blob.</summary>
+    public long Size => _blob.Size;
+
+    /// <summary>Gets the chunks of bytes [offset, end) into the cache that are not there. Nothing to do for a local source.</summary>
+    /// <returns>Bytes that were fetched.</returns>
+    public async Task<long> PrefetchAsync(long offset, long end, CancellationToken cancellationToken)
+    {
+        if (_store is null || offset >= end)
+            return 0;
+        long fetched = 0;
+        int endChunk = (int)((end - 1) / _chunkSize) + 1;
+        for (int chunk = (int)(offset / _chunkSize); (chunk = _store.Find(present: false, chunk, endChunk)) < endChunk;)
+        {
+            int gapEnd = _store.Find(present: true, chunk, endChunk);
+            (long gapOffset, int gapLength) = Extent(chunk, gapEnd);
+            await FetchAsync(chunk, gapEnd, gapOffset, Memory<byte>.Empty, cancellationToken).ConfigureAwait(false);
+            fetched += gapLength;
+            chunk = gapEnd;
+        }
+        return fetched;
+    }
+
+    /// <summary>
+    /// The same from the source, whatever is cached or under way: for a caller that found bytes to be wrong. What comes takes the
+    /// place of what is cached, which is not removed before: others may have set it right meanwhile.
+    /// </summary>
+    public async ValueTask FetchAgainAsync(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        int first = (int)(compressedOffset / _chunkSize);
+        int end = (int)((compressedOffset + destination.Length - 1) / _chunkSize) + 1;
+        for (int chunk = first; chunk < end && _store is not null; chunk++)
+            _logger.CachedChunkDropped(_blob.Digest, chunk, "what it decodes to is not what it should be");
+        var fetch = new ChunkFetch(this, first, end) { IsAfresh = true };
+        fetch.Begin();
+        await DeliverAsync([fetch], first, end, compressedOffset, destination, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Ends fetches under way; who waits for them gets <see cref="ObjectDisposedException"/> or a cancellation.</summary>
+    public void Dispose()
+    {
+        ChunkFetch[] underWay;
+        lock (_lock)
+        {
+            if (_disposed)
+                return;
+            _disposed = true;
+            underWay = [.. _inFlight.Values];
+        }
+        foreach (ChunkFetch fetch in underWay)
+            fetch.Cancel();
+        _store?.Dispose();
+    }
+
+    /// <summary>Offset and length in the blob of chunks [first, end).</summary>
+    private (long Offset, int Length) Extent(int first, int end)
+    {
+        long offset = (long)first * _chunkSize;
+        return (offset, (int)(Math.Min((long)end * _chunkSize, _blob.Size) - offset));
+    }
+
+    private bool IsGood(int chunk, ReadOnlySpan<byte> bytes)
+    {
+        if (_chunks is null)
+            return true;
+        Span<byte> hash = stackalloc byte[ChunkDigests.DigestSize];
+        SHA256.HashData(bytes, hash);
+        return hash.SequenceEqual(_chunks[chunk]);
+    }
+
+    // Copies the part of a chunk that destination, which begins at compressedOffset of the blob, wants.
+    private void Deliver(int chunk, ReadOnlySpan<byte> bytes, long compressedOffset, Span<byte> destination)
+    {
+        long begin = (long)chunk * _chunkSize;
+        int skip = (int)Math.Max(0, compressedOffset - begin);
+        int at = (int)Math.Max(0, begin - compressedOffset);
+        int length = Math.Min(bytes.Length - skip, destination.Length - at);
+        if (length <= 0)
+            return; // nobody wants the bytes, only that they are kept
+        bytes.Slice(skip, length).CopyTo(destination[at..]);
+    }
+
+    // Reads chunks from first on while the cache has them; returns how many. Those that lie whole in the destination are read
+    // straight into it: nobody looks at it unless ReadAsync succeeds.
+    private int ReadCached(int first, int end, long compressedOffset, Span<byte> destination)
+    {
+        if (_store is null)
+            return 0;
+        int whole = Extent(first, end) is var (offset, length) && offset + length > compressedOffset + destination.Length ? end - 1 : end;
+        if (offset >= compressedOffset && first < whole)
+            return ReadCached(first, destination.Slice((int)(offset - compressedOffset), Extent(first, whole).Length));
+
+        length = Extent(first, first + 1).Length;
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
+        try
+        {
+            Span<byte> bytes = buffer.AsSpan(0, length);
+            if (ReadCached(first, bytes) == 0)
+                return 0;
+            Deliver(first, bytes, compressedOffset, destination);
+            return 1;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    // The same, of whole chunks.
+    private int ReadCached(int first, Span<byte> bytes)
+    {
+        int read = _store!.Read(first, bytes);
+        for (int i = 0; i < read; i++)
+        {
+            if (!IsGood(first + i, bytes.Slice(i * _chunkSize, Extent(first + i, first + i + 1).Length)))
+            {
+                _store.Drop(first + i, "it does not match its SHA-256");
+                return i;
+            }
+        }
+        return read;
+    }
+
+    // Chunks [first, end). Those that somebody fetches already are waited for; the gaps between them are fetched, each
+    // gap by one request.
+    private async Task FetchAsync(int first, int end, long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        List<ChunkFetch> joined = [];
+        List<ChunkFetch> begun = [];
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            for (int chunk = first; chunk < end;)
+            {
+                if (_inFlight.TryGetValue(chunk, out ChunkFetch? fetch))
+                {
+                    fetch.Join();
+                }
+                else
+                {
+                    int gapEnd = chunk + 1;
+                    while (gapEnd < end && !_inFlight.ContainsKey(gapEnd))
+                        gapEnd++;
+                    fetch = new ChunkFetch(this, chunk, gapEnd);
+                    for (int mine = chunk; mine < gapEnd; mine++)
+                        _inFlight.Add(mine, fetch);
+                    begun.Add(fetch);
+                }
+                joined.Add(fetch);
+                chunk = fetch.End;
+            }
+        }
+        foreach (ChunkFetch fetch in begun)
+            fetch.Begin();
+        await DeliverAsync(joined, first, end, compressedOffset, destination, cancellationToken).ConfigureAwait(false);
+    }
+
+    // Waits for fetches and takes from each what it has of chunks [first, end). Leaves all of them, whatever happens.
+    private async Task DeliverAsync(List<ChunkFetch> joined, int first, int end, long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        int left = 0;
+        try
+        {
+            foreach (ChunkFetch fetch in joined)
+            {
+                await fetch.Completion.WaitAsync(cancellationToken).ConfigureAwait(false);
+                for (int chunk = Math.Max(first, fetch.First); chunk < Math.Min(end, fetch.End); chunk++)
+                    Deliver(chunk, fetch.Bytes(chunk), compressedOffset, destination.Span);
+                fetch.Dispose();
+                left++;
+            }
+        }
+        finally
+        {
+            for (; left < joined.Count; left++)
+                joined[left].Dispose();
+        }
+    }
+}

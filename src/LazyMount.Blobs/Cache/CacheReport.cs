@@ -1,0 +1,7 @@
+namespace LazyMount.Blobs.Cache;
+
+/// <summary>What verifying a cache found.</summary>
+/// <param name="Files">Files read.</param>
+/// <param name="Bytes">Bytes of them.</param>
+/// <param name="Damaged">Paths of files that were not, or not all, what they should be: what was wrong in them is gone.</param>
+public sealed record CacheReport(int Files, long Bytes, IReadOnlyList<string> Damaged);

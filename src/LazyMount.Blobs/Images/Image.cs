@@ -1,0 +1,230 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
+
+namespace LazyMount.Blobs.Images;
+
+/// <summary>One resolved image: a manifest for one platform, its config and its layers, all verified by digest.</summary>
+public sealed class Image
+{
+    private const int MaxIndexDepth = 4;
+    private const int MaxPlatformsListed = 20;
+    private const int MaxLookedInto = 32; // manifests of which the image index does not say the platform
+
+    private Image(ImageReference reference, IImageSource source, RawManifest raw, Manifest manifest, ReadOnlyMemory<byte> config)
+    {
+        Reference = reference;
+        Source = source;
+        ManifestDescriptor = raw.Descriptor with { MediaType = manifest.MediaType };
+        ManifestBytes = raw.Bytes;
+        ConfigDescriptor = manifest.Config;
+        ConfigBytes = config;
+        Layers = manifest.Layers;
+        ArtifactType = manifest.ArtifactType;
+        Annotations = manifest.Annotations;
+    }
+
+    private Image(Image whole, IReadOnlyList<Descriptor> layers)
+    {
+        Reference = whole.Reference;
+        Source = whole.Source;
+        ManifestDescriptor = whole.ManifestDescriptor;
+        ManifestBytes = whole.ManifestBytes;
+        ConfigDescriptor = whole.ConfigDescriptor;
+        ConfigBytes = whole.ConfigBytes;
+        Layers = layers;
+        ArtifactType = whole.ArtifactType;
+        Annotations = whole.Annotations;
+    }
+
+    /// <summary>As the user wrote it, normalised.</summary>
+    public ImageReference Reference { get; }
+
+    /// <summary>The manifest's descriptor; its digest is the image's identity.</summary>
+    public Descriptor ManifestDescriptor { get; }
+
+    /// <summary>The manifest's exact bytes.</summary>
+    public ReadOnlyMemory<byte> ManifestBytes { get; }
+
+    /// <summary>The config's descriptor.</summary>
+    public Descriptor ConfigDescriptor { get; }
+
+    /// <summary>The config's exact bytes. Those of an artifact that is no container image need not be an image config.</summary>
+    public ReadOnlyMemory<byte> ConfigBytes { get; }
+
+    /// <summary>Null for a container image; else what other artifact it is. It may have a tree all the same.</summary>
+    public string? ArtifactType { get; }
+
+    /// <summary>The manifest's annotations. Those that an image index gives it are in <see cref="ManifestDescriptor"/>.</summary>
+    public IReadOnlyDictionary<string, string> Annotations { get; }
+
+    /// <summary>Layers, lowest first.</summary>
+    public IReadOnlyList<Descriptor> Layers { get; }
+
+    /// <summary>The same image with one of its layers only.</summary>
+    public Image WithLayer(int layer) => new(this, [Layers[layer]]);
+
+    /// <summary>Where its blobs come from. Not owned.</summary>
+    public IImageSource Source { get; }
+
+    /// <summary>
+    /// Resolves reference, image index (by platform; null means this machine's) and manifest, and fetches the config.
+    /// Manifests and configs found in the cache are not fetched again; what was fetched is kept there. A tag is always
+    /// asked of the source; a digest that the cache has asks nobody.
+    /// </summary>
+    /// <exception cref="ImageException">There is no such image or platform, or what there is cannot be had or used.</exception>
+    public static async Task<Image> ResolveAsync(ImageReference reference, IImageSource source, Platform? platform, BlobCache cache, CancellationToken cancellationToken)
+    {
+        var resolution = new Resolution(reference, source, platform, source.IsLocal ? null : cache);
+        Found found = await resolution.FindManifestAsync(cancellationToken).ConfigureAwait(false);
+        ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
+        resolution.CheckPlatform(found, config.Span);
+        return new Image(reference, source, found.Raw, found.Manifest, config);
+    }
+
+    /// <param name="Raw">The manifest's bytes.</param>
+    /// <param name="Manifest">The manifest.</param>
+    /// <param name="Rank">How well it serves (<see cref="Platform.Rank"/>), when it was chosen from an image index by its platform.</param>
+    private sealed record Found(RawManifest Raw, Manifest Manifest, int? Rank);
+
+    /// <param name="reference">What is resolved.</param>
+    /// <param name="source">Its source.</param>
+    /// <param name="platform">What the user asked for, or null.</param>
+    /// <param name="cache">Null when the source is local: its files are as good as cached.</param>
+    private sealed class Resolution(ImageReference reference, IImageSource source, Platform? platform, BlobCache? cache)
+    {
+        private readonly Platform _wanted = platform ?? Platform.Local;
+        private int _lookedInto;
+
+        public async Task<Found> FindManifestAsync(CancellationToken cancellationToken)
+            => await FindAsync(await GetRootAsync(cancellationToken).ConfigureAwait(false), null, 0, cancellationToken).ConfigureAwait(false);
+
+        private async Task<Found> FindAsync(RawManifest raw, int? rank, int depth, CancellationToken cancellationToken)
+        {
+            ManifestDocument document = ManifestDocument.Parse(raw.Bytes.Span, raw.Descriptor.MediaType, $"the manifest {raw.Descriptor.Digest} of {reference}");
+            if (document is Manifest manifest)
+                return new Found(raw, manifest, rank);
+            if (depth == MaxIndexDepth)
+                throw new ImageException(ImageError.Invalid, $"{reference} has image indexes nested more than {MaxIndexDepth} deep: push or copy the image again.");
+
+            List<Descriptor> images = [.. ((ImageIndex)document).Images];
+            if (images.Count == 0)
+                throw new NoImageException($"{reference} is an image index without an image in it: check the name and the tag.", []);
+            (Descriptor? best, rank) = Choose(images);
+            if (best is not null)
+                return await FindAsync(await GetManifestAsync(best, cancellationToken).ConfigureAwait(false), rank, depth + 1, cancellationToken).ConfigureAwait(false);
+            return await LookIntoAsync(images, depth, cancellationToken).ConfigureAwait(false);
+        }
+
+        /// <summary>The best of the entries that say nothing of their platform: what they name tells it, nested indexes and configs.</summary>
+        private async Task<Found> LookIntoAsync(List<Descriptor> images, int depth, CancellationToken cancellationToken)
+        {
+            List<Platform> offered = [.. images.Select(image => image.Platform).OfType<Platform>()];
+            Found? best = null;
+            foreach (Descriptor image in images.Where(image => image.Platform is null))
+            {
+                if (++_lookedInto > MaxLookedInto)
+                    break;
+                try
+                {
+                    Found found = await FindAsync(await GetManifestAsync(image, cancellationToken).ConfigureAwait(false), null, depth + 1, cancellationToken).ConfigureAwait(false);
+                    if (found.Rank is null && found.Manifest.ArtifactType is null)
+                    {
+                        ReadOnlyMemory<byte> config = await GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
+                        if (ImageConfig.TryParse(config.Span)?.Platform is { } told)
+                        {
+                            offered.Add(told);
+                            found = found with { Rank = _wanted.Rank(told) };
+                        }
+                    }
+                    if (found.Rank >= 0 && (best is null || found.Rank < best.Rank))
+                        best = found;
+                }
+                catch (NoImageException e)
+                {
+                    offered.AddRange(e.Offered);
+                }
+            }
+            return best ?? throw NoPlatform(offered);
+        }
+
+        public async Task<ReadOnlyMemory<byte>> GetConfigAsync(Descriptor config, CancellationToken cancellationToken)
+        {
+            if (config.Size > ImageConfig.MaxSize)
+                throw new ImageException(ImageError.Invalid, $"The config of {reference} has {config.Size} bytes; {ImageConfig.MaxSize} is the most that is accepted.");
+            if (cache?.TryRead(config.Digest, ImageConfig.MaxSize) is { } cached)
+                return cached;
+
+            byte[] bytes = new byte[config.Size];
+            Stream stream = await source.OpenBlobAsync(config, 0, config.Size, cancellationToken).ConfigureAwait(false);
+            await using (stream.ConfigureAwait(false))
+                await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
+            if (!config.Digest.Verifies(bytes))
+                throw new ImageException(ImageError.Verification, $"The config of {reference} does not match its digest {config.Digest}; its source is at fault, push or copy the image again.");
+            cache?.Keep(config, bytes);
+            return bytes;
+        }
+
+        /// <summary>
+        /// An image without an index has its platform in its config: another than the one asked for is as bad as none. Where an
+        /// index named the platform its word counts: configs often leave the variant out.
+        /// </summary>
+        public void CheckPlatform(Found found, ReadOnlySpan<byte> config)
+        {
+            if (platform is not null && found.Rank is null && ImageConfig.TryParse(config)?.Platform is { } offered && platform.Rank(offered) < 0)
+                throw NoPlatform([offered]);
+        }
+
+        private async Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
+        {
+            if (reference.Digest is { } digest && cache?.TryRead(digest, ManifestDocument.MaxSize) is { } cached)
+                return new RawManifest(new Descriptor("", digest, cached.Length), cached);
+            RawManifest root = Keep(await source.GetRootAsync(cancellationToken).ConfigureAwait(false));
+            cache?.Remember(reference, root.Descriptor);
+            return root;
+        }
+
+        private async Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
+        {
+            if (descriptor.Size > ManifestDocument.MaxSize)
+                throw new ImageException(ImageError.Invalid, $"The manifest {descriptor.Digest} of {reference} has {descriptor.Size} bytes; {ManifestDocument.MaxSize} is the most that is accepted.");
+            if (cache?.TryRead(descriptor.Digest, ManifestDocument.MaxSize) is { } cached && cached.Length == descriptor.Size)
+                return new RawManifest(descriptor, cached);
+            RawManifest raw = Keep(await source.GetManifestAsync(descriptor, cancellationToken).ConfigureAwait(false));
+            return raw with { Descriptor = descriptor };
+        }
+
+        private RawManifest Keep(RawManifest raw)
+        {
+            cache?.Keep(raw.Descriptor, raw.Bytes.Span);
+            return raw;
+        }
+
+        // The best match, the first of equals. An entry that says nothing of its platform is taken when it is all there
+        // is: layouts nest an index so, and CheckPlatform has the last word. Null: the entries do not tell.
+        private (Descriptor?, int? Rank) Choose(List<Descriptor> images)
+        {
+            (Descriptor? best, int? bestRank) = (null, null);
+            foreach (Descriptor image in images)
+            {
+                if (image.Platform is { } offered && _wanted.Rank(offered) is var rank && rank >= 0 && (bestRank is null || rank < bestRank))
+                    (best, bestRank) = (image, rank);
+            }
+            if (best is null && images.TrueForAll(image => image.Platform is null && image.Digest == images[0].Digest))
+                best = images[0];
+            return (best, bestRank);
+        }
+
+        private NoImageException NoPlatform(IReadOnlyList<Platform> offered)
+        {
+            List<string> names = [.. offered.Select(each => Printable.Of(each.ToString())).Distinct().Take(MaxPlatformsListed + 1)];
+            string list = string.Join(", ", names.Take(MaxPlatformsListed)) + (names.Count > MaxPlatformsListed ? ", …" : "");
+            return new NoImageException($"{reference} has no image for {_wanted}, only for {(list.Length == 0 ? "platforms that it does not name" : list)}: choose one with --platform.", offered);
+        }
+    }
+
+    private sealed class NoImageException(string message, IReadOnlyList<Platform> offered) : ImageException(ImageError.NotFound, message)
+    {
+        public IReadOnlyList<Platform> Offered { get; } = offered;
+    }
+}

@@ -1,0 +1,217 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using LazyMount.Blobs.Oci;
+
+namespace LazyMount.Blobs.Images;
+
+/// <summary>Which transport a reference names (containers-transports(5)).</summary>
+public enum Transport
+{
+    /// <summary>A repository of a registry: <c>NAME[:TAG][@DIGEST]</c> or <c>docker://…</c>.</summary>
+    Registry,
+
+    /// <summary>An OCI image layout directory: <c>oci:DIR[:TAG|:@N]</c>.</summary>
+    OciLayout,
+
+    /// <summary>An OCI image layout in a tar file: <c>oci-archive:FILE[:TAG|:@N]</c>.</summary>
+    OciArchive,
+
+    /// <summary>What `docker save` writes: <c>docker-archive:FILE[:NAME[:TAG]|:@N]</c>.</summary>
+    DockerArchive,
+}
+
+/// <summary>Names an image as users do. Immutable; made by <see cref="Parse"/>.</summary>
+public sealed partial record ImageReference
+{
+    private const string OciPrefix = "oci:", OciArchivePrefix = "oci-archive:", DockerArchivePrefix = "docker-archive:";
+    private const string DockerHub = "docker.io";
+
+    // The other transports of containers-transports(5).
+    private static readonly string[] s_unread = ["containers-storage:", "dir:", "docker-daemon:", "ostree:", "sif:"];
+    private const int MaxNameLength = 255;
+
+    /// <summary>Which transport the image comes by.</summary>
+    public Transport Transport { get; private init; }
+
+    /// <summary>Registry host with port ("docker.io" for the default), or the layout's directory, or the archive's file.</summary>
+    public string Location { get; private init; } = "";
+
+    /// <summary>Repository, such as "library/debian"; empty for a layout and an archive.</summary>
+    public string Repository { get; private init; } = "";
+
+    /// <summary>
+    /// Tag; for a registry "latest" is implied when there is neither tag nor digest. For a docker archive the whole name
+    /// in full, such as "docker.io/library/debian:12".
+    /// </summary>
+    public string? Tag { get; private init; }
+
+    /// <summary>Which image of a layout or an archive, counted from 0, when it was chosen so and not by name.</summary>
+    public int? SourceIndex { get; private init; }
+
+    /// <summary>Digest, when given: it wins over the tag.</summary>
+    public Digest? Digest { get; private init; }
+
+    /// <summary>Parses, or throws <see cref="FormatException"/> with one sentence that says what is wrong.</summary>
+    public static ImageReference Parse(string text)
+    {
+        if (text.Any(char.IsControl))
+            throw Malformed(text, "it holds control characters");
+        if (text.StartsWith(OciPrefix, StringComparison.Ordinal))
+            return ParseLayout(text, Transport.OciLayout, OciPrefix, "DIR");
+        if (text.StartsWith(OciArchivePrefix, StringComparison.Ordinal))
+            return ParseLayout(text, Transport.OciArchive, OciArchivePrefix, "FILE");
+        if (text.StartsWith(DockerArchivePrefix, StringComparison.Ordinal))
+            return ParseDockerArchive(text);
+        if (Array.Find(s_unread, prefix => text.StartsWith(prefix, StringComparison.Ordinal)) is { } unread)
+            throw Malformed(text, $"{unread} is not read: copy the image first, with skopeo copy {text} oci:DIR:TAG");
+        if (text.Contains("://", StringComparison.Ordinal) && !text.StartsWith("docker://", StringComparison.Ordinal))
+            throw Malformed(text, "it holds a URL scheme: write HOST/NAME:TAG without one");
+        return ParseRegistry(text, text.StartsWith("docker://", StringComparison.Ordinal) ? text["docker://".Length..] : text);
+    }
+
+    /// <summary>The layout or archive itself, whichever image of it is meant, such as "oci:dir".</summary>
+    public string Place => Transport switch
+    {
+        Transport.OciLayout => OciPrefix + Location,
+        Transport.OciArchive => OciArchivePrefix + Location,
+        Transport.DockerArchive => DockerArchivePrefix + Location,
+        _ => $"{Location}/{Repository}",
+    };
+
+    /// <summary>The same with an absolute path: it means the same in every working directory.</summary>
+    public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = Path.GetFullPath(Location) };
+
+    /// <summary>The reference in full, such as "docker.io/library/debian:12" or "oci:dir:tag".</summary>
+    public override string ToString()
+        => Place + (Tag is null ? "" : $":{Tag}") + (Digest is null ? "" : $"@{Digest}") + (SourceIndex is null ? "" : $":@{SourceIndex}");
+
+    /// <summary>An image's name as docker reads it, in full ("debian" is "docker.io/library/debian:latest"); null when it is not one.</summary>
+    public static string? TryNormalizeName(string name)
+    {
+        try
+        {
+            ImageReference parsed = ParseRegistry(name, name);
+            return parsed.Digest is null ? parsed.ToString() : null;
+        }
+        catch (FormatException)
+        {
+            return null;
+        }
+    }
+
+    // The path ends at the first colon, as for skopeo and podman.
+    private static ImageReference ParseLayout(string text, Transport transport, string prefix, string path)
+    {
+        (string location, string? tag) = SplitPath(text[prefix.Length..]);
+        if (location.Length == 0)
+            throw Malformed(text, $"it names no {(path == "DIR" ? "directory" : "file")}: write {prefix}{path} or {prefix}{path}:TAG");
+        if (tag is ['@', .. string number])
+            return new ImageReference { Transport = transport, Location = location, SourceIndex = ParseSourceIndex(text, number, prefix + path) };
+        if (tag is not null && !LayoutTagPattern().IsMatch(tag))
+            throw Malformed(text, $"what stands after the {(path == "DIR" ? "directory" : "file")} is not a tag: write {prefix}{path} or {prefix}{path}:TAG, where {path} holds no colon");
+        return new ImageReference { Transport = transport, Location = location, Tag = tag };
+    }
+
+    private static ImageReference ParseDockerArchive(string text)
+    {
+        (string file, string? name) = SplitPath(text[DockerArchivePrefix.Length..]);
+        if (file.Length == 0)
+            throw Malformed(text, "it names no file: write docker-archive:FILE or docker-archive:FILE:NAME:TAG");
+        var reference = new ImageReference { Transport = Transport.DockerArchive, Location = file };
+        if (name is ['@', .. string number])
+            return reference with { SourceIndex = ParseSourceIndex(text, number, "docker-archive:FILE") };
+        return name is null ? reference : reference with
+        {
+            Tag = TryNormalizeName(name) ?? throw Malformed(text, "what stands after the file is not an image's name: write docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@0, where FILE holds no colon"),
+        };
+    }
+
+    private static int ParseSourceIndex(string text, string number, string place)
+        => int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index
+            : throw Malformed(text, $"what stands after @ is not a number: write {place}:@0 for the first image");
+
+    private static (string Path, string? Name) SplitPath(string text)
+    {
+        int colon = text.IndexOf(':');
+        return colon < 0 ? (text, null) : (text[..colon], text[(colon + 1)..]);
+    }
+
+    // NAME[:TAG][@DIGEST] (distribution-spec and docker's reference grammar), cut from its end.
+    private static ImageReference ParseRegistry(string text, string rest)
+    {
+        if (rest.Length == 0)
+            throw Malformed(text, "it names no image: write NAME:TAG, such as debian:12");
+        if (rest[0] is '/' or '.' or '~')
+            throw Malformed(text, $"it looks like a path: for an OCI layout directory write oci:{rest}, for an archive oci-archive:{rest} or docker-archive:{rest}");
+
+        Digest? digest = null;
+        int at = rest.IndexOf('@');
+        if (at >= 0)
+        {
+            if (!Oci.Digest.TryParse(rest[(at + 1)..], out Digest parsed))
+                throw Malformed(text, "what stands after @ is not a digest: write sha256: and 64 lower-case hex digits");
+            digest = parsed;
+            rest = rest[..at];
+        }
+
+        string? tag = null;
+        int colon = rest.LastIndexOf(':');
+        if (colon > rest.LastIndexOf('/'))
+        {
+            tag = rest[(colon + 1)..];
+            if (!TagPattern().IsMatch(tag))
+                throw Malformed(text, $"\"{tag}\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two");
+            rest = rest[..colon];
+        }
+
+        (string host, string repository) = SplitHost(rest);
+        if (!HostPattern().IsMatch(host))
+            throw Malformed(text, $"\"{host}\" is not a registry's host or host:port");
+        if (host is "index.docker.io" or "registry-1.docker.io")
+            host = DockerHub;
+        if (host == DockerHub && !repository.Contains('/'))
+            repository = "library/" + repository;
+        if (!RepositoryPattern().IsMatch(repository))
+        {
+            string lower = rest.ToLowerInvariant();
+            throw Malformed(text, lower != rest && RepositoryPattern().IsMatch(repository.ToLowerInvariant())
+                ? $"a repository's name must be lower case: write {lower}"
+                : $"\"{repository}\" is not a repository's name: it has components of lower-case letters and digits, with single dots, dashes or underscores between them");
+        }
+        if (host.Length + 1 + repository.Length > MaxNameLength)
+            throw Malformed(text, $"the name has more than {MaxNameLength} characters");
+
+        return new ImageReference
+        {
+            Transport = Transport.Registry,
+            Location = host,
+            Repository = repository,
+            Tag = tag ?? (digest is null ? "latest" : null),
+            Digest = digest,
+        };
+    }
+
+    private static (string Host, string Repository) SplitHost(string name)
+    {
+        int slash = name.IndexOf('/');
+        if (slash > 0 && (name.AsSpan(0, slash).ContainsAny('.', ':') || name.AsSpan(0, slash) is "localhost"))
+            return (name[..slash], name[(slash + 1)..]);
+        return (DockerHub, name);
+    }
+
+    private static FormatException Malformed(string text, string reason)
+        => new($"\"{Printable.Of(text)}\" is not an image reference: {reason}.");
+
+    [GeneratedRegex(@"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\z")]
+    private static partial Regex TagPattern();
+
+    // What image-spec annotations.md allows for org.opencontainers.image.ref.name; containerd writes whole names there.
+    [GeneratedRegex(@"\A[A-Za-z0-9](?:[A-Za-z0-9._:@/+-]{0,254})\z")]
+    private static partial Regex LayoutTagPattern();
+
+    [GeneratedRegex(@"\A(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\z")]
+    private static partial Regex HostPattern();
+
+    [GeneratedRegex(@"\A[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\z")]
+    private static partial Regex RepositoryPattern();
+}

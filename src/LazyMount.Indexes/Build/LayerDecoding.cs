@@ -1,0 +1,148 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.ExceptionServices;
+using System.Security.Cryptography;
+using LazyMount.Compression;
+using LazyMount.Indexes.Tar;
+
+namespace LazyMount.Indexes.Build;
+
+/// <summary>
+/// The decoder's half of indexing: bytes of the blob in, entries and checkpoints out. Used by one thread, but for
+/// <see cref="TryTakeCheckpoint"/>. Keeps the first failure and ignores what comes after it.
+/// </summary>
+/// <param name="checkpointSpacing">Uncompressed bytes between checkpoints.</param>
+/// <param name="contentHash">Fed with the uncompressed bytes, if they are to be hashed; owned.</param>
+/// <param name="startTranscoder">Called for a format that may not be readable at random.</param>
+internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? contentHash = null, Func<Transcoder>? startTranscoder = null) : IDisposable
+{
+    private const int MaxSkippedKept = 20;
+    private const int MaxRatio = 1100;
+
+    private readonly TarScanner _scanner = new();
+    private readonly ConcurrentQueue<Checkpoint> _checkpoints = new();
+    private Decompressor? _decompressor;
+    private ExceptionDispatchInfo? _failure;
+
+    public LayerEntriesBuilder Entries { get; } = new(TarLimits.Default);
+
+    public CompressionFormat Format { get; private set; }
+
+    public long UncompressedSize { get; private set; }
+
+    /// <summary>What is encoding the tar again, if anything is.</summary>
+    public Transcoder? Transcoder { get; private set; }
+
+    /// <summary>Uncompressed bytes of which nobody asks how well they were compressed.</summary>
+    public long FreeBytes { get; init; } = 64L << 30;
+
+    /// <summary>The first of the members that made no entry, and why.</summary>
+    public List<(string Path, string Reason)> Skipped { get; } = [];
+
+    public int SkippedCount { get; private set; }
+
+    /// <summary>From any thread.</summary>
+    public bool TryTakeCheckpoint(out Checkpoint checkpoint) => _checkpoints.TryDequeue(out checkpoint);
+
+    /// <summary>The hash of the uncompressed bytes in hex, once complete.</summary>
+    public string ContentHash() => Convert.ToHexStringLower(contentHash!.GetHashAndReset());
+
+    public void ThrowIfFailed() => _failure?.Throw();
+
+    [SuppressMessage("Design", "CA1031", Justification = "told to the reader's thread by ThrowIfFailed")]
+    public void Push(ReadOnlyMemory<byte> compressed)
+    {
+        if (_failure is not null)
+        {
+            return;
+        }
+        try
+        {
+            _decompressor ??= Start(compressed.Span);
+            _decompressor.Push(compressed);
+            Read(_decompressor);
+        }
+        catch (Exception e)
+        {
+            _failure = ExceptionDispatchInfo.Capture(e);
+        }
+    }
+
+    [SuppressMessage("Design", "CA1031", Justification = "told to the reader's thread by ThrowIfFailed")]
+    public void Complete()
+    {
+        if (_failure is not null)
+        {
+            return;
+        }
+        try
+        {
+            _decompressor ??= Start(default);
+            _decompressor.Complete();
+            Read(_decompressor);
+            _scanner.Complete();
+            Transcoder?.Complete();
+            UncompressedSize = _decompressor.UncompressedOffset;
+        }
+        catch (Exception e)
+        {
+            _failure = ExceptionDispatchInfo.Capture(e);
+        }
+    }
+
+    private Decompressor Start(ReadOnlySpan<byte> head)
+    {
+        Format = Decompressor.Detect(head);
+        if (Format is CompressionFormat.Zstd or CompressionFormat.Bzip2 or CompressionFormat.Xz)
+        {
+            Transcoder = startTranscoder?.Invoke();
+        }
+        return Decompressor.Start(Format, checkpointSpacing);
+    }
+
+    private void Read(Decompressor decompressor)
+    {
+        while (decompressor.TryRead(out ReadOnlySpan<byte> run))
+        {
+            contentHash?.AppendData(run);
+            Transcoder?.Append(run);
+            CheckRatio(decompressor);
+            while (_scanner.TryRead(ref run))
+            {
+                if (Entries.Add(_scanner.Member) is { } reason)
+                {
+                    Skip(reason);
+                }
+            }
+        }
+        while (decompressor.TryTakeCheckpoint(out Checkpoint checkpoint))
+        {
+            _checkpoints.Enqueue(checkpoint);
+        }
+    }
+
+    // Memory is bounded without this; what a bomb takes is time. gzip cannot reach the ratio that is refused.
+    private void CheckRatio(Decompressor decompressor)
+    {
+        if (decompressor.UncompressedOffset > FreeBytes && decompressor.UncompressedOffset / MaxRatio > decompressor.CompressedOffset)
+        {
+            throw new InvalidDataException($"its first {decompressor.CompressedOffset} bytes hold more than {decompressor.UncompressedOffset - 1}, which is more than {MaxRatio} times as many");
+        }
+    }
+
+    private void Skip(string reason)
+    {
+        SkippedCount++;
+        if (Skipped.Count < MaxSkippedKept)
+        {
+            Skipped.Add((TarText.Quote(_scanner.Member.Path), reason));
+        }
+    }
+
+    public void Dispose()
+    {
+        _decompressor?.Dispose();
+        contentHash?.Dispose();
+        Transcoder?.Dispose();
+    }
+}

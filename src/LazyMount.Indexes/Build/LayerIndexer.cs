@@ -1,0 +1,221 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Threading.Channels;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Toc;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Indexes.Build;
+
+/// <summary>
+/// Builds a <see cref="LayerIndex"/> in one pass over a blob.
+/// <para>Two threads share the work, a few pieces of some chunks each go round between them. The reader takes bytes from the
+/// source, hands the piece on, hashes it (the whole and the chunk) and packs the windows of checkpoints. The decoder decompresses and scans. Hashing costs about a third of decoding, so the decoder is what a
+/// layer takes.</para>
+/// <para>A blob with the wrong digest is told as that, whatever else is wrong with it: after the decoder has failed the
+/// rest is still read and hashed.</para>
+/// </summary>
+internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Decompressor.DefaultCheckpointSpacing)
+{
+    // Several chunks, so that few pieces are handed on.
+    private const int ChunkSize = ChunkDigests.DefaultChunkSize;
+    private const int PieceSize = 4 * ChunkSize;
+    private const int Pieces = 6;
+
+    /// <summary>What the blob's content must have for a digest; null when that need not be looked at.</summary>
+    public Digest? DiffId { get; init; }
+
+    /// <summary>A span longer than this is not read at random: the layer is transcoded.</summary>
+    public const int LongestSpan = 16 << 20;
+
+    /// <summary>Where a transcoding goes, if it turns out to be needed; without one such a layer is refused.</summary>
+    public Func<BlobStaging>? StageTranscoding { get; init; }
+
+    private readonly record struct Piece(byte[] Buffer, int Length);
+
+    /// <summary>Indexes a blob from its bytes in order.</summary>
+    /// <exception cref="ImageException">Verification, Invalid or Unsupported, or what the source or the disk failed with.</exception>
+    public async Task<LayerIndex> IndexAsync(Descriptor blob, Stream source, Action<long>? progress, CancellationToken cancellationToken)
+    {
+        try
+        {
+            LayerIndex index = await PassAsync(blob, verify: true, source, progress, cancellationToken).ConfigureAwait(false);
+            logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, index.Checkpoints.Count);
+            return index;
+        }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException && MediaTypes.IsEncrypted(blob.MediaType))
+        {
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}: it is encrypted; decrypt the image first, with skopeo copy --decryption-key.", e);
+        }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException && !MediaTypes.IsLayer(blob.MediaType))
+        {
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}, which is not a tree of files: {e.Message}; lazymount manifest shows what the artifact is.", e);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new ImageException(ImageError.Invalid, $"Layer {blob.Digest} of type {Printable.Of(blob.MediaType)} cannot be read: {e.Message}; its digest is right, so it was pushed like this and the image must be built again.", e);
+        }
+        catch (NotSupportedException e)
+        {
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} of type {Printable.Of(blob.MediaType)} cannot be read: {e.Message}.", e);
+        }
+    }
+
+    /// <summary>Indexes an archive that is compressed as a whole: its digest is whatever it is, and its errors are the caller's to tell.</summary>
+    /// <exception cref="InvalidDataException">It is malformed.</exception>
+    /// <exception cref="NotSupportedException">It is of a kind that is not supported.</exception>
+    public Task<LayerIndex> IndexArchiveAsync(Descriptor archive, Stream source, CancellationToken cancellationToken)
+        => PassAsync(archive, verify: false, source, progress: null, cancellationToken);
+
+    private async Task<LayerIndex> PassAsync(
+        Descriptor blob, bool verify, Stream source, Action<long>? progress, CancellationToken cancellationToken)
+    {
+        using var hash = blob.Digest.StartHash();
+        using var digests = new MemoryStream();
+        using var decoding = new LayerDecoding(
+            checkpointSpacing, DiffId?.StartHash(), StageTranscoding is { } stage ? () => new Transcoder(stage()) : null);
+        using var checkpoints = new CheckpointTableBuilder();
+        var filled = Channel.CreateBounded<Piece>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
+        var free = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
+        for (int i = 0; i < Pieces; i++)
+        {
+            free.Writer.TryWrite(GC.AllocateUninitializedArray<byte>(PieceSize));
+        }
+
+        Task decoder = Task.Run(() => DecodeAsync(decoding, filled.Reader, free.Writer), CancellationToken.None);
+        var digest = new byte[ChunkDigests.DigestSize];
+        long size = 0;
+        try
+        {
+            while (size < blob.Size)
+            {
+                byte[] buffer = await free.Reader.ReadAsync(cancellationToken).ConfigureAwait(false);
+                int wanted = (int)Math.Min(PieceSize, blob.Size - size);
+                int length = await source.ReadAtLeastAsync(buffer.AsMemory(0, wanted), wanted, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+                if (length == 0)
+                {
+                    break;
+                }
+                // The buffer comes back through the free channel, which only this loop reads: it stays ours to read too.
+                filled.Writer.TryWrite(new Piece(buffer, length));
+                hash.AppendData(buffer, 0, length);
+                for (int at = 0; at < length; at += ChunkSize)
+                {
+                    SHA256.HashData(buffer.AsSpan(at, Math.Min(ChunkSize, length - at)), digest);
+                    digests.Write(digest);
+                }
+                size += length;
+                while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
+                {
+                    checkpoints.Add(checkpoint);
+                }
+                progress?.Invoke(size);
+            }
+        }
+        finally
+        {
+            filled.Writer.TryComplete();
+            await decoder.ConfigureAwait(false);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
+        if (verify)
+        {
+            Verify(blob, size, hash);
+        }
+        decoding.ThrowIfFailed();
+        while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
+        {
+            checkpoints.Add(checkpoint);
+        }
+        if (DiffId is { } diffId)
+        {
+            VerifyContent(blob, diffId, decoding);
+        }
+        LogSkipped(blob, decoding);
+        Transcoder? transcoder = null;
+        if (checkpoints.LongestSpan(decoding.UncompressedSize) > LongestReadable(decoding.Format))
+        {
+            transcoder = decoding.Transcoder!;
+            transcoder.Commit();
+        }
+        LayerPaths paths = decoding.Entries.BuildPaths();
+        var index = new LayerIndex
+        {
+            Digest = blob.Digest,
+            DiffId = DiffId,
+            CompressedSize = size,
+            UncompressedSize = decoding.UncompressedSize,
+            Format = decoding.Format,
+            Transcoding = transcoder?.Blob,
+            Origin = IndexOrigin.Built,
+            IsBound = true,
+            Chunks = transcoder?.Chunks ?? new ChunkDigests(ChunkSize, digests.ToArray()),
+            Checkpoints = transcoder?.Checkpoints ?? checkpoints.Build(decoding.UncompressedSize, size),
+            Paths = paths,
+            Entries = TocFiles.Hide(paths, decoding.Entries.BuildEntries()),
+            SparseMaps = decoding.Entries.BuildSparseMaps(),
+            LinkTargets = decoding.Entries.BuildLinkTargets(),
+            XattrSets = decoding.Entries.BuildXattrSets(),
+        };
+        return index;
+    }
+
+    // The longest span that is read at random. bzip2 and xz, slow as they are, begin at the start only.
+    private static long LongestReadable(CompressionFormat format) => format switch
+    {
+        CompressionFormat.Zstd => LongestSpan,
+        CompressionFormat.Bzip2 or CompressionFormat.Xz => 4 << 20,
+        _ => long.MaxValue,
+    };
+
+    private static void Verify(Descriptor blob, long size, IncrementalHash hash)
+    {
+        if (size != blob.Size)
+        {
+            throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is incomplete: the source gave {size} of {blob.Size} bytes; try again, or have the image pushed again.");
+        }
+        string actual = Convert.ToHexStringLower(hash.GetHashAndReset());
+        if (actual != blob.Digest.Hex)
+        {
+            throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is damaged: what the source gave has the digest {blob.Digest.Algorithm}:{actual}; try again, or have the image pushed again.");
+        }
+    }
+
+    private static void VerifyContent(Descriptor blob, Digest diffId, LayerDecoding decoding)
+    {
+        string actual = decoding.ContentHash();
+        if (actual != diffId.Hex)
+        {
+            throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is damaged: its content has the digest {diffId.Algorithm}:{actual} where the image's config says {diffId}; make the archive again.");
+        }
+    }
+
+    private void LogSkipped(Descriptor blob, LayerDecoding decoding)
+    {
+        foreach ((string path, string reason) in decoding.Skipped)
+        {
+            logger.EntrySkipped(blob.Digest.ToString(), path, reason);
+        }
+        if (decoding.SkippedCount > decoding.Skipped.Count)
+        {
+            logger.MoreEntriesSkipped(blob.Digest.ToString(), decoding.SkippedCount - decoding.Skipped.Count);
+        }
+    }
+
+    // Whatever happens the buffers go on round: the reader decides when it is over.
+    private static async Task DecodeAsync(LayerDecoding decoding, ChannelReader<Piece> filled, ChannelWriter<byte[]> free)
+    {
+        await foreach (Piece piece in filled.ReadAllAsync().ConfigureAwait(false))
+        {
+            decoding.Push(piece.Buffer.AsMemory(0, piece.Length));
+            bool returned = free.TryWrite(piece.Buffer);
+            Debug.Assert(returned, "as many places as buffers");
+        }
+        decoding.Complete();
+    }
+}

@@ -1,0 +1,244 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using System.Text;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
+
+namespace LazyMount.Indexes.Format;
+
+/// <summary>
+/// A <see cref="LayerIndex"/> as one file. Little-endian:
+/// <code>
+/// 8   magic "LMLAYER\n"
+/// 4   version
+/// 4   zero
+/// 16  XXH128 of everything after
+/// …   numbers: digest, sizes, format, counts and lengths of what follows
+/// …   columns, one zstd frame: paths, entries, links, attributes, sparse maps, ranges
+/// …   digests, of chunks or of ranges
+/// …   checkpoint windows, each packed alone, so that opening decompresses none
+/// </code>
+/// Columns hold one field of all entries in tar order, as differences to what is most likely, so most bytes are zero.
+/// The hash finds accidents; the parser trusts nothing all the same: every count is bounded by the bytes that are there
+/// before anything is allocated, every reference is checked.
+/// </summary>
+internal static class LayerIndexFile
+{
+    /// <summary>Raised with every change of the format or of what indexing finds: other versions are rebuilt.</summary>
+    public const uint Version = 6;
+
+    private const int HashStart = 16;
+    private const int PayloadStart = 32;
+    private const int CompressionLevel = 3;
+
+    // A frame cannot claim to be larger than this many times its bytes; columns that pack better are stored as they are.
+    private const int MaxRatio = 4096;
+
+    private static ReadOnlySpan<byte> Magic => "LMLAYER\n"u8;
+
+    /// <summary>Reads the index of a layer; null when there is none that can be used.</summary>
+    public static LayerIndex? TryLoad(string path, Digest digest)
+    {
+        try
+        {
+            return TryDecode(File.ReadAllBytes(path), digest);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Writes it as <see cref="StagedFile"/> does.</summary>
+    public static void Save(string path, LayerIndex index)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        StagedFile.Write(path, Encode(index));
+    }
+
+    public static byte[] Encode(LayerIndex index)
+    {
+        byte[] columns = LayerIndexColumns.Encode(index);
+        using var compressor = new ZstdSharp.Compressor(CompressionLevel);
+        ReadOnlySpan<byte> packed = compressor.Wrap(columns);
+        if (packed.Length >= columns.Length || packed.Length < columns.Length / MaxRatio)
+        {
+            packed = columns;
+        }
+
+        CheckpointTable checkpoints = index.Checkpoints;
+        ReadOnlySpan<byte> digests = index.Chunks is { } chunks ? chunks.Bytes : index.Ranges is { } ranges ? ranges.Bytes : default;
+        var numbers = new IndexWriter();
+        byte[] digest = Encoding.ASCII.GetBytes(index.Digest.ToString());
+        numbers.Unsigned((uint)digest.Length);
+        numbers.Raw(digest);
+        byte[] diffId = Encoding.ASCII.GetBytes(index.DiffId?.ToString() ?? "");
+        numbers.Unsigned((uint)diffId.Length);
+        numbers.Raw(diffId);
+        numbers.Unsigned((ulong)index.CompressedSize);
+        numbers.Unsigned((ulong)index.UncompressedSize);
+        numbers.Unsigned((ulong)index.Format);
+        byte[] transcoding = Encoding.ASCII.GetBytes(index.Transcoding?.Digest.ToString() ?? "");
+        numbers.Unsigned((uint)transcoding.Length);
+        numbers.Raw(transcoding);
+        numbers.Unsigned((ulong)(index.Transcoding?.Size ?? 0));
+        numbers.Unsigned((ulong)index.Origin);
+        numbers.Unsigned(index.IsBound ? 1u : 0);
+        numbers.Unsigned((uint)index.Prefetch.Length);
+        foreach (PrefetchRange range in index.Prefetch)
+        {
+            numbers.Unsigned((ulong)range.Offset);
+            numbers.Unsigned((ulong)(range.End - range.Offset));
+        }
+        numbers.Unsigned((uint)(index.Chunks?.ChunkSize ?? 0));
+        numbers.Unsigned((uint)(digests.Length / ChunkDigests.DigestSize));
+        numbers.Unsigned((uint)columns.Length);
+        numbers.Unsigned((uint)packed.Length);
+        numbers.Unsigned((uint)checkpoints.PackedWindows.Length);
+        numbers.Unsigned((uint)checkpoints.Count);
+        for (int i = 0; i < checkpoints.Count; i++)
+        {
+            numbers.Unsigned((ulong)(checkpoints.UncompressedOffset(i + 1) - checkpoints.UncompressedOffset(i)));
+            numbers.Unsigned((ulong)(checkpoints.CompressedOffset(i + 1) - checkpoints.CompressedOffset(i)));
+            numbers.Raw([(byte)(checkpoints.Bit(i) | (checkpoints.AtMemberStart(i) ? 0x80 : 0))]);
+            numbers.Unsigned((uint)checkpoints.WindowLength(i));
+            numbers.Unsigned((uint)checkpoints.PackedWindow(i).Length);
+        }
+
+        var file = new byte[PayloadStart + numbers.Bytes.Length + packed.Length + digests.Length + checkpoints.PackedWindows.Length];
+        Magic.CopyTo(file);
+        BinaryPrimitives.WriteUInt32LittleEndian(file.AsSpan(Magic.Length), Version);
+        Span<byte> rest = file.AsSpan(PayloadStart);
+        Put(numbers.Bytes, ref rest);
+        Put(packed, ref rest);
+        Put(digests, ref rest);
+        Put(checkpoints.PackedWindows, ref rest);
+        XxHash128.Hash(file.AsSpan(PayloadStart), file.AsSpan(HashStart));
+        return file;
+
+        static void Put(ReadOnlySpan<byte> bytes, ref Span<byte> rest)
+        {
+            bytes.CopyTo(rest);
+            rest = rest[bytes.Length..];
+        }
+    }
+
+    /// <summary>Null for anything that is not a whole, sound file of this version for this digest.</summary>
+    /// <param name="file">The file's bytes.</param>
+    /// <param name="digest">The layer that it must be of.</param>
+    /// <param name="maxColumns">Bytes that its columns may have once they are unpacked.</param>
+    public static LayerIndex? TryDecode(ReadOnlySpan<byte> file, Digest digest, int maxColumns = int.MaxValue)
+    {
+        if (file.Length < PayloadStart || !file.StartsWith(Magic)
+            || BinaryPrimitives.ReadUInt32LittleEndian(file[Magic.Length..]) != Version
+            || !XxHash128.Hash(file[PayloadStart..]).AsSpan().SequenceEqual(file[HashStart..PayloadStart]))
+        {
+            return null;
+        }
+        try
+        {
+            return Decode(new IndexReader(file[PayloadStart..]), digest, Math.Min(maxColumns, Array.MaxLength));
+        }
+        catch (Exception e) when (e is InvalidDataException or ZstdSharp.ZstdException or OverflowException)
+        {
+            return null;
+        }
+    }
+
+    private static LayerIndex Decode(IndexReader reader, Digest digest, int maxColumns)
+    {
+        ReadOnlySpan<byte> storedDigest = reader.Raw(reader.Count(1));
+        Require(storedDigest.SequenceEqual(Encoding.ASCII.GetBytes(digest.ToString())));
+        ReadOnlySpan<byte> storedDiffId = reader.Raw(reader.Count(1));
+        Require(Digest.TryParse(Encoding.ASCII.GetString(storedDiffId), out Digest diffId) || storedDiffId.IsEmpty);
+        long compressedSize = reader.Bounded(long.MaxValue);
+        long uncompressedSize = reader.Bounded(long.MaxValue);
+        var format = (CompressionFormat)reader.Bounded((long)CompressionFormat.Xz);
+        ReadOnlySpan<byte> storedTranscoding = reader.Raw(reader.Count(1));
+        Require(Digest.TryParse(Encoding.ASCII.GetString(storedTranscoding), out Digest transcoding) || storedTranscoding.IsEmpty);
+        long transcodedSize = reader.Bounded(long.MaxValue);
+        long spansSize = storedTranscoding.IsEmpty ? compressedSize : transcodedSize;
+        CompressionFormat spanFormat = storedTranscoding.IsEmpty ? format : CompressionFormat.Zstd;
+        var origin = (IndexOrigin)reader.Bounded((long)IndexOrigin.Soci);
+        bool isBound = reader.Bounded(1) == 1;
+        var prefetch = new PrefetchRange[reader.Count(2)];
+        for (int i = 0; i < prefetch.Length; i++)
+        {
+            long begin = reader.Bounded(uncompressedSize);
+            prefetch[i] = new PrefetchRange(begin, begin + reader.Bounded(uncompressedSize - begin));
+        }
+        int chunkSize = (int)reader.Bounded(int.MaxValue);
+        int digestCount = reader.Count(ChunkDigests.DigestSize);
+        Require(chunkSize == 0 || digestCount == spansSize / chunkSize + (spansSize % chunkSize == 0 ? 0 : 1));
+        int columnsLength = (int)reader.Bounded(maxColumns);
+        int packedLength = reader.Count(1);
+        Require(packedLength <= columnsLength && columnsLength / MaxRatio <= packedLength);
+        int windowsLength = reader.Count(1);
+
+        int count = reader.Count(5);
+        var uncompressedOffsets = new long[count + 1];
+        var compressedOffsets = new long[count + 1];
+        var bits = new byte[count];
+        var windowLengths = new int[count];
+        var packedEnds = new int[count];
+        for (int i = 0, packedEnd = 0; i < count; i++)
+        {
+            Require(spanFormat != CompressionFormat.None || compressedOffsets[i] == uncompressedOffsets[i]);
+            uncompressedOffsets[i + 1] = checked(uncompressedOffsets[i] + reader.Bounded(long.MaxValue));
+            compressedOffsets[i + 1] = checked(compressedOffsets[i] + reader.Bounded(long.MaxValue));
+            bits[i] = reader.Raw(1)[0];
+            Require(spanFormat == CompressionFormat.Gzip || bits[i] == 0x80);
+            Require(spanFormat is not (CompressionFormat.Bzip2 or CompressionFormat.Xz) || i == 0);
+            windowLengths[i] = (int)reader.Bounded(CheckpointTable.MaxWindow);
+            packedEnds[i] = packedEnd = checked(packedEnd + (int)reader.Bounded(windowsLength));
+        }
+        Require(uncompressedOffsets[count] == uncompressedSize && compressedOffsets[count] == spansSize);
+
+        ReadOnlySpan<byte> columns = reader.Raw(packedLength);
+        byte[] digests = reader.Raw(digestCount * ChunkDigests.DigestSize).ToArray();
+        byte[] windows = reader.Raw(windowsLength).ToArray();
+        Require(reader.Remaining == 0);
+        if (packedLength < columnsLength)
+        {
+            var unpacked = new byte[columnsLength];
+            using var decompressor = new ZstdSharp.Decompressor();
+            Require(decompressor.Unwrap(columns, unpacked) == columnsLength);
+            columns = unpacked;
+        }
+
+        LayerIndexColumns decoded = LayerIndexColumns.Decode(columns, uncompressedSize, spansSize);
+        RangeDigests? ranges = decoded.BuildRanges(digests);
+        Require(chunkSize == 0 ? ranges?.Count == digestCount || digestCount == 0 : ranges is null);
+        return new LayerIndex
+        {
+            Origin = origin,
+            IsBound = isBound,
+            Prefetch = prefetch,
+            Ranges = ranges,
+            Digest = digest,
+            DiffId = storedDiffId.IsEmpty ? null : diffId,
+            CompressedSize = compressedSize,
+            UncompressedSize = uncompressedSize,
+            Format = format,
+            Transcoding = storedTranscoding.IsEmpty ? null : new Descriptor("", transcoding, transcodedSize),
+            Chunks = chunkSize == 0 ? null : new ChunkDigests(chunkSize, digests),
+            Checkpoints = new CheckpointTable(uncompressedOffsets, compressedOffsets, bits, windowLengths, packedEnds, windows),
+            Paths = decoded.Paths,
+            Entries = decoded.Entries,
+            LinkTargets = decoded.LinkTargets,
+            XattrSets = decoded.XattrSets,
+            SparseMaps = decoded.SparseMaps,
+        };
+    }
+
+    internal static void Require(bool condition)
+    {
+        if (!condition)
+        {
+            throw new InvalidDataException("the index is not consistent");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Oci;
+using LazyMount.Compression;
+
+namespace LazyMount.Indexes.Model;
+
+/// <summary>An extended attribute: byte-exact name and value.</summary>
+public readonly record struct Xattr(ReadOnlyMemory<byte> Name, ReadOnlyMemory<byte> Value);
+
+/// <summary>Uncompressed bytes from <paramref name="Offset"/> to before <paramref name="End"/>.</summary>
+public readonly record struct PrefetchRange(long Offset, long End);
+
+/// <summary>
+/// Our table of contents of one layer: entries, checkpoints and digests. Immutable, keyed by the blob's digest.
+/// <para>Uncompressed offsets are those of the tar, or of an address space of the index's own, such as all file chunks one after
+/// the other: what counts is that each span decodes to its range of them.</para>
+/// </summary>
+public sealed record LayerIndex
+{
+    /// <summary>Digest of the layer's blob as stored (compressed).</summary>
+    public required Digest Digest { get; init; }
+
+    /// <summary>Digest of the uncompressed tar, when indexing had to find it out; else null.</summary>
+    public Digest? DiffId { get; init; }
+
+    /// <summary>Size of the blob.</summary>
+    public required long CompressedSize { get; init; }
+
+    /// <summary>Size of the tar stream.</summary>
+    public required long UncompressedSize { get; init; }
+
+    /// <summary>
+    /// The blob in the cache that spans are read from when the layer's own cannot be read at random: its tar, transcoded to
+    /// zstd. <see cref="Chunks"/> and <see cref="Checkpoints"/> are then those of this one. Null for most layers.
+    /// </summary>
+    public Descriptor? Transcoding { get; init; }
+
+    /// <summary>How the blob that spans are read from is compressed.</summary>
+    public CompressionFormat SpanFormat => Transcoding is null ? Format : CompressionFormat.Zstd;
+
+    /// <summary>How the layer's own blob is compressed.</summary>
+    public required CompressionFormat Format { get; init; }
+
+    /// <summary>Where it comes from.</summary>
+    public IndexOrigin Origin { get; init; }
+
+    /// <summary>
+    /// The manifest's digest vouches for it: it was made from the whole blob, or its own digest stands in the manifest. Else
+    /// whoever gave it is to be trusted for it.
+    /// </summary>
+    public bool IsBound { get; init; }
+
+    /// <summary>
+    /// What whoever made the layer or its index expects to be read first, in that order: eStargz's prioritised files, the spans that a SOCI
+    /// index names. Empty when nothing is known of that.
+    /// </summary>
+    public PrefetchRange[] Prefetch { get; init; } = [];
+
+    /// <summary>
+    /// Digests of the chunks of the blob that spans are read from; null when nobody vouches for those, but at most for
+    /// <see cref="Ranges"/>.
+    /// </summary>
+    public required ChunkDigests? Chunks { get; init; }
+
+    /// <summary>Digests of ranges, where there are none of chunks; null when there are none at all.</summary>
+    public RangeDigests? Ranges { get; init; }
+
+    /// <summary>Where decoding can start, in order; the first at 0.</summary>
+    public required CheckpointTable Checkpoints { get; init; }
+
+    /// <summary>All paths.</summary>
+    public required LayerPaths Paths { get; init; }
+
+    /// <summary>Entries in tar order.</summary>
+    public required LayerEntry[] Entries { get; init; }
+
+    /// <summary>The maps of files with holes, in the order of their entries.</summary>
+    public SparseMap[] SparseMaps { get; init; } = [];
+
+    /// <summary>Targets of symbolic links, byte-exact.</summary>
+    public required ReadOnlyMemory<byte>[] LinkTargets { get; init; }
+
+    /// <summary>Distinct sets of extended attributes, each sorted by name.</summary>
+    public required Xattr[][] XattrSets { get; init; }
+}

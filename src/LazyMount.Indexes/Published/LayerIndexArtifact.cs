@@ -1,0 +1,101 @@
+using System.Globalization;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+
+namespace LazyMount.Indexes.Published;
+
+/// <summary>
+/// Our layer indexes beside an image: an OCI artifact whose subject is the image's manifest, one blob a layer, each being what
+/// <see cref="LayerIndexFile"/> encodes. The same indexes make the same artifact.
+/// </summary>
+internal static class LayerIndexArtifact
+{
+    /// <summary>The artifact's type.</summary>
+    public const string ArtifactType = "application/vnd.lazymount.layer-index.v1";
+
+    private const string BlobType = "application/vnd.lazymount.layer-index.blob.v1";
+
+    // Annotations: of the artifact the version of its blobs, of a blob the layer that it is of.
+    private const string FileVersion = "vnd.lazymount.layer-index.version";
+    private const string LayerDigest = "vnd.lazymount.layer-index.layer-digest";
+
+    /// <summary>Indexes that decode to more than this are not for reading from afar.</summary>
+    private const int MaxColumns = 512 << 20;
+
+    private static string Version => LayerIndexFile.Version.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>The blob of one layer.</summary>
+    public static (Descriptor Blob, byte[] Bytes) Encode(LayerIndex index)
+    {
+        // Where it comes from and who vouches for it is the reader's to say.
+        byte[] bytes = LayerIndexFile.Encode(index with { Origin = IndexOrigin.Published, IsBound = false, DiffId = null });
+        return (new Descriptor(BlobType, Digest.OfSha256(bytes), bytes.Length)
+        {
+            Annotations = new Dictionary<string, string> { [LayerDigest] = index.Digest.ToString() },
+        }, bytes);
+    }
+
+    /// <summary>The manifest of all blobs.</summary>
+    public static RawManifest CreateManifest(IEnumerable<Descriptor> blobs, Descriptor subject)
+        => ArtifactManifest.Create(ArtifactType, MediaTypes.Empty, blobs, subject, new Dictionary<string, string> { [FileVersion] = Version });
+
+    /// <summary>Whether this version can read what an artifact holds; one that does not say has to be looked at.</summary>
+    public static bool IsReadable(IReadOnlyDictionary<string, string>? annotations)
+        => annotations is null || !annotations.TryGetValue(FileVersion, out string? version) || version == Version;
+
+    /// <summary>Whose index a blob is; null when it does not say.</summary>
+    public static Digest? LayerOf(Descriptor blob)
+        => blob.Annotations?.TryGetValue(LayerDigest, out string? text) == true && Digest.TryParse(text, out Digest digest) ? digest : null;
+
+    /// <summary>Decodes what somebody published, trusting nothing in it.</summary>
+    /// <exception cref="InvalidDataException">It is not a sound index of this layer; says why.</exception>
+    public static LayerIndex Decode(ReadOnlySpan<byte> bytes, Descriptor layer)
+    {
+        LayerIndex index = LayerIndexFile.TryDecode(bytes, layer.Digest, MaxColumns)
+            ?? throw new InvalidDataException("it is damaged, of another layer, or of another version of lazymount");
+        Require(index.CompressedSize == layer.Size, "it is of a layer of another size");
+        Require(index.Transcoding is null, "it is of a transcoded copy of the layer");
+        Require(index.Chunks?.ChunkSize == ChunkDigests.DefaultChunkSize, "it does not say what the layer's bytes must be");
+        for (int i = 0; i < index.Checkpoints.Count; i++)
+        {
+            Require(index.Checkpoints.Length(i) <= CheckpointTable.LongestForeignSpan && index.Checkpoints.CompressedEnd(i) - index.Checkpoints.CompressedOffset(i) <= CheckpointTable.LongestForeignSpan, "it has a span of more than 64 MiB");
+        }
+        CheckTexts(index);
+        return index with { Origin = IndexOrigin.Published, IsBound = false, DiffId = null };
+    }
+
+    // What scanning a tar would have refused: later parts rely on it.
+    private static void CheckTexts(LayerIndex index)
+    {
+        var limits = Tar.TarLimits.Default;
+        var depths = new int[index.Paths.Count];
+        for (int i = 1; i < depths.Length; i++)
+        {
+            depths[i] = depths[index.Paths.Parent(i)] + 1;
+            Require(depths[i] <= limits.PathDepth, "it has a path of too many components");
+        }
+        foreach (ReadOnlyMemory<byte> target in index.LinkTargets)
+        {
+            Require(target.Length > 0 && target.Length <= limits.LinkTargetLength && !target.Span.Contains((byte)0), "it has a symbolic link that Linux does not allow");
+        }
+        foreach (Xattr[] set in index.XattrSets)
+        {
+            foreach (Xattr xattr in set)
+            {
+                Require(xattr.Name.Length <= LayerEntriesBuilder.MaxXattrName && xattr.Value.Length <= LayerEntriesBuilder.MaxXattrValue && !xattr.Name.Span.Contains((byte)0), "it has an extended attribute that Linux does not allow");
+            }
+        }
+    }
+
+    private static void Require(bool condition, string otherwise)
+    {
+        if (!condition)
+        {
+            throw new InvalidDataException(otherwise);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+using System.Globalization;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
+
+namespace LazyMount.Indexes.Published.Soci;
+
+/// <summary>
+/// SOCI's artifact of one image (awslabs/soci-snapshotter, soci/soci_index.go): a manifest of ztocs. Version 1 refers to the
+/// image's manifest; of version 2 the image's manifest holds the digest, and the descriptor in the image index repeats it.
+/// </summary>
+internal static class SociIndex
+{
+    /// <summary>The artifact's type: the media type of its config.</summary>
+    public const string Version1 = "application/vnd.amazon.soci.index.v1+json", Version2 = "application/vnd.amazon.soci.index.v2+json";
+
+    /// <summary>What ztocs say that they were made by.</summary>
+    public const string BuildTool = "lazymount";
+
+    private const string ZtocType = "application/octet-stream";
+
+    // Annotations.
+    private const string IndexDigest = "com.amazon.soci.index-digest";
+    private const string LayerDigest = "com.amazon.soci.image-layer-digest", LayerType = "com.amazon.soci.image-layer-mediaType";
+    private const string SpanSize = "com.amazon.soci.span-size", BuildToolIdentifier = "com.amazon.soci.build-tool-identifier";
+
+    /// <summary>The version 2 index that the image names, or null.</summary>
+    public static Digest? NamedBy(Image image)
+        => DigestIn(image.Annotations, IndexDigest) ?? DigestIn(image.ManifestDescriptor.Annotations, IndexDigest);
+
+    /// <summary>Whose ztoc, or list of spans to fetch first, a blob is; null for what is none.</summary>
+    public static Digest? LayerOf(Descriptor blob) => blob.MediaType == ZtocType || SociPrefetch.Is(blob) ? DigestIn(blob.Annotations, LayerDigest) : null;
+
+    /// <summary>A ztoc's blob.</summary>
+    public static Descriptor DescribeZtoc(byte[] ztoc, Descriptor layer) => new(ZtocType, Digest.OfSha256(ztoc), ztoc.Length)
+    {
+        Annotations = new Dictionary<string, string>
+        {
+            [LayerType] = layer.MediaType,
+            [LayerDigest] = layer.Digest.ToString(),
+            [SpanSize] = ZtocFormat.SpanSize.ToString(CultureInfo.InvariantCulture),
+        },
+    };
+
+    /// <summary>A version 1 index.</summary>
+    public static RawManifest CreateManifest(IEnumerable<Descriptor> ztocs, Descriptor subject)
+        => ArtifactManifest.Create(null, Version1, ztocs, subject, new Dictionary<string, string> { [BuildToolIdentifier] = BuildTool });
+
+    private static Digest? DigestIn(IReadOnlyDictionary<string, string>? annotations, string name)
+        => annotations?.TryGetValue(name, out string? text) == true && Digest.TryParse(text, out Digest digest) ? digest : null;
+}

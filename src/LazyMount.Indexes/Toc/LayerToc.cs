@@ -1,0 +1,100 @@
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
+using LazyMount.Indexes.Model;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Indexes.Toc;
+
+/// <summary>
+/// The <see cref="LayerIndex"/> of a layer that tells itself where everything is: eStargz, zstd:chunked, and what can be read at
+/// any place as it is, an uncompressed tar or one in seekable zstd frames. Costs a few requests where a pass costs the blob.
+/// </summary>
+internal sealed class LayerToc(ILogger logger)
+{
+    /// <summary>
+    /// A smaller blob is fetched whole in the time that asking for its table takes, and is then verified and kept.
+    /// </summary>
+    public const long SmallestBlob = 1 << 20;
+
+    // Of a blob that is not announced to be of these formats only what tells that it is; of one that is, what is likely to hold
+    // all of the table: 0.6 to 0.7 % of the blob in layers of 12,104 and 45,940 files. With a round trip of 20 ms and 200 Mbit/s
+    // the table of 12,104 entries takes 0.2 s in one request of 832 KB, 0.3 s in two of 627 KB together.
+    private const int FooterGuess = 512;
+    private const int SmallestTableGuess = 64 << 10;
+    private const int LargestTableGuess = 1 << 20;
+    private const int TableShare = 128;
+
+    /// <summary>What a layer's annotations promise, and how large the table is if they say so; null when they promise nothing.</summary>
+    public static (IndexOrigin Origin, long? Size)? FindAnnounced(Descriptor blob)
+        => blob.Size < SmallestBlob ? null
+            : ZstdChunkedToc.FindAnnotated(blob) is { } place ? (IndexOrigin.ZstdChunked, place.Length)
+            : blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true ? (IndexOrigin.Estargz, null)
+            : null;
+
+    /// <summary>
+    /// Null when the layer has no table, or none that can be used, which is logged: it is to be read as the tar that it is.
+    /// </summary>
+    /// <param name="blob">The layer.</param>
+    /// <param name="source">Where it is.</param>
+    /// <param name="acceptsUnbound">Whether a table counts that the manifest does not vouch for; else none of those is looked for.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="ImageException">The source cannot be reached.</exception>
+    public async Task<LayerIndex?> TryReadAsync(Descriptor blob, IImageSource source, bool acceptsUnbound, CancellationToken cancellationToken)
+    {
+        if (blob.Size < SmallestBlob)
+        {
+            return null;
+        }
+        try
+        {
+            var ranges = new BlobRanges(source, blob);
+            LayerIndex? index = await ReadAsync(ranges, acceptsUnbound, cancellationToken).ConfigureAwait(false);
+            if (index is not null)
+            {
+                logger.TocRead(blob.Digest.ToString(), index.Origin, index.Entries.Length, ranges.Bytes, ranges.Requests);
+            }
+            return index;
+        }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException or EndOfStreamException or ImageException { Error: not (ImageError.Unreachable or ImageError.Denied) })
+        {
+            logger.TocUnusable(blob.Digest.ToString(), e.Message);
+            return null;
+        }
+    }
+
+    private static async Task<LayerIndex?> ReadAsync(BlobRanges ranges, bool acceptsUnbound, CancellationToken cancellationToken)
+    {
+        Descriptor blob = ranges.Blob;
+        if (ZstdChunkedToc.FindAnnotated(blob) is { } annotated)
+        {
+            return await ZstdChunkedToc.ReadAsync(ranges, annotated, cancellationToken).ConfigureAwait(false);
+        }
+        bool isAnnounced = blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true;
+        if (!isAnnounced && !acceptsUnbound)
+        {
+            return null;
+        }
+        if (!isAnnounced && blob.MediaType.EndsWith(".tar", StringComparison.Ordinal))
+        {
+            return await new PlainTarHops(ranges).ReadAsync(cancellationToken).ConfigureAwait(false);
+        }
+        int guess = isAnnounced ? (int)Math.Clamp(blob.Size / TableShare, SmallestTableGuess, LargestTableGuess) : FooterGuess;
+        ReadOnlyMemory<byte> tail = await ranges.ReadTailAsync(guess, cancellationToken).ConfigureAwait(false);
+        if (EstargzToc.ParseFooter(tail.Span) is { } offset)
+        {
+            return await EstargzToc.ReadAsync(ranges, offset, cancellationToken).ConfigureAwait(false);
+        }
+        if (!acceptsUnbound)
+        {
+            return null;
+        }
+        if (ZstdChunkedToc.ParseFooter(tail.Span) is { } place)
+        {
+            return await ZstdChunkedToc.ReadAsync(ranges, place, cancellationToken).ConfigureAwait(false);
+        }
+        TarHops? hops = await SeekableZstdHops.TryOpenAsync(ranges, tail, cancellationToken).ConfigureAwait(false)
+            ?? (tail.Span.ContainsAnyExcept((byte)0) ? (TarHops?)null : new PlainTarHops(ranges)); // a tar ends in zeros
+        return hops is null ? null : await hops.ReadAsync(cancellationToken).ConfigureAwait(false);
+    }
+}

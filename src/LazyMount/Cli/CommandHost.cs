@@ -1,0 +1,34 @@
+using LazyMount.Output;
+
+namespace LazyMount.Cli;
+
+/// <summary>What a command talks to: one per process, or per test.</summary>
+internal sealed class CommandHost
+{
+    /// <summary>The arguments as given, for the daemon to be given again.</summary>
+    public required IReadOnlyList<string> Arguments { get; init; }
+
+    /// <summary>Standard output: what was asked for, nothing else.</summary>
+    public required CommandOutput Output { get; init; }
+
+    /// <summary>Standard error: messages and progress.</summary>
+    public required TextWriter Error { get; init; }
+
+    /// <summary>Somebody watches standard error, so progress is shown.</summary>
+    public bool ErrorIsTerminal { get; init; }
+
+    /// <summary>Null in tests: nothing interrupts them.</summary>
+    public TerminationSignals? Signals { get; init; }
+
+    /// <summary>The options that every command has.</summary>
+    public GlobalOptions Options { get; } = new();
+
+    /// <summary>Prints a failure that does not end the command, such as one of several paths; returns its exit code.</summary>
+    public int Report(Exception exception, CommandSettings settings)
+    {
+        // In order with what has been written to a terminal so far.
+        Output.Flush();
+        Error.WriteLine(Failure.Describe(exception, settings.Verbose));
+        return Failure.ExitCodeOf(exception);
+    }
+}

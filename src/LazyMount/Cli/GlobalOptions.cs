@@ -1,0 +1,205 @@
+using System.CommandLine;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Published;
+
+namespace LazyMount.Cli;
+
+/// <summary>How log lines look.</summary>
+internal enum LogFormat
+{
+    Text,
+    Json,
+}
+
+/// <summary>What the options common to all commands say.</summary>
+internal sealed record CommandSettings
+{
+    public required string CacheDirectory { get; init; }
+
+    /// <summary>Bytes.</summary>
+    public long CacheLimit { get; init; } = BlobCache.DefaultLimit;
+
+    /// <summary>Nothing is fetched.</summary>
+    public bool Offline { get; init; }
+
+    /// <summary>The compressed bytes of layers that are streamed for their index are kept.</summary>
+    public bool KeepsBlobs { get; init; } = true;
+
+    /// <summary>Null means this machine's.</summary>
+    public Platform? Platform { get; init; }
+
+    public bool PlainHttp { get; init; }
+
+    /// <summary>Layers are held against their indexes, where others made those.</summary>
+    public bool VerifiesFully { get; init; }
+
+    /// <summary>Which published layer indexes are used.</summary>
+    public IndexTrust IndexTrust { get; init; }
+
+    /// <summary>Absolute, or null.</summary>
+    public string? LogFile { get; init; }
+
+    public LogFormat LogFormat { get; init; }
+
+    public bool Verbose { get; init; }
+
+    /// <summary>Show this layer alone; null means all of them merged.</summary>
+    public LayerChoice? Layer { get; init; }
+
+    /// <summary>Set in the daemon by the process that started it: where to say that the mount answers.</summary>
+    public int? ReadyFileDescriptor { get; init; }
+
+    public BlobCache OpenCache() => new(CacheDirectory, CacheLimit);
+}
+
+/// <summary>The options common to all commands, and those that several have.</summary>
+internal sealed class GlobalOptions
+{
+    public Option<string?> CacheDirectory { get; } = new("--cache-dir")
+    {
+        Description = "Where fetched blobs and layer indexes are kept [$LAZYMOUNT_CACHE, else $XDG_CACHE_HOME/lazymount, root: /var/cache/lazymount]",
+        HelpName = "DIR",
+        Recursive = true,
+    };
+
+    public Option<string?> CacheLimit { get; } = new("--cache-limit")
+    {
+        Description = "How much the cache may hold; what was not used for the longest time goes first [10G]",
+        HelpName = "SIZE",
+        Recursive = true,
+    };
+
+    public Option<bool> Offline { get; } = new("--offline")
+    {
+        Description = "Fetch nothing: use what the cache has, and say what it has not",
+        Recursive = true,
+    };
+
+    public Option<bool> NoKeep { get; } = new("--no-keep")
+    {
+        Description = "When a layer must be streamed to index it, keep the index alone, not the layer's bytes",
+        Recursive = true,
+    };
+
+    public Option<string?> Platform { get; } = new("--platform")
+    {
+        Description = "Choose this platform from a multi-platform image, such as linux/arm64 [this machine's]",
+        HelpName = "OS/ARCH[/VARIANT]",
+        Recursive = true,
+    };
+
+    public Option<bool> PlainHttp { get; } = new("--plain-http")
+    {
+        Description = "Speak HTTP to the registry instead of HTTPS (registries on this machine need no option)",
+        Recursive = true,
+    };
+
+    public Option<string?> IndexTrust { get; } = new("--index-trust")
+    {
+        Description = "Which layer indexes made by others to use: registry: what lies in the image's own repository; bound: only what the digest of its manifest vouches for; none: as bound, and nothing that was published beside the image [registry]",
+        HelpName = "bound|registry|none",
+        Recursive = true,
+    };
+
+    public Option<string?> LogFile { get; } = new("--log-file")
+    {
+        Description = "Write log lines to this file",
+        HelpName = "FILE",
+        Recursive = true,
+    };
+
+    public Option<string?> LogFormat { get; } = new("--log-format")
+    {
+        Description = "Log lines as text or as JSON, one object a line [text]",
+        HelpName = "text|json",
+        Recursive = true,
+    };
+
+    public Option<bool> Verbose { get; } = new("--verbose", "-v")
+    {
+        Description = "Add the causes to error messages, and log in detail",
+        Recursive = true,
+    };
+
+    /// <summary>Of the commands that read a tree: they add it themselves.</summary>
+    public Option<string?> Layer { get; } = new("--layer")
+    {
+        Description = "Take this layer alone, with its whiteouts (.wh.NAME) as the files that they are: its number, 0 the lowest and -1 the topmost, or how its digest begins",
+        HelpName = "N|DIGEST",
+    };
+
+    public Option<int?> ReadyFileDescriptor { get; } = new("--ready-fd") { Hidden = true, Recursive = true };
+
+    public void AddTo(Command root)
+    {
+        root.Add(CacheDirectory);
+        root.Add(CacheLimit);
+        root.Add(Offline);
+        root.Add(NoKeep);
+        root.Add(Platform);
+        root.Add(PlainHttp);
+        root.Add(IndexTrust);
+        root.Add(LogFile);
+        root.Add(LogFormat);
+        root.Add(Verbose);
+        root.Add(ReadyFileDescriptor);
+    }
+
+    public CommandSettings Read(ParseResult parsed)
+    {
+        string? logFile = parsed.GetValue(LogFile), cache = parsed.GetValue(CacheDirectory);
+        return new CommandSettings
+        {
+            CacheDirectory = cache switch
+            {
+                null => BlobCache.DefaultRoot,
+                "" => throw new UsageException("--cache-dir needs a directory"),
+                _ => Path.GetFullPath(cache),
+            },
+            CacheLimit = parsed.GetValue(CacheLimit) switch
+            {
+                null => BlobCache.DefaultLimit,
+                { } text => ByteSize.TryParse(text, out long limit) && limit > 0 ? limit : throw new UsageException($"--cache-limit '{text}' is not a size, such as 500M or 20G"),
+            },
+            Offline = parsed.GetValue(Offline),
+            KeepsBlobs = !parsed.GetValue(NoKeep),
+            Platform = parsed.GetValue(Platform) is { } platform ? ParsePlatform(platform) : null,
+            PlainHttp = parsed.GetValue(PlainHttp),
+            IndexTrust = parsed.GetValue(IndexTrust) switch
+            {
+                "registry" or null => Indexes.Published.IndexTrust.Registry,
+                "bound" => Indexes.Published.IndexTrust.Bound,
+                "none" => Indexes.Published.IndexTrust.None,
+                string other => throw new UsageException($"--index-trust '{other}' is none of bound, registry and none"),
+            },
+            LogFile = logFile switch
+            {
+                null => null,
+                "" => throw new UsageException("--log-file needs a file name"),
+                _ => Path.GetFullPath(logFile),
+            },
+            LogFormat = parsed.GetValue(LogFormat) switch
+            {
+                "text" or null => Cli.LogFormat.Text,
+                "json" => Cli.LogFormat.Json,
+                string other => throw new UsageException($"--log-format '{other}' is neither text nor json"),
+            },
+            Verbose = parsed.GetValue(Verbose),
+            Layer = parsed.GetValue(Layer) is { } layer ? LayerChoice.Parse(layer) : null,
+            ReadyFileDescriptor = parsed.GetValue(ReadyFileDescriptor),
+        };
+    }
+
+    private static Platform ParsePlatform(string text)
+    {
+        try
+        {
+            return Blobs.Oci.Platform.Parse(text);
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException($"--platform: {e.Message}", e);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+using System.CommandLine;
+
+namespace LazyMount.Cli;
+
+/// <summary>One command of ours: its help ends with examples, its action gets the common options read.</summary>
+internal sealed class Verb(string name, string description, string examples) : Command(name, description)
+{
+    /// <summary>Lines shown under "Examples:".</summary>
+    public string Examples { get; } = examples;
+
+    /// <summary>As it is typed: "lazymount index push".</summary>
+    public string FullName => (Parents.FirstOrDefault() is Verb parent ? parent.FullName : "lazymount") + " " + Name;
+
+    /// <summary>Sets the action: it returns the exit code or throws what <see cref="Failure"/> puts into words.</summary>
+    public void Run(CommandHost host, Func<ParseResult, CommandSettings, CancellationToken, Task<int>> action)
+        => SetAction((parsed, cancellationToken) => action(parsed, host.Options.Read(parsed), cancellationToken));
+
+    /// <summary>The IMAGE argument, the same for all that have one.</summary>
+    public static Argument<string> ImageArgument() => new("IMAGE")
+    {
+        Description = "Image reference: NAME[:TAG][@DIGEST], docker://NAME…, oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]",
+    };
+
+    /// <summary>The PATH argument of those that take several.</summary>
+    public static Argument<string[]> PathsArgument() => new("PATH")
+    {
+        Description = "Path inside the image; relative ones start at its root",
+        Arity = ArgumentArity.OneOrMore,
+    };
+
+    public static Option<bool> JsonOption(string shape) => new("--json") { Description = $"Write JSON: {shape}" };
+}

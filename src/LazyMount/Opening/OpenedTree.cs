@@ -1,0 +1,89 @@
+using System.Text;
+using LazyMount.Cli;
+using LazyMount.FileSystem;
+using LazyMount.Output;
+using Microsoft.Extensions.Logging;
+using FileMode = LazyMount.FileSystem.FileMode;
+
+namespace LazyMount.Opening;
+
+/// <summary>An image opened for one command that reads its tree: looks up paths and reads files, with errors in words.</summary>
+internal sealed class OpenedTree : IAsyncDisposable
+{
+    private const int ReadSize = 1 << 20;
+
+    private readonly ILoggerFactory _loggers;
+    private readonly ReadFailures _failures;
+
+    private OpenedTree(OpenedImage image, ILoggerFactory loggers, ReadFailures failures) => (Image, _loggers, _failures) = (image, loggers, failures);
+
+    public OpenedImage Image { get; }
+
+    public ImageTree Tree => Image.Tree;
+
+    public static async Task<OpenedTree> OpenAsync(string reference, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
+    {
+        var parsed = ResolvedImage.Parse(reference);
+        ILoggerFactory loggers = Loggers.ForCommand(settings);
+        try
+        {
+            var failures = new ReadFailures(loggers);
+            return new OpenedTree(await OpenedImage.OpenAsync(parsed, settings, host, failures, cancellationToken), loggers, failures);
+        }
+        catch
+        {
+            loggers.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What a path names, or a <see cref="CommandException"/> that says why it names nothing.</summary>
+    public ResolvedPath Find(ReadOnlySpan<byte> path, bool follow)
+        => PathResolver.Resolve(Tree, path, follow, out ResolvedPath resolved) switch
+        {
+            Errno.None => resolved,
+            Errno.ENOENT => throw PathError(path, "no such file or directory"),
+            Errno.ENOTDIR => throw PathError(path, "a part of the path is not a directory"),
+            Errno.ELOOP => throw PathError(path, "too many levels of symbolic links"),
+            Errno errno => throw PathError(path, errno.ToString()),
+        };
+
+    /// <summary>Writes a regular file's bytes to the output as they are.</summary>
+    public async Task CopyAsync(string path, CommandOutput output, CancellationToken cancellationToken)
+    {
+        byte[] bytes = ImagePathText.Encode(path);
+        ulong node = Find(bytes, follow: true).Node;
+        NodeAttributes attributes = Tree.Attributes(node);
+        if (!FileMode.IsRegular(attributes.Mode))
+        {
+            throw PathError(bytes, FileMode.IsDirectory(attributes.Mode) ? "is a directory" : $"is a {EntryFormat.TypeName(attributes.Mode)}, not a file");
+        }
+        var data = new FileData();
+        for (long offset = 0; offset < attributes.Size; offset += data.Length)
+        {
+            data.Clear();
+            Errno errno = await Image.FileSystem.ReadAsync(node, offset, ReadSize, data, cancellationToken);
+            cancellationToken.ThrowIfCancellationRequested();
+            if (errno != Errno.None || data.Length == 0)
+            {
+                Exception? cause = _failures.Take();
+                throw new CommandException(
+                    $"{path}: cannot read at byte {offset}: {cause?.Message ?? "input/output error"}", cause is null ? ExitCode.Failed : Failure.ExitCodeOf(cause), cause);
+            }
+            for (int piece = 0; piece < data.Count; piece++)
+            {
+                output.Write(data[piece]);
+            }
+        }
+        data.Clear();
+    }
+
+    private CommandException PathError(ReadOnlySpan<byte> path, string reason)
+        => new($"{Encoding.UTF8.GetString(path)}: {reason} in {Image.Image.Reference}");
+
+    public async ValueTask DisposeAsync()
+    {
+        await Image.DisposeAsync();
+        _loggers.Dispose();
+    }
+}

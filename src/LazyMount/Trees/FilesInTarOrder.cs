@@ -1,0 +1,142 @@
+using LazyMount.FileSystem;
+using LazyMount.Indexes.Model;
+using LazyMount.Layers;
+using LazyMount.Opening;
+using FileMode = LazyMount.FileSystem.FileMode;
+
+namespace LazyMount.Trees;
+
+/// <summary>
+/// The regular files of a tree in the order in which their bytes stand in the layers' tars, lowest layer first: whoever
+/// reads them so has each span decoded once and each compressed byte fetched once, whatever the image's size. Spans are
+/// decoded ahead of the reader. Not thread-safe.
+/// </summary>
+internal sealed class FilesInTarOrder : IDisposable
+{
+    /// <summary>Spans that are decoded or being decoded besides the one in use: as many as keep two cores busy.</summary>
+    private const int Ahead = 4;
+
+    private readonly ImageTree _tree;
+    private readonly IReadOnlyList<Layer> _layers;
+    private readonly int[] _positions;
+    private readonly IEnumerator<(int Layer, int Span)> _coming;
+    private readonly Queue<(int Layer, int Span, Task<DecodedSpan> Work)> _spans = new();
+    private DecodedSpan? _stray;
+
+    public FilesInTarOrder(OpenedImage image)
+    {
+        (_tree, _layers) = (image.Tree, image.Layers);
+        var files = new List<(int Layer, long Offset, int Position)>();
+        for (int position = 1; position < _tree.Count; position++)
+        {
+            ulong id = _tree.NodeAt(position);
+            if (id == (ulong)position + 1 && FileMode.IsRegular(_tree.Mode(id)))
+            {
+                files.Add((_tree.LayerOf(id), Extents(id).Select(extent => extent.At).FirstOrDefault(), position));
+            }
+        }
+        files.Sort();
+        _positions = [.. files.Select(file => file.Position)];
+        _coming = SpansToCome().GetEnumerator();
+    }
+
+    /// <summary>The position of each file's first name.</summary>
+    public IReadOnlyList<int> Positions => _positions;
+
+    /// <summary>Where the stored bytes of a file stand: their offset in the file, in the tar, and their number.</summary>
+    public IEnumerable<(long Offset, long At, long Length)> Extents(ulong id)
+    {
+        long size = _tree.Size(id);
+        for (long offset = 0; offset < size;)
+        {
+            (long at, long end) = _tree.Extent(id, offset);
+            if (at >= 0)
+            {
+                yield return (offset, at, end - offset);
+            }
+            offset = end;
+        }
+    }
+
+    /// <summary>
+    /// The span that holds a byte of a layer's tar. It is good until the next call; calls are to go forward in tar order. What
+    /// cannot be read throws what was wrong with it.
+    /// </summary>
+    public async ValueTask<DecodedSpan> GetSpanAsync(int layer, long at, CancellationToken cancellationToken)
+    {
+        ReleaseStray();
+        int wanted = _layers[layer].Checkpoints.Find(at);
+        while (_spans.TryPeek(out var next) && (next.Layer, next.Span).CompareTo((layer, wanted)) < 0)
+        {
+            Release(_spans.Dequeue().Work);
+        }
+        while (_spans.Count <= Ahead && _coming.MoveNext())
+        {
+            if (_coming.Current.CompareTo((layer, wanted)) >= 0)
+            {
+                Layer from = _layers[_coming.Current.Layer];
+                _spans.Enqueue((_coming.Current.Layer, _coming.Current.Span,
+                    from.GetSpanAsync(from.Checkpoints.UncompressedOffset(_coming.Current.Span), cancellationToken).AsTask()));
+            }
+        }
+        if (_spans.TryPeek(out var head) && (head.Layer, head.Span) == (layer, wanted))
+        {
+            return await head.Work;
+        }
+        // A table of contents in which files overlap.
+        return _stray = await _layers[layer].GetSpanAsync(at, cancellationToken);
+    }
+
+    private IEnumerable<(int Layer, int Span)> SpansToCome()
+    {
+        (int Layer, int Span) last = (-1, -1);
+        foreach (int position in _positions)
+        {
+            ulong id = (ulong)position + 1;
+            int layer = _tree.LayerOf(id);
+            foreach ((_, long at, long length) in Extents(id))
+            {
+                CheckpointTable checkpoints = _layers[layer].Checkpoints;
+                int end = checkpoints.Find(at + length - 1);
+                for (int span = checkpoints.Find(at); span <= end; span++)
+                {
+                    if ((layer, span).CompareTo(last) > 0 && checkpoints.UncompressedOffset(span + 1) > checkpoints.UncompressedOffset(span))
+                    {
+                        yield return last = (layer, span);
+                    }
+                }
+            }
+        }
+    }
+
+    private void ReleaseStray()
+    {
+        _stray?.Release();
+        _stray = null;
+    }
+
+    private static void Release(Task<DecodedSpan> work)
+        => work.ContinueWith(
+            static done =>
+            {
+                if (done.Status == TaskStatus.RanToCompletion)
+                {
+                    done.Result.Release();
+                }
+                else
+                {
+                    _ = done.Exception; // seen: nobody waits for it any more
+                }
+            },
+            CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+
+    public void Dispose()
+    {
+        ReleaseStray();
+        while (_spans.TryDequeue(out var span))
+        {
+            Release(span.Work);
+        }
+        _coming.Dispose();
+    }
+}
