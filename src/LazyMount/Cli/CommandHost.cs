@@ -1,4 +1,7 @@
+using LazyMount.Blobs.Images;
+using LazyMount.Images;
 using LazyMount.Output;
+using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Cli;
 
@@ -22,6 +25,13 @@ internal sealed class CommandHost
 
     /// <summary>The options that every command has.</summary>
     public GlobalOptions Options { get; } = new();
+
+    /// <summary>Opens an image for a command: notes go to standard error, progress to the terminal there.</summary>
+    public Task<OpenedImage> OpenImageAsync(ImageReference reference, CommandSettings settings, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
+        var progress = new IndexingProgress(Error, ErrorIsTerminal);
+        return progress.ShowWhile(OpenedImage.OpenAsync(reference, settings.ToOpening(), progress, loggers, cancellationToken));
+    }
 
     /// <summary>Prints a failure that does not end the command, such as one of several paths; returns its exit code.</summary>
     public int Report(Exception exception, CommandSettings settings)

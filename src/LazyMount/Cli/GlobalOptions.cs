@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
+using LazyMount.Images;
 using LazyMount.Indexes.Published;
 
 namespace LazyMount.Cli;
@@ -51,6 +52,19 @@ internal sealed record CommandSettings
     public int? ReadyFileDescriptor { get; init; }
 
     public BlobCache OpenCache() => new(CacheDirectory, CacheLimit);
+
+    /// <summary>What of it is about opening an image.</summary>
+    public OpeningOptions ToOpening() => new()
+    {
+        Cache = OpenCache(),
+        Offline = Offline,
+        KeepsBlobs = KeepsBlobs,
+        Platform = Platform,
+        PlainHttp = PlainHttp,
+        IndexTrust = IndexTrust,
+        Layer = Layer,
+        VerifiesFully = VerifiesFully,
+    };
 }
 
 /// <summary>The options common to all commands, and those that several have.</summary>
@@ -186,9 +200,21 @@ internal sealed class GlobalOptions
                 string other => throw new UsageException($"--log-format '{other}' is neither text nor json"),
             },
             Verbose = parsed.GetValue(Verbose),
-            Layer = parsed.GetValue(Layer) is { } layer ? LayerChoice.Parse(layer) : null,
+            Layer = parsed.GetValue(Layer) is { } layer ? ParseLayer(layer) : null,
             ReadyFileDescriptor = parsed.GetValue(ReadyFileDescriptor),
         };
+    }
+
+    private static LayerChoice ParseLayer(string text)
+    {
+        try
+        {
+            return LayerChoice.Parse(text);
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException($"--layer {e.Message}", e);
+        }
     }
 
     private static Platform ParsePlatform(string text)

@@ -15,12 +15,6 @@ internal sealed class Verb(string name, string description, string examples) : C
     public void Run(CommandHost host, Func<ParseResult, CommandSettings, CancellationToken, Task<int>> action)
         => SetAction((parsed, cancellationToken) => action(parsed, host.Options.Read(parsed), cancellationToken));
 
-    /// <summary>The IMAGE argument, the same for all that have one.</summary>
-    public static Argument<string> ImageArgument() => new("IMAGE")
-    {
-        Description = "Image reference: NAME[:TAG][@DIGEST], docker://NAME…, oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]",
-    };
-
     /// <summary>The PATH argument of those that take several.</summary>
     public static Argument<string[]> PathsArgument() => new("PATH")
     {

@@ -1,6 +1,6 @@
 using System.CommandLine;
 using LazyMount.Cli;
-using LazyMount.Opening;
+using LazyMount.Trees;
 
 namespace LazyMount.Commands;
 
@@ -9,7 +9,7 @@ internal static class CatCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var paths = Verb.PathsArgument();
         var verb = new Verb("cat", "Write files of an image to standard output, byte for byte.",
             """

@@ -8,7 +8,7 @@ internal static class ConfigCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var verb = new Verb("config", "Write the image's config to standard output: the exact JSON that its digest is of.",
             """
             lazymount config debian:12 | jq .config.Cmd

@@ -1,8 +1,8 @@
 using System.CommandLine;
 using LazyMount.Cli;
 using LazyMount.Exporting;
-using LazyMount.Opening;
 using LazyMount.Output;
+using LazyMount.Trees;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Commands;
@@ -12,7 +12,7 @@ internal static class ExportCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var output = new Option<string?>("--output", "-o") { Description = "Write to this file, which is there when it is complete [standard output]", HelpName = "FILE" };
         var verb = new Verb("export", "Write the files of an image as one tar, as docker export does of a container: those that are left when the layers are merged.",
             """

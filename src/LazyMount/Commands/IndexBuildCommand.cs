@@ -2,10 +2,10 @@ using System.CommandLine;
 using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
+using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.Mounting;
-using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -16,7 +16,7 @@ internal static class IndexBuildCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var json = Verb.JsonOption("an array of { layer, digest, compressedSize, where, origin, bound, indexSize, entries, spans }");
         var verb = new Verb("build", "Make the indexes of all layers of an image, so that mounting it later takes no time. Each layer is streamed once, unless it is indexed already or holds a table of contents of its own. What others published is not used.",
             """
@@ -26,10 +26,10 @@ internal static class IndexBuildCommand
         { image, json };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
+            ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
-            var store = resolved.OpenStore(settings, loggers);
+            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
+            var store = resolved.OpenStore(settings.ToOpening(), loggers);
             IReadOnlyList<LayerIndex> indexes = await BuildAsync(host, store, resolved.Image, cancellationToken);
             IReadOnlyList<IndexListing> listings = [.. resolved.Image.Layers.Select((layer, i)
                 => IndexCommand.Describe(i, layer, "local", indexes[i].Origin, indexes[i].IsBound, store.TryFindStored(layer, resolved.Image)?.Size, indexes[i]))];
@@ -50,8 +50,8 @@ internal static class IndexBuildCommand
     /// <summary>With progress on the host's terminal.</summary>
     internal static Task<IReadOnlyList<LayerIndex>> BuildAsync(CommandHost host, LayerStore store, Image image, CancellationToken cancellationToken)
     {
-        var progress = host.ErrorIsTerminal ? new IndexingProgress(image.Layers) : null;
-        Task<IReadOnlyList<LayerIndex>> building = store.BuildAsync(image, progress, cancellationToken);
-        return progress?.ShowWhile(building, host.Error) ?? building;
+        var progress = new IndexingProgress(host.Error, host.ErrorIsTerminal);
+        progress.LayersFound(image.Layers);
+        return progress.ShowWhile(store.BuildAsync(image, progress, cancellationToken));
     }
 }

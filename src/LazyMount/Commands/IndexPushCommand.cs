@@ -3,10 +3,10 @@ using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Sources;
 using LazyMount.Cli;
+using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published;
 using LazyMount.Mounting;
-using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -17,7 +17,7 @@ internal static class IndexPushCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var format = new Option<string?>("--format") { Description = "What to publish: lazymount: our own index, the smallest; soci: a SOCI index (version 1), which other tools read too [lazymount]", HelpName = "lazymount|soci" };
         var json = Verb.JsonOption("{ digest, artifactType, indexSize, compressedSize, layers: [{ layer, digest, compressedSize, indexDigest, indexSize, reason }] }");
         var verb = new Verb("push", "Publish the indexes of an image's layers beside it: as an artifact that refers to the image's manifest, in the same repository or OCI layout. The image itself stays as it is. Needs the right to push there; layers that are not indexed yet are streamed first. Of a multi-platform image one platform is published at a time.",
@@ -30,7 +30,7 @@ internal static class IndexPushCommand
         { image, format, json };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
+            ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             bool soci = parsed.GetValue(format) switch
             {
                 "lazymount" or null => false,
@@ -42,10 +42,10 @@ internal static class IndexPushCommand
                 throw new CommandException($"{reference} is an archive, to which nothing is added: copy the image to a registry or to an OCI layout directory first, with skopeo copy");
             }
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
+            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
             IArtifactTarget target = resolved.Source as IArtifactTarget
                 ?? throw new CommandException($"nothing can be pushed to {reference.Place} with --offline: leave that out");
-            var store = resolved.OpenStore(settings, loggers);
+            var store = resolved.OpenStore(settings.ToOpening(), loggers);
             IReadOnlyList<LayerIndex> indexes = await IndexBuildCommand.BuildAsync(host, store, resolved.Image, cancellationToken);
             PushedIndexes pushed = soci
                 ? await IndexPublisher.PushSociAsync(resolved.Image, indexes, (layer, token) => store.OpenBlobAsync(layer, resolved.Source, token), target, cancellationToken)

@@ -3,10 +3,10 @@ using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
+using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published;
 using LazyMount.Mounting;
-using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -17,7 +17,7 @@ internal static class IndexShowCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var json = Verb.JsonOption("an array of { layer, digest, compressedSize, where, origin, bound, indexSize, entries, spans }");
         var verb = new Verb("show", "List the indexes of an image's layers: those that are here (local) and those that lie beside the image (published), as far as --index-trust lets them be used. Published ones are fetched and looked at, but not kept; one without entries is of no use, -v says why. BOUND means that the manifest's digest vouches for it.",
             """
@@ -27,10 +27,10 @@ internal static class IndexShowCommand
         { image, json };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
+            ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
-            var store = resolved.OpenStore(settings, loggers);
+            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
+            var store = resolved.OpenStore(settings.ToOpening(), loggers);
             IReadOnlyList<(PublishedIndex Published, LayerIndex? Index)?> published = await store.ReadPublishedAsync(resolved.Image, cancellationToken);
             var listings = new List<IndexListing>();
             for (int i = 0; i < published.Count; i++)

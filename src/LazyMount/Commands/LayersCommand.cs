@@ -4,10 +4,10 @@ using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
+using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.Mounting;
-using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -18,7 +18,7 @@ internal static class LayersCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var json = Verb.JsonOption("an array of { layer, digest, mediaType, compressedSize, indexed, index, indexSize, format, uncompressedSize, entries, spans }");
         var verb = new Verb("layers", "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. What only the index itself tells is shown once it is here, as after a mount or an ls.",
             """
@@ -28,10 +28,10 @@ internal static class LayersCommand
         { image, json };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
+            ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
-            var store = resolved.OpenStore(settings, loggers);
+            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
+            var store = resolved.OpenStore(settings.ToOpening(), loggers);
             IReadOnlyList<IndexOffer> offers = await store.FindIndexesAsync(resolved.Image, cancellationToken);
             IReadOnlyList<LayerListing> listings = [.. resolved.Image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
             if (parsed.GetValue(json))

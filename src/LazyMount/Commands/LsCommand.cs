@@ -2,8 +2,8 @@ using System.CommandLine;
 using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
-using LazyMount.Opening;
 using LazyMount.Output;
+using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Commands;
@@ -16,7 +16,7 @@ internal static class LsCommand
 
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var path = new Argument<string?>("PATH") { Description = "Path inside the image [/]", Arity = ArgumentArity.ZeroOrOne };
         var isLong = new Option<bool>("--long", "-l") { Description = "Show type, mode, links, owner, group, size and time (UTC) as well" };
         var recursive = new Option<bool>("--recursive", "-R") { Description = "List subdirectories too" };

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
-using LazyMount.Opening;
+using LazyMount.Images;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -12,7 +12,7 @@ internal static class ManifestCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var verb = new Verb("manifest", "Write the image's manifest to standard output: the exact JSON that its digest is of.",
             """
             lazymount manifest debian:12 | jq -r '.layers[].digest'
@@ -27,9 +27,9 @@ internal static class ManifestCommand
     internal static async Task<int> WriteExactAsync(
         CommandHost host, CommandSettings settings, string reference, Func<Image, ReadOnlyMemory<byte>> part, CancellationToken cancellationToken)
     {
-        ImageReference parsed = ResolvedImage.Parse(reference);
+        ImageReference parsed = ImageArgument.Parse(reference);
         using ILoggerFactory loggers = Loggers.ForCommand(settings);
-        await using ResolvedImage resolved = await ResolvedImage.OpenAsync(parsed, settings, loggers, cancellationToken);
+        await using ResolvedImage resolved = await ResolvedImage.OpenAsync(parsed, settings.ToOpening(), loggers, cancellationToken);
         host.Output.Write(part(resolved.Image).Span);
         if (host.Output.IsTerminal)
         {

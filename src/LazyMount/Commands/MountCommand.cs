@@ -3,9 +3,9 @@ using System.Runtime;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Images;
 using LazyMount.Layers;
 using LazyMount.Mounting;
-using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
@@ -20,7 +20,7 @@ internal static class MountCommand
 
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var directory = new Argument<string>("DIR") { Description = "An empty directory to mount on" };
         var foreground = new Option<bool>("--foreground", "-f") { Description = "Stay in front, log to standard error, unmount at Ctrl-C" };
         var options = new Option<string[]>("--options", "-o")
@@ -54,7 +54,7 @@ internal static class MountCommand
             // :: Step 1: everything that can be refused at once is refused before any network.
             string given = parsed.GetRequiredValue(directory) is { Length: > 0 } named ? named : throw new UsageException("mount needs a directory");
             var request = new Request(
-                ResolvedImage.Parse(parsed.GetRequiredValue(image)),
+                ImageArgument.Parse(parsed.GetRequiredValue(image)),
                 Interop.RealPath(given) ?? Path.GetFullPath(given),
                 MountOptions.Parse(parsed.GetValue(options) ?? [], Environment.IsPrivilegedProcess),
                 parsed.GetValue(foreground),
@@ -77,7 +77,7 @@ internal static class MountCommand
         try
         {
             // :: Steps 2 to 4: from the reference to the tree.
-            await using OpenedImage opened = await OpenedImage.OpenAsync(request.Image, settings, host, loggers, cancellationToken);
+            await using OpenedImage opened = await host.OpenImageAsync(request.Image, settings, loggers, cancellationToken);
 
             var prefetched = Prefetch.RangesOf(request.Prefetch, opened);
 

@@ -5,8 +5,8 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
+using LazyMount.Images;
 using LazyMount.Indexes.Store;
-using LazyMount.Opening;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -20,7 +20,7 @@ internal static class PullCommand
 
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var target = new Argument<string?>("LAYOUT") { Description = "Copy to this OCI image layout: oci:DIR or oci:DIR:TAG [the cache alone]", Arity = ArgumentArity.ZeroOrOne };
         var verb = new Verb("pull", "Fetch all layers of an image into the cache, or copy the image to an OCI image layout. What is here is not fetched again; what was interrupted goes on where it stopped.",
             """
@@ -30,10 +30,10 @@ internal static class PullCommand
         { image, target };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            ImageReference reference = ResolvedImage.Parse(parsed.GetRequiredValue(image));
+            ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             ImageReference? to = parsed.GetValue(target) is { } text ? ParseTarget(text) : null;
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
+            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
             if (to is null && resolved.Source.IsLocal)
             {
                 throw new UsageException($"{reference} is on this machine already: there is nothing to pull but to an OCI layout, oci:DIR:TAG");
@@ -50,7 +50,7 @@ internal static class PullCommand
 
     private static ImageReference ParseTarget(string text)
     {
-        ImageReference target = ResolvedImage.Parse(text);
+        ImageReference target = ImageArgument.Parse(text);
         return target.Transport == Transport.OciLayout && target.Digest is null && target.SourceIndex is null ? target
             : throw new UsageException($"cannot pull to '{text}': name an OCI image layout as oci:DIR or oci:DIR:TAG");
     }

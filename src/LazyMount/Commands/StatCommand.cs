@@ -3,8 +3,8 @@ using System.Text;
 using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
-using LazyMount.Opening;
 using LazyMount.Output;
+using LazyMount.Trees;
 
 namespace LazyMount.Commands;
 
@@ -13,7 +13,7 @@ internal static class StatCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var paths = Verb.PathsArgument();
         var dereference = new Option<bool>("--dereference", "-L") { Description = "Follow a symlink at the end of the path" };
         var json = Verb.JsonOption("an array of entries with \"layerDigest\" and \"xattrs\" (values in base64)");

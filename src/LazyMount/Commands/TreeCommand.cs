@@ -3,8 +3,8 @@ using System.Globalization;
 using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
-using LazyMount.Opening;
 using LazyMount.Output;
+using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Commands;
@@ -14,7 +14,7 @@ internal static class TreeCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var path = new Argument<string?>("PATH") { Description = "Where to begin [/]", Arity = ArgumentArity.ZeroOrOne };
         var levels = new Option<int?>("--level", "-L")
         {

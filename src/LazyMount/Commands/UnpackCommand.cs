@@ -2,8 +2,8 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using System.Text;
 using LazyMount.Cli;
-using LazyMount.Opening;
 using LazyMount.Output;
+using LazyMount.Trees;
 using LazyMount.Unpacking;
 
 namespace LazyMount.Commands;
@@ -13,7 +13,7 @@ internal static class UnpackCommand
 {
     public static Command Create(CommandHost host)
     {
-        var image = Verb.ImageArgument();
+        var image = ImageArgument.Create();
         var directory = new Argument<string>("DIR") { Description = "Where to: an empty directory, or one to make" };
         var rootless = new Option<bool>("--rootless")
         {

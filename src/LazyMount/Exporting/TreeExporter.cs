@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Text;
 using LazyMount.FileSystem;
+using LazyMount.Images;
 using LazyMount.Layers;
-using LazyMount.Opening;
 using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 

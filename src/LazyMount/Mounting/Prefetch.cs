@@ -1,8 +1,8 @@
 using System.Text;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
+using LazyMount.Images;
 using LazyMount.Layers;
-using LazyMount.Opening;
 using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Mounting;

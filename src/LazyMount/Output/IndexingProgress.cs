@@ -1,41 +1,49 @@
 using LazyMount.Blobs.Oci;
+using LazyMount.Images;
 using LazyMount.Indexes.Store;
 using Spectre.Console;
 
 namespace LazyMount.Output;
 
-/// <summary>One bar on the terminal for all layers that are being indexed; gone when they are done.</summary>
-internal sealed class IndexingProgress : IProgress<LayerProgress>
+/// <summary>
+/// What opening an image shows on standard error: notes, and on a terminal one bar for all layers that are being indexed, which
+/// is gone when they are done.
+/// </summary>
+/// <param name="error">Standard error.</param>
+/// <param name="isTerminal">Whether somebody watches it: else there is no bar.</param>
+internal sealed class IndexingProgress(TextWriter error, bool isTerminal) : OpeningObserver
 {
     // Stored indexes open in milliseconds: nothing shall flash up for them.
     private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan s_refresh = TimeSpan.FromMilliseconds(100);
 
-    private readonly long[] _sizes;
-    private readonly long[] _passed;
-    private readonly bool[] _done;
+    private readonly TaskCompletionSource _found = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private long[] _sizes = [];
+    private long[] _passed = [];
+    private bool[] _done = [];
 
-    public IndexingProgress(IReadOnlyList<Descriptor> layers)
+    public override void Note(string sentence) => error.WriteLine($"lazymount: note: {CommandOutput.Displayable(sentence)}");
+
+    public override void LayersFound(IReadOnlyList<Descriptor> layers)
     {
-        _sizes = [.. layers.Select(layer => layer.Size)];
-        _passed = new long[layers.Count];
-        _done = new bool[layers.Count];
+        (_sizes, _passed, _done) = ([.. layers.Select(layer => layer.Size)], new long[layers.Count], new bool[layers.Count]);
+        _found.TrySetResult();
     }
 
-    public void Report(LayerProgress value)
+    public override void Report(LayerProgress value)
     {
         Volatile.Write(ref _passed[value.Layer], value.CompressedBytes);
         Volatile.Write(ref _done[value.Layer], value.Done);
     }
 
     /// <summary>Shows the bar until the work has ended, in whatever way; the result is the work's.</summary>
-    public async Task<T> ShowWhile<T>(Task<T> work, TextWriter terminal)
+    public async Task<T> ShowWhile<T>(Task<T> work)
     {
-        if (await Task.WhenAny(work, Task.Delay(s_patience)) != work)
+        if (isTerminal && await Task.WhenAny(work, _found.Task) != work && await Task.WhenAny(work, Task.Delay(s_patience)) != work)
         {
             // Layers that were there at once are no part of the wait.
             int[] waited = [.. Enumerable.Range(0, _sizes.Length).Where(i => !Volatile.Read(ref _done[i]))];
-            IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(terminal), Ansi = AnsiSupport.Yes });
+            IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(error), Ansi = AnsiSupport.Yes });
             await console.Progress()
                 .AutoClear(true)
                 .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new DownloadedColumn(), new RemainingTimeColumn())

@@ -14,18 +14,6 @@ internal static partial class LogEvents
     [LoggerMessage(3, LogLevel.Critical, "The mount on {Directory} failed")]
     public static partial void MountFailed(this ILogger logger, Exception exception, string directory);
 
-    [LoggerMessage(4, LogLevel.Warning, "{Image} is not a container image but an artifact of type {Type}")]
-    public static partial void ArtifactOpened(this ILogger logger, string image, string type);
-
-    [LoggerMessage(6, LogLevel.Critical, "No file of {Image} is served any more: {Reason}")]
-    public static partial void ReadsRefused(this ILogger logger, string image, string reason);
-
-    [LoggerMessage(7, LogLevel.Information, "The indexes of all layers of {Image} are what the layers hold")]
-    public static partial void IndexesVerified(this ILogger logger, string image);
-
-    [LoggerMessage(8, LogLevel.Warning, "Layer {Digest} could not be verified: {Reason}")]
-    public static partial void LayerNotVerified(this ILogger logger, string digest, string reason);
-
     [LoggerMessage(5, LogLevel.Information, "Fetched {Bytes} bytes ahead of who will read them")]
     public static partial void Prefetched(this ILogger logger, long bytes);
 }

@@ -1,7 +1,7 @@
 using LazyMount.FileSystem;
+using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Layers;
-using LazyMount.Opening;
 using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Trees;

@@ -2,8 +2,8 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using LazyMount.FileSystem;
+using LazyMount.Images;
 using LazyMount.Layers;
-using LazyMount.Opening;
 using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 

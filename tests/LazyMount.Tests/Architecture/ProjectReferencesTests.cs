@@ -5,13 +5,13 @@ using Xunit;
 namespace LazyMount.Tests.Architecture;
 
 /// <summary>
-/// The arrows: LazyMount -> Fuse -> FileSystem -> Layers -> Indexes -> {Blobs, Compression}; the exe alone sees all. A project, a
+/// The arrows: LazyMount -> {Fuse, Images} -> FileSystem -> Layers -> Indexes -> {Blobs, Compression}; the exe alone sees all. A project, a
 /// reference or a package that is not listed here fails; whoever adds one changes this list, with the reason in
 /// docs/decisions.md.
 /// </summary>
 public sealed class ProjectReferencesTests
 {
-    private static readonly string[] s_product = ["Blobs", "Compression", "FileSystem", "Fuse", "Indexes", "Layers"];
+    private static readonly string[] s_product = ["Blobs", "Compression", "FileSystem", "Fuse", "Images", "Indexes", "Layers"];
     private static readonly string[] s_testPackages = ["CsCheck", "Microsoft.Extensions.Logging", "System.IO.Hashing", "xunit.v3"];
 
     private static readonly Dictionary<string, (string[] Projects, string[] Packages)> s_allowed = new()
@@ -21,6 +21,7 @@ public sealed class ProjectReferencesTests
         ["src/LazyMount.Indexes"] = (["Blobs", "Compression"], ["Microsoft.Extensions.Logging.Abstractions", "System.IO.Hashing", "ZstdSharp.Port"]),
         ["src/LazyMount.Layers"] = (["Blobs", "Compression", "Indexes"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount.FileSystem"] = (["Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions", "System.IO.Hashing"]),
+        ["src/LazyMount.Images"] = (["Blobs", "FileSystem", "Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount.Fuse"] = (["FileSystem"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount"] = (s_product, ["Microsoft.Extensions.Logging", "Microsoft.Extensions.Logging.Console", "Spectre.Console", "System.CommandLine"]),
         ["tests/LazyMount.TestKit"] = ([], ["System.IO.Hashing"]),

@@ -1,11 +1,13 @@
 using System.Text;
+using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
+using LazyMount.Images;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 using FileMode = LazyMount.FileSystem.FileMode;
 
-namespace LazyMount.Opening;
+namespace LazyMount.Trees;
 
 /// <summary>An image opened for one command that reads its tree: looks up paths and reads files, with errors in words.</summary>
 internal sealed class OpenedTree : IAsyncDisposable
@@ -23,12 +25,12 @@ internal sealed class OpenedTree : IAsyncDisposable
 
     public static async Task<OpenedTree> OpenAsync(string reference, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
     {
-        var parsed = ResolvedImage.Parse(reference);
+        ImageReference parsed = ImageArgument.Parse(reference);
         ILoggerFactory loggers = Loggers.ForCommand(settings);
         try
         {
             var failures = new ReadFailures(loggers);
-            return new OpenedTree(await OpenedImage.OpenAsync(parsed, settings, host, failures, cancellationToken), loggers, failures);
+            return new OpenedTree(await host.OpenImageAsync(parsed, settings, failures, cancellationToken), loggers, failures);
         }
         catch
         {

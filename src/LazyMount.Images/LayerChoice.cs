@@ -2,17 +2,18 @@ using System.Globalization;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 
-namespace LazyMount.Cli;
+namespace LazyMount.Images;
 
 /// <summary>What --layer names: one layer of an image, by its number or by its digest.</summary>
-internal sealed class LayerChoice
+public sealed class LayerChoice
 {
     private readonly string _text;
     private readonly int? _number; // below 0: from the top
 
     private LayerChoice(string text, int? number) => (_text, _number) = (text, number);
 
-    /// <summary>As `layers` prints them: a number from 0, the lowest, or from -1, the topmost; or how a digest begins, with or without "sha256:".</summary>
+    /// <summary>Parses a number from 0, the lowest layer, or from -1, the topmost; or how a digest begins, with or without "sha256:".</summary>
+    /// <exception cref="FormatException">The text is neither.</exception>
     public static LayerChoice Parse(string text)
     {
         // All-digit beginnings of digests are told from numbers by their length: images have at most a thousand layers.
@@ -22,11 +23,11 @@ internal sealed class LayerChoice
         }
         string hex = text[(text.IndexOf(':') + 1)..];
         bool isDigest = hex.Length >= 4 && hex.All(char.IsAsciiHexDigitLower);
-        return isDigest ? new LayerChoice(text, null) : throw new UsageException($"--layer '{text}' is neither a layer's number nor how a digest begins (four characters at least); 'lazymount layers IMAGE' lists both");
+        return isDigest ? new LayerChoice(text, null) : throw new FormatException($"'{text}' is neither a layer's number nor how a digest begins (four characters at least); 'lazymount layers IMAGE' lists both");
     }
 
     /// <summary>The layer's number, lowest 0.</summary>
-    /// <exception cref="CommandException">There is no such layer, or several.</exception>
+    /// <exception cref="ImageException">There is no such layer, or several.</exception>
     public int Find(Image image)
     {
         IReadOnlyList<Descriptor> layers = image.Layers;
@@ -34,18 +35,21 @@ internal sealed class LayerChoice
         {
             int layer = number < 0 ? layers.Count + number : number;
             return layer >= 0 && layer < layers.Count ? layer
-                : throw new CommandException(layers.Count == 0 ? $"{image.Reference} has no layers" : $"{image.Reference} has no layer {number}: its layers are 0 to {layers.Count - 1}, lowest first");
+                : throw NotFound(layers.Count == 0 ? $"{image.Reference} has no layers" : $"{image.Reference} has no layer {number}: its layers are 0 to {layers.Count - 1}, lowest first");
         }
         List<int> found = [.. Enumerable.Range(0, layers.Count).Where(i => Begins(layers[i].Digest))];
         return found.Select(i => layers[i].Digest).Distinct().Count() switch
         {
             1 => found[0],
-            0 => throw new CommandException($"{image.Reference} has no layer whose digest begins with {_text}; 'lazymount layers' lists them"),
-            _ => throw new CommandException($"the digests of several layers of {image.Reference} begin with {_text}: {string.Join(", ", found)}; give more of it"),
+            0 => throw NotFound($"{image.Reference} has no layer whose digest begins with {_text}; 'lazymount layers' lists them"),
+            _ => throw NotFound($"the digests of several layers of {image.Reference} begin with {_text}: {string.Join(", ", found)}; give more of it"),
         };
     }
 
+    /// <inheritdoc/>
     public override string ToString() => _text;
+
+    private static ImageException NotFound(string sentence) => new(ImageError.NotFound, sentence);
 
     private bool Begins(Digest digest) => digest.Hex.StartsWith(_text, StringComparison.Ordinal) || digest.ToString().StartsWith(_text, StringComparison.Ordinal);
 }

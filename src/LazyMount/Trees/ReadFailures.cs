@@ -1,6 +1,6 @@
 using Microsoft.Extensions.Logging;
 
-namespace LazyMount.Opening;
+namespace LazyMount.Trees;
 
 /// <summary>
 /// A file system can only say EIO; what it knows besides goes to its logger. A command that reads files itself listens

@@ -1,49 +1,39 @@
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Sources;
-using LazyMount.Cli;
 using LazyMount.Indexes.Store;
 using LazyMount.Layers.Archives;
 using Microsoft.Extensions.Logging;
 
-namespace LazyMount.Opening;
+namespace LazyMount.Images;
 
 /// <summary>The first half of the story: from what the user wrote to a manifest and a config. Owns the source.</summary>
-internal sealed class ResolvedImage : IAsyncDisposable
+public sealed class ResolvedImage : IAsyncDisposable
 {
     private ResolvedImage(Image image, IImageSource source, BlobCache cache) => (Image, Source, Cache) = (image, source, cache);
 
+    /// <summary>The manifest, its config and its layers.</summary>
     public Image Image { get; }
 
+    /// <summary>Where the image's bytes come from; owned.</summary>
     public IImageSource Source { get; }
 
+    /// <summary>Where they are kept.</summary>
     public BlobCache Cache { get; }
 
-    /// <summary>Step 1, its text part: a bad reference is the user's mistake, whatever the command.</summary>
-    public static ImageReference Parse(string reference)
-    {
-        try
-        {
-            return ImageReference.Parse(reference);
-        }
-        catch (FormatException e)
-        {
-            throw new UsageException(e.Message, e);
-        }
-    }
-
     /// <summary>Step 2: reference -> (image index -> platform) -> manifest and config.</summary>
-    public static async Task<ResolvedImage> OpenAsync(ImageReference reference, CommandSettings settings, ILoggerFactory loggers, CancellationToken cancellationToken)
+    /// <exception cref="ImageException">There is no such image, or its source cannot be reached.</exception>
+    public static async Task<ResolvedImage> OpenAsync(ImageReference reference, OpeningOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        BlobCache cache = settings.OpenCache();
+        BlobCache cache = options.Cache;
         IImageSource source = ArchiveSource.IsArchive(reference)
             ? await ArchiveSource.OpenAsync(reference, cache, loggers, cancellationToken)
-            : settings.Offline && reference.Transport == Transport.Registry
+            : options.Offline && reference.Transport == Transport.Registry
                 ? new OfflineSource(reference, cache)
-                : ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = settings.PlainHttp }, loggers);
+                : ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = options.PlainHttp }, loggers);
         try
         {
-            Image image = await Image.ResolveAsync(reference, source, settings.Platform, cache, cancellationToken);
+            Image image = await Image.ResolveAsync(reference, source, options.Platform, cache, cancellationToken);
             return new ResolvedImage(image, source, cache);
         }
         catch
@@ -54,8 +44,9 @@ internal sealed class ResolvedImage : IAsyncDisposable
     }
 
     /// <summary>Where its layers' indexes come from.</summary>
-    public LayerStore OpenStore(CommandSettings settings, ILoggerFactory loggers)
-        => new(Cache, loggers) { Trust = settings.IndexTrust, KeepsBlobs = settings.KeepsBlobs };
+    public LayerStore OpenStore(OpeningOptions options, ILoggerFactory loggers)
+        => new(Cache, loggers) { Trust = options.IndexTrust, KeepsBlobs = options.KeepsBlobs };
 
+    /// <inheritdoc/>
     public ValueTask DisposeAsync() => Source.DisposeAsync();
 }

@@ -1,19 +1,17 @@
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
-using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Indexes.Model;
 using LazyMount.Layers;
-using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
-namespace LazyMount.Opening;
+namespace LazyMount.Images;
 
 /// <summary>
 /// The straight story from a reference to a tree that can be read (docs/path-of-a-read.md, steps 2 to 4): what `mount`
 /// serves and what `ls`, `cat` and the others read. Owns everything below it and disposes it in reverse order.
 /// </summary>
-internal sealed class OpenedImage : IAsyncDisposable
+public sealed class OpenedImage : IAsyncDisposable
 {
     /// <summary>
     /// Bytes of decoded spans kept in memory: two dozen spans, so that several readers each go on in their own. With
@@ -31,6 +29,7 @@ internal sealed class OpenedImage : IAsyncDisposable
         ResolvedImage resolved, LayerReaders readers, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Layer, LayerIndex Index)> unverified, ImageFileSystem fileSystem)
         => (_resolved, _readers, _spans, Layers, _unverified, FileSystem) = (resolved, readers, spans, layers, unverified, fileSystem);
 
+    /// <summary>The manifest, its config and its layers.</summary>
     public Image Image => _resolved.Image;
 
     /// <summary>Lowest first. Of one that is looked at alone, all places up to its number hold that one.</summary>
@@ -46,7 +45,7 @@ internal sealed class OpenedImage : IAsyncDisposable
         {
             try
             {
-                if (await _readers.FindDifferenceAsync(layer, Image, index, cancellationToken) is { } difference)
+                if (await _readers.FindDifferenceAsync(layer, Image, index, cancellationToken).ConfigureAwait(false) is { } difference)
                 {
                     logger.ReadsRefused(Image.Reference.ToString(), difference);
                     FileSystem.RefuseReads();
@@ -69,42 +68,49 @@ internal sealed class OpenedImage : IAsyncDisposable
     /// <summary>Fetches ranges of layers in the background.</summary>
     public Prefetcher NewPrefetcher() => new(_spans);
 
+    /// <summary>The merged tree.</summary>
     public ImageTree Tree => FileSystem.Tree;
 
+    /// <summary>The tree with the contents of its files.</summary>
     public ImageFileSystem FileSystem { get; }
 
-    /// <summary>Progress is shown on the host's terminal when indexing takes time.</summary>
+    /// <summary>Opens an image: resolves the reference, gets the index of every layer, merges the tree.</summary>
+    /// <param name="reference">The image.</param>
+    /// <param name="options">How to open it.</param>
+    /// <param name="observer">Told what happens meanwhile.</param>
+    /// <param name="loggers">For everything below.</param>
+    /// <param name="cancellationToken">Gives up; nothing half-written stays.</param>
+    /// <exception cref="ImageException">The image cannot be opened.</exception>
     public static async Task<OpenedImage> OpenAsync(
-        ImageReference reference, CommandSettings settings, CommandHost host, ILoggerFactory loggers, CancellationToken cancellationToken)
+        ImageReference reference, OpeningOptions options, OpeningObserver observer, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         // :: Step 2: the source resolves the reference.
-        ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings, loggers, cancellationToken);
+        ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, options, loggers, cancellationToken).ConfigureAwait(false);
         if (resolved.Image.ArtifactType is { } type)
         {
             // It may be a tree of files all the same: some artifacts are.
-            host.Error.WriteLine($"lazymount: note: {reference} is not a container image but an artifact of type {CommandOutput.Displayable(type)}");
+            observer.Note($"{reference} is not a container image but an artifact of type {type}");
             loggers.CreateLogger<OpenedImage>().ArtifactOpened(reference.ToString(), type);
         }
         else if (ImageConfig.TryParse(resolved.Image.ConfigBytes.Span) is null)
         {
-            host.Error.WriteLine($"lazymount: note: the config of {reference} is not an image config, which says for which platform its files are");
+            observer.Note($"the config of {reference} is not an image config, which says for which platform its files are");
         }
         var spans = new SpanCache(SpanCapacity);
         IReadOnlyList<Layer> layers = [];
         try
         {
             // :: Step 3: every layer's LayerIndex, stored, published or made now.
-            int? alone = settings.Layer?.Find(resolved.Image);
+            int? alone = options.Layer?.Find(resolved.Image);
             Image wanted = alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
-            var progress = host.ErrorIsTerminal ? new IndexingProgress(wanted.Layers) : null;
-            var readers = new LayerReaders(resolved.OpenStore(settings, loggers), resolved.Cache, loggers);
-            Task<(Layer Layer, LayerIndex Index)[]> indexing = readers.OpenAsync(wanted, spans, progress, cancellationToken);
-            var indexed = await (progress?.ShowWhile(indexing, host.Error) ?? indexing);
+            observer.LayersFound(wanted.Layers);
+            var readers = new LayerReaders(resolved.OpenStore(options, loggers), resolved.Cache, loggers);
+            var indexed = await readers.OpenAsync(wanted, spans, observer, cancellationToken).ConfigureAwait(false);
             layers = [.. indexed.Select(each => each.Layer)];
-            List<(Descriptor Layer, LayerIndex Index)> unverified = settings.VerifiesFully ? [.. wanted.Layers.Zip(indexed, (layer, each) => (layer, each.Index))] : [];
+            List<(Descriptor Layer, LayerIndex Index)> unverified = options.VerifiesFully ? [.. wanted.Layers.Zip(indexed, (layer, each) => (layer, each.Index))] : [];
 
             // :: Step 4: the merged tree.
-            ImageTree tree = Merge([.. indexed.Select(each => each.Index)], alone, reference, host);
+            ImageTree tree = Merge([.. indexed.Select(each => each.Index)], alone, reference, observer);
             if (alone is int below)
             {
                 layers = [.. Enumerable.Repeat(layers[0], below + 1)]; // found by its number in the image
@@ -113,12 +119,12 @@ internal sealed class OpenedImage : IAsyncDisposable
         }
         catch
         {
-            await DisposeAllAsync(layers, spans, resolved);
+            await DisposeAllAsync(layers, spans, resolved).ConfigureAwait(false);
             throw;
         }
     }
 
-    private static ImageTree Merge(IReadOnlyList<LayerIndex> layers, int? alone, ImageReference reference, CommandHost host)
+    private static ImageTree Merge(IReadOnlyList<LayerIndex> layers, int? alone, ImageReference reference, OpeningObserver observer)
     {
         try
         {
@@ -129,7 +135,7 @@ internal sealed class OpenedImage : IAsyncDisposable
             ImageTree tree = TreeBuilder.BuildAlone(layers[0], number, out int danglingLinks);
             if (danglingLinks > 0)
             {
-                host.Error.WriteLine($"lazymount: note: {danglingLinks} hard link(s) of layer {number} lead to files of lower layers; shown as symbolic links to them");
+                observer.Note($"{danglingLinks} hard link(s) of layer {number} lead to files of lower layers; shown as symbolic links to them");
             }
             return tree;
         }
@@ -149,6 +155,6 @@ internal sealed class OpenedImage : IAsyncDisposable
             layer.Dispose();
         }
         spans.Dispose();
-        await resolved.DisposeAsync();
+        await resolved.DisposeAsync().ConfigureAwait(false);
     }
 }

@@ -1,0 +1,33 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Published;
+
+namespace LazyMount.Images;
+
+/// <summary>How an image is opened.</summary>
+public sealed record OpeningOptions
+{
+    /// <summary>Where chunks, documents and indexes are kept.</summary>
+    public required BlobCache Cache { get; init; }
+
+    /// <summary>Nothing is fetched from a registry: what the cache lacks is an error.</summary>
+    public bool Offline { get; init; }
+
+    /// <summary>The compressed bytes of layers that are streamed for their index are kept in the cache.</summary>
+    public bool KeepsBlobs { get; init; } = true;
+
+    /// <summary>The platform to choose from an image index. Null: this machine's.</summary>
+    public Platform? Platform { get; init; }
+
+    /// <summary>Registries are spoken to by plain HTTP.</summary>
+    public bool PlainHttp { get; init; }
+
+    /// <summary>Which indexes that others made are used.</summary>
+    public IndexTrust IndexTrust { get; init; }
+
+    /// <summary>The one layer that is opened alone. Null: all layers, merged.</summary>
+    public LayerChoice? Layer { get; init; }
+
+    /// <summary>Indexes that others made stay in memory until <see cref="OpenedImage.VerifyAsync"/> has compared them with their layers.</summary>
+    public bool VerifiesFully { get; init; }
+}
