@@ -21,6 +21,7 @@ public sealed class ImageTree
     private readonly byte[] _linkTargets;
     private readonly XattrSet[] _xattrSets;
     private readonly SparseMap[] _sparseMaps;
+    private readonly int _firstNumber;
 
     /// <param name="nameEnds">By position: where its name ends in <paramref name="names"/>; it begins where the one before ends.</param>
     /// <param name="names">All names in the order of positions.</param>
@@ -29,8 +30,10 @@ public sealed class ImageTree
     /// <param name="linkTargets">Targets of symbolic links, found by <see cref="Node.Place"/> and <see cref="Node.Size"/>.</param>
     /// <param name="xattrSets">Found by <see cref="Node.XattrSet"/>.</param>
     /// <param name="sparseMaps">Found by <see cref="Node.SparseMap"/>.</param>
-    internal ImageTree(int[] nameEnds, byte[] names, int[] firstNames, Node[] nodes, byte[] linkTargets, XattrSet[] xattrSets, SparseMap[] sparseMaps)
+    /// <param name="firstNumber">The number in the image of the first of the merged layers.</param>
+    internal ImageTree(int[] nameEnds, byte[] names, int[] firstNames, Node[] nodes, byte[] linkTargets, XattrSet[] xattrSets, SparseMap[] sparseMaps, int firstNumber)
     {
+        _firstNumber = firstNumber;
         Debug.Assert(nameEnds.Length == nodes.Length && firstNames.Length == nodes.Length, "one of each per position");
         (_nameEnds, _names, _firstNames, _nodes, _linkTargets, _xattrSets, _sparseMaps) = (nameEnds, names, firstNames, nodes, linkTargets, xattrSets, sparseMaps);
         for (int position = 0; position < nodes.Length; position++)
@@ -167,8 +170,17 @@ public sealed class ImageTree
         return set < 0 ? default : _xattrSets[set].Names;
     }
 
-    /// <summary>The layer a node's entry came from (lowest 0), or -1 for a directory that no layer lists.</summary>
+    /// <summary>
+    /// Which of the layers that were merged (lowest 0) a node's entry comes from, and its bytes are to be read from; or -1 for a
+    /// directory that no layer lists.
+    /// </summary>
     public int LayerOf(ulong id) => _nodes[id - 1].Layer;
+
+    /// <summary>
+    /// The number in the image (lowest 0) of the layer that a node's entry comes from, or -1. Differs from <see cref="LayerOf"/> in
+    /// the tree of one layer alone.
+    /// </summary>
+    public int LayerNumberOf(ulong id) => LayerOf(id) is >= 0 and int layer ? _firstNumber + layer : -1;
 
     /// <summary>
     /// What stands at an offset of a regular file before its end: where its bytes begin in the tar of <see cref="LayerOf"/>,

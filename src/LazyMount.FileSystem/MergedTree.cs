@@ -11,17 +11,33 @@ internal sealed class MergedTree
 {
     private const int None = TreeSlots.None;
 
-    private readonly IReadOnlyList<LayerIndex> _layers;
+    // All layers together: a directory entry takes some 100 bytes until it is in the finished tree.
+    private const int MaxNames = 64_000_000;
+    private const int MaxNameBytes = 1 << 30;
+
+    /// <summary>The most levels of a tree, as many as one path may have, and the most bytes of a path.</summary>
+    private const int MaxDepth = 2048, MaxPathLength = 32 << 10;
+
+    private readonly int _firstNumber;
     private (int Entry, int Attributes, short Layer)[] _objects = new (int, int, short)[1024];
     private int _objectCount;
 
-    public MergedTree(IReadOnlyList<LayerIndex> layers)
+    /// <param name="layers">Lowest first.</param>
+    /// <param name="firstNumber">The number of the first of them in the image.</param>
+    public MergedTree(IReadOnlyList<LayerIndex> layers, int firstNumber = 0)
     {
-        _layers = layers;
+        (Layers, _firstNumber) = (layers, firstNumber);
         AddObject(layer: -1, entry: -1); // ImplicitDirectory
     }
 
+    public IReadOnlyList<LayerIndex> Layers { get; }
+
     public TreeSlots Slots { get; private set; } = new(0);
+
+    public WalkBudget Budget { get; } = new();
+
+    /// <summary>The number that one of <see cref="Layers"/> has in the image.</summary>
+    public int NumberOf(int layer) => _firstNumber + layer;
 
     public short LayerOf(int target) => _objects[target].Layer;
 
@@ -29,7 +45,7 @@ internal sealed class MergedTree
     public ref readonly LayerEntry EntryOf(int target)
     {
         var (entry, _, layer) = _objects[target];
-        return ref _layers[layer].Entries[entry];
+        return ref Layers[layer].Entries[entry];
     }
 
     /// <summary>Lets another entry of its layer, a hard link to it, say an object's attributes.</summary>
@@ -39,7 +55,7 @@ internal sealed class MergedTree
     public bool TryGetLinkTarget(int target, out ReadOnlyMemory<byte> link)
     {
         bool isLink = target != TreeSlots.ImplicitDirectory && EntryOf(target).Type == EntryType.Symlink;
-        link = isLink ? _layers[LayerOf(target)].LinkTargets[EntryOf(target).LinkTarget] : default;
+        link = isLink ? Layers[LayerOf(target)].LinkTargets[EntryOf(target).LinkTarget] : default;
         return isLink;
     }
 
@@ -66,6 +82,7 @@ internal sealed class MergedTree
                 upper.SetObject(TreeSlots.Root, Slots.ObjectOf(TreeSlots.Root));
             }
             Slots = upper;
+            CheckSize();
             return;
         }
         // By upper slot: the slot here, None for what is no directory or out of reach.
@@ -74,7 +91,16 @@ internal sealed class MergedTree
         for (int slot = 1; slot < places.Length; slot++)
         {
             int directory = places[upper.ParentOf(slot)];
-            places[slot] = directory >= 0 && upper.IsInParent(slot) ? StackSlot(directory, upper, slot) : None;
+            places[slot] = directory >= 0 ? StackSlot(directory, upper, slot) : None;
+        }
+        CheckSize();
+    }
+
+    private void CheckSize()
+    {
+        if (Slots.Count > MaxNames || Slots.NameBytes > MaxNameBytes)
+        {
+            throw new InvalidDataException($"they have more than {MaxNames} names together, or names of more than {MaxNameBytes} bytes");
         }
     }
 
@@ -118,7 +144,10 @@ internal sealed class MergedTree
         }
     }
 
-    /// <summary>The finished tree: breadth first, so that the children of a directory are contiguous.</summary>
+    /// <summary>
+    /// The finished tree: breadth first, so that the children of a directory are contiguous. Throws <see cref="InvalidDataException"/>
+    /// when it is too deep.
+    /// </summary>
     public ImageTree Flatten()
     {
         int[] slots = Order(out var families);
@@ -128,7 +157,7 @@ internal sealed class MergedTree
         var nodes = new ImageTree.Node[slots.Length];
         var firstOfObject = new int[_objectCount];
         Array.Fill(firstOfObject, None);
-        var content = new ContentTable(_layers);
+        var content = new ContentTable(Layers);
 
         int end = 0;
         for (int position = 0; position < slots.Length; position++)
@@ -156,13 +185,13 @@ internal sealed class MergedTree
             nodes[firstName].LinkCount++;
         }
         Array.Resize(ref names, end);
-        return new ImageTree(nameEnds, names, firstNames, nodes, content.LinkTargets, content.XattrSets, content.SparseMaps);
+        return new ImageTree(nameEnds, names, firstNames, nodes, content.LinkTargets, content.XattrSets, content.SparseMaps, _firstNumber);
     }
 
     private ImageTree.Node MakeNode(ContentTable content, int target)
     {
         var (entry, attributes, layer) = _objects[target];
-        LayerEntry[] entries = _layers[layer].Entries;
+        LayerEntry[] entries = Layers[layer].Entries;
         return content.MakeNode(entries[entry], entries[attributes], layer);
     }
 
@@ -171,10 +200,15 @@ internal sealed class MergedTree
     {
         var slots = new int[Slots.Count];
         families = new (int, int, int)[Slots.Count];
+        int[] pathLengths = new int[Slots.Count];
         var keys = new ulong[64];
-        int count = 1;
+        int count = 1, depth = 0, nextLevel = 1; // the depth of what is at a position, and where the next level begins
         for (int position = 0; position < count; position++)
         {
+            if (position == nextLevel)
+            {
+                (depth, nextLevel) = (depth + 1, count);
+            }
             if (!Slots.IsDirectory(slots[position]))
             {
                 continue;
@@ -186,6 +220,11 @@ internal sealed class MergedTree
             for (int i = first; i < count; i++)
             {
                 families[i].Parent = position;
+                pathLengths[i] = pathLengths[position] + 1 + Slots.NameOf(slots[i]).Length;
+                if (depth == MaxDepth || pathLengths[i] > MaxPathLength)
+                {
+                    throw new InvalidDataException($"they make directories more than {MaxDepth} levels deep, or a path of more than {MaxPathLength} bytes");
+                }
             }
         }
         Array.Resize(ref slots, count);

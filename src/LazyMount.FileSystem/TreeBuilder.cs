@@ -9,17 +9,20 @@ namespace LazyMount.FileSystem;
 /// </summary>
 public static class TreeBuilder
 {
-    private const int MaxLinkTarget = 4096; // with a slash at its end: PATH_MAX counts a zero byte
+    private const int MaxLinkTarget = 4096; // PATH_MAX, which counts a zero byte
     private const long MaxLinkBytes = 512 << 20;
 
-    /// <summary>Merges, lowest layer first. Throws <see cref="InvalidDataException"/> for a hard link without a target.</summary>
+    /// <summary>
+    /// Merges, lowest layer first. Throws <see cref="InvalidDataException"/> for layers that make no tree: a hard link without a
+    /// target, a whiteout that names nothing, directories too deep, or more work than honest layers ask for.
+    /// </summary>
     public static ImageTree Build(IReadOnlyList<LayerIndex> layers)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(layers.Count, short.MaxValue);
         var tree = new MergedTree(layers);
         for (int layer = 0; layer < layers.Count; layer++)
         {
-            tree.Stack(new LayerTree(tree, layers[layer], (short)layer).Apply());
+            tree.Stack(new LayerTree(tree, (short)layer).Apply());
         }
         return tree.Flatten();
     }
@@ -29,19 +32,17 @@ public static class TreeBuilder
     /// layers are relative symbolic links to where those would be.
     /// </summary>
     /// <param name="layer">The layer.</param>
-    /// <param name="number">Its number in the image, which <see cref="ImageTree.LayerOf"/> then says.</param>
+    /// <param name="number">Its number in the image, which <see cref="ImageTree.LayerNumberOf"/> then says.</param>
     /// <param name="danglingLinks">How many hard links lead to lower layers.</param>
     public static ImageTree BuildAlone(LayerIndex layer, int number, out int danglingLinks)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(number, short.MaxValue);
-        var tree = new MergedTree([.. Enumerable.Repeat(layer, number + 1)]);
-        var alone = new LayerTree(tree, layer, (short)number) { IsAlone = true };
+        var tree = new MergedTree([layer], number);
+        var alone = new LayerTree(tree, 0) { IsAlone = true };
         tree.Stack(alone.Apply());
         if (alone.DanglingLinks is { Count: > 0 } links)
         {
-            layer = LinkSymbolically(layer, links);
-            tree = new MergedTree([.. Enumerable.Repeat(layer, number + 1)]);
-            tree.Stack(new LayerTree(tree, layer, (short)number) { IsAlone = true }.Apply());
+            tree = new MergedTree([LinkSymbolically(layer, links)], number);
+            tree.Stack(new LayerTree(tree, 0) { IsAlone = true }.Apply());
         }
         danglingLinks = alone.DanglingLinks?.Count ?? 0;
         return tree.Flatten();
@@ -74,27 +75,13 @@ public static class TreeBuilder
 
     private static byte[] RelativePath(LayerPaths paths, int path, int depth)
     {
-        int length = depth * 3;
-        for (int at = path; at > 0; at = paths.Parent(at))
-        {
-            length += paths.Name(at).Length + 1;
-        }
-        if (length is 0 or > MaxLinkTarget)
+        byte[] target = paths.PathOf(path); // with a slash at its beginning, where the last of "../" has one at its end
+        int length = depth * 3 + target.Length - 1;
+        if (length is 0 or >= MaxLinkTarget)
         {
             return "."u8.ToArray(); // what Linux could not show; nothing that anybody writes
         }
-        byte[] target = new byte[length];
-        int end = length;
-        for (int at = path; at > 0; at = paths.Parent(at))
-        {
-            target[--end] = (byte)'/';
-            end -= paths.Name(at).Length;
-            paths.Name(at).CopyTo(target.AsSpan(end));
-        }
-        for (; end > 0; end -= 3)
-        {
-            "../"u8.CopyTo(target.AsSpan(end - 3));
-        }
-        return target[..^1];
+        byte[] up = [.. Enumerable.Repeat("../"u8.ToArray(), depth).SelectMany(bytes => bytes)];
+        return [.. ((ReadOnlySpan<byte>)[.. up, .. target.AsSpan(1)]).TrimEnd((byte)'/')];
     }
 }

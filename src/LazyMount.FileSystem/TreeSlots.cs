@@ -21,8 +21,8 @@ internal enum Hides : byte
 /// A tree that is being made: of one layer, or of all.
 /// <para>A <b>slot</b> is a name in a directory, found by hash of (directory, name); it is empty until an object is put
 /// there. Hard links are slots with the same object. A slot that becomes a directory gets a fresh directory number, and
-/// its children are keyed by that: so whatever an earlier directory at the same slot held is out of reach at once, at no
-/// cost, however large it was.</para>
+/// its children are keyed by that. What an earlier directory at the same slot held is dropped, each slot once: who keeps a slot
+/// can ask whether it is still there.</para>
 /// </summary>
 internal sealed class TreeSlots
 {
@@ -38,7 +38,7 @@ internal sealed class TreeSlots
 
     private struct Slot
     {
-        public int InDirectory; // directory number that it is a name of
+        public int InDirectory; // directory number that it is a name of, None once it is dropped
         public int NameStart;
         public int Object;      // None: nothing here
         public int Directory;   // its own directory number, None unless it is a directory
@@ -54,6 +54,7 @@ internal sealed class TreeSlots
     private byte[] _names;
     private int _nameEnd;
     private int[] _table; // open addressing; slot + 1, 0 is free
+    private readonly Stack<int> _dropped = new();
 
     /// <summary>An empty root that no layer lists.</summary>
     /// <param name="capacity">How many slots there will be, more or less.</param>
@@ -62,11 +63,11 @@ internal sealed class TreeSlots
         _slots = new Slot[capacity + 1];
         _names = new byte[16 * capacity + 16];
         _table = new int[BitOperations.RoundUpToPowerOf2((uint)(2 * capacity + 2))];
-        _slots[Root] = new Slot { InDirectory = None, Object = ImplicitDirectory, Directory = AddDirectory(), Next = None };
+        _slots[Root] = new Slot { InDirectory = int.MaxValue, Object = ImplicitDirectory, Directory = AddDirectory(), Next = None };
         Count = 1;
     }
 
-    /// <summary>All slots, those out of reach too. A slot comes after its directory.</summary>
+    /// <summary>All slots, dropped ones too. A slot comes after its directory.</summary>
     public int Count { get; private set; }
 
     public int NameBytes => _nameEnd;
@@ -81,8 +82,8 @@ internal sealed class TreeSlots
 
     public ReadOnlySpan<byte> NameOf(int slot) => NameOf(_slots[slot]);
 
-    /// <summary>Whether a slot other than the root is a name in what its parent is now.</summary>
-    public bool IsInParent(int slot) => _slots[slot].InDirectory == _slots[_slots[slot].Parent].Directory;
+    /// <summary>False once a directory that the slot stood in was replaced. It is then empty for good.</summary>
+    public bool IsThere(int slot) => _slots[slot].InDirectory != None;
 
     /// <summary>The slot of a name that has something at it, or -1.</summary>
     public int Find(int directory, ReadOnlySpan<byte> name) => FindSlot(directory, name) is >= 0 and var slot && _slots[slot].Object >= 0 ? slot : None;
@@ -131,6 +132,7 @@ internal sealed class TreeSlots
     /// <summary>Puts an object at a slot in place of whatever was there; a directory starts empty.</summary>
     public void Replace(int slot, int target, bool isDirectory)
     {
+        DropBelow(_slots[slot].Directory);
         _slots[slot].Object = target;
         _slots[slot].Directory = isDirectory ? AddDirectory() : None;
         _slots[slot].Hides &= ~Hides.Children;
@@ -138,9 +140,41 @@ internal sealed class TreeSlots
 
     public void Hide(int slot, Hides what) => _slots[slot].Hides |= what;
 
-    public void Remove(int slot) => (_slots[slot].Object, _slots[slot].Directory) = (None, None);
+    /// <summary>Empties a slot.</summary>
+    public void Remove(int slot)
+    {
+        DropBelow(_slots[slot].Directory);
+        (_slots[slot].Object, _slots[slot].Directory) = (None, None);
+    }
 
-    public void DropChildren(int directory) => _slots[directory].Directory = AddDirectory();
+    /// <summary>Empties a directory.</summary>
+    public void DropChildren(int directory)
+    {
+        DropBelow(_slots[directory].Directory);
+        _slots[directory].Directory = AddDirectory();
+    }
+
+    // A loop, not recursion: trees may be thousands of levels deep. Every slot is dropped once.
+    private void DropBelow(int directory)
+    {
+        if (directory == None)
+        {
+            return;
+        }
+        _dropped.Push(directory);
+        while (_dropped.TryPop(out int number))
+        {
+            for (int child = _firstChildren[number]; child >= 0; child = _slots[child].Next)
+            {
+                ref Slot slot = ref _slots[child];
+                if (slot.Directory != None)
+                {
+                    _dropped.Push(slot.Directory);
+                }
+                (slot.InDirectory, slot.Object, slot.Directory, slot.Hides) = (None, None, None, Hides.Nothing);
+            }
+        }
+    }
 
     /// <summary>Adds the slots of a directory's children to a list.</summary>
     public int CopyChildren(int directory, Span<int> to)
@@ -188,7 +222,10 @@ internal sealed class TreeSlots
         _table = new int[_table.Length * 2];
         for (int slot = 1; slot < Count; slot++)
         {
-            _table[Probe(_slots[slot].InDirectory, NameOf(_slots[slot]))] = slot + 1;
+            if (IsThere(slot))
+            {
+                _table[Probe(_slots[slot].InDirectory, NameOf(_slots[slot]))] = slot + 1;
+            }
         }
     }
 
@@ -196,7 +233,7 @@ internal sealed class TreeSlots
     {
         if (count == array.Length)
         {
-            Array.Resize(ref array, checked(count * 2));
+            Array.Resize(ref array, (int)Math.Min(count * 2L, Array.MaxLength));
         }
     }
 }

@@ -1,4 +1,3 @@
-using System.Text;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Tar;
 
@@ -23,10 +22,10 @@ internal sealed class IndexComparison(LayerIndex believed, Layer believedLayer, 
         }
         for (int i = 0; i < built.Entries.Length; i++)
         {
-            string path = PathOf(built, built.Entries[i].Path);
-            if (path != PathOf(believed, believed.Entries[i].Path) || !IsSame(believed.Entries[i], built.Entries[i]))
+            byte[] path = built.Paths.PathOf(built.Entries[i].Path);
+            if (!path.AsSpan().SequenceEqual(believed.Paths.PathOf(believed.Entries[i].Path)) || !IsSame(believed.Entries[i], built.Entries[i]))
             {
-                return $"its entry {i} is not the layer's {TarText.Quote(Encoding.UTF8.GetBytes(path))}";
+                return $"its entry {i} is not the layer's {TarText.Quote(path)}";
             }
         }
         for (int i = 0; i < built.Entries.Length; i++)
@@ -34,7 +33,7 @@ internal sealed class IndexComparison(LayerIndex believed, Layer believedLayer, 
             cancellationToken.ThrowIfCancellationRequested();
             if (built.Entries[i].Type == EntryType.File && !await HasSameBytesAsync(believed.Entries[i], built.Entries[i], cancellationToken).ConfigureAwait(false))
             {
-                return $"read by it, {TarText.Quote(Encoding.UTF8.GetBytes(PathOf(built, built.Entries[i].Path)))} has other bytes";
+                return $"read by it, {TarText.Quote(built.Paths.PathOf(built.Entries[i].Path))} has other bytes";
             }
         }
         return null;
@@ -45,7 +44,7 @@ internal sealed class IndexComparison(LayerIndex believed, Layer believedLayer, 
         => a.Type == b.Type && a.Mode == b.Mode && a.Uid == b.Uid && a.Gid == b.Gid && a.Size == b.Size
             && a.DeviceMajor == b.DeviceMajor && a.DeviceMinor == b.DeviceMinor
             && (a.MtimeNanoseconds == b.MtimeNanoseconds ? a.MtimeSeconds == b.MtimeSeconds : a.MtimeNanoseconds == 0 && Math.Abs(a.MtimeSeconds - b.MtimeSeconds) <= 1)
-            && (a.LinkPath < 0 ? b.LinkPath < 0 : b.LinkPath >= 0 && PathOf(believed, a.LinkPath) == PathOf(built, b.LinkPath))
+            && (a.LinkPath < 0 ? b.LinkPath < 0 : b.LinkPath >= 0 && believed.Paths.PathOf(a.LinkPath).AsSpan().SequenceEqual(built.Paths.PathOf(b.LinkPath)))
             && (a.LinkTarget < 0 || believed.LinkTargets[a.LinkTarget].Span.SequenceEqual(built.LinkTargets[b.LinkTarget].Span))
             && IsSame(a.XattrSet < 0 ? [] : believed.XattrSets[a.XattrSet], b.XattrSet < 0 ? [] : built.XattrSets[b.XattrSet]);
 
@@ -114,15 +113,5 @@ internal sealed class IndexComparison(LayerIndex believed, Layer believedLayer, 
         DecodedSpan span = await layer.GetSpanAsync(at, cancellationToken).ConfigureAwait(false);
         int start = (int)(at - span.UncompressedOffset);
         return (span, start, Math.Min(wanted, span.Length - start));
-    }
-
-    private static string PathOf(LayerIndex index, int path)
-    {
-        var names = new Stack<string>();
-        for (int at = path; at > 0; at = index.Paths.Parent(at))
-        {
-            names.Push(Encoding.Latin1.GetString(index.Paths.Name(at)));
-        }
-        return "/" + string.Join('/', names);
     }
 }

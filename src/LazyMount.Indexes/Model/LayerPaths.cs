@@ -28,4 +28,26 @@ public sealed class LayerPaths
         int start = node == 0 ? 0 : _nameEnds[node - 1];
         return _names.AsSpan(start, _nameEnds[node] - start);
     }
+
+    /// <summary>A node's path from the root, which begins with a slash; "/" for the root.</summary>
+    public byte[] PathOf(int node)
+    {
+        if (node == 0)
+        {
+            return "/"u8.ToArray();
+        }
+        int length = 0;
+        for (int at = node; at > 0; at = Parent(at))
+        {
+            length += 1 + Name(at).Length;
+        }
+        var path = new byte[length];
+        for (int at = node; at > 0; at = Parent(at))
+        {
+            length -= Name(at).Length;
+            Name(at).CopyTo(path.AsSpan(length));
+            path[--length] = (byte)'/';
+        }
+        return path;
+    }
 }

@@ -61,7 +61,7 @@ internal static class StatCommand
     internal static void Write(CommandOutput output, ImageTree tree, string path, ResolvedPath found, Func<int, string> layerDigest)
     {
         NodeAttributes attributes = tree.Attributes(found.Node);
-        int layer = tree.LayerOf(found.Node);
+        int layer = tree.LayerNumberOf(found.Node);
         output.Write("  File: ");
         EntryFormat.WriteNameAndTarget(output, tree, new NamedNode(ImagePathText.Encode(path), found.Path, found.Node));
         output.Write("  Path: ");
@@ -91,7 +91,7 @@ internal static class StatCommand
         {
             json.WriteStartObject();
             EntryJson.WriteProperties(json, tree, one.Node, one.Path);
-            if (tree.LayerOf(one.Node) is >= 0 and int layer)
+            if (tree.LayerNumberOf(one.Node) is >= 0 and int layer)
             {
                 json.WriteString("layerDigest", layerDigest(layer));
             }

@@ -51,7 +51,7 @@ internal static class EntryJson
             json.WriteNumber("major", attributes.DeviceMajor);
             json.WriteNumber("minor", attributes.DeviceMinor);
         }
-        if (tree.LayerOf(node) is >= 0 and int layer)
+        if (tree.LayerNumberOf(node) is >= 0 and int layer)
         {
             json.WriteNumber("layer", layer);
         }

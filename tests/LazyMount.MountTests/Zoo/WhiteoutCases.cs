@@ -3,6 +3,23 @@ namespace LazyMount.MountTests.Zoo;
 /// <summary>Whiteouts and opaque markers.</summary>
 internal static class WhiteoutCases
 {
+    private const string Missing = "which does not exist or is a directory";
+    private const string NoName = "is a whiteout that names nothing";
+    private const string Prefix = "the image specification keeps the prefix for whiteouts; docker leaves them out too";
+    private const string Order = "harmless, and what is meant is plain";
+    private const string MarkersAreFiles = "GNU tar knows no whiteouts and makes files of them";
+
+    private const string PseudoLinks = """
+        - -rw-r--r-- 0:0 lib/a "new" nlink 3
+        - -rw-r--r-- 0:0 lib/b = lib/a
+        - -rw-r--r-- 0:0 lib/c = lib/a
+        + drwxr-xr-x 0:0 .wh..wh.plnk @now
+        + -rw-r--r-- 0:0 .wh..wh.plnk/123.456 "new" nlink 4
+        + -rw-r--r-- 0:0 lib/a = .wh..wh.plnk/123.456
+        + -rw-r--r-- 0:0 lib/b = .wh..wh.plnk/123.456
+        + -rw-r--r-- 0:0 lib/c = .wh..wh.plnk/123.456
+        """;
+
     private static readonly string s_long = new('n', 255);
 
     public static ZooCase[] All { get; } =
@@ -148,11 +165,82 @@ internal static class WhiteoutCases
             .Except(Oracle.Containerd, """
                 + drwxr-xr-x 0:0 .wh..wh.plnk @now
                 + -rw-r--r-- 0:0 .wh..wh.plnk/1.2 ""
-                """, "the image specification keeps the prefix for whiteouts; docker leaves them out too")
+                """, Prefix)
             .Except(Oracle.Umoci, """
                 + drwxr-xr-x 0:0 .wh..wh.plnk @now
                 + -rw-r--r-- 0:0 .wh..wh.plnk/1.2 ""
-                """, "the image specification keeps the prefix for whiteouts; docker leaves them out too"),
+                """, Prefix),
+        new ZooCase("AUFS pseudo-links")
+            .Layer(tar => tar.Directory("lib").File("lib/a", "old"))
+            .Layer(tar => tar.Directory("lib").Directory(".wh..wh.plnk").File(".wh..wh.plnk/123.456", "new")
+                .HardLink("lib/a", ".wh..wh.plnk/123.456").HardLink("lib/b", ".wh..wh.plnk/123.456").HardLink("lib/c", "lib/a"))
+            .Shows("""
+                drwxr-xr-x 0:0 lib
+                -rw-r--r-- 0:0 lib/a "new" nlink 3
+                -rw-r--r-- 0:0 lib/b = lib/a
+                -rw-r--r-- 0:0 lib/c = lib/a
+                """)
+            .Except(Oracle.Containerd, PseudoLinks, Prefix)
+            .Except(Oracle.Umoci, PseudoLinks, Prefix),
+        new ZooCase("AUFS pseudo-link before its content")
+            .Layer(tar => tar.HardLink("a", ".wh..wh.plnk/1.2").File(".wh..wh.plnk/1.2", "new"))
+            .Shows("-rw-r--r-- 0:0 a \"new\"")
+            .Except(Oracle.Containerd, ZooCase.Refuses, Order)
+            .Except(Oracle.Umoci, ZooCase.Refuses, Order)
+            .Except(Oracle.Overlay, ZooCase.Refuses, Order),
+        new ZooCase("AUFS pseudo-link to nothing")
+            .Layer(tar => tar.File(".wh..wh.plnk/1.2").HardLink("a", ".wh..wh.plnk/3.4"))
+            .Refused(Missing),
+        new ZooCase("hard link to a whiteout")
+            .Layer(tar => tar.File("a")).Layer(tar => tar.Whiteout("a").HardLink("b", ".wh.a"))
+            .Refused(Missing)
+            .Except(Oracle.Overlay, "accepts:\n-rw-r--r-- 0:0 b \"\"", MarkersAreFiles),
+        new ZooCase("hard link to an opaque marker")
+            .Layer(tar => tar.Directory("d").Opaque("d").HardLink("b", "d/.wh..wh..opq"))
+            .Refused(Missing)
+            .Except(Oracle.Overlay, "accepts:\n-rw-r--r-- 0:0 b \"\"\ndrwxr-xr-x 0:0 d", MarkersAreFiles),
+        new ZooCase("hard link to AUFS's own file")
+            .Layer(tar => tar.File(".wh..wh.aufs", "x").HardLink("b", ".wh..wh.aufs"))
+            .Refused(Missing)
+            .Except(Oracle.Overlay, "accepts:\n-rw-r--r-- 0:0 b \"x\"", MarkersAreFiles),
+        new ZooCase("files below a name that is a whiteout's")
+            .Layer(tar => tar.File("a").Directory("d").File("d/.wh.a/x", "x").HardLink("d/y", "d/.wh.a/x").Symlink("l", "d/.wh.a").File("l/z").Directory("d"))
+            .Shows("""
+                -rw-r--r-- 0:0 a ""
+                drwxr-xr-x 0:0 d
+                -rw-r--r-- 0:0 d/y "x"
+                lrwxrwxrwx 0:0 l -> d/.wh.a
+                """)
+            .Except(Oracle.Containerd, """
+                - -rw-r--r-- 0:0 d/y "x"
+                + drwxr-xr-x 0:0 d/.wh.a @now
+                + -rw-r--r-- 0:0 d/.wh.a/x "x" nlink 2
+                + -rw-r--r-- 0:0 d/.wh.a/z ""
+                + -rw-r--r-- 0:0 d/y = d/.wh.a/x
+                """, Prefix)
+            .Except(Oracle.Umoci, """
+                - -rw-r--r-- 0:0 d/y "x"
+                + drwxr-xr-x 0:0 d/.wh.a @now
+                + -rw-r--r-- 0:0 d/.wh.a/x "x" nlink 2
+                + -rw-r--r-- 0:0 d/.wh.a/z ""
+                + -rw-r--r-- 0:0 d/y = d/.wh.a/x
+                """, Prefix),
+        new ZooCase("whiteout whose name is empty")
+            .Layer(tar => tar.File("a")).Layer(tar => tar.File(".wh."))
+            .Refused(NoName)
+            .Except(Oracle.Overlay, "accepts:\n-rw-r--r-- 0:0 a \"\"", MarkersAreFiles),
+        new ZooCase("whiteout of a dot")
+            .Layer(tar => tar.File("a")).Layer(tar => tar.Directory("d").File("d/.wh.."))
+            .Refused(NoName)
+            .Except(Oracle.Overlay, "accepts:\n-rw-r--r-- 0:0 a \"\"\ndrwxr-xr-x 0:0 d", MarkersAreFiles),
+        new ZooCase("whiteout of two dots")
+            .Layer(tar => tar.File("a")).Layer(tar => tar.Directory("d").File("d/.wh..."))
+            .Refused(NoName)
+            .Except(Oracle.Overlay, "accepts:\n-rw-r--r-- 0:0 a \"\"\ndrwxr-xr-x 0:0 d", MarkersAreFiles),
+        new ZooCase("whiteout of a dot in the lowest layer")
+            .Layer(tar => tar.File("a").File(".wh.."))
+            .Refused(NoName)
+            .Except(Oracle.Overlay, "accepts:\n-rw-r--r-- 0:0 a \"\"", MarkersAreFiles),
         new ZooCase("whiteouts of names as long as Linux allows")
             .Layer(tar => tar.Pax(("path", s_long)).File("cut").Directory("d").Pax(("path", "d/" + s_long[1..])).File("cut"))
             .Layer(tar => tar.Pax(("path", ".wh." + s_long)).File("cut").Pax(("path", "d/.wh." + s_long[1..])).File("cut"))
@@ -178,14 +266,5 @@ internal static class WhiteoutCases
                 + crw-r--r-- 0:0 f 0,0
                 + crw-r--r-- 0:0 none 0,0
                 """, "it makes the devices; overlayfs takes them for its own, so containers see none"),
-        new ZooCase("whiteouts of no name and of dots")
-            .Layer(tar => tar.File("a").Directory("d").File("d/x")).Layer(tar => tar.File(".wh.").File("d/.wh..").File("d/.wh..."))
-            .Shows("""
-                -rw-r--r-- 0:0 a ""
-                drwxr-xr-x 0:0 d
-                -rw-r--r-- 0:0 d/x ""
-                """)
-            .Except(Oracle.Containerd, ZooCase.Refuses, "they hide nothing, so they harm nobody")
-            .Except(Oracle.Umoci, ZooCase.Refuses, "they hide nothing, so they harm nobody"),
     ];
 }

@@ -11,6 +11,7 @@ internal sealed class LayerBuilder
     private readonly List<int> _parents = [-1];
     private readonly List<byte[]> _names = [[]];
     private readonly Dictionary<(int, string), int> _paths = [];
+    private readonly Dictionary<string, int> _known = [];
     private readonly List<LayerEntry> _entries = [];
     private readonly List<ReadOnlyMemory<byte>> _targets = [];
     private readonly List<Xattr[]> _xattrs = [];
@@ -107,6 +108,15 @@ internal sealed class LayerBuilder
     }
 
     private int Path(string path)
+    {
+        if (!_known.TryGetValue(path, out int known))
+        {
+            _known[path] = known = Add(path);
+        }
+        return known;
+    }
+
+    private int Add(string path)
     {
         int node = 0;
         foreach (string name in path.Split('/', StringSplitOptions.RemoveEmptyEntries))

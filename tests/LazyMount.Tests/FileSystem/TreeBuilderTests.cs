@@ -69,7 +69,17 @@ public sealed class TreeBuilderTests
 
     [Fact]
     public void Whiteouts_MakeTheirDirectoriesAndNothingElse() =>
-        Expect(["/b/ -1", "/d/ -1"], L.File(".wh.a").File("b/.wh.c").File("d/.wh..wh..opq").File(".wh.").File(".wh..").File("e/.wh..."));
+        Expect(["/b/ -1", "/d/ -1"], L.File(".wh.a").File("b/.wh.c").File("d/.wh..wh..opq"));
+
+    [Theory]
+    [InlineData(".wh.")]
+    [InlineData(".wh..")]
+    [InlineData("e/.wh...")]
+    public void WhiteoutThatNamesNothing_IsRefusedByName(string path)
+    {
+        var refusal = Assert.Throws<InvalidDataException>(() => Build(L.File("e/a"), L.File("a").File(path)));
+        Assert.Contains($"layer 1 has the entry '/{path}', which is a whiteout that names nothing", refusal.Message, StringComparison.Ordinal);
+    }
 
     [Theory]
     [InlineData(true)]
@@ -134,7 +144,43 @@ public sealed class TreeBuilderTests
         Assert.Equal(9u, Build(L.Directory("", uid: 9), L.File("a")).Attributes(ImageTree.RootId).Uid);
 
     [Fact]
-    public void AufsLeftovers_AreIgnoredWithAllBelow() => Expect(["/a 0:1"], L.File("a").Directory(".wh..wh.plnk").File(".wh..wh.plnk/1.2").File(".wh..wh.aufs"));
+    public void AufsLeftovers_AreNotShown() => Expect(["/a 0:1"], L.File("a").Directory(".wh..wh.plnk").File(".wh..wh.plnk/1.2").File(".wh..wh.aufs"));
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void AufsPseudoLinks_ShowTheContentThatTheyLeadTo(bool contentIsLast)
+    {
+        var upper = contentIsLast
+            ? L.HardLink("lib/c", "lib/b").HardLink("lib/b", ".wh..wh.plnk/123.456").HardLink("lib/a", ".wh..wh.plnk/123.456").File(".wh..wh.plnk/123.456", 7)
+            : L.Directory(".wh..wh.plnk").File(".wh..wh.plnk/123.456", 7).HardLink("lib/a", ".wh..wh.plnk/123.456").HardLink("lib/b", ".wh..wh.plnk/123.456").HardLink("lib/c", "lib/a");
+        var tree = Build(L.Directory("lib").File("lib/a", 3), upper);
+        Assert.Equal(["/lib/ 0", "/lib/a 1:7", "/lib/b 1:7", "/lib/c 1:7"], Listing(tree));
+        Assert.Equal(3u, tree.Attributes(tree.NodeAt(2)).LinkCount);
+    }
+
+    [Theory]
+    [InlineData(".wh..wh.plnk/3.4")] // nothing there
+    [InlineData(".wh..wh.plnk/5.6")] // in a lower layer only
+    [InlineData(".wh..wh.plnk")]
+    [InlineData(".wh..wh.aufs")]
+    [InlineData(".wh.a")]
+    [InlineData("d/.wh..wh..opq")]
+    public void HardLinkToAReservedName_IsRefusedByName(string target)
+    {
+        var upper = L.File("a").File(".wh..wh.plnk/1.2").File(".wh..wh.aufs").File(".wh.a").File("d/.wh..wh..opq").HardLink("x/link", target);
+        var refusal = Assert.Throws<InvalidDataException>(() => Build(L.File(".wh..wh.plnk/5.6"), upper));
+        Assert.Contains($"layer 1 has a hard link '/x/link' to '/{target}', which does not exist", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void WhatStandsBelowAReservedName_IsLinkedToAndNotShown() =>
+        Expect(["/d/ 1", "/d/x 1:4", "/e/ -1", "/l -> e/.wh.b", "/low 0:1"], L.File("low"),
+            L.Directory("d").File("d/.wh.a/x", 4).HardLink("d/x", "d/.wh.a/x").Symlink("l", "e/.wh.b").File("l/y").File("l/.wh.z").File("d/.wh.a/.wh.low"));
+
+    [Fact]
+    public void LayerAlone_ShowsPseudoLinksAsTheFilesThatTheyAre() => ExpectAlone(0,
+        ["/.wh..wh.plnk/ -1", "/.wh..wh.plnk/1.2 0:3", "/a 0:3"], 0, L.File(".wh..wh.plnk/1.2", 3).HardLink("a", ".wh..wh.plnk/1.2"));
 
     [Fact]
     public void FileOverDirectory_DropsItsChildren_AlsoWithAWhiteoutBelow() =>
@@ -262,12 +308,88 @@ public sealed class TreeBuilderTests
         Assert.False(Build(L.File("a", xattrs: [("user.k", "v")]), L.File("a")).HasXattrs);
     }
 
-    [Fact]
-    public void DeepPath_IsNoMatterOfStack()
+    [Theory]
+    [InlineData(2048, true)]
+    [InlineData(2049, false)]
+    [InlineData(50_000, false)]
+    public void Tree_HasAtMostSoManyLevels(int levels, bool isShown)
     {
-        string deep = string.Concat(Enumerable.Repeat("d/", 50_000));
-        Assert.Equal(50_002, Build(L.File(deep + "f"), L.File(deep + "f").File(deep + ".wh.x")).Count);
+        string deep = string.Concat(Enumerable.Repeat("d/", levels - 1));
+        LayerBuilder[] layers = [L.File(deep + "f"), L.File(deep + "f").File(deep + ".wh.x")];
+        if (isShown)
+        {
+            Assert.Equal(levels + 1, Build(layers).Count);
+        }
+        else
+        {
+            Assert.Contains("more than 2048 levels deep", Assert.Throws<InvalidDataException>(() => Build(layers)).Message, StringComparison.Ordinal);
+        }
     }
+
+    [Fact]
+    public void LevelsThatLinksAdd_CountToo()
+    {
+        // Every entry stands 20 levels below where the link before it leads.
+        string step = string.Concat(Enumerable.Repeat("d/", 20));
+        var layer = L.Directory("l0");
+        for (int i = 1; i <= 200; i++)
+        {
+            layer.Directory($"l{i - 1}/{step}d").Symlink($"l{i}", $"l{i - 1}/{step}d");
+        }
+        Assert.Contains("more than 2048 levels deep", Assert.Throws<InvalidDataException>(() => Build(layer)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void PathThatLinksMakeTooLong_IsRefused()
+    {
+        string step = string.Concat(Enumerable.Repeat(new string('n', 250) + "/", 15));
+        var layer = L.Directory("l0");
+        for (int i = 1; i <= 10; i++)
+        {
+            layer.Directory($"l{i - 1}/{step}").Symlink($"l{i}", $"l{i - 1}/{step}");
+        }
+        Assert.Contains("a path of more than 32768 bytes", Assert.Throws<InvalidDataException>(() => Build(layer)).Message, StringComparison.Ordinal);
+    }
+
+    // Counted, not timed: before, each of these looked up or made a number of names that grew with depth times entries.
+    [Theory]
+    [InlineData("replaced beside")]
+    [InlineData("replaced above")]
+    [InlineData("below a link")]
+    [InlineData("below a file")]
+    [InlineData("links to nothing")]
+    [InlineData("link replaced")]
+    public void DepthTimesEntries_IsNotWhatALayerCosts(string shape)
+    {
+        const int Groups = 40_000;
+        string deep = string.Concat(Enumerable.Repeat("d/", 1000));
+        var layer = L.Symlink("l", "d").File("f");
+        for (int i = 0; i < Groups; i++)
+        {
+            _ = shape switch
+            {
+                "replaced beside" => layer.Directory("x").File("x").File(deep + "a"),
+                "replaced above" => layer.File("d/d").Directory(deep),
+                "below a link" => layer.File("l/" + deep + "a"),
+                "below a file" => layer.File("f").File($"f/{deep}.wh.a"),
+                "links to nothing" => layer.HardLink("x", deep + "nothing"),
+                _ => layer.Symlink("l", i % 2 == 0 ? "e" : "d").File($"l/{deep}a"),
+            };
+        }
+        if (shape == "replaced beside")
+        {
+            Assert.Equal(1000 + 5, Build(layer).Count);
+        }
+        else
+        {
+            Assert.Contains("layer 0 ", Assert.Throws<InvalidDataException>(() => Build(layer)).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void DirectoryReplacedHighAbove_ForgetsWhatWasBelow() =>
+        Expect(["/a/ 0", "/a/b/ -1", "/a/b/c/ -1", "/a/b/c/y 0:2", "/l -> a/b"],
+            L.File("a/b/c/x", 1).Symlink("l", "a/b").File("l/c/z", 1).File("a", 1).Directory("a").File("l/c/y", 2));
 
     [Fact]
     public void ManyNames_SortAndFindInOneDirectory()
@@ -321,9 +443,9 @@ public sealed class TreeBuilderTests
         string path = PathAt(tree, position);
         return (tree.Mode(id) & FileMode.TypeMask) switch
         {
-            FileMode.Directory => $"{path}/ {tree.LayerOf(id)}",
+            FileMode.Directory => $"{path}/ {tree.LayerNumberOf(id)}",
             FileMode.Symlink => $"{path} -> {Encoding.UTF8.GetString(tree.LinkTarget(id))}",
-            _ => $"{path} {tree.LayerOf(id)}:{tree.Attributes(id).Size}",
+            _ => $"{path} {tree.LayerNumberOf(id)}:{tree.Attributes(id).Size}",
         };
     }).Order(StringComparer.Ordinal)];
 
