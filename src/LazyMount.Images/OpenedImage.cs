@@ -32,7 +32,7 @@ public sealed class OpenedImage : IAsyncDisposable
     /// <summary>The manifest, its config and its layers.</summary>
     public Image Image => _resolved.Image;
 
-    /// <summary>Lowest first. Of one that is looked at alone, all places up to its number hold that one.</summary>
+    /// <summary>The layers that the tree is of, lowest first, as <see cref="ImageTree.LayerOf"/> counts them.</summary>
     public IReadOnlyList<Layer> Layers { get; }
 
     /// <summary>
@@ -111,10 +111,6 @@ public sealed class OpenedImage : IAsyncDisposable
 
             // :: Step 4: the merged tree.
             ImageTree tree = Merge([.. indexed.Select(each => each.Index)], alone, reference, observer);
-            if (alone is int below)
-            {
-                layers = [.. Enumerable.Repeat(layers[0], below + 1)]; // found by its number in the image
-            }
             return new OpenedImage(resolved, readers, spans, layers, unverified, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
         }
         catch

@@ -54,28 +54,39 @@ internal static class LsCommand
         // A link to a directory is listed as that directory; any other thing is shown itself, a dangling link too.
         if (PathResolver.Resolve(tree, path, followFinal: true, out ResolvedPath resolved) == Errno.None && FileMode.IsDirectory(tree.Mode(resolved.Node)))
         {
-            WriteDirectory(output, tree, resolved.Node, path, style, isFirst: true, cancellationToken);
+            WriteDirectories(output, tree, resolved.Node, path, style, cancellationToken);
             return;
         }
         resolved = opened.Find(path, follow: false);
         WriteEntries(output, tree, [new NamedNode(path, resolved.Path, resolved.Node)], style.Long);
     }
 
-    internal static void WriteDirectory(
-        CommandOutput output, ImageTree tree, ulong directory, ReadOnlyMemory<byte> heading, Style style, bool isFirst, CancellationToken cancellationToken)
+    internal static void WriteDirectories(CommandOutput output, ImageTree tree, ulong start, ReadOnlyMemory<byte> path, Style style, CancellationToken cancellationToken)
     {
-        cancellationToken.ThrowIfCancellationRequested();
+        WriteDirectory(output, tree, start, path, style);
+        if (!style.Recursive)
+        {
+            return;
+        }
+        foreach (WalkedName walked in TreeWalk.Below(tree, start, path, int.MaxValue, name => (style.All || !IsHidden(name)) && FileMode.IsDirectory(tree.Mode(name.Node))))
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            output.WriteLine();
+            WriteDirectory(output, tree, walked.Name.Node, walked.Name.Path, style);
+        }
+    }
+
+    private static void WriteDirectory(CommandOutput output, ImageTree tree, ulong directory, ReadOnlyMemory<byte> heading, Style style)
+    {
         List<NamedNode> entries = [];
         if (style.All)
         {
             entries.Add(new NamedNode("."u8.ToArray(), default, directory));
             entries.Add(new NamedNode(".."u8.ToArray(), default, tree.ParentOf(directory)));
         }
-        int hidden = entries.Count;
-        entries.AddRange(ChildrenOf(tree, directory, heading).Where(child => style.All || !IsHidden(child)));
+        entries.AddRange(TreeWalk.ChildrenOf(tree, directory, heading).Where(child => style.All || !IsHidden(child)));
         if (style.Recursive)
         {
-            output.Write(isFirst ? "" : "\n");
             output.WriteName(heading.Span);
             output.WriteLine(":");
         }
@@ -84,17 +95,6 @@ internal static class LsCommand
             output.WriteLine($"total {entries.Sum(entry => tree.Attributes(entry.Node).Blocks) / 2}");
         }
         WriteEntries(output, tree, entries, style.Long);
-        if (!style.Recursive)
-        {
-            return;
-        }
-        for (int i = hidden; i < entries.Count; i++)
-        {
-            if (FileMode.IsDirectory(tree.Mode(entries[i].Node)))
-            {
-                WriteDirectory(output, tree, entries[i].Node, entries[i].Path, style, isFirst: false, cancellationToken);
-            }
-        }
     }
 
     /// <summary>Whether a name is only shown when all are asked for. Whiteouts, which one layer alone has, are what it is looked at for.</summary>
@@ -120,7 +120,11 @@ internal static class LsCommand
         json.WriteStartArray();
         if (FileMode.IsDirectory(tree.Mode(start.Node)))
         {
-            WriteJsonChildren(json, tree, start.Node, start.Path, recursive, cancellationToken);
+            foreach (WalkedName walked in TreeWalk.Below(tree, start.Node, start.Path, recursive ? int.MaxValue : 1, _ => true))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                WriteJsonEntry(json, tree, walked.Name.Node, walked.Name.Path.Span);
+            }
         }
         else
         {
@@ -131,36 +135,10 @@ internal static class LsCommand
         output.WriteLine();
     }
 
-    private static void WriteJsonChildren(
-        Utf8JsonWriter json, ImageTree tree, ulong directory, ReadOnlyMemory<byte> path, bool recursive, CancellationToken cancellationToken)
-    {
-        cancellationToken.ThrowIfCancellationRequested();
-        foreach (NamedNode child in ChildrenOf(tree, directory, path))
-        {
-            WriteJsonEntry(json, tree, child.Node, child.Path.Span);
-            if (recursive && FileMode.IsDirectory(tree.Mode(child.Node)))
-            {
-                WriteJsonChildren(json, tree, child.Node, child.Path, recursive, cancellationToken);
-            }
-        }
-    }
-
     private static void WriteJsonEntry(Utf8JsonWriter json, ImageTree tree, ulong node, ReadOnlySpan<byte> path)
     {
         json.WriteStartObject();
         EntryJson.WriteProperties(json, tree, node, path);
         json.WriteEndObject();
-    }
-
-    /// <summary>The children of a directory in the tree's order, their paths below <paramref name="path"/>.</summary>
-    internal static IEnumerable<NamedNode> ChildrenOf(ImageTree tree, ulong directory, ReadOnlyMemory<byte> path)
-    {
-        (int first, int count) = tree.Children(directory);
-        for (int position = first; position < first + count; position++)
-        {
-            byte[] name = tree.NameAt(position).ToArray();
-            byte[] child = path.Span.EndsWith("/"u8) ? [.. path.Span, .. name] : [.. path.Span, (byte)'/', .. name];
-            yield return new NamedNode(name, child, tree.NodeAt(position));
-        }
     }
 }

@@ -62,56 +62,62 @@ internal static class TreeCommand
         output.WriteName(ImagePathText.Encode(heading));
         output.WriteLine();
         int directories = 0, files = 0;
-        Draw(start.Node, "", depth);
-        output.WriteLine();
-        output.WriteLine($"{directories} {(directories == 1 ? "directory" : "directories")}, {files} {(files == 1 ? "file" : "files")}");
-
-        void Draw(ulong directory, string indent, int depthLeft)
+        var lasts = new List<bool>(); // by level: whether the directory that the walk is in is the last of its own
+        foreach (WalkedName walked in TreeWalk.Below(tree, start.Node, default, depth, name => all || !LsCommand.IsHidden(name)))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            NamedNode[] children = [.. LsCommand.ChildrenOf(tree, directory, default).Where(child => all || !LsCommand.IsHidden(child))];
-            for (int i = 0; i < children.Length; i++)
+            lasts.RemoveRange(walked.Depth - 1, lasts.Count - walked.Depth + 1);
+            foreach (bool isLast in lasts)
             {
-                bool isLast = i == children.Length - 1;
-                output.Write(indent);
-                output.Write(isLast ? "└── " : "├── ");
-                EntryFormat.WriteNameAndTarget(output, tree, children[i]);
-                if (!FileMode.IsDirectory(tree.Mode(children[i].Node)))
-                {
-                    files++;
-                    continue;
-                }
-                directories++;
-                if (depthLeft > 1)
-                {
-                    Draw(children[i].Node, indent + (isLast ? "    " : "│   "), depthLeft - 1);
-                }
+                output.Write(isLast ? "    " : "│   ");
             }
+            output.Write(walked.IsLast ? "└── " : "├── ");
+            EntryFormat.WriteNameAndTarget(output, tree, walked.Name);
+            bool isDirectory = FileMode.IsDirectory(tree.Mode(walked.Name.Node));
+            (directories, files) = isDirectory ? (directories + 1, files) : (directories, files + 1);
+            lasts.Add(walked.IsLast);
         }
+        output.WriteLine();
+        output.WriteLine($"{directories} {(directories == 1 ? "directory" : "directories")}, {files} {(files == 1 ? "file" : "files")}");
     }
 
     internal static void WriteJson(CommandOutput output, ImageTree tree, ResolvedPath start, int depth, CancellationToken cancellationToken)
     {
         using Utf8JsonWriter json = EntryJson.CreateWriter(output);
-        WriteNode(start.Node, start.Path, depth);
+        var hasChildren = new Stack<bool>(); // of entries whose object is not ended, each in the "children" of the one before
+        Begin(start.Node, start.Path, depth);
+        foreach (WalkedName walked in TreeWalk.Below(tree, start.Node, start.Path, depth, _ => true))
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            End(walked.Depth);
+            Begin(walked.Name.Node, walked.Name.Path, depth - walked.Depth);
+        }
+        End(0);
         json.Flush();
         output.WriteLine();
 
-        void WriteNode(ulong node, ReadOnlyMemory<byte> path, int depthLeft)
+        void Begin(ulong node, ReadOnlyMemory<byte> path, int depthLeft)
         {
-            cancellationToken.ThrowIfCancellationRequested();
             json.WriteStartObject();
             EntryJson.WriteProperties(json, tree, node, path.Span);
-            if (FileMode.IsDirectory(tree.Mode(node)) && depthLeft > 0)
+            hasChildren.Push(FileMode.IsDirectory(tree.Mode(node)) && depthLeft > 0);
+            if (hasChildren.Peek())
             {
                 json.WriteStartArray("children");
-                foreach (NamedNode child in LsCommand.ChildrenOf(tree, node, path))
-                {
-                    WriteNode(child.Node, child.Path, depthLeft - 1);
-                }
-                json.WriteEndArray();
             }
-            json.WriteEndObject();
+        }
+
+        // Ends all objects but the outermost ones, as many as said.
+        void End(int left)
+        {
+            while (hasChildren.Count > left)
+            {
+                if (hasChildren.Pop())
+                {
+                    json.WriteEndArray();
+                }
+                json.WriteEndObject();
+            }
         }
     }
 }

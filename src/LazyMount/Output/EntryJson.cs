@@ -20,6 +20,8 @@ namespace LazyMount.Output;
 /// </summary>
 internal static class EntryJson
 {
+    private const int LargestBuffer = 64 << 10;
+
     /// <summary>A writer on standard output: indented for people, compact for programs.</summary>
     public static Utf8JsonWriter CreateWriter(CommandOutput output) => new(output.Stream, new JsonWriterOptions
     {
@@ -31,6 +33,10 @@ internal static class EntryJson
     /// <summary>Writes the properties of an entry into the object that is open.</summary>
     public static void WriteProperties(Utf8JsonWriter json, ImageTree tree, ulong node, ReadOnlySpan<byte> path)
     {
+        if (json.BytesPending > LargestBuffer)
+        {
+            json.Flush(); // the writer itself keeps everything
+        }
         NodeAttributes attributes = tree.Attributes(node);
         WriteBytes(json, "path", "pathBase64", path);
         WriteBytes(json, "name", "nameBase64", path[(path.LastIndexOf((byte)'/') + 1)..]);

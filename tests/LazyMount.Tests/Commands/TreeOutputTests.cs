@@ -139,12 +139,28 @@ public sealed class TreeOutputTests
         Assert.False(root.GetProperty("children")[0].TryGetProperty("children", out _));
     }
 
+    /// <summary>The deepest tree that there is, on a stack that recursion of so many levels would overflow.</summary>
     [Fact]
-    public void TreeJson_OfADeepTree_IsWritten()
+    public void DeepestTree_IsWrittenByLoops()
     {
-        ImageTree deep = TreeBuilder.Build([new LayerBuilder().File(string.Concat(Enumerable.Repeat("d/", 1500)) + "f").Build()]);
-        string json = CommandRun.Written(output => TreeCommand.WriteJson(output, deep, new ResolvedPath(ImageTree.RootId, "/"u8.ToArray()), int.MaxValue, default));
-        Assert.Equal(1501, json.Split("\"children\"").Length - 1);
+        const int Levels = 2048;
+        ImageTree deep = TreeBuilder.Build([new LayerBuilder().File(string.Concat(Enumerable.Repeat("d/", Levels - 1)) + "f").File("z").Build()]);
+        var root = new ResolvedPath(ImageTree.RootId, "/"u8.ToArray());
+        string[] written = [];
+        var thread = new Thread(() => written =
+        [
+            CommandRun.Written(output => LsCommand.WriteDirectories(output, deep, root.Node, root.Path, new LsCommand.Style { Recursive = true }, default)),
+            CommandRun.Written(output => LsCommand.WriteJson(output, deep, root, recursive: true, default)),
+            CommandRun.Written(output => TreeCommand.Write(output, deep, "/", root, int.MaxValue, all: true, default)),
+            CommandRun.Written(output => TreeCommand.WriteJson(output, deep, root, int.MaxValue, default)),
+        ], maxStackSize: 256 << 10);
+        thread.Start();
+        thread.Join();
+        Assert.Equal(Levels, written[0].Split(":\n").Length - 1);
+        Assert.Equal(Levels + 1, written[1].Split("\"path\"").Length - 1);
+        Assert.Contains("2047 directories, 2 files", written[2], StringComparison.Ordinal);
+        Assert.Equal(Levels, written[3].Split("\"children\"").Length - 1);
+        Assert.EndsWith("\"name\":\"z\",", written[3][..(written[3].LastIndexOf("\"type\"", StringComparison.Ordinal))], StringComparison.Ordinal);
     }
 
     [Fact]
@@ -201,7 +217,7 @@ public sealed class TreeOutputTests
     public void Displayable_HoldsNoControls(string latin1, string shown) => Assert.Equal(shown, CommandOutput.Displayable(Encoding.Latin1.GetBytes(latin1)));
 
     private static string Ls(string path, LsCommand.Style style, bool isTerminal = false)
-        => CommandRun.Written(output => LsCommand.WriteDirectory(output, s_tree, Find(path).Node, Encoding.UTF8.GetBytes(path), style, isFirst: true, default), isTerminal);
+        => CommandRun.Written(output => LsCommand.WriteDirectories(output, s_tree, Find(path).Node, Encoding.UTF8.GetBytes(path), style, default), isTerminal);
 
     private static ResolvedPath Find(string path)
     {
