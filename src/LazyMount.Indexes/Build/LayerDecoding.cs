@@ -23,6 +23,8 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
     private readonly ConcurrentQueue<Checkpoint> _checkpoints = new();
     private Decompressor? _decompressor;
     private ExceptionDispatchInfo? _failure;
+    private byte[]? _head = new byte[ForeignContent.HeadSize]; // the first bytes, until there is an entry
+    private int _headLength;
 
     public LayerEntriesBuilder Entries { get; } = new(TarLimits.Default);
 
@@ -64,7 +66,7 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
         }
         catch (Exception e)
         {
-            _failure = ExceptionDispatchInfo.Capture(e);
+            Fail(e);
         }
     }
 
@@ -83,12 +85,21 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
             _scanner.Complete();
             Transcoder?.Complete();
             UncompressedSize = _decompressor.UncompressedOffset;
+            if (Foreign() is { } foreign)
+            {
+                Fail(foreign); // file systems begin with zeros, which end a tar
+            }
         }
         catch (Exception e)
         {
-            _failure = ExceptionDispatchInfo.Capture(e);
+            Fail(e);
         }
     }
+
+    private void Fail(Exception e) => _failure = ExceptionDispatchInfo.Capture(Foreign(e) ?? e);
+
+    private NotSupportedException? Foreign(Exception? cause = null)
+        => _head is not null && ForeignContent.OfBytes(_head.AsSpan(0, _headLength)) is { } what ? new NotSupportedException($"it is not a tar archive but {what}", cause) : null;
 
     private Decompressor Start(ReadOnlySpan<byte> head)
     {
@@ -107,8 +118,10 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
             contentHash?.AppendData(run);
             Transcoder?.Append(run);
             CheckRatio(decompressor);
+            KeepHead(run);
             while (_scanner.TryRead(ref run))
             {
+                _head = null;
                 if (Entries.Add(_scanner.Member) is { } reason)
                 {
                     Skip(reason);
@@ -118,6 +131,16 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
         while (decompressor.TryTakeCheckpoint(out Checkpoint checkpoint))
         {
             _checkpoints.Enqueue(checkpoint);
+        }
+    }
+
+    private void KeepHead(ReadOnlySpan<byte> run)
+    {
+        if (_head is not null)
+        {
+            int length = Math.Min(run.Length, _head.Length - _headLength);
+            run[..length].CopyTo(_head.AsSpan(_headLength));
+            _headLength += length;
         }
     }
 

@@ -44,12 +44,20 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         try
         {
             LayerIndex index = await PassAsync(blob, verify: true, source, progress, cancellationToken).ConfigureAwait(false);
+            if (index.Entries.Length == 0 && index.UncompressedSize > 0 && ForeignContent.OfType(blob.MediaType) is not null)
+            {
+                throw Foreign(blob, "it is not a tar archive", null); // began with zeros, which end a tar
+            }
             logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, index.Checkpoints.Count);
             return index;
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && MediaTypes.IsEncrypted(blob.MediaType))
         {
             throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}: it is encrypted; decrypt the image first, with skopeo copy --decryption-key.", e);
+        }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException && ForeignContent.OfType(blob.MediaType) is not null)
+        {
+            throw Foreign(blob, e.Message, e);
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && !MediaTypes.IsLayer(blob.MediaType))
         {
@@ -61,8 +69,14 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         }
         catch (NotSupportedException e)
         {
-            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} of type {Printable.Of(blob.MediaType)} cannot be read: {e.Message}.", e);
+            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} of type {Printable.Of(blob.MediaType)} cannot be read: {e.Message}; lazymount reads tars, plain or compressed with gzip, zstd, bzip2 or xz.", e);
         }
+    }
+
+    private static ImageException Foreign(Descriptor blob, string reason, Exception? cause)
+    {
+        (string what, string nextStep) = ForeignContent.OfType(blob.MediaType)!.Value;
+        return new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}, which is not a tree of files: {reason}; the type is that of {what}; {nextStep}.", cause);
     }
 
     /// <summary>Indexes an archive that is compressed as a whole: its digest is whatever it is, and its errors are the caller's to tell.</summary>
@@ -88,6 +102,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
 
         Task decoder = Task.Run(() => DecodeAsync(decoding, filled.Reader, free.Writer), CancellationToken.None);
         var digest = new byte[ChunkDigests.DigestSize];
+        byte[] tail = [];
         long size = 0;
         try
         {
@@ -108,6 +123,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
                     SHA256.HashData(buffer.AsSpan(at, Math.Min(ChunkSize, length - at)), digest);
                     digests.Write(digest);
                 }
+                tail = TailAfter(tail, buffer.AsSpan(0, length));
                 size += length;
                 while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
                 {
@@ -157,12 +173,19 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             Chunks = transcoder?.Chunks ?? new ChunkDigests(ChunkSize, digests.ToArray()),
             Checkpoints = transcoder?.Checkpoints ?? checkpoints.Build(decoding.UncompressedSize, size),
             Paths = paths,
-            Entries = TocFiles.Hide(paths, decoding.Entries.BuildEntries()),
+            Entries = decoding.Entries.BuildEntries(),
             SparseMaps = decoding.Entries.BuildSparseMaps(),
             LinkTargets = decoding.Entries.BuildLinkTargets(),
             XattrSets = decoding.Entries.BuildXattrSets(),
         };
-        return index;
+        return TocFiles.Hide(index, tail);
+    }
+
+    // The last bytes of the blob, after some more of it.
+    private static byte[] TailAfter(byte[] tail, ReadOnlySpan<byte> more)
+    {
+        byte[] all = [.. tail, .. more[^Math.Min(more.Length, TocFiles.TailSize)..]];
+        return all[^Math.Min(all.Length, TocFiles.TailSize)..];
     }
 
     // The longest span that is read at random. bzip2 and xz, slow as they are, begin at the start only.

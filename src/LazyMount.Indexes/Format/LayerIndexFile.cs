@@ -28,7 +28,7 @@ namespace LazyMount.Indexes.Format;
 internal static class LayerIndexFile
 {
     /// <summary>Raised with every change of the format or of what indexing finds: other versions are rebuilt.</summary>
-    public const uint Version = 6;
+    public const uint Version = 7;
 
     private const int HashStart = 16;
     private const int PayloadStart = 32;

@@ -3,6 +3,7 @@ using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published.Soci;
+using LazyMount.Indexes.Toc;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Indexes.Published;
@@ -95,7 +96,7 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
         {
             throw new InvalidDataException("it takes the layer's gzip header for one without a name or other options");
         }
-        return index;
+        return await TocFiles.HideAsync(index, new BlobRanges(image.Source, layer), cancellationToken).ConfigureAwait(false);
     }
 
     // The index is as good without it.

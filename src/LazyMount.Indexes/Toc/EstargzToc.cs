@@ -68,6 +68,17 @@ internal static class EstargzToc
         return null;
     }
 
+    /// <summary>Whether a blob is of this format, its table in the blob or kept elsewhere.</summary>
+    public static bool HasFooter(ReadOnlySpan<byte> tail)
+    {
+        if (ParseFooter(tail) is not null)
+        {
+            return true;
+        }
+        ReadOnlySpan<byte> external = [.. Header, 0, 0, 0, 0, 0, 0xff, (byte)(4 + "STARGZEXTERNALTOC"u8.Length), 0, (byte)'S', (byte)'G', (byte)"STARGZEXTERNALTOC"u8.Length, 0, .. "STARGZEXTERNALTOC"u8, .. Empty];
+        return tail.EndsWith(external);
+    }
+
     /// <summary>Makes the index, given where the table begins.</summary>
     /// <exception cref="InvalidDataException">The table is not sound.</exception>
     public static async Task<LayerIndex> ReadAsync(BlobRanges ranges, long offset, CancellationToken cancellationToken)
@@ -85,7 +96,7 @@ internal static class EstargzToc
                 : throw new InvalidDataException($"its digest is {Digest.OfSha256(json)} where the manifest says otherwise"));
         using var builder = new TocIndexBuilder(TarLimits.Default, offset);
         TocJson.Read(json, builder);
-        return builder.Build(blob, CompressionFormat.Gzip, IndexOrigin.Estargz, isBound);
+        return await TocFiles.HideAsync(builder.Build(blob, CompressionFormat.Gzip, IndexOrigin.Estargz, isBound), ranges, cancellationToken).ConfigureAwait(false);
     }
 
     private static byte[] Unpack(byte[] member)

@@ -76,6 +76,11 @@ internal abstract class TarHops(BlobRanges ranges)
             }
         }
         scanner.Complete();
+        LayerEntry[] all = entries.BuildEntries();
+        if (all.Length == 0)
+        {
+            return null; // no tar, perhaps: what it is, a pass tells
+        }
         Descriptor blob = ranges.Blob;
         return new LayerIndex
         {
@@ -88,7 +93,7 @@ internal abstract class TarHops(BlobRanges ranges)
             Chunks = null,
             Checkpoints = BuildCheckpoints(),
             Paths = entries.BuildPaths(),
-            Entries = entries.BuildEntries(),
+            Entries = all,
             SparseMaps = entries.BuildSparseMaps(),
             LinkTargets = entries.BuildLinkTargets(),
             XattrSets = entries.BuildXattrSets(),

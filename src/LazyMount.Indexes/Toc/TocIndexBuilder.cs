@@ -27,7 +27,7 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
 
     // The entry that is being read, and the file whose chunks may follow.
     private TocEntry _next = new(), _file = new();
-    private bool _hasFile, _isHidden;
+    private bool _hasFile;
     private long _filled, _stored;
     private bool _hasHole;
     private int _count;
@@ -35,9 +35,6 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
     // The span that is being filled: where it begins in the blob, and its uncompressed range so far.
     private long _spanOffset = -1;
     private long _spanStart, _spanEnd;
-
-    /// <summary>What lies before this uncompressed offset is to be fetched first; 0 when nothing is.</summary>
-    public long PrefetchEnd { get; private set; }
 
     /// <summary>An empty entry to be filled and given to <see cref="Add"/>.</summary>
     public TocEntry NextEntry()
@@ -67,7 +64,6 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         _extents.Clear();
         TarMember member = _file.Member;
         _hasFile = member.Type == EntryType.File;
-        _isHidden = _hasFile && TocFiles.IsOne(TrimRoot(member.Path));
         if (member.Type is not (EntryType.CharacterDevice or EntryType.BlockDevice))
         {
             (member.DeviceMajor, member.DeviceMinor) = (0, 0);
@@ -75,7 +71,7 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         if (!_hasFile)
         {
             member.Size = 0;
-            AddMember();
+            _entries.Add(member);
             return;
         }
         if (member.Size < 0)
@@ -105,7 +101,6 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
             Digest = blob.Digest,
             CompressedSize = blob.Size,
             UncompressedSize = _spanEnd,
-            Prefetch = PrefetchEnd > 0 ? [new PrefetchRange(0, PrefetchEnd)] : [],
             Format = format,
             Chunks = null,
             Ranges = new RangeDigests(ofCompressed: false, [.. _rangeOffsets], [.. _rangeLengths], _rangeDigests.ToArray()),
@@ -227,29 +222,6 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
             throw new InvalidDataException($"the chunks of {TarText.Quote(file.Path)} do not make up its {file.Size} bytes");
         }
         file.SparseMap = _hasHole ? new SparseMap([.. _extents], _stored) : null;
-        AddMember();
-    }
-
-    private void AddMember()
-    {
-        TarMember member = _file.Member;
-        if (_isHidden)
-        {
-            if (TrimRoot(member.Path).SequenceEqual(TocFiles.Landmark))
-            {
-                PrefetchEnd = member.DataOffset;
-            }
-            return;
-        }
-        _entries.Add(member);
-    }
-
-    private static ReadOnlySpan<byte> TrimRoot(ReadOnlySpan<byte> path)
-    {
-        while (path.StartsWith("/"u8) || path.StartsWith("./"u8))
-        {
-            path = path[(path[0] == '/' ? 1 : 2)..];
-        }
-        return path;
+        _entries.Add(file);
     }
 }

@@ -103,7 +103,7 @@ internal static class ZstdChunkedToc
         }
         using var builder = new TocIndexBuilder(TarLimits.Default, place.Offset - FrameHeader);
         TocJson.Read(Unpack(frame, (int)place.JsonLength), builder);
-        return builder.Build(blob, CompressionFormat.Zstd, IndexOrigin.ZstdChunked, place.Checksum is not null);
+        return await TocFiles.HideAsync(builder.Build(blob, CompressionFormat.Zstd, IndexOrigin.ZstdChunked, place.Checksum is not null), ranges, cancellationToken).ConfigureAwait(false);
     }
 
     private static byte[] Unpack(byte[] frame, int length)

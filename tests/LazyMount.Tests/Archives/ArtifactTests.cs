@@ -60,6 +60,49 @@ public sealed class ArtifactTests : ArchiveCase
         Assert.Equal(0, (await RunAsync("layers", reference)).ExitCode);
     }
 
+    [Theory]
+    [InlineData("application/vnd.oci.image.layer.nydus.blob.v1", "a nydus (RAFS) blob; use the image that it was converted from")]
+    [InlineData("application/vnd.erofs.layer.v1", "an EROFS file system image; use the image that it was converted from")]
+    [InlineData("application/vnd.oci.image.layer.v1.erofs", "an EROFS file system image; use the image that it was converted from")]
+    [InlineData("application/vnd.sylabs.sif.layer.v1.sif", "a Singularity (SIF) image")]
+    [InlineData("application/vnd.in-toto+json", "an in-toto attestation; lazymount manifest shows")]
+    [InlineData("application/vnd.cncf.helm.chart.provenance.v1.prov", "the signature of a helm chart")]
+    public async Task LayerOfAKnownType_IsRefusedAsWhatItIs(string type, string what)
+    {
+        foreach (byte[] content in new[] { "nothing that is known"u8.ToArray(), [.. new byte[2000], 1, 2, 3] })
+        {
+            string refusal = await RefusalAsync(Write("application/vnd.oci.image.config.v1+json", "{}"u8.ToArray(), "", (content, type)));
+            Assert.Contains($"is of type {type}, which is not a tree of files: ", refusal, StringComparison.Ordinal);
+            Assert.Contains($"; the type is that of {what}", refusal, StringComparison.Ordinal);
+            Assert.DoesNotContain("built again", refusal, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>File system images begin with zeros, as an empty tar does.</summary>
+    [Theory]
+    [InlineData(1024, "\u00E2\u00E1\u00F5\u00E0", "an EROFS file system image")]
+    [InlineData(1080, "\u0053\u00EF", "an ext2, ext3 or ext4 file system image")]
+    [InlineData(0, "hsqs", "a squashfs file system image")]
+    [InlineData(0, "XFSB", "an XFS file system image")]
+    [InlineData(0, "QFI\u00FB", "a qcow2 disk image")]
+    [InlineData(32769, "CD001", "an ISO 9660 image")]
+    [InlineData(65600, "_BHRfS_M", "a btrfs file system image")]
+    public async Task LayerThatIsAFileSystemImage_IsRefusedAsThat_WhateverItsType(int at, string magic, string what)
+    {
+        byte[] image = new byte[80_000];
+        Encoding.Latin1.GetBytes(magic).CopyTo(image, at);
+        foreach ((byte[] blob, string type) in new[] { (image, "application/vnd.oci.image.layer.v1.tar"), (OciLayoutBuilder.Gzip(image), "application/vnd.oci.image.layer.v1.tar+gzip"), (image, "") })
+        {
+            string refusal = await RefusalAsync(Write("application/vnd.oci.image.config.v1+json", "{}"u8.ToArray(), "", (blob, type)));
+            Assert.Contains($"it is not a tar archive but {what}", refusal, StringComparison.Ordinal);
+            Assert.DoesNotContain("built again", refusal, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task TarOfAKnownForeignType_IsShown()
+        => Assert.Equal("x", (await RunAsync("cat", Write("application/vnd.oci.image.config.v1+json", "{}"u8.ToArray(), "", (LayerOf("a", "x"), "application/vnd.example.erofs")), "a")).Output);
+
     [Fact]
     public async Task MixedAndUnknownTypes_AreDecidedByTheBytes()
     {

@@ -73,6 +73,10 @@ public sealed class TocJsonTests
     public void OwnFiles_AreHidden_AndTheLandmarkIsTold()
     {
         LayerIndex index = ReadEntries(File("first", 10, 200), File(".prefetch.landmark", 1, 300), File("./stargz.index.json", 5, 400), File("sub/.prefetch.landmark", 1, 500));
+        Assert.Equal(4, index.Entries.Length);
+        Assert.Equal(index, TocFiles.Hide(index, new byte[TocFiles.TailSize])); // no footer, no files of ours
+        byte[] footer = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 26, 0, .. "SG\u0016\00000000000001234STARGZ"u8, 1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0];
+        index = TocFiles.Hide(index, footer);
         Assert.Equal([new PrefetchRange(0, 10)], index.Prefetch);
         Assert.Equal(2, index.Entries.Length);
         Assert.Equal(index.Prefetch, LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), index.Digest)!.Prefetch);
