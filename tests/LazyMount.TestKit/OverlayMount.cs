@@ -14,11 +14,14 @@ public sealed class OverlayMount : IDisposable
 {
     private const int CharacterDevice = 0x2000;
     private readonly TemporaryDirectory _directory = new();
+    private readonly string[] _tarOptions;
     private bool _mounted;
 
     /// <param name="layers">Uncompressed tars, lowest first; at most 500.</param>
-    public OverlayMount(IReadOnlyList<byte[]> layers)
+    /// <param name="replacesDirectories">Whether what is not a directory may take the place of one that holds files of the same layer, which GNU tar refuses by itself.</param>
+    public OverlayMount(IReadOnlyList<byte[]> layers, bool replacesDirectories = false)
     {
+        _tarOptions = replacesDirectories ? ["--recursive-unlink"] : [];
         Root = _directory.CreateDirectory("mnt");
         try
         {
@@ -56,8 +59,8 @@ public sealed class OverlayMount : IDisposable
     {
         string archive = _directory[$"{layer}.tar"], root = _directory.CreateDirectory($"{layer}");
         File.WriteAllBytes(archive, tar);
-        Tool.Run("tar", "-xpf", archive, "-C", root, "--same-owner", "--numeric-owner", "--delay-directory-restore", "--xattrs", "--xattrs-include=*").EnsureSuccess();
-        HashSet<string> listed = [.. Tool.Run("tar", "-tf", archive, "--quoting-style=literal").EnsureSuccess().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Clean)];
+        Tool.Run("tar", ["-xpf", archive, "-C", root, "--same-owner", "--numeric-owner", "--delay-directory-restore", "--xattrs", "--xattrs-include=*", .. _tarOptions]).EnsureSuccess();
+        HashSet<string> listed = Listed(archive);
         var hiddenBelow = new HashSet<string>();
         foreach (string marker in Find(root, "-name", ".wh.*"))
         {
@@ -81,6 +84,22 @@ public sealed class OverlayMount : IDisposable
                 CopyAttributes(made, path, layer, isHidden: hiddenBelow.Contains(made));
             }
         }
+    }
+
+    // The paths of a tar that are still those of their entries at its end: not what stood below something that was replaced.
+    private static HashSet<string> Listed(string archive)
+    {
+        var listed = new HashSet<string>();
+        foreach (string line in Tool.Run("tar", "-tf", archive, "--quoting-style=literal").EnsureSuccess().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            string path = Clean(line);
+            if (!line.EndsWith('/'))
+            {
+                listed.RemoveWhere(other => other.StartsWith(path + "/", StringComparison.Ordinal));
+            }
+            listed.Add(path);
+        }
+        return listed;
     }
 
     // Not .NET's own enumeration: that follows symbolic links.

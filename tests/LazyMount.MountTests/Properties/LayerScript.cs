@@ -11,6 +11,7 @@ internal enum Verb
     Directory,
     Symlink,
     HardLink,
+    PseudoLink,
     Fifo,
     Device,
     Whiteout,
@@ -38,11 +39,11 @@ internal sealed record LayerScript(Entry[] Entries)
     // Few names, so that they meet.
     private static readonly string[] s_names = ["a", "b", "c"];
 
-    private static readonly Gen<string> s_path = Gen.OneOf(s_names).Array[1, 3].Select(names => string.Join('/', names));
+    private static readonly Gen<string> s_path = Gen.Frequency((9, Gen.OneOf(s_names).Array[1, 3]), (1, Gen.OneOf(s_names).Array[4, 12])).Select(names => string.Join('/', names));
 
     private static readonly Gen<Entry> s_entry = Gen.Select(
         Gen.Frequency((6, Gen.Const(Verb.File)), (6, Gen.Const(Verb.Directory)), (2, Gen.Const(Verb.Symlink)), (2, Gen.Const(Verb.HardLink)),
-            (1, Gen.Const(Verb.Fifo)), (1, Gen.Const(Verb.Device)), (4, Gen.Const(Verb.Whiteout)), (2, Gen.Const(Verb.Opaque))),
+            (1, Gen.Const(Verb.PseudoLink)), (1, Gen.Const(Verb.Fifo)), (1, Gen.Const(Verb.Device)), (4, Gen.Const(Verb.Whiteout)), (2, Gen.Const(Verb.Opaque))),
         s_path, s_path, Gen.Int[0, 9],
         (verb, path, target, variant) => new Entry(verb, path, verb is Verb.Symlink or Verb.HardLink ? target : "", variant));
 
@@ -55,8 +56,9 @@ internal sealed record LayerScript(Entry[] Entries)
     public TarBytes ToTar()
     {
         var tar = new TarBytes();
+        var pseudo = new HashSet<int>();
         // GNU tar leaves the attributes of a hard link entry alone, so links are of plain files here; the zoo has others.
-        bool plain = Entries.Any(entry => entry.Verb == Verb.HardLink);
+        bool plain = Entries.Any(entry => entry.Verb is Verb.HardLink or Verb.PseudoLink);
         foreach (Entry entry in Entries)
         {
             int variant = plain ? 0 : entry.Variant;
@@ -66,6 +68,7 @@ internal sealed record LayerScript(Entry[] Entries)
                 Verb.Directory => Dress(tar, variant).Directory(entry.Path, 0x1ED - variant % 8, Owner(variant)),
                 Verb.Symlink => tar.Symlink(entry.Path, entry.Target),
                 Verb.HardLink => tar.HardLink(entry.Path, entry.Target),
+                Verb.PseudoLink => PseudoLink(entry.Path, entry.Variant % 2),
                 Verb.Fifo => tar.Fifo(entry.Path),
                 Verb.Device => tar.CharacterDevice(entry.Path, 1, 3 + variant),
                 Verb.Whiteout => tar.Whiteout(entry.Path),
@@ -73,10 +76,17 @@ internal sealed record LayerScript(Entry[] Entries)
             };
         }
         return tar;
+
+        // As AUFS keeps a file of several names: its content apart from them, once.
+        TarBytes PseudoLink(string path, int number)
+        {
+            string content = string.Create(CultureInfo.InvariantCulture, $".wh..wh.plnk/{number}.1");
+            return (pseudo.Add(number) ? tar.File(content, $"pseudo {number} of {Entries.Length}") : tar).HardLink(path, content);
+        }
     }
 
     // Without what GNU tar refuses, or in the case of symlinks sees in its own way: entries below what is no directory,
-    // something else over a directory, hard links to what is not there. The zoo has those.
+    // hard links to what is not there. The zoo has those.
     private static Entry[] WhatTarExtracts(Entry[] entries)
     {
         var there = new Dictionary<string, Verb>();
@@ -87,10 +97,9 @@ internal sealed record LayerScript(Entry[] Entries)
             bool isMarker = entry.Verb is Verb.Whiteout or Verb.Opaque;
             string[] directories = entry.Verb == Verb.Opaque ? [.. parents, entry.Path] : parents;
             bool isBelowFile = directories.Any(path => there.TryGetValue(path, out Verb verb) && verb != Verb.Directory);
-            bool isFull = entry.Verb != Verb.Directory && !isMarker && there.TryGetValue(entry.Path, out Verb old) && old == Verb.Directory;
             bool isLoose = entry.Verb == Verb.HardLink
-                && (entry.Target == entry.Path || !there.TryGetValue(entry.Target, out Verb target) || target is Verb.Directory or Verb.Symlink);
-            if (isBelowFile || isFull || isLoose)
+                && (entry.Target == entry.Path || entry.Target.StartsWith(entry.Path + "/", StringComparison.Ordinal) || !there.TryGetValue(entry.Target, out Verb target) || target is Verb.Directory or Verb.Symlink);
+            if (isBelowFile || isLoose)
             {
                 continue;
             }
@@ -101,6 +110,13 @@ internal sealed record LayerScript(Entry[] Entries)
             if (!isMarker)
             {
                 there[entry.Path] = entry.Verb;
+            }
+            if (!isMarker && entry.Verb != Verb.Directory)
+            {
+                foreach (string replaced in there.Keys.Where(path => path.StartsWith(entry.Path + "/", StringComparison.Ordinal)).ToList())
+                {
+                    there.Remove(replaced);
+                }
             }
             kept.Add(entry);
         }

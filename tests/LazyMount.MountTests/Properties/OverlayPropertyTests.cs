@@ -32,7 +32,7 @@ public sealed partial class OverlayPropertyTests
         OverlayMount overlay;
         try
         {
-            overlay = new OverlayMount([.. tars.Select(tar => tar.ToArray())]);
+            overlay = new OverlayMount([.. tars.Select(tar => tar.ToArray())], replacesDirectories: true);
         }
         catch (InvalidOperationException)
         {

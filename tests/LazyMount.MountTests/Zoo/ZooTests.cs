@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using LazyMount.TestKit;
 using Xunit;
 
@@ -26,7 +27,7 @@ public sealed class ZooKeeper : IDisposable
 /// Every case of the zoo through a real mount by the real binary, against the expectation beside it and then against the
 /// oracles: a difference to one of those is either written in the case or a failure.
 /// </summary>
-public sealed class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper>
+public sealed partial class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper>
 {
     /// <summary>The cases by name. A new subject's list is added here.</summary>
     private static readonly Dictionary<string, ZooCase> s_cases = new ZooCase[][]
@@ -69,6 +70,19 @@ public sealed class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper>
         string actual = ActualDifference(zooCase, oracle);
         Assert.True(zooCase.DifferenceOf(oracle) == actual, $"{oracle} differs from our tree, as written down:\n{zooCase.DifferenceOf(oracle)}\nin fact:\n{actual}");
     }
+
+    /// <summary>docs/semantics.md names every case in which a container sees something else, and no case that there is not.</summary>
+    [Fact]
+    public void Semantics_NameEveryDifferenceToAContainer()
+    {
+        string document = File.ReadAllText(Path.Combine(RepositoryRoot.Path, "docs", "semantics.md"));
+        HashSet<string> named = [.. ZooName().Matches(document).Select(match => match.Groups[1].Value.Trim())];
+        Assert.Empty(named.Except(s_cases.Keys));
+        Assert.Empty(s_cases.Values.Where(each => each.DifferenceOf(Oracle.Containerd) != (each.Refusal is null ? "" : ZooCase.Refuses)).Select(each => each.Name).Except(named));
+    }
+
+    [GeneratedRegex("zoo: ([^;|\\n]+)")]
+    private static partial Regex ZooName();
 
     private string ActualDifference(ZooCase zooCase, Oracle oracle)
     {

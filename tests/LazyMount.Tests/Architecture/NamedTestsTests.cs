@@ -1,0 +1,27 @@
+using System.Text.RegularExpressions;
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.Tests.Architecture;
+
+/// <summary>The tests that the documents name as proof are there.</summary>
+public sealed partial class NamedTestsTests
+{
+    [Fact]
+    public void TestsThatSemanticsName_Exist()
+    {
+        string document = File.ReadAllText(Path.Combine(RepositoryRoot.Path, "docs", "semantics.md"));
+        Dictionary<string, string> classes = Directory.EnumerateFiles(Path.Combine(RepositoryRoot.Path, "tests"), "*Tests.cs", SearchOption.AllDirectories)
+            .ToDictionary(path => Path.GetFileNameWithoutExtension(path), File.ReadAllText);
+        Match[] named = [.. TestName().Matches(document)];
+        Assert.NotEmpty(named);
+        Assert.All(named, name =>
+        {
+            Assert.True(classes.TryGetValue(name.Groups[1].Value, out string? text), $"there is no class {name.Groups[1].Value}");
+            Assert.Contains($" {name.Groups[2].Value}", text, StringComparison.Ordinal);
+        });
+    }
+
+    [GeneratedRegex(@"\b(\w+Tests)\b(?:\.(\w+))?")]
+    private static partial Regex TestName();
+}
