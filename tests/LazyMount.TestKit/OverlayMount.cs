@@ -14,20 +14,21 @@ public sealed class OverlayMount : IDisposable
 {
     private const int CharacterDevice = 0x2000;
     private readonly TemporaryDirectory _directory = new();
-    private readonly string[] _tarOptions;
     private bool _mounted;
 
     /// <param name="layers">Uncompressed tars, lowest first; at most 500.</param>
-    /// <param name="replacesDirectories">Whether what is not a directory may take the place of one that holds files of the same layer, which GNU tar refuses by itself.</param>
-    public OverlayMount(IReadOnlyList<byte[]> layers, bool replacesDirectories = false)
+    /// <param name="replacing">
+    /// Layers in which something may take the place of a directory that holds files of the same layer, which GNU tar otherwise
+    /// refuses. A directory entry then empties a directory that is there already.
+    /// </param>
+    public OverlayMount(IReadOnlyList<byte[]> layers, IReadOnlySet<int>? replacing = null)
     {
-        _tarOptions = replacesDirectories ? ["--recursive-unlink"] : [];
         Root = _directory.CreateDirectory("mnt");
         try
         {
             for (int layer = 0; layer < layers.Count; layer++)
             {
-                Extract(layers[layer], layer);
+                Extract(layers[layer], layer, replacing?.Contains(layer) == true ? ["--recursive-unlink"] : []);
             }
             _directory.CreateDirectory("none"); // there must be two
             // Relative names: 500 of them still fit the page that mount(2) takes.
@@ -55,11 +56,11 @@ public sealed class OverlayMount : IDisposable
         _directory.Dispose();
     }
 
-    private void Extract(byte[] tar, int layer)
+    private void Extract(byte[] tar, int layer, string[] options)
     {
         string archive = _directory[$"{layer}.tar"], root = _directory.CreateDirectory($"{layer}");
         File.WriteAllBytes(archive, tar);
-        Tool.Run("tar", ["-xpf", archive, "-C", root, "--same-owner", "--numeric-owner", "--delay-directory-restore", "--xattrs", "--xattrs-include=*", .. _tarOptions]).EnsureSuccess();
+        Tool.Run("tar", ["-xpf", archive, "-C", root, "--same-owner", "--numeric-owner", "--delay-directory-restore", "--xattrs", "--xattrs-include=*", .. options]).EnsureSuccess();
         HashSet<string> listed = Listed(archive);
         var hiddenBelow = new HashSet<string>();
         foreach (string marker in Find(root, "-name", ".wh.*"))

@@ -34,7 +34,9 @@ internal sealed record Entry(Verb Verb, string Path, string Target, int Variant)
 }
 
 /// <summary>A random layer: entries in tar order.</summary>
-internal sealed record LayerScript(Entry[] Entries)
+/// <param name="Entries">The entries.</param>
+/// <param name="Replaces">Whether something may take the place of a directory that is not empty. Then no directory comes twice.</param>
+internal sealed record LayerScript(Entry[] Entries, bool Replaces)
 {
     // Few names, so that they meet.
     private static readonly string[] s_names = ["a", "b", "c"];
@@ -47,7 +49,8 @@ internal sealed record LayerScript(Entry[] Entries)
         s_path, s_path, Gen.Int[0, 9],
         (verb, path, target, variant) => new Entry(verb, path, verb is Verb.Symlink or Verb.HardLink ? target : "", variant));
 
-    public static Gen<LayerScript[]> Images { get; } = s_entry.Array[0, 10].Select(entries => new LayerScript(WhatTarExtracts(entries))).Array[1, 6];
+    public static Gen<LayerScript[]> Images { get; } = Gen.Select(s_entry.Array[0, 10], Gen.Bool)
+        .Select((entries, replaces) => new LayerScript(WhatTarExtracts(entries, replaces), replaces)).Array[1, 6];
 
     public override string ToString() => string.Join(' ', Entries.Select(entry => entry.ToString()));
 
@@ -85,9 +88,9 @@ internal sealed record LayerScript(Entry[] Entries)
         }
     }
 
-    // Without what GNU tar refuses, or in the case of symlinks sees in its own way: entries below what is no directory,
-    // hard links to what is not there. The zoo has those.
-    private static Entry[] WhatTarExtracts(Entry[] entries)
+    // Without what GNU tar refuses, or sees in its own way: entries below what is no directory, something else over a directory or
+    // (where it is told to replace directories) a directory over another, hard links to what is not there. The zoo has those.
+    private static Entry[] WhatTarExtracts(Entry[] entries, bool replaces)
     {
         var there = new Dictionary<string, Verb>();
         var kept = new List<Entry>();
@@ -97,9 +100,10 @@ internal sealed record LayerScript(Entry[] Entries)
             bool isMarker = entry.Verb is Verb.Whiteout or Verb.Opaque;
             string[] directories = entry.Verb == Verb.Opaque ? [.. parents, entry.Path] : parents;
             bool isBelowFile = directories.Any(path => there.TryGetValue(path, out Verb verb) && verb != Verb.Directory);
+            bool isSecond = !isMarker && there.TryGetValue(entry.Path, out Verb old) && old == Verb.Directory && replaces == (entry.Verb == Verb.Directory);
             bool isLoose = entry.Verb == Verb.HardLink
                 && (entry.Target == entry.Path || entry.Target.StartsWith(entry.Path + "/", StringComparison.Ordinal) || !there.TryGetValue(entry.Target, out Verb target) || target is Verb.Directory or Verb.Symlink);
-            if (isBelowFile || isLoose)
+            if (isBelowFile || isSecond || isLoose)
             {
                 continue;
             }

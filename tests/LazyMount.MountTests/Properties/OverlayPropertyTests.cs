@@ -32,7 +32,7 @@ public sealed partial class OverlayPropertyTests
         OverlayMount overlay;
         try
         {
-            overlay = new OverlayMount([.. tars.Select(tar => tar.ToArray())], replacesDirectories: true);
+            overlay = new OverlayMount([.. tars.Select(tar => tar.ToArray())], Enumerable.Range(0, layers.Length).Where(i => layers[i].Replaces).ToHashSet());
         }
         catch (InvalidOperationException)
         {
