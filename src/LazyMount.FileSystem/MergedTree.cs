@@ -11,22 +11,23 @@ internal sealed class MergedTree
 {
     private const int None = TreeSlots.None;
 
-    // All layers together: a directory entry takes some 100 bytes until it is in the finished tree.
-    private const int MaxNames = 64_000_000;
+    // All layers together, replaced names too: a directory entry takes some 100 bytes until it is in the finished tree.
+    internal const int MaxNames = 64_000_000;
     private const int MaxNameBytes = 1 << 30;
 
     /// <summary>The most levels of a tree, as many as one path may have, and the most bytes of a path.</summary>
     private const int MaxDepth = 2048, MaxPathLength = 32 << 10;
 
-    private readonly int _firstNumber;
+    private readonly int _firstNumber, _maxNames;
     private (int Entry, int Attributes, short Layer)[] _objects = new (int, int, short)[1024];
     private int _objectCount;
 
     /// <param name="layers">Lowest first.</param>
     /// <param name="firstNumber">The number of the first of them in the image.</param>
-    public MergedTree(IReadOnlyList<LayerIndex> layers, int firstNumber = 0)
+    /// <param name="maxNames">The most names that there may be.</param>
+    public MergedTree(IReadOnlyList<LayerIndex> layers, int firstNumber = 0, int maxNames = MaxNames)
     {
-        (Layers, _firstNumber) = (layers, firstNumber);
+        (Layers, _firstNumber, _maxNames) = (layers, firstNumber, maxNames);
         AddObject(layer: -1, entry: -1); // ImplicitDirectory
     }
 
@@ -98,9 +99,9 @@ internal sealed class MergedTree
 
     private void CheckSize()
     {
-        if (Slots.Count > MaxNames || Slots.NameBytes > MaxNameBytes)
+        if (Slots.Count > _maxNames || Slots.NameBytes > MaxNameBytes)
         {
-            throw new InvalidDataException($"they have more than {MaxNames} names together, or names of more than {MaxNameBytes} bytes");
+            throw new InvalidDataException($"they have more than {_maxNames} names together, or names of more than {MaxNameBytes} bytes");
         }
     }
 

@@ -16,10 +16,12 @@ public static class TreeBuilder
     /// Merges, lowest layer first. Throws <see cref="InvalidDataException"/> for layers that make no tree: a hard link without a
     /// target, a whiteout that names nothing, directories too deep, or more work than honest layers ask for.
     /// </summary>
-    public static ImageTree Build(IReadOnlyList<LayerIndex> layers)
+    public static ImageTree Build(IReadOnlyList<LayerIndex> layers) => Build(layers, MergedTree.MaxNames);
+
+    internal static ImageTree Build(IReadOnlyList<LayerIndex> layers, int maxNames)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(layers.Count, short.MaxValue);
-        var tree = new MergedTree(layers);
+        var tree = new MergedTree(layers, maxNames: maxNames);
         for (int layer = 0; layer < layers.Count; layer++)
         {
             tree.Stack(new LayerTree(tree, (short)layer).Apply());

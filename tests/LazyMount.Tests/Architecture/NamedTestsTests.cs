@@ -12,8 +12,9 @@ public sealed partial class NamedTestsTests
     {
         string document = File.ReadAllText(Path.Combine(RepositoryRoot.Path, "docs", "semantics.md"));
         Dictionary<string, string> classes = Directory.EnumerateFiles(Path.Combine(RepositoryRoot.Path, "tests"), "*Tests.cs", SearchOption.AllDirectories)
-            .ToDictionary(path => Path.GetFileNameWithoutExtension(path), File.ReadAllText);
-        Match[] named = [.. TestName().Matches(document)];
+            .ToLookup(path => Path.GetFileNameWithoutExtension(path), File.ReadAllText)
+            .ToDictionary(files => files.Key, files => string.Concat(files));
+        List<Match> named = TestName().Matches(document).ToList();
         Assert.NotEmpty(named);
         Assert.All(named, name =>
         {

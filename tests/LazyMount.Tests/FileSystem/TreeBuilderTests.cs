@@ -1,5 +1,6 @@
 using System.Text;
 using LazyMount.FileSystem;
+using LazyMount.Indexes.Model;
 using Xunit;
 using FileMode = LazyMount.FileSystem.FileMode;
 
@@ -349,6 +350,22 @@ public sealed class TreeBuilderTests
             layer.Directory($"l{i - 1}/{step}").Symlink($"l{i}", $"l{i - 1}/{step}");
         }
         Assert.Contains("a path of more than 32768 bytes", Assert.Throws<InvalidDataException>(() => Build(layer)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(30, true)]
+    [InlineData(29, false)]
+    public void NamesOfAllLayers_AreBounded(int bound, bool isShown)
+    {
+        LayerIndex[] layers = [.. Enumerable.Range(0, 3).Select(layer => Enumerable.Range(0, 10).Aggregate(L, (one, i) => i == 9 && layer == 0 ? one : one.File($"{layer}-{i}")).Build())];
+        if (isShown)
+        {
+            Assert.Equal(30, TreeBuilder.Build(layers, bound).Count);
+        }
+        else
+        {
+            Assert.Contains($"more than {bound} names together", Assert.Throws<InvalidDataException>(() => TreeBuilder.Build(layers, bound)).Message, StringComparison.Ordinal);
+        }
     }
 
     // Counted, not timed: before, each of these looked up or made a number of names that grew with depth times entries.

@@ -3,6 +3,7 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Compression;
 using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Published;
 using LazyMount.Indexes.Store;
 using LazyMount.Layers;
 using LazyMount.TestKit;
@@ -419,5 +420,23 @@ public sealed class LayerStoreTests : IDisposable
         }
         Assert.Contains(difference, found, StringComparison.Ordinal);
         Assert.Empty(CachedFiles("layers"));
+    }
+
+    /// <summary>Files that are called as those that tables of contents bring along, in a layer that has no table.</summary>
+    [Fact]
+    public async Task LayerThatWasHoppedOver_WithFilesOfATablesNames_IsTheSameAsStreamed()
+    {
+        var content = new byte[6_000_000];
+        new Random(23).NextBytes(content);
+        byte[] tar = new TarBytes().File(".no.prefetch.landmark", "\u000f").File("large", content).File("stargz.index.json", "{}").ToArray();
+        _layout.AddLayer(tar, OciLayoutBuilder.TarLayer, OciLayoutBuilder.DigestOf(tar)).WriteImage("test");
+        await using RemoteSource source = Source();
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        var readers = new LayerReaders(new LayerStore(_cache, NullLoggerFactory.Instance) { Trust = IndexTrust.Registry }, _cache, NullLoggerFactory.Instance);
+        var layers = await readers.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
+        LayerIndex hopped = layers[0].Index;
+        Close(layers);
+        Assert.Equal((IndexOrigin.TarHeaders, 3), (hopped.Origin, hopped.Entries.Length));
+        Assert.Null(await readers.FindDifferenceAsync(image.Layers[0], image, hopped, TestContext.Current.CancellationToken));
     }
 }
