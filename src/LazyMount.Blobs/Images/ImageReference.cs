@@ -78,6 +78,19 @@ public sealed partial record ImageReference
         _ => $"{Location}/{Repository}",
     };
 
+    /// <summary>What an image that is copied from here is naturally called in a layout: the reference's tag. Null: it has none, or none that a layout can hold.</summary>
+    public string? Name
+    {
+        get
+        {
+            string? tag = Transport == Transport.DockerArchive ? Tag?[(Tag.LastIndexOf(':') + 1)..] : Tag;
+            return tag is not null && LayoutTagPattern().IsMatch(tag) ? tag : null;
+        }
+    }
+
+    /// <summary>The image of that tag in the same layout.</summary>
+    public ImageReference WithTag(string tag) => this with { Tag = tag };
+
     /// <summary>The same with an absolute path: it means the same in every working directory.</summary>
     public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = Path.GetFullPath(Location) };
 

@@ -21,7 +21,7 @@ internal static class PullCommand
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
-        var target = new Argument<string?>("LAYOUT") { Description = "Copy to this OCI image layout: oci:DIR or oci:DIR:TAG [the cache alone]", Arity = ArgumentArity.ZeroOrOne };
+        var target = new Argument<string?>("LAYOUT") { Description = "Copy to this OCI image layout: oci:DIR:TAG, or oci:DIR for the image's own tag [the cache alone]", Arity = ArgumentArity.ZeroOrOne };
         var verb = new Verb("pull", "Fetch all layers of an image into the cache, or copy the image to an OCI image layout. What is here is not fetched again; what was interrupted goes on where it stopped.",
             """
             lazymount pull debian:12
@@ -38,10 +38,16 @@ internal static class PullCommand
             {
                 throw new UsageException($"{reference} is on this machine already: there is nothing to pull but to an OCI layout, oci:DIR:TAG");
             }
+            bool isNamedByImage = to is { Tag: null } && reference.Name is not null;
+            to = isNamedByImage ? to!.WithTag(reference.Name!) : to;
             var pull = new Pull(resolved, to is null ? null : new LayoutWriter(to), loggers);
             var progress = new TransferProgress([.. resolved.Image.Layers.Select(layer => (layer.Digest.Hex[..12], layer.Size))]);
             Task work = Task.Run(() => pull.RunAsync(progress.Report, cancellationToken), CancellationToken.None);
             await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+            if (isNamedByImage)
+            {
+                host.Error.WriteLine($"lazymount: note: the image is named {reference.Name} in the layout, as in {reference}: read it as {to}");
+            }
             host.Output.WriteLine(pull.ManifestDigest);
             return ExitCode.Done;
         });
@@ -94,7 +100,7 @@ internal static class PullCommand
             }
             else
             {
-                ManifestDigest = (await layout.AddAsync(resolved.Image, cancellationToken)).Digest.ToString();
+                ManifestDigest = (await layout.AddAsync(resolved.Image, LayerFormats.Detect, cancellationToken)).Digest.ToString();
             }
 
             void Tell(IEnumerable<int> places, long bytes)

@@ -50,12 +50,12 @@ internal static class DocumentTarget
         IEnumerable<Descriptor> descriptors = document switch
         {
             Manifest manifest => [manifest.Config, .. manifest.Layers],
-            ImageIndex index => index.Manifests.Concat(index.Images),
+            ImageIndex index => index.Manifests.Concat(index.Images.Select(entry => entry.Descriptor).OfType<Descriptor>()),
             _ => throw new FuzzException("neither manifest nor index"),
         };
         foreach (Descriptor descriptor in descriptors)
         {
-            FuzzException.Require(descriptor.Size >= 0 && descriptor.Digest.ToString().Length > 70, "a descriptor is not sound");
+            FuzzException.Require(descriptor.Size >= (document is ImageIndex ? Descriptor.UnknownSize : 0) && descriptor.Digest.ToString().Length > 70, "a descriptor is not sound");
             _ = descriptor.Platform is { } platform ? Platform.Local.Rank(platform) : 0;
         }
     }

@@ -57,7 +57,7 @@ public sealed class ImageTests : IDisposable
             TestImage.Json([1], MediaTypes.OciManifest, TestImage.PlatformOf("unknown", "unknown")),
             s_arm64.Entry(TestImage.PlatformOf("linux", "arm64", "v8")),
             s_amd64.Entry(TestImage.PlatformOf("linux", "amd64")));
-        Assert.Equal(architecture, ImageConfig.TryParse(image.ConfigBytes.Span)!.Architecture);
+        Assert.Equal(architecture, ImageConfig.TryParse(image.ConfigBytes.Span)!.Platform!.Architecture);
     }
 
     [Fact]
@@ -101,7 +101,7 @@ public sealed class ImageTests : IDisposable
         byte[] nested = TestImage.Index(MediaTypes.OciIndex, s_arm64.Entry(TestImage.PlatformOf("linux", "arm64")));
         _blobs.AddRange([artifact, empty, nested]);
         string[] entries = [TestImage.Json(artifact, MediaTypes.OciManifest), TestImage.Json(empty, MediaTypes.OciIndex), TestImage.Json(nested, MediaTypes.OciIndex), s_amd64.Entry()];
-        Assert.Equal(architecture, ImageConfig.TryParse((await ResolveIndexAsync(platform, entries)).ConfigBytes.Span)!.Architecture);
+        Assert.Equal(architecture, ImageConfig.TryParse((await ResolveIndexAsync(platform, entries)).ConfigBytes.Span)!.Platform!.Architecture);
         Assert.EndsWith("has no image for linux/s390x, only for linux/arm64, linux/amd64: choose one with --platform.", (await RefusalAsync("linux/s390x", entries)).Message, StringComparison.Ordinal);
     }
 

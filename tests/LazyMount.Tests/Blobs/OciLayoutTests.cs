@@ -115,8 +115,9 @@ public sealed class OciLayoutTests : IDisposable
 
     [Theory]
     [InlineData("", ImageError.Invalid)]
-    [InlineData("[]", ImageError.Unsupported)]
-    [InlineData("""{"imageLayoutVersion":1}""", ImageError.Unsupported)]
+    [InlineData("[]", ImageError.Invalid)]
+    [InlineData("""{"imageLayoutVersion":1}""", ImageError.Invalid)]
+    [InlineData("{}", ImageError.Unsupported)]
     [InlineData("""{"imageLayoutVersion":"2.0.0"}""", ImageError.Unsupported)]
     public void LayoutOfAnotherVersion_IsRefused(string marker, ImageError error)
     {
