@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using System.Text.RegularExpressions;
 using LazyMount.Blobs.Oci;
 
@@ -178,8 +179,8 @@ public sealed partial record ImageReference
         }
 
         (string host, string repository) = SplitHost(rest);
-        if (!HostPattern().IsMatch(host))
-            throw Malformed(text, $"\"{host}\" is not a registry's host or host:port");
+        if (!HostPattern().IsMatch(host) || !IsHost(host))
+            throw Malformed(text, $"\"{Printable.Of(host)}\" is not a registry's host or host:port, with a port from 1 to 65535");
         if (host is "index.docker.io" or "registry-1.docker.io")
             host = DockerHub;
         if (host == DockerHub && !repository.Contains('/'))
@@ -210,6 +211,17 @@ public sealed partial record ImageReference
         if (slash > 0 && (name.AsSpan(0, slash).ContainsAny('.', ':') || name.AsSpan(0, slash) is "localhost"))
             return (name[..slash], name[(slash + 1)..]);
         return (DockerHub, name);
+    }
+
+    // What the pattern cannot tell: whether the parts are an address, a name that DNS can have, and a port.
+    private static bool IsHost(string host)
+    {
+        int colon = host.LastIndexOf(':');
+        bool hasPort = colon > host.LastIndexOf(']');
+        string name = hasPort ? host[..colon] : host;
+        if (hasPort && !(int.TryParse(host.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port is > 0 and <= ushort.MaxValue))
+            return false;
+        return name[0] == '[' ? IPAddress.TryParse(name, out _) : Uri.CheckHostName(name) is UriHostNameType.Dns or UriHostNameType.IPv4;
     }
 
     private static FormatException Malformed(string text, string reason)

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
 
