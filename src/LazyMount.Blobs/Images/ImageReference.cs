@@ -64,7 +64,7 @@ public sealed partial record ImageReference
         if (text.StartsWith(DockerArchivePrefix, StringComparison.Ordinal))
             return ParseDockerArchive(text);
         if (Array.Find(s_unread, prefix => text.StartsWith(prefix, StringComparison.Ordinal)) is { } unread)
-            throw Malformed(text, $"{unread} is not read: copy the image first, with skopeo copy {text} oci:DIR:TAG");
+            throw Malformed(text, $"{unread} is not read: copy the image first, with skopeo copy {Printable.Of(text)} oci:DIR:TAG");
         if (text.Contains("://", StringComparison.Ordinal) && !text.StartsWith("docker://", StringComparison.Ordinal))
             throw Malformed(text, "it holds a URL scheme: write HOST/NAME:TAG without one");
         return ParseRegistry(text, text.StartsWith("docker://", StringComparison.Ordinal) ? text["docker://".Length..] : text);
@@ -156,7 +156,7 @@ public sealed partial record ImageReference
         if (rest.Length == 0)
             throw Malformed(text, "it names no image: write NAME:TAG, such as debian:12");
         if (rest[0] is '/' or '.' or '~')
-            throw Malformed(text, $"it looks like a path: for an OCI layout directory write oci:{rest}, for an archive oci-archive:{rest} or docker-archive:{rest}");
+            throw Malformed(text, $"it looks like a path: for an OCI layout directory write oci:{Printable.Of(rest)}, for an archive oci-archive:{Printable.Of(rest)} or docker-archive:{Printable.Of(rest)}");
 
         Digest? digest = null;
         int at = rest.IndexOf('@');
@@ -174,7 +174,7 @@ public sealed partial record ImageReference
         {
             tag = rest[(colon + 1)..];
             if (!TagPattern().IsMatch(tag))
-                throw Malformed(text, $"\"{tag}\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two");
+                throw Malformed(text, $"\"{Printable.Of(tag)}\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two");
             rest = rest[..colon];
         }
 
@@ -189,8 +189,8 @@ public sealed partial record ImageReference
         {
             string lower = rest.ToLowerInvariant();
             throw Malformed(text, lower != rest && RepositoryPattern().IsMatch(repository.ToLowerInvariant())
-                ? $"a repository's name must be lower case: write {lower}"
-                : $"\"{repository}\" is not a repository's name: it has components of lower-case letters and digits, with single dots, dashes or underscores between them");
+                ? $"a repository's name must be lower case: write {Printable.Of(lower)}"
+                : $"\"{Printable.Of(repository)}\" is not a repository's name: it has components of lower-case letters and digits, with single dots, dashes or underscores between them");
         }
         if (host.Length + 1 + repository.Length > MaxNameLength)
             throw Malformed(text, $"the name has more than {MaxNameLength} characters");

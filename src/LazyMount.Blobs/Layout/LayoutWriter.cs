@@ -84,10 +84,11 @@ public sealed class LayoutWriter
             {
                 isRight = await VerifiedCopy.RunAsync(blob, from, file, progress, cancellationToken).ConfigureAwait(false);
                 if (isRight)
+                {
                     RandomAccess.FlushToDisk(file);
+                    File.Move(staged, path, overwrite: true); // while it is locked: nobody sweeps it away
+                }
             }
-            if (isRight)
-                File.Move(staged, path, overwrite: true);
             return isRight;
         }
         catch (Exception e) when (e is UnauthorizedAccessException or (IOException and not ImageException))
@@ -108,8 +109,8 @@ public sealed class LayoutWriter
     /// <param name="image">The image.</param>
     /// <param name="detect">Names the compression of a layer that begins with some bytes, such as "gzip"; null is none.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <returns>The manifest as it is in the layout.</returns>
-    public async Task<Descriptor> AddAsync(Image image, Func<ReadOnlyMemory<byte>, string?> detect, CancellationToken cancellationToken)
+    /// <returns>The manifest as it is in the layout, and whether another image lost its tag to it.</returns>
+    public async Task<(Descriptor Manifest, bool ReplacesAnother)> AddAsync(Image image, Func<ReadOnlyMemory<byte>, string?> detect, CancellationToken cancellationToken)
     {
         ReadOnlyMemory<byte> manifest = image.ManifestDescriptor.MediaType == MediaTypes.DockerManifest ? ToOci(image, detect) : image.ManifestBytes;
         var descriptor = new Descriptor(MediaTypes.OciManifest, image.ManifestDescriptor.Digest.Verifies(manifest.Span) ? image.ManifestDescriptor.Digest : Digest.OfSha256(manifest.Span), manifest.Length);
@@ -119,11 +120,12 @@ public sealed class LayoutWriter
             if (!await HasAsync(blob, static _ => { }, cancellationToken).ConfigureAwait(false) && !await TryWriteAsync(blob, stream, static _ => { }, cancellationToken).ConfigureAwait(false))
                 throw new ImageException(ImageError.Verification, $"{blob.Digest} of {image.Reference} does not match its digest: its source is at fault, push or copy the image again.");
         }
-        await Files.ChangeAsync(IndexFile, ManifestDocument.MaxSize, index => Enter(index, descriptor), cancellationToken).ConfigureAwait(false);
-        return descriptor;
+        bool replacesAnother = false;
+        await Files.ChangeAsync(IndexFile, ManifestDocument.MaxSize, index => Enter(index, descriptor, out replacesAnother), cancellationToken).ConfigureAwait(false);
+        return (descriptor, replacesAnother);
     }
 
-    private byte[] Enter(ReadOnlyMemory<byte>? index, Descriptor manifest)
+    private byte[] Enter(ReadOnlyMemory<byte>? index, Descriptor manifest, out bool replacesAnother)
     {
         // The parser says in its own words what is wrong with a broken index.
         if (index is { } bytes && ManifestDocument.Parse(bytes.Span, MediaTypes.OciIndex, $"the index.json of {_reference.Location}") is not ImageIndex)
@@ -131,7 +133,9 @@ public sealed class LayoutWriter
         string? tag = _reference.Tag;
         if (tag is not null)
             manifest = manifest with { Annotations = new Dictionary<string, string> { [RefName] = tag } };
-        return new IndexText(index ?? ArtifactManifest.EmptyIndex).With(entry => !IsReplaced(entry), ArtifactManifest.EntryOf(manifest));
+        var text = new IndexText(index ?? ArtifactManifest.EmptyIndex);
+        replacesAnother = text.Entries.Any(entry => IsReplaced(entry) && entry.DigestText != manifest.Digest.ToString());
+        return text.With(entry => !IsReplaced(entry), ArtifactManifest.EntryOf(manifest));
 
         bool IsReplaced(IndexEntry entry)
             => entry.Annotations.TryGetValue(RefName, out string? name) ? name == tag : tag is null && entry.DigestText == manifest.Digest.ToString();

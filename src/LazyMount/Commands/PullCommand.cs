@@ -47,7 +47,7 @@ internal static class PullCommand
             await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
             if (isNamedByImage)
             {
-                host.Error.WriteLine($"lazymount: note: the image is named {reference.Name} in the layout, as in {reference}: read it as {to}");
+                host.Error.WriteLine($"lazymount: note: the image is named {reference.Name} in the layout, as in {reference}: read it as {to}{(pull.ReplacesAnother ? "; another image had that name there and has lost it" : "")}");
             }
             host.Output.WriteLine(pull.ManifestDigest);
             return ExitCode.Done;
@@ -69,6 +69,9 @@ internal static class PullCommand
 
         /// <summary>Of the manifest as it is in the layout, or at the source.</summary>
         public string ManifestDigest { get; private set; } = resolved.Image.ManifestDescriptor.Digest.ToString();
+
+        /// <summary>True when another image of the layout had the tag.</summary>
+        public bool ReplacesAnother { get; private set; }
 
         public async Task RunAsync(Action<int, long> progress, CancellationToken cancellationToken)
         {
@@ -101,7 +104,8 @@ internal static class PullCommand
             }
             else
             {
-                ManifestDigest = (await layout.AddAsync(resolved.Image, LayerFormats.Detect, cancellationToken)).Digest.ToString();
+                (Descriptor manifest, ReplacesAnother) = await layout.AddAsync(resolved.Image, LayerFormats.Detect, cancellationToken);
+                ManifestDigest = manifest.Digest.ToString();
             }
 
             void Tell(IEnumerable<int> places, long bytes)

@@ -183,6 +183,24 @@ public sealed class ImageReferenceTests
         ImageReference.Parse("a:" + new string('b', 128));
     }
 
+    [Theory]
+    [InlineData("{0}")]
+    [InlineData("./{0}")]
+    [InlineData("a:{0}")]
+    [InlineData("A{0}/b")]
+    [InlineData("a.b{0}/c")]
+    [InlineData("dir:{0}")]
+    [InlineData("oci:a:{0}")]
+    [InlineData("docker-archive:a:{0}")]
+    [InlineData("oci:a:@{0}")]
+    [InlineData("a@{0}")]
+    public void Sentence_IsShortAndCanBeEncoded(string form) // an argument that is not UTF-8 holds surrogates alone
+    {
+        string text = string.Format(null, form, "\udce9" + new string('x', 5000));
+        string message = Assert.Throws<FormatException>(() => ImageReference.Parse(text)).Message;
+        Assert.True(message.Length < 1500 && !message.Any(char.IsSurrogate), message);
+    }
+
     [Fact]
     public void ControlCharacters_DoNotReachTheSentence()
         => Assert.DoesNotContain('\e', Assert.Throws<FormatException>(() => ImageReference.Parse("a\e[31m")).Message);

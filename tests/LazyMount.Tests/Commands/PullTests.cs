@@ -124,6 +124,13 @@ public sealed class PullTests : IDisposable
         Assert.Equal(["mine", "v1"], Tool.Run("umoci", "ls", "--layout", _directory["layout"]).EnsureSuccess().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order());
         Assert.Equal("noise\nsmall\n", (await RunAsync("ls", layout + ":v1")).Output);
 
+        // The same again loses nothing; another image of that tag takes the name, and that is said.
+        Assert.DoesNotContain("lost", (await PullAsync(_image, layout)).Error, StringComparison.Ordinal);
+        var another = new OciLayoutBuilder(_directory["another"]);
+        another.AddLayer(new TarBytes().File("another", "x")).WriteImage("v1");
+        Assert.EndsWith("; another image had that name there and has lost it\n", (await PullAsync(another.Reference("v1"), layout)).Error, StringComparison.Ordinal);
+        Assert.Equal("another\n", (await RunAsync("ls", layout + ":v1")).Output);
+
         // A digest is no name.
         string digest = run.Output.Trim(), repository = _image[..^":v1".Length], other = $"oci:{_directory["other"]}";
         Assert.Equal((0, ""), ExitOf(await PullAsync($"{repository}@{digest}", other)));
