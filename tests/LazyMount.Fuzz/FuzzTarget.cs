@@ -17,6 +17,7 @@ internal sealed record FuzzTarget(string Name, Action<byte[]> Run, Func<IEnumera
         new("request", RequestTarget.Run, RequestTarget.Seeds),
         new("pax", PaxTarget.Run, PaxTarget.Seeds),
         new("document", DocumentTarget.Run, DocumentTarget.Seeds),
+        new("docker-manifest", DockerManifestTarget.Run, DockerManifestTarget.Seeds),
         new("ztoc", ZtocTarget.Run, ZtocTarget.Seeds),
     ];
 

@@ -19,8 +19,10 @@ public sealed class Image
         ManifestBytes = raw.Bytes;
         ConfigDescriptor = manifest.Config;
         ConfigBytes = config;
-        Layers = manifest.Layers;
+        Layers = raw.LayerTypes is { } types ? [.. manifest.Layers.Zip(types, (layer, type) => layer with { MediaType = type })] : manifest.Layers;
         ArtifactType = manifest.ArtifactType;
+        if (ArtifactType is null && manifest.Config.MediaType.Length > 0 && !MediaTypes.IsImageConfig(manifest.Config.MediaType) && ImageConfig.TryParse(config.Span)?.IsOfImage != true)
+            ArtifactType = manifest.Config.MediaType;
         Annotations = manifest.Annotations;
     }
 
@@ -107,21 +109,21 @@ public sealed class Image
             if (depth == MaxIndexDepth)
                 throw new ImageException(ImageError.Invalid, $"{reference} has image indexes nested more than {MaxIndexDepth} deep: push or copy the image again.");
 
-            List<Descriptor> images = [.. ((ImageIndex)document).Images];
+            IReadOnlyList<IndexEntry> images = ((ImageIndex)document).Images;
             if (images.Count == 0)
                 throw new NoImageException($"{reference} is an image index without an image in it: check the name and the tag.", []);
-            (Descriptor? best, rank) = Choose(images);
+            (IndexEntry? best, rank) = Choose(images);
             if (best is not null)
-                return await FindAsync(await GetManifestAsync(best, cancellationToken).ConfigureAwait(false), rank, depth + 1, cancellationToken).ConfigureAwait(false);
+                return await FindAsync(await GetManifestAsync(best.Require($"the image index {reference}"), cancellationToken).ConfigureAwait(false), rank, depth + 1, cancellationToken).ConfigureAwait(false);
             return await LookIntoAsync(images, depth, cancellationToken).ConfigureAwait(false);
         }
 
         /// <summary>The best of the entries that say nothing of their platform: what they name tells it, nested indexes and configs.</summary>
-        private async Task<Found> LookIntoAsync(List<Descriptor> images, int depth, CancellationToken cancellationToken)
+        private async Task<Found> LookIntoAsync(IReadOnlyList<IndexEntry> images, int depth, CancellationToken cancellationToken)
         {
             List<Platform> offered = [.. images.Select(image => image.Platform).OfType<Platform>()];
             Found? best = null;
-            foreach (Descriptor image in images.Where(image => image.Platform is null))
+            foreach (Descriptor image in images.Where(image => image.Platform is null).Select(image => image.Descriptor).OfType<Descriptor>())
             {
                 if (++_lookedInto > MaxLookedInto)
                     break;
@@ -150,6 +152,8 @@ public sealed class Image
 
         public async Task<ReadOnlyMemory<byte>> GetConfigAsync(Descriptor config, CancellationToken cancellationToken)
         {
+            if (config.Data is { } data)
+                return data;
             if (config.Size > ImageConfig.MaxSize)
                 throw new ImageException(ImageError.Invalid, $"The config of {reference} has {config.Size} bytes; {ImageConfig.MaxSize} is the most that is accepted.");
             if (cache?.TryRead(config.Digest, ImageConfig.MaxSize) is { } cached)
@@ -188,10 +192,12 @@ public sealed class Image
         {
             if (descriptor.Size > ManifestDocument.MaxSize)
                 throw new ImageException(ImageError.Invalid, $"The manifest {descriptor.Digest} of {reference} has {descriptor.Size} bytes; {ManifestDocument.MaxSize} is the most that is accepted.");
-            if (cache?.TryRead(descriptor.Digest, ManifestDocument.MaxSize) is { } cached && cached.Length == descriptor.Size)
-                return new RawManifest(descriptor, cached);
+            if (descriptor.Data is { } data)
+                return new RawManifest(descriptor, data);
+            if (cache?.TryRead(descriptor.Digest, ManifestDocument.MaxSize) is { } cached && (cached.Length == descriptor.Size || descriptor.Size == Descriptor.UnknownSize))
+                return new RawManifest(descriptor with { Size = cached.Length }, cached);
             RawManifest raw = Keep(await source.GetManifestAsync(descriptor, cancellationToken).ConfigureAwait(false));
-            return raw with { Descriptor = descriptor };
+            return raw with { Descriptor = descriptor with { Size = raw.Bytes.Length } };
         }
 
         private RawManifest Keep(RawManifest raw)
@@ -200,17 +206,20 @@ public sealed class Image
             return raw;
         }
 
-        // The best match, the first of equals. An entry that says nothing of its platform is taken when it is all there
+        // The best match, the first of equals that is sound. An entry that says nothing of its platform is taken when it is all there
         // is: layouts nest an index so, and CheckPlatform has the last word. Null: the entries do not tell.
-        private (Descriptor?, int? Rank) Choose(List<Descriptor> images)
+        private (IndexEntry?, int? Rank) Choose(IReadOnlyList<IndexEntry> images)
         {
-            (Descriptor? best, int? bestRank) = (null, null);
-            foreach (Descriptor image in images)
+            (IndexEntry? best, int? bestRank) = (null, null);
+            foreach (IndexEntry image in images)
             {
-                if (image.Platform is { } offered && _wanted.Rank(offered) is var rank && rank >= 0 && (bestRank is null || rank < bestRank))
+                if (image.Platform is { } offered && _wanted.Rank(offered) is var rank && rank >= 0
+                    && (bestRank is null || rank < bestRank || (rank == bestRank && best!.Descriptor is null && image.Descriptor is not null)))
+                {
                     (best, bestRank) = (image, rank);
+                }
             }
-            if (best is null && images.TrueForAll(image => image.Platform is null && image.Digest == images[0].Digest))
+            if (best is null && images.All(image => image.Platform is null && image.DigestText == images[0].DigestText))
                 best = images[0];
             return (best, bestRank);
         }

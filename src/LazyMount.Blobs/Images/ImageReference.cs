@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using System.Text.RegularExpressions;
 using LazyMount.Blobs.Oci;
 
@@ -63,7 +64,7 @@ public sealed partial record ImageReference
         if (text.StartsWith(DockerArchivePrefix, StringComparison.Ordinal))
             return ParseDockerArchive(text);
         if (Array.Find(s_unread, prefix => text.StartsWith(prefix, StringComparison.Ordinal)) is { } unread)
-            throw Malformed(text, $"{unread} is not read: copy the image first, with skopeo copy {text} oci:DIR:TAG");
+            throw Malformed(text, $"{unread} is not read: copy the image first, with skopeo copy {Printable.Of(text)} oci:DIR:TAG");
         if (text.Contains("://", StringComparison.Ordinal) && !text.StartsWith("docker://", StringComparison.Ordinal))
             throw Malformed(text, "it holds a URL scheme: write HOST/NAME:TAG without one");
         return ParseRegistry(text, text.StartsWith("docker://", StringComparison.Ordinal) ? text["docker://".Length..] : text);
@@ -77,6 +78,19 @@ public sealed partial record ImageReference
         Transport.DockerArchive => DockerArchivePrefix + Location,
         _ => $"{Location}/{Repository}",
     };
+
+    /// <summary>What an image that is copied from here is naturally called in a layout: the reference's tag. Null: it has none, or none that a layout can hold.</summary>
+    public string? Name
+    {
+        get
+        {
+            string? tag = Transport == Transport.DockerArchive ? Tag?[(Tag.LastIndexOf(':') + 1)..] : Tag;
+            return tag is not null && LayoutTagPattern().IsMatch(tag) ? tag : null;
+        }
+    }
+
+    /// <summary>The image of that tag in the same layout.</summary>
+    public ImageReference WithTag(string tag) => this with { Tag = tag };
 
     /// <summary>The same with an absolute path: it means the same in every working directory.</summary>
     public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = Path.GetFullPath(Location) };
@@ -142,7 +156,7 @@ public sealed partial record ImageReference
         if (rest.Length == 0)
             throw Malformed(text, "it names no image: write NAME:TAG, such as debian:12");
         if (rest[0] is '/' or '.' or '~')
-            throw Malformed(text, $"it looks like a path: for an OCI layout directory write oci:{rest}, for an archive oci-archive:{rest} or docker-archive:{rest}");
+            throw Malformed(text, $"it looks like a path: for an OCI layout directory write oci:{Printable.Of(rest)}, for an archive oci-archive:{Printable.Of(rest)} or docker-archive:{Printable.Of(rest)}");
 
         Digest? digest = null;
         int at = rest.IndexOf('@');
@@ -160,13 +174,13 @@ public sealed partial record ImageReference
         {
             tag = rest[(colon + 1)..];
             if (!TagPattern().IsMatch(tag))
-                throw Malformed(text, $"\"{tag}\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two");
+                throw Malformed(text, $"\"{Printable.Of(tag)}\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two");
             rest = rest[..colon];
         }
 
         (string host, string repository) = SplitHost(rest);
-        if (!HostPattern().IsMatch(host))
-            throw Malformed(text, $"\"{host}\" is not a registry's host or host:port");
+        if (!HostPattern().IsMatch(host) || !IsHost(host))
+            throw Malformed(text, $"\"{Printable.Of(host)}\" is not a registry's host or host:port, with a port from 1 to 65535");
         if (host is "index.docker.io" or "registry-1.docker.io")
             host = DockerHub;
         if (host == DockerHub && !repository.Contains('/'))
@@ -175,8 +189,8 @@ public sealed partial record ImageReference
         {
             string lower = rest.ToLowerInvariant();
             throw Malformed(text, lower != rest && RepositoryPattern().IsMatch(repository.ToLowerInvariant())
-                ? $"a repository's name must be lower case: write {lower}"
-                : $"\"{repository}\" is not a repository's name: it has components of lower-case letters and digits, with single dots, dashes or underscores between them");
+                ? $"a repository's name must be lower case: write {Printable.Of(lower)}"
+                : $"\"{Printable.Of(repository)}\" is not a repository's name: it has components of lower-case letters and digits, with single dots, dashes or underscores between them");
         }
         if (host.Length + 1 + repository.Length > MaxNameLength)
             throw Malformed(text, $"the name has more than {MaxNameLength} characters");
@@ -197,6 +211,17 @@ public sealed partial record ImageReference
         if (slash > 0 && (name.AsSpan(0, slash).ContainsAny('.', ':') || name.AsSpan(0, slash) is "localhost"))
             return (name[..slash], name[(slash + 1)..]);
         return (DockerHub, name);
+    }
+
+    // What the pattern cannot tell: whether the parts are an address, a name that DNS can have, and a port.
+    private static bool IsHost(string host)
+    {
+        int colon = host.LastIndexOf(':');
+        bool hasPort = colon > host.LastIndexOf(']');
+        string name = hasPort ? host[..colon] : host;
+        if (hasPort && !(int.TryParse(host.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port is > 0 and <= ushort.MaxValue))
+            return false;
+        return name[0] == '[' ? IPAddress.TryParse(name, out _) : Uri.CheckHostName(name) is UriHostNameType.Dns or UriHostNameType.IPv4;
     }
 
     private static FormatException Malformed(string text, string reason)

@@ -12,10 +12,11 @@ internal sealed class LayoutDirectory : LayoutFiles
     internal const string StagedPrefix = ".lazymount-";
 
     private readonly string _directory;
+    private readonly string _location;
 
     public LayoutDirectory(ImageReference reference)
     {
-        _directory = Path.GetFullPath(reference.Location);
+        (_directory, _location) = (Path.GetFullPath(reference.Location), reference.Location);
         if (!IsDirectory(reference))
             throw new ImageException(ImageError.Invalid, $"{reference.Location} is a file, not an OCI layout directory: for an archive write oci-archive:{reference.Location} or docker-archive:{reference.Location}.");
     }
@@ -83,13 +84,45 @@ internal sealed class LayoutDirectory : LayoutFiles
             {
                 RandomAccess.Write(file, bytes, 0);
                 RandomAccess.FlushToDisk(file); // others read this, and it may be the only copy
+                File.Move(staged, target, overwrite: true); // while it is locked: nobody sweeps it away
             }
-            File.Move(staged, target, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             File.Delete(staged);
-            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"The layout's file {target} cannot be written: {e.Message}", e);
+            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"Cannot write {path} in {_location}: {e.Message}", e);
         }
+    }
+
+    /// <summary>How long another process may take for a change: one that is stopped must not hold up all others for ever.</summary>
+    internal static TimeSpan DefaultPatience { get; } = TimeSpan.FromSeconds(60);
+
+    internal TimeSpan Patience { get; init; } = DefaultPatience;
+
+    public override async Task ChangeAsync(string path, int maxSize, Func<ReadOnlyMemory<byte>?, byte[]?> change, CancellationToken cancellationToken)
+    {
+        using CrossProcessLock turn = await TakeTurnAsync(path, cancellationToken).ConfigureAwait(false);
+        if (change(Exists(path) ? ReadAll(path, maxSize) : (ReadOnlyMemory<byte>?)null) is not { } changed)
+            return;
+        if (changed.Length > maxSize)
+            throw new ImageException(ImageError.Invalid, $"Cannot write {path} in {_location}: it would have {changed.Length} bytes, and {maxSize} is the most that is accepted; use another layout.");
+        Write(path, changed);
+    }
+
+    private async Task<CrossProcessLock> TakeTurnAsync(string path, CancellationToken cancellationToken)
+    {
+        CrossProcessLock? turn;
+        try
+        {
+            turn = await CrossProcessLock.TryTakeAsync(_directory, Patience, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"Cannot write {path} in {_location}: {e.Message}", e);
+        }
+        if (turn is not null)
+            return turn;
+        string holder = CrossProcessLock.FindHolder(_directory) is { } process ? $"process {process}" : "another process";
+        throw new ImageException(ImageError.Local, $"Cannot write {path} in {_location}: {holder} has been changing the layout for {Patience.TotalSeconds:0} s; end that process if it hangs or is stopped, and try again.");
     }
 }

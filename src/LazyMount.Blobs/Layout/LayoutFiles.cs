@@ -14,10 +14,38 @@ public abstract class LayoutFiles : IDisposable
     /// <exception cref="ImageException">There is no such file (<see cref="ImageError.NotFound"/>), or it cannot be read.</exception>
     public abstract Stream Open(string path, long offset, long? length, out long size);
 
+    /// <summary>All bytes of a file.</summary>
+    /// <exception cref="ImageException">As <see cref="Open"/>; or the file is larger than <paramref name="maxSize"/> bytes.</exception>
+    public byte[] ReadAll(string path, int maxSize)
+    {
+        using Stream stream = Open(path, 0, null, out long size);
+        if (size > maxSize)
+            throw new ImageException(ImageError.Invalid, $"{Sentence(NameOf(path))} has {size} bytes; {maxSize} is the most that is accepted.");
+        byte[] bytes = new byte[size];
+        stream.ReadExactly(bytes);
+        return bytes;
+    }
+
     /// <summary>Writes a file, whole or not at all, in the place of one that was there.</summary>
     /// <exception cref="ImageException">These files cannot be written to (<see cref="ImageError.Unsupported"/>), or the disk fails.</exception>
-    public virtual void Write(string path, ReadOnlySpan<byte> bytes)
-        => throw new ImageException(ImageError.Unsupported, $"Cannot write {NameOf(path)}: nothing is added to an archive; copy the image to a layout directory with skopeo copy IMAGE oci:DIR:TAG, and use that.");
+    public virtual void Write(string path, ReadOnlySpan<byte> bytes) => throw Unchangeable(path);
+
+    /// <summary>
+    /// Reads a file, changes it and writes it, while no other process changes a file here. Readers are not held up: they read
+    /// the file as it was or as it is then.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <param name="maxSize">The most bytes that the file may have, before and after.</param>
+    /// <param name="change">Makes the new content from the old, which is null when there is no such file. Null: nothing changes.</param>
+    /// <param name="cancellationToken">Ends the waiting for other processes.</param>
+    /// <exception cref="ImageException">As <see cref="Write"/>; or another process does not finish its change.</exception>
+    public virtual Task ChangeAsync(string path, int maxSize, Func<ReadOnlyMemory<byte>?, byte[]?> change, CancellationToken cancellationToken)
+        => throw Unchangeable(path);
+
+    internal static string Sentence(string text) => char.ToUpperInvariant(text[0]) + text[1..];
+
+    private ImageException Unchangeable(string path)
+        => new(ImageError.Unsupported, $"Cannot write {NameOf(path)}: nothing is added to an archive; copy the image to a layout directory with skopeo copy IMAGE oci:DIR:TAG, and use that.");
 
     /// <inheritdoc/>
     public void Dispose()

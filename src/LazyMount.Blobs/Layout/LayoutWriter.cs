@@ -1,6 +1,3 @@
-using System.Text;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
@@ -15,11 +12,8 @@ namespace LazyMount.Blobs.Layout;
 public sealed class LayoutWriter
 {
     private const string RefName = "org.opencontainers.image.ref.name";
-    private const string Marker = "oci-layout", IndexFile = "index.json";
-
-    private const int WouldBlock = 11; // EWOULDBLOCK of flock(2): the lock is taken
-
-    private static readonly TimeSpan s_lockPoll = TimeSpan.FromMilliseconds(20);
+    private const string IndexFile = "index.json";
+    private const int HeadSize = 512; // bytes that tell how a layer is compressed
 
     private readonly ImageReference _reference;
     private readonly string _directory;
@@ -31,14 +25,12 @@ public sealed class LayoutWriter
         (_reference, _directory) = (reference, Path.GetFullPath(reference.Location));
         try
         {
-            if (!HasMarker)
-            {
-                // Another process may be making it at the same time.
-                if (Directory.Exists(_directory) && Directory.EnumerateFileSystemEntries(_directory).Any(entry => !Path.GetFileName(entry).StartsWith(LayoutDirectory.StagedPrefix, StringComparison.Ordinal)) && !HasMarker)
-                    throw new ImageException(ImageError.Invalid, $"{reference.Location} is neither empty nor an OCI layout: it has no file {Marker}; name another directory.");
-                Directory.CreateDirectory(_directory);
-                MakeMarker();
-            }
+            // Another process may be making it at the same time.
+            if (!IsLayout && Directory.Exists(_directory) && Directory.EnumerateFileSystemEntries(_directory).Any(entry => !Path.GetFileName(entry).StartsWith(LayoutDirectory.StagedPrefix, StringComparison.Ordinal)) && !IsLayout)
+                throw new ImageException(ImageError.Invalid, $"{reference.Location} is neither empty nor an OCI layout: it has no file {LayoutMarker.File}; name another directory.");
+            Directory.CreateDirectory(_directory);
+            if (!Files.Exists(LayoutMarker.File))
+                Files.Write(LayoutMarker.File, LayoutMarker.Content.Span);
             BlobStaging.Sweep(_directory, LayoutDirectory.StagedPrefix);
             Directory.CreateDirectory(Path.Combine(_directory, "blobs"));
         }
@@ -48,26 +40,12 @@ public sealed class LayoutWriter
         }
     }
 
-    private bool HasMarker => File.Exists(Path.Combine(_directory, Marker));
+    /// <summary>How long another process may take for a change of index.json.</summary>
+    internal TimeSpan Patience { get; init; } = LayoutDirectory.DefaultPatience;
 
-    // Never in the place of one that is there: whoever adds an image holds its lock.
-    private void MakeMarker()
-    {
-        string staged = LayoutDirectory.NewStagedPath(_directory);
-        try
-        {
-            File.WriteAllText(staged, """{"imageLayoutVersion":"1.0.0"}""");
-            File.Move(staged, Path.Combine(_directory, Marker), overwrite: false);
-        }
-        catch (IOException) when (HasMarker)
-        {
-            // Another was faster.
-        }
-        finally
-        {
-            File.Delete(staged);
-        }
-    }
+    private LayoutDirectory Files => new(_reference) { Patience = Patience };
+
+    private bool IsLayout => File.Exists(Path.Combine(_directory, LayoutMarker.File)) || File.Exists(Path.Combine(_directory, IndexFile));
 
     /// <summary>Whether a blob is there; one that is not what its name says is removed.</summary>
     public async Task<bool> HasAsync(Descriptor blob, Action<long> progress, CancellationToken cancellationToken)
@@ -106,10 +84,11 @@ public sealed class LayoutWriter
             {
                 isRight = await VerifiedCopy.RunAsync(blob, from, file, progress, cancellationToken).ConfigureAwait(false);
                 if (isRight)
+                {
                     RandomAccess.FlushToDisk(file);
+                    File.Move(staged, path, overwrite: true); // while it is locked: nobody sweeps it away
+                }
             }
-            if (isRight)
-                File.Move(staged, path, overwrite: true);
             return isRight;
         }
         catch (Exception e) when (e is UnauthorizedAccessException or (IOException and not ImageException))
@@ -124,96 +103,56 @@ public sealed class LayoutWriter
 
     /// <summary>
     /// Writes an image's config and manifest, whose layers are there, and enters it under the reference's tag in the place of
-    /// what had that tag. docker's manifests become OCI's, since most readers of layouts know no others.
+    /// what had that tag. docker's manifests become OCI's, since most readers of layouts know no others; then the media type of
+    /// a layer is what its bytes are.
     /// </summary>
-    /// <returns>The manifest as it is in the layout.</returns>
-    public async Task<Descriptor> AddAsync(Image image, CancellationToken cancellationToken)
+    /// <param name="image">The image.</param>
+    /// <param name="detect">Names the compression of a layer that begins with some bytes, such as "gzip"; null is none.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <returns>The manifest as it is in the layout, and whether another image lost its tag to it.</returns>
+    public async Task<(Descriptor Manifest, bool ReplacesAnother)> AddAsync(Image image, Func<ReadOnlyMemory<byte>, string?> detect, CancellationToken cancellationToken)
     {
-        byte[] manifest = ToOci(image);
-        var descriptor = new Descriptor(MediaTypes.OciManifest, image.ManifestBytes.Span.SequenceEqual(manifest) ? image.ManifestDescriptor.Digest : Digest.OfSha256(manifest), manifest.Length);
+        ReadOnlyMemory<byte> manifest = image.ManifestDescriptor.MediaType == MediaTypes.DockerManifest ? ToOci(image, detect) : image.ManifestBytes;
+        var descriptor = new Descriptor(MediaTypes.OciManifest, image.ManifestDescriptor.Digest.Verifies(manifest.Span) ? image.ManifestDescriptor.Digest : Digest.OfSha256(manifest.Span), manifest.Length);
         foreach ((Descriptor blob, ReadOnlyMemory<byte> bytes) in new[] { (image.ConfigDescriptor, image.ConfigBytes), (descriptor, manifest) })
         {
             using var stream = new MemoryStream(bytes.ToArray());
             if (!await HasAsync(blob, static _ => { }, cancellationToken).ConfigureAwait(false) && !await TryWriteAsync(blob, stream, static _ => { }, cancellationToken).ConfigureAwait(false))
                 throw new ImageException(ImageError.Verification, $"{blob.Digest} of {image.Reference} does not match its digest: its source is at fault, push or copy the image again.");
         }
-        FileStream turn = await LockAsync(cancellationToken).ConfigureAwait(false);
-        await using (turn.ConfigureAwait(false))
-            new LayoutDirectory(_reference).Write(IndexFile, Encoding.UTF8.GetBytes(Enter(descriptor).ToJsonString()));
-        return descriptor;
+        bool replacesAnother = false;
+        await Files.ChangeAsync(IndexFile, ManifestDocument.MaxSize, index => Enter(index, descriptor, out replacesAnother), cancellationToken).ConfigureAwait(false);
+        return (descriptor, replacesAnother);
     }
 
-    // One writer at a time reads and writes index.json. Readers need no lock: it is renamed into place.
-    private async Task<FileStream> LockAsync(CancellationToken cancellationToken)
+    private byte[] Enter(ReadOnlyMemory<byte>? index, Descriptor manifest, out bool replacesAnother)
     {
-        while (true)
-        {
-            try
-            {
-                return new FileStream(Path.Combine(_directory, Marker), FileMode.Open, FileAccess.ReadWrite, FileShare.None);
-            }
-            catch (IOException e) when (e.HResult == WouldBlock)
-            {
-                await Task.Delay(s_lockPoll, cancellationToken).ConfigureAwait(false);
-            }
-            catch (Exception e) when (e is UnauthorizedAccessException or IOException)
-            {
-                throw Failure("write to the layout", e);
-            }
-        }
-    }
-
-    private JsonObject Enter(Descriptor manifest)
-    {
-        JsonObject index = ReadIndex();
-        JsonArray entries = index["manifests"]!.AsArray();
-        string? tag = _reference.Tag;
-        for (int i = entries.Count - 1; i >= 0; i--)
-        {
-            string? name = NameOf(entries[i]!);
-            if (name == tag && (tag is not null || (string?)entries[i]!["digest"] == manifest.Digest.ToString()))
-                entries.RemoveAt(i);
-        }
-        var entry = new JsonObject { ["mediaType"] = manifest.MediaType, ["digest"] = manifest.Digest.ToString(), ["size"] = manifest.Size };
-        if (tag is not null)
-            entry["annotations"] = new JsonObject { [RefName] = tag };
-        entries.Add((JsonNode)entry);
-        return index;
-    }
-
-    private JsonObject ReadIndex()
-    {
-        string path = Path.Combine(_directory, IndexFile);
-        if (!File.Exists(path))
-            return new JsonObject { ["schemaVersion"] = 2, ["manifests"] = new JsonArray() };
-        byte[] bytes = File.ReadAllBytes(path);
-        // It says in its own words what is wrong with a broken one.
-        if (ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"the index.json of {_reference.Location}") is not ImageIndex)
+        // The parser says in its own words what is wrong with a broken index.
+        if (index is { } bytes && ManifestDocument.Parse(bytes.Span, MediaTypes.OciIndex, $"the index.json of {_reference.Location}") is not ImageIndex)
             throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: it is not an OCI layout.");
-        JsonObject index = JsonNode.Parse(bytes, OciJson.Nodes)!.AsObject();
-        index["manifests"] ??= new JsonArray();
-        return index;
+        string? tag = _reference.Tag;
+        if (tag is not null)
+            manifest = manifest with { Annotations = new Dictionary<string, string> { [RefName] = tag } };
+        var text = new IndexText(index ?? ArtifactManifest.EmptyIndex);
+        replacesAnother = text.Entries.Any(entry => IsReplaced(entry) && entry.DigestText != manifest.Digest.ToString());
+        return text.With(entry => !IsReplaced(entry), ArtifactManifest.EntryOf(manifest));
+
+        bool IsReplaced(IndexEntry entry)
+            => entry.Annotations.TryGetValue(RefName, out string? name) ? name == tag : tag is null && entry.DigestText == manifest.Digest.ToString();
     }
 
-    private static string? NameOf(JsonNode entry)
-        => entry["annotations"] is JsonObject annotations && annotations[RefName] is JsonValue value && value.GetValueKind() == JsonValueKind.String ? (string?)value : null;
-
-    private static byte[] ToOci(Image image)
+    private byte[] ToOci(Image image, Func<ReadOnlyMemory<byte>, string?> detect)
     {
-        if (image.ManifestDescriptor.MediaType != MediaTypes.DockerManifest)
-            return image.ManifestBytes.ToArray();
-        JsonObject manifest = JsonNode.Parse(image.ManifestBytes.Span, OciJson.Nodes)!.AsObject();
-        manifest["mediaType"] = MediaTypes.OciManifest;
-        Convert(manifest["config"]!);
-        foreach (JsonNode? layer in manifest["layers"]!.AsArray())
-            Convert(layer!);
-        return Encoding.UTF8.GetBytes(manifest.ToJsonString());
+        string configType = image.ArtifactType is null ? MediaTypes.OciConfig : MediaTypes.ToOci(image.ConfigDescriptor.MediaType);
+        return DockerManifestText.ToOci(image.ManifestBytes, configType, [.. image.Layers.Select(layer => MediaTypes.ToOci(MediaTypes.OfLayer(layer.MediaType, detect(HeadOf(layer)))))]);
+    }
 
-        static void Convert(JsonNode descriptor)
-        {
-            if ((string?)descriptor["mediaType"] is { } type)
-                descriptor["mediaType"] = MediaTypes.ToOci(type);
-        }
+    private byte[] HeadOf(Descriptor layer)
+    {
+        byte[] head = new byte[Math.Min(layer.Size, HeadSize)];
+        using Stream stream = Files.Open($"blobs/{layer.Digest.Algorithm}/{layer.Digest.Hex}", 0, head.Length, out _);
+        stream.ReadExactly(head);
+        return head;
     }
 
     private string PathOf(Digest digest) => Path.Combine(_directory, "blobs", digest.Algorithm, digest.Hex);

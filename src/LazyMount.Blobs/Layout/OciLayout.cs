@@ -11,7 +11,6 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
     private const string RefName = "org.opencontainers.image.ref.name";
     private const string ContainerdName = "io.containerd.image.name";
     private const string IndexFile = "index.json";
-    private const int MaxMarkerSize = 64 << 10;
     private const int MaxTagsListed = 20;
     private const int MaxManifestsRead = 1000; // in search of referrers
 
@@ -42,21 +41,29 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
 
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {
-        byte[] bytes = ReadFile(IndexFile, ManifestDocument.MaxSize);
+        byte[] bytes = _files.ReadAll(IndexFile, ManifestDocument.MaxSize);
         ImageIndex index = ParseIndex(bytes);
-        return _reference is { Tag: null, SourceIndex: null } && IsOneImage(index)
-            ? Task.FromResult(new RawManifest(new Descriptor(MediaTypes.OciIndex, Digest.OfSha256(bytes), bytes.Length), bytes))
-            : GetManifestAsync(Choose(index), cancellationToken);
+        List<IndexEntry> chosen = Choose(index);
+        if (chosen.Count == 1)
+            return GetManifestAsync(chosen[0].Require($"the index.json of {_reference.Location}"), cancellationToken);
+        if (chosen.Count < index.Images.Count)
+        {
+            HashSet<string> platforms = [.. chosen.Select(entry => entry.DigestText)];
+            bytes = new IndexText(bytes).Only(entry => platforms.Contains(entry.DigestText));
+        }
+        return Task.FromResult(new RawManifest(new Descriptor(MediaTypes.OciIndex, Digest.OfSha256(bytes), bytes.Length), bytes));
     }
 
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
+        if (descriptor.Data is { } data)
+            return Task.FromResult(new RawManifest(descriptor, data));
         string path = PathOf(descriptor.Digest);
-        byte[] bytes = ReadFile(path, ManifestDocument.MaxSize);
+        byte[] bytes = _files.ReadAll(path, ManifestDocument.MaxSize);
         if ((bytes.Length != descriptor.Size && descriptor.Size != Descriptor.UnknownSize) || !descriptor.Digest.Verifies(bytes))
             throw new ImageException(ImageError.Verification, $"The manifest in {_files.NameOf(path)} does not match its digest and size: the layout is damaged, copy the image again.");
-        return Task.FromResult(new RawManifest(descriptor, bytes));
+        return Task.FromResult(new RawManifest(descriptor with { Size = bytes.Length }, bytes));
     }
 
     public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
@@ -65,6 +72,8 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, blob.Size - offset);
         cancellationToken.ThrowIfCancellationRequested();
+        if (blob.OpenData(offset, length) is { } data)
+            return Task.FromResult(data);
         string path = PathOf(blob.Digest);
         Stream stream = _files.Open(path, offset, length, out long size);
         if (size == blob.Size)
@@ -112,10 +121,14 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
     public async Task PushReferrerAsync(RawManifest manifest, Digest subject, CancellationToken cancellationToken)
     {
         await PushBlobAsync(manifest.Descriptor, manifest.Bytes, cancellationToken).ConfigureAwait(false);
-        byte[] index = ReadFile(IndexFile, ManifestDocument.MaxSize);
-        ParseIndex(index);
-        if (ArtifactManifest.AddTo(index, manifest.Descriptor) is { } added)
-            _files.Write(IndexFile, added);
+        await _files.ChangeAsync(IndexFile, ManifestDocument.MaxSize, AddTo, cancellationToken).ConfigureAwait(false);
+
+        byte[]? AddTo(ReadOnlyMemory<byte>? index)
+        {
+            if (index is { } bytes)
+                ParseIndex(bytes.Span);
+            return ArtifactManifest.AddTo(index, manifest.Descriptor);
+        }
     }
 
     public ValueTask DisposeAsync()
@@ -126,29 +139,31 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
 
     private void CheckMarker()
     {
-        const string Marker = "oci-layout";
-        string? version = null;
+        string version;
         try
         {
-            using JsonDocument json = JsonDocument.Parse(ReadFile(Marker, MaxMarkerSize));
-            if (json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("imageLayoutVersion", out JsonElement element))
-                version = element.ValueKind == JsonValueKind.String ? element.GetString() : null;
+            version = GoJsonReader.Read(_files.ReadAll(LayoutMarker.File, LayoutMarker.MaxSize), LayoutMarker.Form.Read).Version;
         }
         catch (ImageException e) when (e.Error == ImageError.NotFound)
         {
-            throw new ImageException(ImageError.Invalid, $"{_reference.Location} is not an OCI layout: it has no file oci-layout; make one with skopeo copy IMAGE {_reference.Place}:TAG.", e);
+            if (_files.Exists(IndexFile))
+                return; // some writers leave the marker out, and most readers do not look at it
+            throw NoLayout("no index.json", e);
         }
         catch (JsonException e)
         {
-            throw new ImageException(ImageError.Invalid, $"{Sentence(_files.NameOf(Marker))} is not JSON: the layout is damaged, copy the image again.", e);
+            throw new ImageException(ImageError.Invalid, $"{LayoutFiles.Sentence(_files.NameOf(LayoutMarker.File))} is malformed: the layout is damaged, copy the image again.", e);
         }
-        if (version?.StartsWith("1.", StringComparison.Ordinal) != true)
-            throw new ImageException(ImageError.Unsupported, $"{_reference.Location} is an OCI layout of version \"{Printable.Of(version ?? "")}\"; only version 1 is supported.");
+        if (!version.StartsWith("1.", StringComparison.Ordinal))
+            throw new ImageException(ImageError.Unsupported, $"{_reference.Location} is an OCI layout of version \"{Printable.Of(version)}\"; only version 1 is supported.");
     }
 
-    private ImageIndex ReadIndex() => ParseIndex(ReadFile(IndexFile, ManifestDocument.MaxSize));
+    private ImageException NoLayout(string more, Exception? inner = null)
+        => new(ImageError.Invalid, $"{_reference.Location} is not an OCI layout: it has no file {LayoutMarker.File}, and {more}; make one with skopeo copy IMAGE {_reference.Place}:TAG.", inner);
 
-    private ImageIndex ParseIndex(byte[] bytes)
+    private ImageIndex ReadIndex() => ParseIndex(_files.ReadAll(IndexFile, ManifestDocument.MaxSize));
+
+    private ImageIndex ParseIndex(ReadOnlySpan<byte> bytes)
         => ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"the index.json of {_reference.Location}") as ImageIndex
             ?? throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: it is not an OCI layout.");
 
@@ -157,8 +172,8 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
     {
         try
         {
-            byte[] bytes = ReadFile(PathOf(descriptor.Digest), ManifestDocument.MaxSize);
-            return bytes.Length == descriptor.Size && descriptor.Digest.Verifies(bytes) ? ManifestDocument.Parse(bytes, descriptor.MediaType, "") : null;
+            byte[] bytes = _files.ReadAll(PathOf(descriptor.Digest), ManifestDocument.MaxSize);
+            return (bytes.Length == descriptor.Size || descriptor.Size == Descriptor.UnknownSize) && descriptor.Digest.Verifies(bytes) ? ManifestDocument.Parse(bytes, descriptor.MediaType, "") : null;
         }
         catch (ImageException)
         {
@@ -166,27 +181,33 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         }
     }
 
-    /// <summary>Some writers put the image index itself there: one entry for each platform, and no names that tell them apart.</summary>
-    private static bool IsOneImage(ImageIndex index)
-    {
-        List<Descriptor> images = [.. index.Images];
-        return images.Count > 1
-            && images.TrueForAll(image => image.Platform is not null && Name(image) == Name(images[0]))
+    /// <summary>
+    /// Some writers put the image index itself into index.json: one entry for each platform, all with one name or none, and
+    /// no two of one platform.
+    /// </summary>
+    private static bool IsOneImage(List<IndexEntry> images)
+        => images.TrueForAll(image => image.Platform is not null && Name(image) == Name(images[0]))
             && images.DistinctBy(image => image.Platform).Count() == images.Count;
-    }
 
-    private Descriptor Choose(ImageIndex index)
+    /// <summary>The entry that the reference names, or those of one image for several platforms.</summary>
+    private List<IndexEntry> Choose(ImageIndex index)
     {
         if (_reference.SourceIndex is { } number)
         {
-            return number < index.Manifests.Count ? index.Manifests[number]
-                : throw new ImageException(ImageError.NotFound, $"{_reference.Location} has no image @{number}: its index.json lists {index.Manifests.Count}, counted from @0.");
+            return number < index.Entries.Count ? [index.Entries[number]]
+                : throw new ImageException(ImageError.NotFound, $"{_reference.Location} has no image @{number}: its index.json lists {index.Entries.Count}, counted from @0.");
         }
-        List<Descriptor> images = [.. index.Images];
-        List<Descriptor> named = _reference.Tag is null ? images : images.FindAll(image => IsNamed(image, _reference.Tag));
+        IReadOnlyList<IndexEntry> images = index.Images;
+        List<IndexEntry> named = [.. images.Where(image => _reference.Tag is null || IsNamed(image, _reference.Tag))];
+        if (named.Exists(image => image.Descriptor is not null))
+            named.RemoveAll(image => image.Descriptor is null);
         // The same image under several names, or twice under one, is one image.
-        if (named.Count > 0 && named.TrueForAll(image => image.Digest == named[0].Digest))
-            return named[0];
+        if (named.Count > 0 && named.TrueForAll(image => image.DigestText == named[0].DigestText))
+            return [named[0]];
+        if (named.Count > 0 && IsOneImage(named))
+            return named;
+        if (images.Count == 0 && !_files.Exists(LayoutMarker.File))
+            throw NoLayout("its index.json lists no image");
         if (images.Count == 0)
             throw new ImageException(ImageError.NotFound, $"The layout {_reference.Location} holds no image: copy one into it with skopeo copy IMAGE {_reference.Place}:TAG.");
 
@@ -201,24 +222,11 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         });
     }
 
-    private static bool IsNamed(Descriptor image, string tag)
-        => image.Annotations is { } annotations
-            && ((annotations.TryGetValue(RefName, out string? name) && name == tag) || (annotations.TryGetValue(ContainerdName, out name) && name == tag));
+    private static bool IsNamed(IndexEntry image, string tag)
+        => (image.Annotations.TryGetValue(RefName, out string? name) && name == tag) || (image.Annotations.TryGetValue(ContainerdName, out name) && name == tag);
 
-    private static string? Name(Descriptor image)
-        => image.Annotations is { } annotations && (annotations.TryGetValue(RefName, out string? name) || annotations.TryGetValue(ContainerdName, out name)) ? name : null;
+    private static string? Name(IndexEntry image)
+        => image.Annotations.TryGetValue(RefName, out string? name) || image.Annotations.TryGetValue(ContainerdName, out name) ? name : null;
 
     private static string PathOf(Digest digest) => $"blobs/{digest.Algorithm}/{digest.Hex}";
-
-    private byte[] ReadFile(string path, int maxSize)
-    {
-        using Stream stream = _files.Open(path, 0, null, out long size);
-        if (size > maxSize)
-            throw new ImageException(ImageError.Invalid, $"{Sentence(_files.NameOf(path))} has {size} bytes; {maxSize} is the most that is accepted.");
-        byte[] bytes = new byte[size];
-        stream.ReadExactly(bytes);
-        return bytes;
-    }
-
-    private static string Sentence(string text) => char.ToUpperInvariant(text[0]) + text[1..];
 }

@@ -39,20 +39,21 @@ public static class ArtifactManifest
     }
 
     /// <summary>
-    /// An image index with one more entry, all else as it was; null when it has that manifest already.
+    /// An image index with one more entry, all else as it was. Null when the index has that manifest already.
     /// </summary>
     /// <param name="index">A sound image index, or null for a new one.</param>
     /// <param name="entry">What to add.</param>
     internal static byte[]? AddTo(ReadOnlyMemory<byte>? index, Descriptor entry)
     {
-        JsonObject document = index is { } bytes ? JsonNode.Parse(bytes.Span, OciJson.Nodes)!.AsObject()
-            : new JsonObject { ["schemaVersion"] = 2, ["mediaType"] = MediaTypes.OciIndex, ["manifests"] = new JsonArray() };
-        JsonArray manifests = document["manifests"]!.AsArray();
-        if (manifests.Any(each => (string?)each!["digest"] == entry.Digest.ToString()))
-            return null;
-        manifests.Add(Node(entry));
-        return Encoding.UTF8.GetBytes(document.ToJsonString());
+        var text = new IndexText(index ?? EmptyIndex);
+        return text.Entries.Any(each => each.DigestText == entry.Digest.ToString()) ? null : text.With(_ => true, EntryOf(entry));
     }
+
+    /// <summary>An image index without entries.</summary>
+    internal static ReadOnlyMemory<byte> EmptyIndex { get; } = Encoding.UTF8.GetBytes($$"""{"schemaVersion":2,"mediaType":"{{MediaTypes.OciIndex}}","manifests":[]}""");
+
+    /// <summary>The JSON of an entry of an image index.</summary>
+    internal static string EntryOf(Descriptor entry) => Node(entry).ToJsonString();
 
     private static JsonNode Node(Descriptor descriptor)
     {

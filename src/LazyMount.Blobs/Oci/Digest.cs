@@ -43,12 +43,6 @@ public readonly record struct Digest
         return true;
     }
 
-    /// <summary>Parses or throws <see cref="FormatException"/>.</summary>
-    public static Digest Parse(string text)
-        => TryParse(text, out Digest digest)
-            ? digest
-            : throw new FormatException($"\"{text}\" is not a digest: write sha256: and 64 lower-case hex digits, or sha512: and 128.");
-
     /// <summary>The SHA-256 digest of some bytes.</summary>
     public static Digest OfSha256(ReadOnlySpan<byte> bytes) => FromSha256(SHA256.HashData(bytes));
 

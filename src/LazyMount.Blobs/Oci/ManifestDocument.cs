@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using LazyMount.Blobs.Images;
 
 namespace LazyMount.Blobs.Oci;
@@ -31,61 +30,50 @@ public abstract record ManifestDocument(string MediaType)
         ManifestJson json;
         try
         {
-            json = JsonSerializer.Deserialize(bytes, OciJson.Default.ManifestJson) ?? throw new JsonException("null");
+            json = GoJsonReader.Read(bytes, ManifestJson.Form.Read);
         }
         catch (JsonException e)
         {
-            throw Invalid(name, e.Path is null or "$" ? "it is not a JSON object of a manifest's form" : $"its JSON is wrong at {Printable.Of(e.Path)}", e);
+            throw Invalid(name, string.IsNullOrEmpty(e.Path) ? $"it is {e.Message}" : $"its JSON is wrong at {Printable.Of(e.Path)}: {e.Message}", e);
         }
 
-        mediaType = string.IsNullOrEmpty(json.MediaType) ? mediaType : json.MediaType;
+        mediaType = json.MediaType.Length == 0 ? mediaType : json.MediaType;
         if (json.SchemaVersion == 1 || MediaTypes.IsSchema1(mediaType))
         {
             throw new ImageException(ImageError.Unsupported, $"{Capitalize(name)} is of docker's schema 1, which is not supported: pull it with an old docker and push it again with a newer one.");
         }
-        if (json.SchemaVersion != 2)
+        if (json.SchemaVersion is not (0 or 2))
             throw Invalid(name, $"its schemaVersion is {json.SchemaVersion}, not 2");
 
-        if (json.Manifests is not null)
+        bool hasImage = json.Config is not null || json.Layers is not null;
+        if (json.Manifests is not null || (!hasImage && !MediaTypes.IsManifest(mediaType) && (json.NamesManifests || MediaTypes.IsIndex(mediaType))))
         {
-            if (json.Config is not null || json.Layers is not null || MediaTypes.IsManifest(mediaType))
+            if (hasImage || MediaTypes.IsManifest(mediaType))
                 throw Invalid(name, "it claims to be a manifest and an index at once");
-            CheckSizes(json.Manifests, name);
-            return new ImageIndex(MediaTypes.IsIndex(mediaType) ? mediaType! : MediaTypes.OciIndex, json.Manifests);
+            return new ImageIndex(MediaTypes.IsIndex(mediaType) ? mediaType! : MediaTypes.OciIndex, [.. (json.Manifests ?? []).Select(entry => new IndexEntry(entry))]);
         }
         if (json.Config is null)
         {
-            throw json.MediaType is { Length: > 0 } && !MediaTypes.IsManifest(json.MediaType) && !MediaTypes.IsIndex(json.MediaType)
+            throw json.MediaType.Length > 0 && !MediaTypes.IsManifest(json.MediaType) && !MediaTypes.IsIndex(json.MediaType)
                 ? new ImageException(ImageError.Unsupported, $"{Capitalize(name)} is of type {Printable.Of(json.MediaType)}, which is not a container image.")
                 : Invalid(name, "it has neither a config nor a list of manifests");
         }
         if (MediaTypes.IsIndex(mediaType))
             throw Invalid(name, "it claims to be a manifest and an index at once");
-        IReadOnlyList<Descriptor> layers = json.Layers ?? [];
+        IReadOnlyList<DescriptorJson> layers = json.Layers ?? [];
         if (layers.Count > MaxLayers)
             throw Invalid(name, $"it lists {layers.Count} layers; {MaxLayers} is the most that is accepted");
-        CheckSizes(layers, name);
-        CheckSizes([json.Config], name);
-        return new Manifest(MediaTypes.IsManifest(mediaType) ? mediaType! : MediaTypes.OciManifest, json.Config, layers)
+        return new Manifest(MediaTypes.IsManifest(mediaType) ? mediaType! : MediaTypes.OciManifest, Sound(json.Config), [.. layers.Select(Sound)])
         {
-            Subject = json.Subject,
+            Subject = json.Subject?.TryToDescriptor(mayLackSize: true, out _),
             Annotations = json.Annotations ?? new Dictionary<string, string>(),
-            ArtifactType = string.IsNullOrEmpty(json.ArtifactType) ? MediaTypes.IsImageConfig(json.Config.MediaType) ? null : json.Config.MediaType : json.ArtifactType,
+            ArtifactType = json.ArtifactType.Length > 0 ? json.ArtifactType : MediaTypes.MayBeImageConfig(json.Config.MediaType) ? null : json.Config.MediaType,
         };
+
+        Descriptor Sound(DescriptorJson descriptor) => descriptor.TryToDescriptor(mayLackSize: false, out string? flaw) ?? throw Invalid(name, flaw!);
     }
 
-    private static void CheckSizes(IReadOnlyList<Descriptor> descriptors, string name)
-    {
-        foreach (Descriptor descriptor in descriptors)
-        {
-            if (descriptor is null)
-                throw Invalid(name, "it holds null where a descriptor must stand");
-            if (descriptor.Size is < 0 or > MaxBlobSize)
-                throw Invalid(name, $"it says that {descriptor.Digest} has {descriptor.Size} bytes");
-        }
-    }
-
-    private static ImageException Invalid(string name, string reason, Exception? inner = null)
+    internal static ImageException Invalid(string name, string reason, Exception? inner = null)
         => new(ImageError.Invalid, $"{Capitalize(name)} is malformed: {reason}; push or copy the image again.", inner);
 
     private static string Capitalize(string name) => name.Length == 0 ? name : char.ToUpperInvariant(name[0]) + name[1..];
@@ -94,7 +82,10 @@ public abstract record ManifestDocument(string MediaType)
 /// <summary>An image manifest: its config and its layers, lowest first (image-spec v1.1, manifest.md).</summary>
 public sealed record Manifest(string MediaType, Descriptor Config, IReadOnlyList<Descriptor> Layers) : ManifestDocument(MediaType)
 {
-    /// <summary>Null for a container image; else what other artifact it is: its artifactType, or its config's media type.</summary>
+    /// <summary>
+    /// Null for a container image; else what other artifact it is: its artifactType, or its config's media type. Null also
+    /// where only the config itself can tell (<see cref="MediaTypes.MayBeImageConfig"/>).
+    /// </summary>
     public string? ArtifactType { get; init; }
 
     /// <summary>The manifest that this one refers to, for those that lie beside an image; else null.</summary>
@@ -102,44 +93,4 @@ public sealed record Manifest(string MediaType, Descriptor Config, IReadOnlyList
 
     /// <summary>Free key-value pairs.</summary>
     public IReadOnlyDictionary<string, string> Annotations { get; init; } = new Dictionary<string, string>();
-}
-
-/// <summary>An image index, docker's manifest list: one manifest for each platform (image-spec v1.1, image-index.md).</summary>
-public sealed record ImageIndex(string MediaType, IReadOnlyList<Descriptor> Manifests) : ManifestDocument(MediaType)
-{
-    // buildkit's mark of an attestation's manifest.
-    private const string AttestationOf = "vnd.docker.reference.type";
-
-    /// <summary>The entries that can be images: not attestations, signatures or other artifacts.</summary>
-    public IEnumerable<Descriptor> Images => Manifests.Where(entry =>
-        entry.Platform?.IsUnknown != true
-        && entry.Annotations?.ContainsKey(AttestationOf) != true
-        && (string.IsNullOrEmpty(entry.ArtifactType) || MediaTypes.IsImageConfig(entry.ArtifactType))
-        && (MediaTypes.IsManifest(entry.MediaType) || MediaTypes.IsIndex(entry.MediaType) || MediaTypes.IsSchema1(entry.MediaType)));
-}
-
-/// <summary>Both forms as one shape of JSON.</summary>
-internal sealed record ManifestJson(
-    [property: JsonPropertyName("schemaVersion")] int SchemaVersion)
-{
-    [JsonPropertyName("mediaType")]
-    public string? MediaType { get; init; }
-
-    [JsonPropertyName("config")]
-    public Descriptor? Config { get; init; }
-
-    [JsonPropertyName("layers")]
-    public IReadOnlyList<Descriptor>? Layers { get; init; }
-
-    [JsonPropertyName("artifactType")]
-    public string? ArtifactType { get; init; }
-
-    [JsonPropertyName("subject")]
-    public Descriptor? Subject { get; init; }
-
-    [JsonPropertyName("annotations")]
-    public IReadOnlyDictionary<string, string>? Annotations { get; init; }
-
-    [JsonPropertyName("manifests")]
-    public IReadOnlyList<Descriptor>? Manifests { get; init; }
 }

@@ -24,6 +24,14 @@ public static class MediaTypes
     /// <summary>The config of an artifact that needs none (image-spec v1.1, manifest.md "Guidance for an Empty Descriptor").</summary>
     public const string Empty = "application/vnd.oci.empty.v1+json";
 
+    /// <summary>Docker layer that is not compressed.</summary>
+    public const string DockerTar = "application/vnd.docker.image.rootfs.diff.tar";
+
+    private const string DockerForeignTar = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+    private const string OciTar = "application/vnd.oci.image.layer.v1.tar", OciForeignTar = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+
+    private static readonly string[] s_tars = [OciTar, OciForeignTar, DockerTar, DockerForeignTar];
+
     private const string Schema1Prefix = "application/vnd.docker.distribution.manifest.v1+";
 
     /// <summary>What a registry is asked for: all that a reference may name.</summary>
@@ -53,17 +61,37 @@ public static class MediaTypes
     /// <summary>True for the config of a container image, as opposed to another artifact's.</summary>
     public static bool IsImageConfig(string? mediaType) => mediaType is OciConfig or DockerConfig;
 
+    /// <summary>
+    /// True for the config of a container image, and for types that servers gave image configs by mistake: docker takes a
+    /// manifest with one of them for an image.
+    /// </summary>
+    public static bool MayBeImageConfig(string mediaType)
+        => IsImageConfig(mediaType) || mediaType is "" or "application/octet-stream" or "application/json" or "text/html";
+
+    /// <summary>The type of a layer whose bytes are compressed so: the given type with another ending. A type that names no tar stays.</summary>
+    /// <param name="mediaType">A layer's media type.</param>
+    /// <param name="compression">Such as "gzip"; null is none.</param>
+    public static string OfLayer(string mediaType, string? compression)
+    {
+        if (mediaType.Length == 0)
+            mediaType = OciTar;
+        foreach (string tar in s_tars)
+        {
+            char separator = tar.StartsWith("application/vnd.docker.", StringComparison.Ordinal) ? '.' : '+';
+            if (mediaType == tar || (mediaType.StartsWith(tar, StringComparison.Ordinal) && mediaType[tar.Length] == separator && !IsEncrypted(mediaType)))
+                return compression is null ? tar : $"{tar}{separator}{compression}";
+        }
+        return mediaType;
+    }
+
     /// <summary>OCI's name for what docker's schema 2 calls so; any other type as it is.</summary>
     public static string ToOci(string mediaType) => mediaType switch
     {
         DockerManifest => OciManifest,
         DockerManifestList => OciIndex,
         DockerConfig => OciConfig,
-        "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
-        "application/vnd.docker.image.rootfs.diff.tar.gzip" => "application/vnd.oci.image.layer.v1.tar+gzip",
-        "application/vnd.docker.image.rootfs.diff.tar.zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
-        "application/vnd.docker.image.rootfs.foreign.diff.tar" => "application/vnd.oci.image.layer.nondistributable.v1.tar",
-        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        _ when mediaType.StartsWith(DockerForeignTar, StringComparison.Ordinal) => OciForeignTar + mediaType[DockerForeignTar.Length..].Replace('.', '+'),
+        _ when mediaType.StartsWith(DockerTar, StringComparison.Ordinal) => OciTar + mediaType[DockerTar.Length..].Replace('.', '+'),
         _ => mediaType,
     };
 }

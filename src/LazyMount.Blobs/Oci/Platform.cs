@@ -1,24 +1,18 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
-using System.Text.Json.Serialization;
 
 namespace LazyMount.Blobs.Oci;
 
 /// <summary>What an image runs on (image-spec v1.1, image-index.md "platform"). Written "os/architecture[/variant]".</summary>
-public sealed record Platform(
-    [property: JsonPropertyName("os")] string Os,
-    [property: JsonPropertyName("architecture")] string Architecture)
+public sealed record Platform(string Os, string Architecture)
 {
     /// <summary>CPU variant such as "v8", or null.</summary>
-    [JsonPropertyName("variant")]
     public string? Variant { get; init; }
 
     /// <summary>OS version (Windows), or null.</summary>
-    [JsonPropertyName("os.version")]
     public string? OsVersion { get; init; }
 
     /// <summary>This machine's processor. The OS is always linux: Linux images are what a mount shows wherever it runs.</summary>
-    [JsonIgnore]
     public static Platform Local { get; } = RuntimeInformation.OSArchitecture switch
     {
         System.Runtime.InteropServices.Architecture.X64 => new("linux", "amd64"),

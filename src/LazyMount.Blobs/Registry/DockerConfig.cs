@@ -1,5 +1,7 @@
 using System.Text;
 using System.Text.Json;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;
@@ -30,23 +32,22 @@ internal static class DockerConfig
                 return null;
             if (file.Length > MaxSize)
                 throw new JsonException("it is too large");
-            DockerConfigJson? config = JsonSerializer.Deserialize(File.ReadAllBytes(path), RegistryJson.Default.DockerConfigJson);
-            return config?.Auths is null ? null : Find(config.Auths, registry);
+            return Find(GoJsonReader.Read(File.ReadAllBytes(path), DockerConfigJson.Form.Read).Auths, registry);
         }
         catch (Exception e) when (e is JsonException or FormatException or IOException or UnauthorizedAccessException)
         {
             // Only the place: the text around a JSON error may be a secret.
-            logger.CredentialsIgnored(path, e is JsonException { Path: { } place } ? $"its JSON is wrong at {place}" : e.Message);
+            logger.CredentialsIgnored(path, e is JsonException { Path.Length: > 0 } wrong ? $"its JSON is wrong at {Printable.Of(wrong.Path)}" : e.Message);
             return null;
         }
     }
 
-    private static Credentials? Find(Dictionary<string, DockerAuthJson?> auths, string registry)
+    private static Credentials? Find(IReadOnlyDictionary<string, DockerAuthJson> auths, string registry)
     {
         // An exact key first; then the older spellings with a scheme and a path.
         if (auths.TryGetValue(registry, out DockerAuthJson? exact) && Read(exact) is { } credentials)
             return credentials;
-        foreach ((string key, DockerAuthJson? auth) in auths)
+        foreach ((string key, DockerAuthJson auth) in auths)
         {
             if (HostOf(key) == registry && Read(auth) is { } found)
                 return found;
@@ -63,12 +64,10 @@ internal static class DockerConfig
         return host is "index.docker.io" or "registry-1.docker.io" ? "docker.io" : host;
     }
 
-    private static Credentials? Read(DockerAuthJson? entry)
+    private static Credentials? Read(DockerAuthJson entry)
     {
-        if (entry is null)
-            return null;
-        (string user, string password) = (entry.Username ?? "", entry.Password ?? "");
-        if (!string.IsNullOrEmpty(entry.Auth))
+        (string user, string password) = (entry.Username, entry.Password);
+        if (entry.Auth.Length > 0)
         {
             string pair = Encoding.UTF8.GetString(Convert.FromBase64String(entry.Auth));
             int colon = pair.IndexOf(':');
@@ -76,7 +75,7 @@ internal static class DockerConfig
                 throw new FormatException($"an \"auth\" does not hold NAME:PASSWORD in base64");
             (user, password) = (pair[..colon], pair[(colon + 1)..].TrimEnd('\0'));
         }
-        string? identityToken = string.IsNullOrEmpty(entry.IdentityToken) ? null : entry.IdentityToken;
+        string? identityToken = entry.IdentityToken.Length == 0 ? null : entry.IdentityToken;
         return user.Length == 0 && identityToken is null ? null : new Credentials(user, password, identityToken);
     }
 }

@@ -2,6 +2,7 @@ using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Blobs.Registry;
 
@@ -132,19 +133,19 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
 
     private Grant Read(byte[] body, string subject)
     {
-        TokenJson? json;
+        TokenJson json;
         try
         {
-            json = JsonSerializer.Deserialize(body, RegistryJson.Default.TokenJson);
+            json = GoJsonReader.Read(body, TokenJson.Form.Read);
         }
         catch (JsonException)
         {
-            json = null; // without the cause: it may quote the token
+            json = new TokenJson(); // without the cause: it may quote the token
         }
-        string? token = string.IsNullOrEmpty(json?.Token) ? json?.AccessToken : json.Token;
-        if (string.IsNullOrEmpty(token) || token.AsSpan().ContainsAnyExceptInRange('!', '~'))
+        string token = json.Token.Length == 0 ? json.AccessToken : json.Token;
+        if (token.Length == 0 || token.AsSpan().ContainsAnyExceptInRange('!', '~'))
             throw Malformed(subject, "has a token server that gives no token");
-        long seconds = json!.ExpiresIn is > 0 and < int.MaxValue ? json.ExpiresIn.Value : 60;
+        long seconds = json.ExpiresIn is > 0 and < int.MaxValue ? json.ExpiresIn : 60;
         // Renewed a little early, so that it does not expire on its way.
         long lifetime = seconds * 1000 - Math.Min(10_000, seconds * 250);
         return new Grant(new AuthenticationHeaderValue("Bearer", token), Environment.TickCount64 + lifetime, _pushes);

@@ -20,9 +20,6 @@ public sealed class RegistryException : ImageException
     /// <summary>HTTP status, or null when there was no answer.</summary>
     public HttpStatusCode? Status { get; internal init; }
 
-    /// <summary>Error codes of the answer (distribution-spec, "Error Codes"), such as MANIFEST_UNKNOWN.</summary>
-    public IReadOnlyList<string> Codes { get; internal init; } = [];
-
     /// <summary>Whether the same request may succeed later.</summary>
     public bool IsTemporary { get; internal init; }
 

@@ -3,6 +3,7 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Text.Json;
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;
@@ -133,14 +134,12 @@ internal sealed class RegistryHttp : IDisposable
     public async Task<RegistryException> RefusalAsync(HttpResponseMessage response, string subject, bool fromRegistry, CancellationToken cancellationToken)
     {
         using HttpResponseMessage owned = response;
-        List<string> codes = [];
         string detail = $"{(int)response.StatusCode} {response.ReasonPhrase}";
         try
         {
             if (await ReadAllAsync(response, MaxErrorSize, subject, cancellationToken).ConfigureAwait(false) is { Length: > 0 } body
-                && JsonSerializer.Deserialize(body, RegistryJson.Default.ErrorsJson)?.Errors is [{ } first, ..] errors)
+                && GoJsonReader.Read(body, ErrorsJson.Form.Read).Errors is [var first, ..])
             {
-                codes.AddRange(errors.Select(error => error?.Code).OfType<string>());
                 detail = string.Join(": ", new[] { first.Code, first.Message }.Where(text => !string.IsNullOrEmpty(text)));
             }
         }
@@ -178,7 +177,6 @@ internal sealed class RegistryHttp : IDisposable
             Method = response.RequestMessage.Method.Method,
             Url = Redact(url),
             Status = status,
-            Codes = codes,
             IsTemporary = temporary,
             RetryAfter = response.Headers.RetryAfter switch
             {

@@ -1,61 +1,65 @@
-using System.Text.Json.Serialization;
+using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Blobs.Registry;
 
 /// <summary>An error answer (distribution-spec, "Error Codes").</summary>
-internal sealed record ErrorsJson
+internal sealed class ErrorsJson
 {
-    [JsonPropertyName("errors")]
-    public ErrorJson?[]? Errors { get; init; }
+    public static GoStruct<ErrorsJson> Form { get; } = new(("errors", (ref json, to) => to.Errors = json.ReadList(ErrorJson.Form.Read) ?? []));
+
+    public IReadOnlyList<ErrorJson> Errors { get; private set; } = [];
 }
 
 /// <summary>One error of the answer.</summary>
-internal sealed record ErrorJson
+internal sealed class ErrorJson
 {
-    [JsonPropertyName("code")]
-    public string? Code { get; init; }
+    public static GoStruct<ErrorJson> Form { get; } = new(
+        ("code", (ref json, to) => to.Code = json.ReadString()),
+        ("message", (ref json, to) => to.Message = json.ReadString()));
 
-    [JsonPropertyName("message")]
-    public string? Message { get; init; }
+    public string Code { get; private set; } = "";
+
+    public string Message { get; private set; } = "";
 }
 
 /// <summary>A token server's answer; older ones say "token", OAuth2 ones "access_token", some both.</summary>
-internal sealed record TokenJson
+internal sealed class TokenJson
 {
-    [JsonPropertyName("token")]
-    public string? Token { get; init; }
+    public static GoStruct<TokenJson> Form { get; } = new(
+        ("token", (ref json, to) => to.Token = json.ReadString()),
+        ("access_token", (ref json, to) => to.AccessToken = json.ReadString()),
+        ("expires_in", (ref json, to) => to.ExpiresIn = json.ReadInt64()));
 
-    [JsonPropertyName("access_token")]
-    public string? AccessToken { get; init; }
+    public string Token { get; private set; } = "";
 
-    [JsonPropertyName("expires_in")]
-    public long? ExpiresIn { get; init; }
+    public string AccessToken { get; private set; } = "";
+
+    /// <summary>In seconds; 0 when the server does not say.</summary>
+    public long ExpiresIn { get; private set; }
 }
 
-/// <summary>docker's config.json, as far as we read it.</summary>
-internal sealed record DockerConfigJson
+/// <summary>docker's config.json, as far as it is read.</summary>
+internal sealed class DockerConfigJson
 {
-    [JsonPropertyName("auths")]
-    public Dictionary<string, DockerAuthJson?>? Auths { get; init; }
+    public static GoStruct<DockerConfigJson> Form { get; } = new(("auths", (ref json, to) => to.Auths = json.ReadMap(DockerAuthJson.Form.Read) ?? []));
+
+    public IReadOnlyDictionary<string, DockerAuthJson> Auths { get; private set; } = new Dictionary<string, DockerAuthJson>();
 }
 
-/// <summary>What docker's config.json knows of one registry.</summary>
-internal sealed record DockerAuthJson
+/// <summary>What docker's config.json says of one registry.</summary>
+internal sealed class DockerAuthJson
 {
-    [JsonPropertyName("auth")]
-    public string? Auth { get; init; }
+    public static GoStruct<DockerAuthJson> Form { get; } = new(
+        ("auth", (ref json, to) => to.Auth = json.ReadString()),
+        ("username", (ref json, to) => to.Username = json.ReadString()),
+        ("password", (ref json, to) => to.Password = json.ReadString()),
+        ("identitytoken", (ref json, to) => to.IdentityToken = json.ReadString()));
 
-    [JsonPropertyName("username")]
-    public string? Username { get; init; }
+    public string Auth { get; private set; } = "";
 
-    [JsonPropertyName("password")]
-    public string? Password { get; init; }
+    public string Username { get; private set; } = "";
 
-    [JsonPropertyName("identitytoken")]
-    public string? IdentityToken { get; init; }
+    public string Password { get; private set; } = "";
+
+    public string IdentityToken { get; private set; } = "";
 }
-
-[JsonSerializable(typeof(ErrorsJson))]
-[JsonSerializable(typeof(TokenJson))]
-[JsonSerializable(typeof(DockerConfigJson))]
-internal sealed partial class RegistryJson : JsonSerializerContext;

@@ -42,6 +42,8 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, blob.Size - offset);
         if (length == 0)
             return Stream.Null;
+        if (blob.OpenData(offset, length) is { } data)
+            return data;
         if (blob.Urls is not { Count: > 0 } urls)
             return await OpenAsync(blob, null, offset, length, cancellationToken).ConfigureAwait(false);
 

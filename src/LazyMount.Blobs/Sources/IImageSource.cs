@@ -4,7 +4,14 @@ using LazyMount.Blobs.Oci;
 namespace LazyMount.Blobs.Sources;
 
 /// <summary>A manifest or image index as the source gave it: the exact bytes, verified against <see cref="Descriptor"/>'s digest.</summary>
-public sealed record RawManifest(Descriptor Descriptor, ReadOnlyMemory<byte> Bytes);
+public sealed record RawManifest(Descriptor Descriptor, ReadOnlyMemory<byte> Bytes)
+{
+    /// <summary>
+    /// The media types of the manifest's layers, lowest first, where the source made the manifest itself and knows better than
+    /// the manifest says; null where the manifest says it all.
+    /// </summary>
+    public IReadOnlyList<string>? LayerTypes { get; init; }
+}
 
 /// <summary>
 /// Where one image's immutable bytes come from: a registry repository, an OCI layout, an archive.

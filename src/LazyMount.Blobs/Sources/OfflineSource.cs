@@ -25,7 +25,7 @@ public sealed class OfflineSource(ImageReference reference, BlobCache cache) : I
 
     /// <inheritdoc/>
     public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
-        => throw Missing(MediaTypes.IsLayer(blob.MediaType)
+        => blob.OpenData(offset, length) is { } data ? Task.FromResult(data) : throw Missing(MediaTypes.IsLayer(blob.MediaType)
             ? $"layer {blob.Digest} of {reference} (bytes {offset}-{offset + length - 1} of {blob.Size})"
             : $"blob {blob.Digest} of {reference}");
 

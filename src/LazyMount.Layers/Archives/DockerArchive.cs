@@ -23,7 +23,8 @@ namespace LazyMount.Layers.Archives;
 /// </summary>
 internal sealed class DockerArchive(ImageReference reference, ArchiveFile archive, BlobCache cache, ILogger logger) : IImageSource
 {
-    private const string LayerType = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    // What skopeo says of every layer, compressed or not.
+    private const string LayerType = MediaTypes.DockerTar + ".gzip";
     private const int MaxNamesListed = 20;
     private const int HashBufferSize = 1 << 20;
 
@@ -37,12 +38,12 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
     {
         DockerManifestItem image = Choose(await ReadManifestAsync(cancellationToken).ConfigureAwait(false));
         ArchiveMember configMember = Find(image.Config, "config");
-        byte[] config = await ReadAsync(configMember, image.Config!, ImageConfig.MaxSize, cancellationToken).ConfigureAwait(false);
-        if (ImageConfig.TryParse(config)?.RootFs?.DiffIds is not { } diffIds)
+        byte[] config = await ReadAsync(configMember, image.Config, ImageConfig.MaxSize, cancellationToken).ConfigureAwait(false);
+        if (ImageConfig.TryParse(config)?.DiffIds is not { } diffIds)
         {
             throw Invalid($"the config {image.Config} has no list of diff_ids, so its layers cannot be verified");
         }
-        IReadOnlyList<string?> paths = image.Layers ?? [];
+        IReadOnlyList<string> paths = image.Layers;
         if (paths.Count != diffIds.Count)
         {
             throw Invalid($"manifest.json lists {paths.Count} layers and the config {image.Config} {diffIds.Count}");
@@ -54,17 +55,19 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
 
         var blobs = new Dictionary<Digest, Blob>();
         ArchiveMember[] members = [.. paths.Select(path => Find(path, "layer"))];
-        Dictionary<long, Digest> compressed = await HashCompressedAsync(members, cancellationToken).ConfigureAwait(false);
+        Dictionary<long, (CompressionFormat Format, Digest Digest)> compressed = await HashCompressedAsync(members, cancellationToken).ConfigureAwait(false);
         var layers = new string[members.Length];
+        var types = new string[members.Length];
         for (int i = 0; i < layers.Length; i++)
         {
-            bool isCompressed = compressed.TryGetValue(members[i].Offset, out Digest digest);
-            digest = isCompressed ? digest : diffIds[i];
+            bool isCompressed = compressed.TryGetValue(members[i].Offset, out (CompressionFormat Format, Digest Digest) blob);
+            Digest digest = isCompressed ? blob.Digest : diffIds[i];
             // The same layer at several paths is one layer: whichever is read has to match the digest.
             if (!blobs.TryAdd(digest, new Blob(members[i], isCompressed ? diffIds[i] : null)) && isCompressed && blobs[digest].DiffId != diffIds[i])
             {
                 throw Invalid($"the config gives the layer {paths[i]} two diff_ids");
             }
+            types[i] = MediaTypes.OfLayer(LayerType, blob.Format.MediaTypeName());
             layers[i] = DescriptorJson(LayerType, blobs[digest].Member.Size, digest);
         }
         var configDigest = Digest.OfSha256(config);
@@ -74,7 +77,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         // To the byte what skopeo writes.
         byte[] manifest = Encoding.UTF8.GetBytes(
             $$"""{"schemaVersion":2,"mediaType":"{{MediaTypes.DockerManifest}}","config":{{DescriptorJson(MediaTypes.DockerConfig, config.Length, configDigest)}},"layers":[{{string.Join(',', layers)}}]}""");
-        return new RawManifest(new Descriptor(MediaTypes.DockerManifest, Digest.OfSha256(manifest), manifest.Length), manifest);
+        return new RawManifest(new Descriptor(MediaTypes.DockerManifest, Digest.OfSha256(manifest), manifest.Length), manifest) { LayerTypes = types };
     }
 
     private static string DescriptorJson(string mediaType, long size, Digest digest)
@@ -107,8 +110,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         byte[] bytes = await ReadAsync(Find(ArchiveSource.DockerManifest, "file"), ArchiveSource.DockerManifest, ManifestDocument.MaxSize, cancellationToken).ConfigureAwait(false);
         try
         {
-            IReadOnlyList<DockerManifestItem?>? items = JsonSerializer.Deserialize(bytes, ArchiveJson.Default.IReadOnlyListDockerManifestItem);
-            return [.. (items ?? []).Select(item => item ?? throw new JsonException("null"))];
+            return DockerManifestItem.ReadAll(bytes);
         }
         catch (JsonException e)
         {
@@ -132,13 +134,13 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
             return images.Count == 1 ? images[0]
                 : throw new ImageException(ImageError.NotFound, $"{reference} names no single image: {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0.");
         }
-        return images.FirstOrDefault(image => image.RepoTags?.Any(name => name is not null && ImageReference.TryNormalizeName(name) == reference.Tag) == true)
+        return images.FirstOrDefault(image => image.RepoTags.Any(name => ImageReference.TryNormalizeName(name) == reference.Tag))
             ?? throw new ImageException(ImageError.NotFound, $"{archive.Path} has no image {reference.Tag}: {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0.");
     }
 
     private static string List(IReadOnlyList<DockerManifestItem> images)
     {
-        string[] names = [.. images.SelectMany(image => image.RepoTags ?? []).OfType<string>().Distinct()];
+        string[] names = [.. images.SelectMany(image => image.RepoTags).Distinct()];
         if (names.Length == 0)
         {
             return $"it holds {images.Count} {(images.Count == 1 ? "image" : "images")} without a name";
@@ -146,8 +148,8 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         return $"it has {string.Join(", ", names.Take(MaxNamesListed).Select(Printable.Of))}{(names.Length > MaxNamesListed ? ", …" : "")}";
     }
 
-    private ArchiveMember Find(string? path, string what)
-        => string.IsNullOrEmpty(path) ? throw Invalid($"manifest.json names no path of the {what}")
+    private ArchiveMember Find(string path, string what)
+        => path.Length == 0 ? throw Invalid($"manifest.json names no path of the {what}")
             : archive.Find(path) ?? throw new ImageException(ImageError.NotFound, $"The archive {archive.Path} has no {what} {Printable.Of(path)}: it is incomplete, make it again.");
 
     private async Task<byte[]> ReadAsync(ArchiveMember member, string path, int maxSize, CancellationToken cancellationToken)
@@ -165,52 +167,50 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         return bytes;
     }
 
-    /// <summary>The digests of the compressed layers' bytes by where they stand.</summary>
-    private async Task<Dictionary<long, Digest>> HashCompressedAsync(IEnumerable<ArchiveMember> members, CancellationToken cancellationToken)
+    /// <summary>Format and digest of the compressed layers' bytes, by where the layers stand.</summary>
+    private async Task<Dictionary<long, (CompressionFormat Format, Digest Digest)>> HashCompressedAsync(IEnumerable<ArchiveMember> members, CancellationToken cancellationToken)
     {
-        var digests = new Dictionary<long, Digest>();
+        var compressed = new Dictionary<long, (CompressionFormat, Digest)>();
         string stored = Path.Combine(cache.GetDirectory("archives"), archive.Key.Hex + ".json");
         Dictionary<long, Digest> known = Load(stored);
         bool isNew = false;
         foreach (ArchiveMember member in members.Distinct())
         {
-            if (known.TryGetValue(member.Offset, out Digest digest))
+            Stream stream = archive.Open(member, 0, member.Size);
+            await using (stream.ConfigureAwait(false))
             {
-                digests[member.Offset] = digest;
-            }
-            else if (await TryHashAsync(member, cancellationToken).ConfigureAwait(false) is { } hashed)
-            {
-                known[member.Offset] = digests[member.Offset] = hashed;
-                isNew = true;
+                var head = new byte[TarHeader.BlockSize];
+                int length = await stream.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+                CompressionFormat format = Decompressor.Detect(head.AsSpan(0, length));
+                if (format == CompressionFormat.None)
+                {
+                    continue;
+                }
+                if (!known.TryGetValue(member.Offset, out Digest digest))
+                {
+                    known[member.Offset] = digest = await HashAsync(head.AsMemory(0, length), stream, cancellationToken).ConfigureAwait(false);
+                    isNew = true;
+                }
+                compressed[member.Offset] = (format, digest);
             }
         }
         if (isNew)
         {
             Save(stored, known);
         }
-        return digests;
+        return compressed;
     }
 
-    /// <summary>Null when it is not compressed.</summary>
-    private async Task<Digest?> TryHashAsync(ArchiveMember member, CancellationToken cancellationToken)
+    private static async Task<Digest> HashAsync(ReadOnlyMemory<byte> head, Stream rest, CancellationToken cancellationToken)
     {
-        Stream stream = archive.Open(member, 0, member.Size);
-        await using (stream.ConfigureAwait(false))
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(head.Span);
+        var buffer = new byte[HashBufferSize];
+        while (await rest.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and int length)
         {
-            var buffer = new byte[TarHeader.BlockSize];
-            int length = await stream.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
-            if (Decompressor.Detect(buffer.AsSpan(0, length)) == CompressionFormat.None)
-            {
-                return null;
-            }
-            Array.Resize(ref buffer, HashBufferSize);
-            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            for (; length > 0; length = await stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false))
-            {
-                hash.AppendData(buffer, 0, length);
-            }
-            return Digest.FromSha256(hash.GetHashAndReset());
+            hash.AppendData(buffer, 0, length);
         }
+        return Digest.FromSha256(hash.GetHashAndReset());
     }
 
     private static Dictionary<long, Digest> Load(string path)

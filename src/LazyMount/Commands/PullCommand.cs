@@ -4,6 +4,7 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
+using LazyMount.Layers;
 using LazyMount.Cli;
 using LazyMount.Images;
 using LazyMount.Indexes.Store;
@@ -21,7 +22,7 @@ internal static class PullCommand
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
-        var target = new Argument<string?>("LAYOUT") { Description = "Copy to this OCI image layout: oci:DIR or oci:DIR:TAG [the cache alone]", Arity = ArgumentArity.ZeroOrOne };
+        var target = new Argument<string?>("LAYOUT") { Description = "Copy to this OCI image layout: oci:DIR:TAG, or oci:DIR for the image's own tag [the cache alone]", Arity = ArgumentArity.ZeroOrOne };
         var verb = new Verb("pull", "Fetch all layers of an image into the cache, or copy the image to an OCI image layout. What is here is not fetched again; what was interrupted goes on where it stopped.",
             """
             lazymount pull debian:12
@@ -38,10 +39,16 @@ internal static class PullCommand
             {
                 throw new UsageException($"{reference} is on this machine already: there is nothing to pull but to an OCI layout, oci:DIR:TAG");
             }
+            bool isNamedByImage = to is { Tag: null } && reference.Name is not null;
+            to = isNamedByImage ? to!.WithTag(reference.Name!) : to;
             var pull = new Pull(resolved, to is null ? null : new LayoutWriter(to), loggers);
             var progress = new TransferProgress([.. resolved.Image.Layers.Select(layer => (layer.Digest.Hex[..12], layer.Size))]);
             Task work = Task.Run(() => pull.RunAsync(progress.Report, cancellationToken), CancellationToken.None);
             await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+            if (isNamedByImage)
+            {
+                host.Error.WriteLine($"lazymount: note: the image is named {reference.Name} in the layout, as in {reference}: read it as {to}{(pull.ReplacesAnother ? "; another image had that name there and has lost it" : "")}");
+            }
             host.Output.WriteLine(pull.ManifestDigest);
             return ExitCode.Done;
         });
@@ -62,6 +69,9 @@ internal static class PullCommand
 
         /// <summary>Of the manifest as it is in the layout, or at the source.</summary>
         public string ManifestDigest { get; private set; } = resolved.Image.ManifestDescriptor.Digest.ToString();
+
+        /// <summary>True when another image of the layout had the tag.</summary>
+        public bool ReplacesAnother { get; private set; }
 
         public async Task RunAsync(Action<int, long> progress, CancellationToken cancellationToken)
         {
@@ -94,7 +104,8 @@ internal static class PullCommand
             }
             else
             {
-                ManifestDigest = (await layout.AddAsync(resolved.Image, cancellationToken)).Digest.ToString();
+                (Descriptor manifest, ReplacesAnother) = await layout.AddAsync(resolved.Image, LayerFormats.Detect, cancellationToken);
+                ManifestDigest = manifest.Digest.ToString();
             }
 
             void Tell(IEnumerable<int> places, long bytes)

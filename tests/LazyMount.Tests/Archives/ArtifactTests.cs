@@ -49,6 +49,22 @@ public sealed class ArtifactTests : ArchiveCase
     }
 
     [Theory]
+    [InlineData("application/octet-stream")]
+    [InlineData("application/json")]
+    [InlineData("text/html")]
+    [InlineData("")]
+    public async Task ConfigOfATypeThatServersGaveByMistake_IsAnImages(string configType) // docker takes these for images
+    {
+        byte[] config = """{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"""u8.ToArray();
+        string reference = Write(configType, config, "", (LayerOf("a"), "application/vnd.oci.image.layer.v1.tar"));
+        Assert.Equal("a", await ListAsync(reference));
+        CommandRun run = await RunAsync("ls", Write(configType, config, "\"artifactType\":\"application/vnd.example.thing\",", (LayerOf("a"), "application/vnd.oci.image.layer.v1.tar")));
+        Assert.Contains("an artifact of type application/vnd.example.thing", run.Error, StringComparison.Ordinal);
+        run = await RunAsync("ls", Write(configType, "[]"u8.ToArray(), "", (LayerOf("a"), "application/vnd.oci.image.layer.v1.tar")));
+        Assert.Contains(configType.Length == 0 ? "is not an image config" : $"an artifact of type {configType}", run.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("application/vnd.in-toto+json", "{\"_type\":\"https://in-toto.io/Statement/v0.1\"}")]
     [InlineData("application/vnd.dev.cosign.simplesigning.v1+json", "{\"critical\":{}}")]
     [InlineData("application/wasm", "\0asm\u0001\0\0\0")]

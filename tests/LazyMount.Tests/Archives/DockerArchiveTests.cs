@@ -204,6 +204,62 @@ public sealed class DockerArchiveTests : ArchiveCase
     }
 
     [Theory]
+    [InlineData("""{"type":"layers"}""", "[]")]
+    [InlineData("""{"type":"layers"}""", "null")]
+    [InlineData("""{"type":"layers","diff_ids":null}""", "null")]
+    [InlineData("""{"type":"layers","diff_ids":[]}""", "[]")]
+    [InlineData("{}", "null")]
+    public async Task ImageWithoutLayers_IsAnEmptyTree(string rootFs, string layers)
+    {
+        string config = $$"""{"architecture":"amd64","os":"linux","rootfs":{{rootFs}}}""";
+        System.IO.File.WriteAllBytes(File, new TarBytes().File("config.json", config).File("manifest.json", $$"""[{"Config":"config.json","RepoTags":null,"Layers":{{layers}}}]""").ToArray());
+        Assert.Equal("", await ListAsync(Reference));
+        Assert.Equal(Tool.Run("skopeo", "inspect", "--raw", Reference).EnsureSuccess().Output, (await RunAsync("manifest", Reference)).Output);
+
+        string layout = $"oci:{Directory["layout"]}:v1";
+        Assert.Equal((0, ""), await ExitAsync("pull", Reference, layout));
+        Tool.Run("skopeo", "inspect", layout).EnsureSuccess();
+        Assert.Equal("", await ListAsync(layout));
+        Assert.Equal((0, ""), await ExitAsync("unpack", layout, Directory["tree"]));
+        Assert.Empty(System.IO.Directory.GetFileSystemEntries(Directory["tree"]));
+        Assert.Equal((0, ""), await ExitAsync("export", layout, "-o", Directory["tree.tar"]));
+        Assert.Equal("./\n", Tool.Run("tar", "-tf", Directory["tree.tar"]).EnsureSuccess().Output);
+        Assert.Equal((0, ""), await ExitAsync("tree", layout));
+        Assert.Equal((0, ""), await ExitAsync("layers", layout));
+
+        async Task<(int, string)> ExitAsync(string verb, params string[] arguments)
+        {
+            CommandRun run = await RunAsync(verb, arguments);
+            return (run.ExitCode, run.Error);
+        }
+    }
+
+    [Fact]
+    public async Task MediaTypes_AreWhatTheLayersAre()
+    {
+        byte[] third = LayerOf("third");
+        Write(new DockerArchiveBuilder().Layer("1.tar", s_low).Layer("2.tar.gz", Gzip(s_high)).Layer("3.tar.xz", Xz(third)).Image(["app:v7"], ["1.tar", "2.tar.gz", "3.tar.xz"], [s_low, s_high, third]));
+        const string Docker = "application/vnd.docker.image.rootfs.diff.tar", Oci = "application/vnd.oci.image.layer.v1.tar";
+        Assert.Equal([Docker, Docker + ".gzip", Docker + ".xz"], JsonNode.Parse((await RunAsync("layers", "--json", Reference)).Output)!.AsArray().Select(layer => (string)layer!["mediaType"]!));
+
+        string layout = $"oci:{Directory["layout"]}:v1";
+        CommandRun run = await RunAsync("pull", Reference, layout);
+        Assert.Equal((0, ""), (run.ExitCode, run.Error));
+        Assert.Equal([Oci, Oci + "+gzip", Oci + "+xz"], JsonNode.Parse((await RunAsync("manifest", layout)).Output)!["layers"]!.AsArray().Select(layer => (string)layer!["mediaType"]!));
+        Assert.Equal("high low third", await ListAsync(layout));
+    }
+
+    [Fact]
+    public async Task PulledPlainLayers_AreReadByUmoci()
+    {
+        Write(Plain("app:v7"));
+        CommandRun run = await RunAsync("pull", $"{Reference}:app:v7", $"oci:{Directory["layout"]}");
+        Assert.Equal((0, $"lazymount: note: the image is named v7 in the layout, as in {Reference}:docker.io/library/app:v7: read it as oci:{Directory["layout"]}:v7\n"), (run.ExitCode, run.Error));
+        string bundle = Umoci.Unpack($"oci:{Directory["layout"]}:v7", Directory["bundle"]);
+        Assert.Equal(["high", "low"], System.IO.Directory.GetFiles(bundle).Select(Path.GetFileName).Order());
+    }
+
+    [Theory]
     [InlineData("no JSON", "malformed")]
     [InlineData("{}", "malformed")]
     [InlineData("[null]", "malformed")]
@@ -230,6 +286,13 @@ public sealed class DockerArchiveTests : ArchiveCase
         string text = Encoding.Latin1.GetString(System.IO.File.ReadAllBytes(File)).Replace("RepoTags", "repotags", StringComparison.Ordinal).Replace("\"Layers\"", "\"layers\"", StringComparison.Ordinal);
         System.IO.File.WriteAllBytes(File, Encoding.Latin1.GetBytes(text));
         Assert.Equal("high low", await ListAsync(Reference + ":app"));
+    }
+
+    private byte[] Xz(byte[] bytes)
+    {
+        System.IO.File.WriteAllBytes(Directory["plain"], bytes);
+        Tool.Run("xz", Directory["plain"]).EnsureSuccess();
+        return System.IO.File.ReadAllBytes(Directory["plain.xz"]);
     }
 
     private string[] IndexedLayers() => System.IO.Directory.GetFiles(Path.Combine(Cache, "v1", "layers"), "*", SearchOption.AllDirectories);

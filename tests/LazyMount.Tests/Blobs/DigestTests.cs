@@ -12,14 +12,15 @@ public sealed class DigestTests
     public void KnownContent_HasKnownDigest()
     {
         Assert.Equal($"sha256:{EmptySha256}", Digest.OfSha256([]).ToString());
-        Assert.Equal(Digest.OfSha256([]), Digest.Parse($"sha256:{EmptySha256}"));
+        Assert.True(Digest.TryParse($"sha256:{EmptySha256}", out Digest digest));
+        Assert.Equal(Digest.OfSha256([]), digest);
     }
 
     [Fact]
     public void Sha512_IsParsedAndVerifies()
     {
         byte[] content = Encoding.UTF8.GetBytes("abc");
-        Digest digest = Digest.Parse("sha512:" + Convert.ToHexStringLower(System.Security.Cryptography.SHA512.HashData(content)));
+        Assert.True(Digest.TryParse("sha512:" + Convert.ToHexStringLower(System.Security.Cryptography.SHA512.HashData(content)), out Digest digest));
         Assert.True(digest.Verifies(content));
         Assert.False(digest.Verifies([1]));
         using var hash = digest.StartHash();
@@ -40,10 +41,5 @@ public sealed class DigestTests
     [InlineData("sha256: " + EmptySha256)]
     [InlineData("sha256:E3B0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")]
     [InlineData("sha256:../4298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855aaaa")]
-    public void MalformedText_IsRefused(string? text)
-    {
-        Assert.False(Digest.TryParse(text, out _));
-        if (text is not null)
-            Assert.Throws<FormatException>(() => Digest.Parse(text));
-    }
+    public void MalformedText_IsRefused(string? text) => Assert.False(Digest.TryParse(text, out _));
 }

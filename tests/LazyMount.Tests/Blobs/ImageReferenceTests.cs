@@ -1,3 +1,4 @@
+using CsCheck;
 using LazyMount.Blobs.Images;
 using Xunit;
 
@@ -20,6 +21,11 @@ public sealed class ImageReferenceTests
     [InlineData("localhost:5000/app", "localhost:5000/app:latest")]
     [InlineData("127.0.0.1:5000/a/b-c/d__e.f:v1", "127.0.0.1:5000/a/b-c/d__e.f:v1")]
     [InlineData("[::1]:5000/app", "[::1]:5000/app:latest")]
+    [InlineData("[fe80::1]/app", "[fe80::1]/app:latest")]
+    [InlineData("localhost:65535/app", "localhost:65535/app:latest")]
+    [InlineData("registry.example.org:05000/app", "registry.example.org:05000/app:latest")]
+    [InlineData("EXAMPLE.org/app", "EXAMPLE.org/app:latest")]
+    [InlineData("1.2.3.4/app", "1.2.3.4/app:latest")]
     [InlineData("ghcr.io/a/b:Tag_1.2-x", "ghcr.io/a/b:Tag_1.2-x")]
     [InlineData("oci:dir", "oci:dir")]
     [InlineData("oci:dir:v1", "oci:dir:v1")]
@@ -102,8 +108,72 @@ public sealed class ImageReferenceTests
     [InlineData("ex ample.com/a", "not a registry's host")]
     [InlineData("user@host.com/a", "not a digest")]
     [InlineData("host:port/a", "not a registry's host")]
+    [InlineData("localhost:99999/x", "not a registry's host")]
+    [InlineData("localhost:65536/x", "not a registry's host")]
+    [InlineData("localhost:0/x", "not a registry's host")]
+    [InlineData("localhost:00000/x", "not a registry's host")]
+    [InlineData("localhost:/x", "not a registry's host")]
+    [InlineData("localhost:5000:5000/x", "not a registry's host")]
+    [InlineData("[::1/x", "not a registry's host")]
+    [InlineData("[::1]x/x", "not a registry's host")]
+    [InlineData("[:::1]:5000/x", "not a registry's host")]
+    [InlineData("[1.2.3.4.5]/x", "not a registry's host")]
+    [InlineData("[::1]:99999/x", "not a registry's host")]
+    [InlineData("::1/x", "not a registry's host")]
+    [InlineData("a..b/x", "not a registry's host")]
+    [InlineData("a.-b/x", "not a registry's host")]
+    [InlineData("b\u00fccher.example/x", "not a registry's host")]
+    [InlineData("localhost:5000/", "not a repository's name")]
+    [InlineData("localhost:5000/\u00e9", "not a repository's name")]
+    [InlineData("localhost:5000/x:\u00e9", "not a tag")]
+    [InlineData("localhost:5000/x@sha256", "not a digest")]
+    [InlineData("localhost:5000/x@@sha256:1", "not a digest")]
+    [InlineData("localhost:5000/x@" + Sha + "@" + Sha, "not a digest")]
+    [InlineData("@" + Sha, "not a repository's name")]
+    [InlineData(":v1", "not a repository's name")]
+    [InlineData(" ", "not a repository's name")]
     public void Slip_IsExplained(string text, string reason)
         => Assert.Contains(reason, Assert.Throws<FormatException>(() => ImageReference.Parse(text)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void ReferenceThatIsTaken_MakesAUrl() // whatever pieces it is made of
+    {
+        int taken = 0;
+        Gen.OneOf("a", "B", "07", ".", "-", ":", "[", "]", "localhost", ":5000", ":65536", "_", "%", "\u00e9", "[::1]", "::", "/", "/x", "@", "docker://", Sha).Array[1, 7].Sample(pieces =>
+        {
+            string text = string.Concat(pieces);
+            try
+            {
+                ImageReference reference = ImageReference.Parse(text);
+                Assert.Equal(reference.ToString(), ImageReference.Parse(reference.ToString()).ToString());
+                Assert.Equal($"/v2/{reference.Repository}/", new Uri($"https://{reference.Location}/v2/{reference.Repository}/").AbsolutePath);
+                Interlocked.Increment(ref taken);
+            }
+            catch (FormatException e) when (e is not UriFormatException)
+            {
+                Assert.Contains("is not an image reference: ", e.Message, StringComparison.Ordinal);
+            }
+        }, iter: 20_000);
+        Assert.True(taken > 100, $"{taken} of the texts are references");
+    }
+
+    [Theory]
+    [InlineData("localhost:5000/a/b:v1", "v1")]
+    [InlineData("debian", "latest")]
+    [InlineData("debian@" + Sha, null)]
+    [InlineData("debian:12@" + Sha, "12")]
+    [InlineData("debian:_x", null)] // no name that a layout can hold
+    [InlineData("oci:dir:docker.io/library/debian:12", "docker.io/library/debian:12")]
+    [InlineData("oci-archive:x.tar", null)]
+    [InlineData("oci-archive:x.tar:@1", null)]
+    [InlineData("docker-archive:x.tar:localhost:5000/a/b:v1", "v1")]
+    [InlineData("docker-archive:x.tar:debian", "latest")]
+    [InlineData("docker-archive:x.tar", null)]
+    public void Name_IsTheTag(string text, string? expected)
+    {
+        Assert.Equal(expected, ImageReference.Parse(text).Name);
+        Assert.Equal($"oci:dir:{expected ?? "x"}", ImageReference.Parse("oci:dir").WithTag(expected ?? "x").ToString());
+    }
 
     [Fact]
     public void LongNames_AreRefused()
@@ -111,6 +181,24 @@ public sealed class ImageReferenceTests
         Assert.Throws<FormatException>(() => ImageReference.Parse(new string('a', 256)));
         Assert.Throws<FormatException>(() => ImageReference.Parse("a:" + new string('b', 129)));
         ImageReference.Parse("a:" + new string('b', 128));
+    }
+
+    [Theory]
+    [InlineData("{0}")]
+    [InlineData("./{0}")]
+    [InlineData("a:{0}")]
+    [InlineData("A{0}/b")]
+    [InlineData("a.b{0}/c")]
+    [InlineData("dir:{0}")]
+    [InlineData("oci:a:{0}")]
+    [InlineData("docker-archive:a:{0}")]
+    [InlineData("oci:a:@{0}")]
+    [InlineData("a@{0}")]
+    public void Sentence_IsShortAndCanBeEncoded(string form) // an argument that is not UTF-8 holds surrogates alone
+    {
+        string text = string.Format(null, form, "\udce9" + new string('x', 5000));
+        string message = Assert.Throws<FormatException>(() => ImageReference.Parse(text)).Message;
+        Assert.True(message.Length < 1500 && !message.Any(char.IsSurrogate), message);
     }
 
     [Fact]

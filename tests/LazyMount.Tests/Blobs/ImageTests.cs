@@ -57,7 +57,7 @@ public sealed class ImageTests : IDisposable
             TestImage.Json([1], MediaTypes.OciManifest, TestImage.PlatformOf("unknown", "unknown")),
             s_arm64.Entry(TestImage.PlatformOf("linux", "arm64", "v8")),
             s_amd64.Entry(TestImage.PlatformOf("linux", "amd64")));
-        Assert.Equal(architecture, ImageConfig.TryParse(image.ConfigBytes.Span)!.Architecture);
+        Assert.Equal(architecture, ImageConfig.TryParse(image.ConfigBytes.Span)!.Platform!.Architecture);
     }
 
     [Fact]
@@ -101,7 +101,7 @@ public sealed class ImageTests : IDisposable
         byte[] nested = TestImage.Index(MediaTypes.OciIndex, s_arm64.Entry(TestImage.PlatformOf("linux", "arm64")));
         _blobs.AddRange([artifact, empty, nested]);
         string[] entries = [TestImage.Json(artifact, MediaTypes.OciManifest), TestImage.Json(empty, MediaTypes.OciIndex), TestImage.Json(nested, MediaTypes.OciIndex), s_amd64.Entry()];
-        Assert.Equal(architecture, ImageConfig.TryParse((await ResolveIndexAsync(platform, entries)).ConfigBytes.Span)!.Architecture);
+        Assert.Equal(architecture, ImageConfig.TryParse((await ResolveIndexAsync(platform, entries)).ConfigBytes.Span)!.Platform!.Architecture);
         Assert.EndsWith("has no image for linux/s390x, only for linux/arm64, linux/amd64: choose one with --platform.", (await RefusalAsync("linux/s390x", entries)).Message, StringComparison.Ordinal);
     }
 
@@ -111,6 +111,83 @@ public sealed class ImageTests : IDisposable
         TestImage[] images = [.. Enumerable.Range(100, 40).Select(seed => TestImage.Create("s390x", seed: seed))];
         _blobs.AddRange(images.Take(32).SelectMany(image => (byte[][])[image.Manifest, image.Config])); // whoever looks at one more finds a file missing
         Assert.Contains("only for linux/s390x", (await RefusalAsync("linux/amd64", [.. images.Select(image => image.Entry())])).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("null")]
+    [InlineData("{}")]
+    [InlineData("""{"mediaType":"application/vnd.oci.image.manifest.v1+json","platform":{}}""")]
+    [InlineData("""{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":3,"platform":{}}""")]
+    [InlineData("""{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":3,"platform":{"os":"linux"}}""")]
+    [InlineData("""{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":3,"platform":{"architecture":"amd64"}}""")]
+    [InlineData("""{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","platform":{"os":"linux","architecture":"amd64"}}""")]
+    [InlineData("""{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"blake3:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":3,"platform":{"os":"linux","architecture":"amd64"}}""")]
+    [InlineData("""{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":-7,"platform":{"os":"linux","architecture":"s390x"}}""")]
+    public async Task OtherEntries_NeedNotBeSound(string other)
+    {
+        string entry = s_amd64.Entry(TestImage.PlatformOf("linux", "amd64"));
+        Assert.Equal(s_amd64.Digest, (await ResolveIndexAsync("linux/amd64", other, entry)).ManifestDescriptor.Digest);
+        Assert.Equal(s_amd64.Digest, (await ResolveIndexAsync("linux/amd64", entry, other)).ManifestDescriptor.Digest);
+    }
+
+    [Fact]
+    public async Task ChosenEntryThatIsNotSound_IsRefused_AndNoOtherIsTakenForIt()
+    {
+        ImageException e = await RefusalAsync("linux/amd64", s_amd64.Entry(TestImage.PlatformOf("linux", "386")), $$"""{"mediaType":"{{MediaTypes.OciManifest}}","digest":"blake3:00","size":3{{TestImage.PlatformOf("linux", "amd64")}}}""");
+        Assert.Equal(ImageError.Invalid, e.Error);
+        Assert.Contains("it holds \"blake3:00\" where a sha256 or sha512 digest must stand", e.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("""{"os":"linux"}""")]
+    [InlineData("""{"architecture":"arm64"}""")]
+    [InlineData("{}")]
+    public async Task HalfAPlatform_IsToldByTheConfig(string platform)
+    {
+        string[] entries = [s_arm64.Entry($",\"platform\":{platform}"), s_amd64.Entry($",\"platform\":{platform}")];
+        Assert.Equal(s_amd64.Digest, (await ResolveIndexAsync("linux/amd64", entries)).ManifestDescriptor.Digest);
+        Assert.Equal(s_arm64.Digest, (await ResolveIndexAsync("linux/arm64", entries)).ManifestDescriptor.Digest);
+    }
+
+    [Fact]
+    public async Task EntryWithoutASize_IsFoundByItsDigest()
+    {
+        Image image = await ResolveIndexAsync("linux/amd64", $$"""{"mediaType":"{{MediaTypes.OciManifest}}","digest":"{{s_amd64.Digest}}"{{TestImage.PlatformOf("linux", "amd64")}}}""");
+        Assert.Equal((s_amd64.Digest, s_amd64.Manifest.Length), (image.ManifestDescriptor.Digest, image.ManifestDescriptor.Size));
+    }
+
+    [Fact]
+    public async Task WhatDescriptorsHoldThemselves_NeedsNoBlob() // image-spec, descriptor.md, "data"
+    {
+        byte[] layer = [1, 2, 3];
+        string Held(byte[] bytes, string type, string more = "") => TestImage.Json(bytes, type, $",\"data\":\"{Convert.ToBase64String(bytes)}\"{more}");
+        byte[] manifest = System.Text.Encoding.UTF8.GetBytes($$"""{"config":{{Held("{}"u8.ToArray(), MediaTypes.Empty)}},"layers":[{{Held(layer, "x")}}]}""");
+        byte[] index = TestImage.Index(MediaTypes.OciIndex, Held(manifest, MediaTypes.OciManifest));
+        Image image = await ResolveAsync(index, MediaTypes.OciIndex);
+        Assert.Equal("{}"u8.ToArray(), image.ConfigBytes);
+        Assert.Equal(manifest, image.ManifestBytes);
+        await using Stream stream = await image.Source.OpenBlobAsync(image.Layers[0], 1, 2, TestContext.Current.CancellationToken);
+        using var read = new MemoryStream();
+        await stream.CopyToAsync(read, TestContext.Current.CancellationToken);
+        Assert.Equal([2, 3], read.ToArray());
+
+        byte[] lying = System.Text.Encoding.UTF8.GetBytes($$"""{"config":{{TestImage.Json(s_amd64.Config, MediaTypes.OciConfig, ",\"data\":\"e30=\"")}},"layers":[]}""");
+        Assert.Equal(s_amd64.Config, (await ResolveAsync(lying, MediaTypes.OciManifest)).ConfigBytes); // the blob counts then
+    }
+
+    [Theory]
+    [InlineData("application/octet-stream", """{"os":"linux","architecture":"amd64"}""", null)]
+    [InlineData("text/html", """{"rootfs":{"type":"layers"}}""", null)]
+    [InlineData("", """{"rootfs":{"diff_ids":null}}""", null)]
+    [InlineData("application/json", "{}", "application/json")]
+    [InlineData("application/json", "no JSON", "application/json")]
+    [InlineData("application/x", """{"os":"linux","architecture":"amd64"}""", "application/x")]
+    public async Task ConfigOfAnUnexpectedType_IsAnImagesIfItReadsLikeOne(string type, string config, string? artifactType)
+    {
+        byte[] bytes = System.Text.Encoding.UTF8.GetBytes(config);
+        _blobs.Add(bytes);
+        byte[] manifest = System.Text.Encoding.UTF8.GetBytes($$"""{"config":{{TestImage.Json(bytes, type)}},"layers":[]}""");
+        Assert.Equal(artifactType, (await ResolveAsync(manifest, MediaTypes.OciManifest)).ArtifactType);
     }
 
     [Fact]

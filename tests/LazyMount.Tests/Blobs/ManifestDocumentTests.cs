@@ -38,7 +38,7 @@ public sealed class ManifestDocumentTests
             TestImage.Json([1], "text/plain"));
         var index = Assert.IsType<ImageIndex>(ManifestDocument.Parse(json, null, "x"));
         Assert.Equal(mediaType, index.MediaType);
-        Assert.Equal(4, index.Manifests.Count);
+        Assert.Equal(4, index.Manifests.Count());
         Assert.Equal("linux/arm/v7", Assert.Single(index.Images).Platform!.ToString());
     }
 
@@ -65,11 +65,8 @@ public sealed class ManifestDocumentTests
         """{"schemaVersion":"2"}""",
         """{"schemaVersion":2}""",
         """{"schemaVersion":3,"manifests":[]}""",
-        """{"schemaVersion":2,"manifests":[null]}""",
-        """{"schemaVersion":2,"manifests":[{}]}""",
         """{"schemaVersion":2,"manifests":{}}""",
         """{"schemaVersion":2,"schemaVersion":2,"manifests":[]}""",
-        """{"schemaVersion":2,"manifests":[{"mediaType":"x","digest":"sha256:zz","size":1}]}""",
         """{"schemaVersion":2,"manifests":[],"Manifests":[]}""",
         $$"""{"schemaVersion":2,"config":{{s_descriptor}},"layers":[{{s_descriptor}}],"LAYERS":[]}""",
         $$"""{"schemaVersion":2,"config":{{s_descriptor}},"layers":[{{s_descriptor.Replace("\"size\":2", "\"size\":2,\"Size\":3", StringComparison.Ordinal)}}]}""",
@@ -94,6 +91,109 @@ public sealed class ManifestDocumentTests
         Assert.Equal(ImageError.Invalid, e.Error);
         Assert.StartsWith("The manifest of x is malformed: ", e.Message, StringComparison.Ordinal);
     }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("\"schemaVersion\":null,")]
+    [InlineData("\"SCHEMAVERSION\":2,")]
+    public void SchemaVersion_MayBeMissing(string version)
+    {
+        Assert.IsType<Manifest>(Parse($$"""{{{version}}"config":{{s_descriptor}},"layers":[{{s_descriptor}}]}"""));
+        Assert.IsType<ImageIndex>(Parse($$"""{{{version}}"manifests":[]}"""));
+    }
+
+    [Theory]
+    [InlineData("""{"schemaVersion":2,"manifests":null}""", null)] // umoci init
+    [InlineData("""{"manifests":null}""", null)]
+    [InlineData("{}", MediaTypes.OciIndex)]
+    [InlineData($$"""{"mediaType":"{{MediaTypes.OciIndex}}"}""", null)]
+    public void IndexWithoutEntries_IsAnIndex(string json, string? mediaType)
+        => Assert.Empty(Assert.IsType<ImageIndex>(Parse(json, mediaType)).Entries);
+
+    [Theory]
+    [InlineData("null", "holds a descriptor without a digest")]
+    [InlineData("{}", "holds a descriptor without a digest")]
+    [InlineData("""{"digest":"blake3:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}""", "where a sha256 or sha512 digest must stand")]
+    [InlineData("""{"digest":"sha256:zz","size":1}""", "where a sha256 or sha512 digest must stand")]
+    [InlineData("""{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":-1}""", "has -1 bytes")]
+    public void EntryThatIsNotSound_IsRefusedWhenItIsChosen(string entry, string reason)
+    {
+        var index = Assert.IsType<ImageIndex>(Parse($$"""{"manifests":[{{entry}},{{TestImage.Json([1], MediaTypes.OciManifest)}}]}"""));
+        Assert.Equal(2, index.Entries.Count);
+        Assert.Equal(Digest.OfSha256([1]), Assert.Single(index.Manifests).Digest);
+        var e = Assert.Throws<ImageException>(() => index.Entries[0].Require("the index of x"));
+        Assert.Equal(ImageError.Invalid, e.Error);
+        Assert.StartsWith("The index of x is malformed: it ", e.Message, StringComparison.Ordinal);
+        Assert.Contains(reason, e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void EntryWithoutASize_IsSound()
+        => Assert.Equal(Descriptor.UnknownSize, Assert.IsType<ImageIndex>(Parse($$"""{"manifests":[{"digest":"{{Digest.OfSha256([1])}}"}]}""")).Entries[0].Require("x").Size);
+
+    [Theory]
+    [InlineData("null", null)]
+    [InlineData("{}", null)]
+    [InlineData("""{"os":"linux"}""", null)]
+    [InlineData("""{"architecture":"amd64","variant":"v2"}""", null)]
+    [InlineData("""{"OS":"linux","Architecture":"arm","variant":null}""", "linux/arm")]
+    public void HalfAPlatform_IsNone(string platform, string? expected)
+        => Assert.Equal(expected, Assert.Single(Assert.IsType<ImageIndex>(Parse($$"""{"manifests":[{{TestImage.Json([1], MediaTypes.OciManifest, $",\"platform\":{platform}")}}]}""")).Images).Platform?.ToString());
+
+    [Fact]
+    public void EntriesWithoutAMediaType_CountWhereThereAreNoOthers()
+    {
+        string untyped = $$"""{"digest":"{{Digest.OfSha256([1])}}","size":1}""", typed = TestImage.Json([2], MediaTypes.OciManifest);
+        Assert.Equal([Digest.OfSha256([2]).ToString()], Assert.IsType<ImageIndex>(Parse($$"""{"manifests":[{{untyped}},{{typed}}]}""")).Images.Select(image => image.DigestText));
+        Assert.Equal([Digest.OfSha256([1]).ToString()], Assert.IsType<ImageIndex>(Parse($$"""{"manifests":[{{untyped}},{{TestImage.Json([2], "text/plain")}}]}""")).Images.Select(image => image.DigestText));
+    }
+
+    [Theory]
+    [InlineData("AQI=", true)]
+    [InlineData("AQM=", false)] // another digest
+    [InlineData("AQ==", false)] // another size
+    [InlineData("", false)]
+    public void Data_CountsWhenItHasDigestAndSize(string data, bool counts)
+    {
+        string descriptor = TestImage.Json([1, 2], "x", $",\"data\":\"{data}\"");
+        var manifest = Assert.IsType<Manifest>(Parse($$"""{"config":{{descriptor}},"layers":[{{descriptor}}]}"""));
+        Assert.Equal(counts ? [1, 2] : null, manifest.Config.Data?.ToArray());
+        Assert.Equal(counts ? [1, 2] : null, manifest.Layers[0].Data?.ToArray());
+    }
+
+    [Fact]
+    public void Annotations_AreThoseThatGoReads()
+    {
+        var manifest = Assert.IsType<Manifest>(Parse($$$"""{"config":{{{s_descriptor}}},"layers":[],"x":1,"x":2,"Annotations":{"a":"1","A":"2","b":"\ud800","a":"3","c":null}}"""));
+        Assert.Equal(
+            new Dictionary<string, string> { ["a"] = "3", ["A"] = "2", ["b"] = "\uFFFD", ["c"] = "" }.OrderBy(pair => pair.Key, StringComparer.Ordinal),
+            manifest.Annotations.OrderBy(pair => pair.Key, StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("application/octet-stream")]
+    [InlineData("application/json")]
+    [InlineData("text/html")]
+    public void ConfigTypesThatDockerTakesForAnImages_NameNoArtifact(string type)
+    {
+        Assert.Null(Assert.IsType<Manifest>(Parse($$"""{"config":{{TestImage.Json([1], type)}},"layers":[]}""")).ArtifactType);
+        Assert.Equal("a/b", Assert.IsType<Manifest>(Parse($$"""{"artifactType":"a/b","config":{{TestImage.Json([1], type)}},"layers":[]}""")).ArtifactType);
+        Assert.Equal("text/plain", Assert.IsType<Manifest>(Parse($$"""{"config":{{TestImage.Json([1], "text/plain")}},"layers":[]}""")).ArtifactType);
+    }
+
+    [Theory]
+    [InlineData("application/vnd.oci.image.layer.v1.tar+gzip", null, "application/vnd.oci.image.layer.v1.tar")]
+    [InlineData("application/vnd.oci.image.layer.v1.tar", "zstd", "application/vnd.oci.image.layer.v1.tar+zstd")]
+    [InlineData("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", null, "application/vnd.oci.image.layer.nondistributable.v1.tar")]
+    [InlineData("application/vnd.docker.image.rootfs.diff.tar.gzip", null, "application/vnd.docker.image.rootfs.diff.tar")]
+    [InlineData("application/vnd.docker.image.rootfs.diff.tar", "xz", "application/vnd.docker.image.rootfs.diff.tar.xz")]
+    [InlineData("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "gzip", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")]
+    [InlineData("", "gzip", "application/vnd.oci.image.layer.v1.tar+gzip")]
+    [InlineData("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", null, "application/vnd.oci.image.layer.v1.tar+gzip+encrypted")]
+    [InlineData("application/vnd.oci.image.layer.v1.tarball", null, "application/vnd.oci.image.layer.v1.tarball")]
+    [InlineData("application/vnd.cncf.helm.chart.content.v1.tar+gzip", null, "application/vnd.cncf.helm.chart.content.v1.tar+gzip")]
+    public void LayerType_FollowsTheBytes(string type, string? compression, string expected) => Assert.Equal(expected, MediaTypes.OfLayer(type, compression));
 
     [Fact]
     public void AnyFlippedOrCutByte_NeverThrowsAnythingElse()

@@ -1,3 +1,4 @@
+using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
@@ -74,6 +75,57 @@ public sealed class OciLayoutTests : IDisposable
     }
 
     [Fact]
+    public async Task EntriesOfOneTag_ThatDifferInTheirPlatformAlone_AreOneImage()
+    {
+        string amd64 = TestImage.PlatformOf("linux", "amd64"), arm64 = TestImage.PlatformOf("linux", "arm64");
+        TestImage other = TestImage.Create(seed: 3);
+        _directory.WriteLayout(
+            TestImage.Index(MediaTypes.OciIndex, s_one.Entry(amd64 + Named("v1")), other.Entry(amd64 + Named("v2")), s_two.Entry(arm64 + Named("v1"))),
+            s_one.Manifest, s_two.Manifest, other.Manifest, s_one.Config, s_two.Config, other.Config);
+        Assert.Equal((s_one.Digest, s_two.Digest), (await ResolveAsync(":v1", "linux/amd64"), await ResolveAsync(":v1", "linux/arm64")));
+        Assert.Equal(other.Digest, await ResolveAsync(":v2", "linux/amd64"));
+        Assert.Contains("has no image for linux/s390x, only for linux/amd64, linux/arm64", (await Assert.ThrowsAnyAsync<ImageException>(() => ResolveAsync(":v1", "linux/s390x"))).Message, StringComparison.Ordinal);
+        Assert.Contains("names no single image", (await RefusalAsync()).Message, StringComparison.Ordinal);
+
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex, s_one.Entry(amd64 + Named("v1")), s_two.Entry(amd64 + Named("v1"))));
+        Assert.Contains("names 2 images: choose one by its number", (await RefusalAsync(":v1")).Message, StringComparison.Ordinal);
+    }
+
+    private async Task<Digest> ResolveAsync(string tag, string platform)
+    {
+        using var cache = new TempDirectory();
+        ImageReference reference = ImageReference.Parse($"oci:{_directory.Path}{tag}");
+        await using var source = new OciLayout(reference);
+        return (await Image.ResolveAsync(reference, source, Platform.Parse(platform), new BlobCache(cache.Path), TestContext.Current.CancellationToken)).ManifestDescriptor.Digest;
+    }
+
+    [Fact]
+    public async Task LayoutWithoutItsMarker_IsOne()
+    {
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex, s_one.Entry(Named("v1"))), s_one.Manifest);
+        File.Delete(Path.Combine(_directory.Path, "oci-layout"));
+        Assert.Equal(s_one.Digest, (await GetRootAsync(":v1")).Descriptor.Digest);
+        File.WriteAllText(Path.Combine(_directory.Path, "index.json"), "{}");
+        Assert.Contains("is not an OCI layout: it has no file oci-layout, and its index.json lists no image", (await RefusalAsync()).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("null")]
+    [InlineData("""{"annotations":{"org.opencontainers.image.ref.name":"v1"}}""")]
+    [InlineData("""{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"md5:1","size":1,"annotations":{"org.opencontainers.image.ref.name":"v1"}}""")]
+    [InlineData("""{"mediaType":"application/vnd.oci.image.manifest.v1+json","platform":{},"annotations":{"x":"\ud800"}}""")]
+    public async Task OtherEntries_NeedNotBeSound(string other)
+    {
+        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex, other, s_one.Entry(Named("v1"))), s_one.Manifest);
+        Assert.Equal(s_one.Digest, (await GetRootAsync(":v1")).Descriptor.Digest);
+        Assert.Equal(s_one.Digest, (await GetRootAsync(":@1")).Descriptor.Digest);
+        Assert.Equal(s_one.Digest, (await GetRootAsync()).Descriptor.Digest);
+        ImageException e = await RefusalAsync(":@0");
+        Assert.Equal(ImageError.Invalid, e.Error);
+        Assert.StartsWith($"The index.json of {_directory.Path} is malformed: it holds ", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task EntriesOfOnePlatform_OrWithNamesOfTheirOwn_AreSeveralImages()
     {
         string amd64 = TestImage.PlatformOf("linux", "amd64"), arm64 = TestImage.PlatformOf("linux", "arm64");
@@ -98,10 +150,14 @@ public sealed class OciLayoutTests : IDisposable
         Assert.Contains($"{path} is not a regular file", e.Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task EmptyLayout_SaysSo()
+    [Theory]
+    [InlineData("""{"schemaVersion":2,"manifests":[]}""")]
+    [InlineData("""{"schemaVersion":2,"manifests":null}""")] // umoci init
+    [InlineData("""{"manifests":[]}""")]
+    [InlineData("{}")]
+    public async Task EmptyLayout_SaysSo(string index)
     {
-        _directory.WriteLayout(TestImage.Index(MediaTypes.OciIndex));
+        _directory.WriteLayout(System.Text.Encoding.UTF8.GetBytes(index));
         Assert.Contains("holds no image", (await RefusalAsync()).Message, StringComparison.Ordinal);
     }
 
@@ -115,8 +171,9 @@ public sealed class OciLayoutTests : IDisposable
 
     [Theory]
     [InlineData("", ImageError.Invalid)]
-    [InlineData("[]", ImageError.Unsupported)]
-    [InlineData("""{"imageLayoutVersion":1}""", ImageError.Unsupported)]
+    [InlineData("[]", ImageError.Invalid)]
+    [InlineData("""{"imageLayoutVersion":1}""", ImageError.Invalid)]
+    [InlineData("{}", ImageError.Unsupported)]
     [InlineData("""{"imageLayoutVersion":"2.0.0"}""", ImageError.Unsupported)]
     public void LayoutOfAnotherVersion_IsRefused(string marker, ImageError error)
     {

@@ -128,7 +128,6 @@ public sealed class RegistrySourceTests(OpenRegistry open, LockedRegistry locked
         await open.PushAsync("a/app", "v1", s_image);
         RegistryException e = await RefusalAsync($"{open.Host}/a/app:v9");
         Assert.Equal(ImageError.NotFound, e.Error);
-        Assert.Equal(["MANIFEST_UNKNOWN"], e.Codes);
         Assert.False(e.IsTemporary);
         Assert.Equal($"{open.Host} does not have {open.Host}/a/app:v9 (MANIFEST_UNKNOWN: manifest unknown): check the name and the tag.", e.Message);
         Assert.Equal(ImageError.NotFound, (await RefusalAsync($"{open.Host}/no/such:v1")).Error);
@@ -156,7 +155,7 @@ public sealed class RegistrySourceTests(OpenRegistry open, LockedRegistry locked
             LogIn(locked.Host, password);
         RegistryException e = await RefusalAsync($"{locked.Host}/secret:v1");
         Assert.Equal(ImageError.Denied, e.Error);
-        Assert.Equal(["UNAUTHORIZED"], e.Codes);
+        Assert.Contains("(UNAUTHORIZED", e.Message, StringComparison.Ordinal);
         Assert.Contains($"run docker login {locked.Host}.", e.Message, StringComparison.Ordinal);
     }
 

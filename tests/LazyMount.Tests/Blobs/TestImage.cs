@@ -48,6 +48,12 @@ internal sealed record TestImage(byte[] Config, byte[][] Layers, byte[] Manifest
         => new(chunkSize, [.. content.Chunk(chunkSize).SelectMany(System.Security.Cryptography.SHA256.HashData)]);
 }
 
+/// <summary>Digests that tests write down.</summary>
+internal static class TestDigest
+{
+    public static Digest Parse(string text) => Digest.TryParse(text, out Digest digest) ? digest : throw new FormatException(text);
+}
+
 /// <summary>A directory that goes with the test.</summary>
 internal sealed class TempDirectory : IDisposable
 {

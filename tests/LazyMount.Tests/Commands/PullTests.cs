@@ -1,5 +1,11 @@
 using System.Text.Json.Nodes;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Layout;
+using LazyMount.Blobs.Sources;
 using LazyMount.TestKit;
+using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -106,6 +112,101 @@ public sealed class PullTests : IDisposable
             Assert.Equal(tags, Tool.Run("umoci", "ls", "--layout", layout).EnsureSuccess().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order());
             Assert.Equal(["blobs", "index.json", "oci-layout"], Directory.EnumerateFileSystemEntries(layout).Select(Path.GetFileName).Order());
         }
+    }
+
+    [Fact]
+    public async Task ImageIsNamedByItsOwnTag_WhereNoneIsGiven()
+    {
+        string layout = $"oci:{_directory["layout"]}";
+        CommandRun run = await PullAsync(_image, layout);
+        Assert.Equal((0, $"lazymount: note: the image is named v1 in the layout, as in {_image}: read it as {layout}:v1\n"), (run.ExitCode, run.Error));
+        Assert.Equal((0, ""), ExitOf(await PullAsync(_source, layout + ":mine")));
+        Assert.Equal(["mine", "v1"], Tool.Run("umoci", "ls", "--layout", _directory["layout"]).EnsureSuccess().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order());
+        Assert.Equal("noise\nsmall\n", (await RunAsync("ls", layout + ":v1")).Output);
+
+        // The same again loses nothing; another image of that tag takes the name, and that is said.
+        Assert.DoesNotContain("lost", (await PullAsync(_image, layout)).Error, StringComparison.Ordinal);
+        var another = new OciLayoutBuilder(_directory["another"]);
+        another.AddLayer(new TarBytes().File("another", "x")).WriteImage("v1");
+        Assert.EndsWith("; another image had that name there and has lost it\n", (await PullAsync(another.Reference("v1"), layout)).Error, StringComparison.Ordinal);
+        Assert.Equal("another\n", (await RunAsync("ls", layout + ":v1")).Output);
+
+        // A digest is no name.
+        string digest = run.Output.Trim(), repository = _image[..^":v1".Length], other = $"oci:{_directory["other"]}";
+        Assert.Equal((0, ""), ExitOf(await PullAsync($"{repository}@{digest}", other)));
+        Assert.Equal("", Tool.Run("umoci", "ls", "--layout", _directory["other"]).EnsureSuccess().Output);
+        Assert.Equal("noise\nsmall\n", (await RunAsync("ls", other)).Output);
+
+        static (int, string) ExitOf(CommandRun run) => (run.ExitCode, run.Error);
+    }
+
+    // What others write into an index.json, and what readers of layouts in Go take.
+    [Theory]
+    [InlineData("""{"schemaVersion":2,"manifests":null}""", """{"schemaVersion":2,"manifests":[NEW]}""")] // umoci init
+    [InlineData("""{"manifests":[]}""", """{"manifests":[NEW]}""")]
+    [InlineData(""" { "x":1, "x":{"a":1,"a":2,"A":3}, "X":"\ud800", "Manifests" : [ {"digest":"md5:1","x":1,"x":2} ] } """, """ { "x":1, "x":{"a":1,"a":2,"A":3}, "X":"\ud800", "Manifests" : [{"digest":"md5:1","x":1,"x":2},NEW] } """)]
+    [InlineData("""{"manifests":[null],"annotations":{"a":"1","A":"2","a":"3"}}""", """{"manifests":[null,NEW],"annotations":{"a":"1","A":"2","a":"3"}}""")]
+    [InlineData("""{"manifests":[{"annotations":{"A":"1","a":"2","org.opencontainers.image.ref.name":"v1"}},{"annotations":{"org.opencontainers.image.ref.name":"\u0076\u0031"}},{"annotations":{"Org.Opencontainers.Image.Ref.Name":"v1"}}]}""", """{"manifests":[{"annotations":{"Org.Opencontainers.Image.Ref.Name":"v1"}},NEW]}""")]
+    public async Task IndexesThatOthersWrote_KeepTheirBytes(string index, string expected)
+    {
+        string file = Path.Combine(_directory.CreateDirectory("layout"), "index.json"), layout = $"oci:{_directory["layout"]}:v1";
+        File.WriteAllText(file, index);
+        CommandRun run = await PullAsync(_image, layout);
+        Assert.Equal((0, ""), (run.ExitCode, run.Error));
+        string changed = File.ReadAllText(file);
+        string[] around = expected.Split("NEW");
+        Assert.StartsWith(around[0], changed, StringComparison.Ordinal);
+        Assert.EndsWith(around[1], changed, StringComparison.Ordinal);
+        string added = changed[around[0].Length..^around[1].Length];
+        Assert.Equal((run.Output.Trim(), "v1"), ((string)JsonNode.Parse(added)!["digest"]!, (string)JsonNode.Parse(added)!["annotations"]!["org.opencontainers.image.ref.name"]!));
+        Assert.True(File.Exists(Path.Combine(_directory["layout"], "oci-layout")));
+        Assert.Equal("noise\nsmall\n", (await RunAsync("ls", layout)).Output);
+        Assert.Equal((0, ""), ((run = await RunAsync("index", "push", layout)).ExitCode, run.Error));
+        Assert.StartsWith(around[0] + added + ",", File.ReadAllText(file), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task DockerManifestWithUnknownKeysTwice_ChangesItsMediaTypesOnly()
+    {
+        var other = new OciLayoutBuilder(_directory["other"]);
+        other.AddLayer(new TarBytes().File("other", "x")).WriteImage("v1");
+        string manifest = Tool.Run("skopeo", "inspect", "--raw", other.Reference("v1")).EnsureSuccess().Output
+            .Replace("vnd.oci.image.manifest.v1", "vnd.docker.distribution.manifest.v2", StringComparison.Ordinal)
+            .Replace("vnd.oci.image.config.v1", "vnd.docker.container.image.v1", StringComparison.Ordinal)
+            .Replace("vnd.oci.image.layer.v1.tar\\u002Bgzip", "vnd.docker.image.rootfs.diff.tar.gzip", StringComparison.Ordinal);
+        manifest = manifest[..^1] + ",\"x\":1,\"x\":{\"mediaType\":1},\"X\" : 2}";
+        byte[] bytes = System.Text.Encoding.UTF8.GetBytes(manifest);
+        File.WriteAllBytes(other.BlobFile(OciLayoutBuilder.DigestOf(bytes)), bytes);
+        File.WriteAllText(Path.Combine(_directory["other"], "index.json"), $$"""{"manifests":[{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","digest":"{{OciLayoutBuilder.DigestOf(bytes)}}","size":{{bytes.Length}}}]}""");
+        string layout = $"oci:{_directory["layout"]}:v1";
+        CommandRun run = await PullAsync($"oci:{_directory["other"]}", layout);
+        Assert.Equal((0, ""), (run.ExitCode, run.Error));
+        string written = (await RunAsync("manifest", layout)).Output;
+        Assert.EndsWith(",\"x\":1,\"x\":{\"mediaType\":1},\"X\" : 2}", written, StringComparison.Ordinal);
+        Assert.DoesNotContain("vnd.docker", written, StringComparison.Ordinal);
+        Assert.Equal("other\n", (await RunAsync("ls", layout)).Output);
+    }
+
+    [Fact]
+    public async Task HolderOfALayoutThatIsStopped_IsNamed_AndReadersDoNotWait()
+    {
+        string layout = $"oci:{_directory["layout"]}:v1";
+        Assert.Equal(0, (await PullAsync(_image, layout)).ExitCode);
+        using Tool holder = Tool.Start("flock", ["-o", _directory["layout"], "sleep", "1000"]);
+        while (CrossProcessLock.FindHolder(_directory["layout"]) != holder.ProcessId)
+            await Task.Delay(10, TestContext.Current.CancellationToken);
+        holder.Signal(19); // SIGSTOP
+        Assert.Equal("noise\nsmall\n", (await RunAsync("ls", layout)).Output);
+
+        ImageReference reference = ImageReference.Parse(layout);
+        await using IImageSource source = ImageSource.Open(reference, new ImageSourceOptions(), NullLoggerFactory.Instance);
+        Image image = await Image.ResolveAsync(reference, source, null, new BlobCache(_directory["cache"]), TestContext.Current.CancellationToken);
+        var writer = new LayoutWriter(reference.WithTag("v2")) { Patience = TimeSpan.FromSeconds(0.1) };
+        var e = await Assert.ThrowsAsync<ImageException>(() => writer.AddAsync(image, _ => null, TestContext.Current.CancellationToken));
+        Assert.StartsWith($"Cannot write index.json in {_directory["layout"]}: process {holder.ProcessId} has been changing the layout for 0 s; ", e.Message, StringComparison.Ordinal);
+
+        holder.Signal(9);
+        Assert.Equal(0, (await PullAsync(_image, $"oci:{_directory["layout"]}:v2")).ExitCode);
     }
 
     [Fact]

@@ -7,6 +7,7 @@ using LazyMount.Indexes.Model;
 using LazyMount.Layers;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;
+using LazyMount.Tests.Blobs;
 using Xunit;
 
 namespace LazyMount.Tests.Layers;
@@ -28,7 +29,7 @@ public sealed class LayerTests : IAsyncLifetime
         var layout = new OciLayoutBuilder(_directory.CreateDirectory("layout"));
         string digest = layout.AddLayer(_tar).WriteImage("test")[0];
         _source = new RemoteSource(layout.Reference("test"));
-        _blob = new Descriptor(OciLayoutBuilder.GzipLayer, Digest.Parse(digest), new FileInfo(layout.BlobFile(digest)).Length);
+        _blob = new Descriptor(OciLayoutBuilder.GzipLayer, TestDigest.Parse(digest), new FileInfo(layout.BlobFile(digest)).Length);
         await using Stream stream = await _source.OpenBlobAsync(_blob, 0, _blob.Size, Token);
         _index = await new LayerIndexer(NullLogger.Instance, Spacing).IndexAsync(_blob, stream, null, Token);
         Assert.True(_index.Checkpoints.Count > 10);
@@ -77,7 +78,7 @@ public sealed class LayerTests : IAsyncLifetime
         var layout = new OciLayoutBuilder(_directory.CreateDirectory("other"));
         string digest = layout.AddLayer(tar).WriteImage("test")[0];
         await using var source = new RemoteSource(layout.Reference("test"));
-        var blob = new Descriptor(OciLayoutBuilder.GzipLayer, Digest.Parse(digest), new FileInfo(layout.BlobFile(digest)).Length);
+        var blob = new Descriptor(OciLayoutBuilder.GzipLayer, TestDigest.Parse(digest), new FileInfo(layout.BlobFile(digest)).Length);
         LayerIndex index;
         await using (Stream stream = await source.OpenBlobAsync(blob, 0, blob.Size, Token))
         {

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using LazyMount.Blobs.Oci;
 using LazyMount.Indexes.Toc;
+using LazyMount.Tests.Blobs;
 using Xunit;
 
 namespace LazyMount.Tests.Layers.Toc;
@@ -58,8 +59,8 @@ public sealed class FooterTests
     public void ZstdChunkedAnnotations(string prefix, string position, bool found)
     {
         var annotations = new Dictionary<string, string> { [prefix + "manifest-position"] = position, [prefix + "manifest-checksum"] = Checksum };
-        var blob = new Descriptor("", Digest.Parse(Checksum), 100) { Annotations = annotations };
-        Assert.Equal(found ? new ZstdChunkedToc.Place(10, 20, 30, 1, Digest.Parse(Checksum)) : (ZstdChunkedToc.Place?)null, ZstdChunkedToc.FindAnnotated(blob));
+        var blob = new Descriptor("", TestDigest.Parse(Checksum), 100) { Annotations = annotations };
+        Assert.Equal(found ? new ZstdChunkedToc.Place(10, 20, 30, 1, TestDigest.Parse(Checksum)) : (ZstdChunkedToc.Place?)null, ZstdChunkedToc.FindAnnotated(blob));
         annotations[prefix + "manifest-checksum"] = "nonsense";
         Assert.Null(ZstdChunkedToc.FindAnnotated(blob));
     }

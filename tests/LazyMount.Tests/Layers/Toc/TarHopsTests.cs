@@ -10,6 +10,7 @@ using LazyMount.Indexes.Store;
 using LazyMount.Indexes.Toc;
 using LazyMount.Layers;
 using LazyMount.TestKit;
+using LazyMount.Tests.Blobs;
 using Xunit;
 
 namespace LazyMount.Tests.Layers.Toc;
@@ -198,7 +199,7 @@ public sealed class TarHopsTests : IDisposable
         string digest = Digest.OfSha256(bytes).ToString();
         _layout.AddLayer(bytes, mediaType, digest).WriteImage("test");
         var source = new RemoteSource(_layout.Reference("test"));
-        var blob = new Descriptor(mediaType, Digest.Parse(digest), bytes.Length);
+        var blob = new Descriptor(mediaType, TestDigest.Parse(digest), bytes.Length);
         return (await new LayerToc(_loggers).TryReadAsync(blob, source, acceptsUnbound: true, Cancellation), source, blob);
     }
 

@@ -1,0 +1,69 @@
+using LazyMount.Blobs.Images;
+namespace LazyMount.Blobs.Oci;
+
+/// <summary>An image index, docker's manifest list: one manifest for each platform (image-spec v1.1, image-index.md).</summary>
+public sealed record ImageIndex(string MediaType, IReadOnlyList<IndexEntry> Entries) : ManifestDocument(MediaType)
+{
+    /// <summary>What the sound entries name.</summary>
+    public IEnumerable<Descriptor> Manifests => Entries.Select(entry => entry.Descriptor).OfType<Descriptor>();
+
+    /// <summary>
+    /// The entries that can be images: not attestations, signatures or other artifacts. Those without a media type only where
+    /// no other entry can be one.
+    /// </summary>
+    public IReadOnlyList<IndexEntry> Images
+    {
+        get
+        {
+            IndexEntry[] typed = [.. Entries.Where(entry => entry.CanBeImage && entry.MediaType.Length > 0)];
+            return typed.Length > 0 ? typed : [.. Entries.Where(entry => entry.CanBeImage)];
+        }
+    }
+}
+
+/// <summary>
+/// One entry of an image index. An index is of use as long as the entry that is chosen is sound: others may name what this
+/// program does not know, or nothing at all.
+/// </summary>
+public sealed class IndexEntry
+{
+    // buildkit's mark of an attestation's manifest.
+    private const string AttestationOf = "vnd.docker.reference.type";
+
+    private readonly string? _flaw;
+
+    internal IndexEntry(DescriptorJson json)
+    {
+        Descriptor = json.TryToDescriptor(mayLackSize: true, out _flaw);
+        MediaType = json.MediaType;
+        DigestText = json.Digest;
+        Platform = json.Platform?.ToPlatform();
+        Annotations = json.Annotations ?? new Dictionary<string, string>();
+        CanBeImage = Platform?.IsUnknown != true
+            && !Annotations.ContainsKey(AttestationOf)
+            && (string.IsNullOrEmpty(json.ArtifactType) || MediaTypes.IsImageConfig(json.ArtifactType))
+            && (MediaType.Length == 0 || MediaTypes.IsManifest(MediaType) || MediaTypes.IsIndex(MediaType) || MediaTypes.IsSchema1(MediaType));
+    }
+
+    /// <summary>What the entry names; null when the entry is not sound.</summary>
+    public Descriptor? Descriptor { get; }
+
+    /// <summary>Empty when the entry does not say.</summary>
+    public string MediaType { get; }
+
+    /// <summary>The digest as it stands there, sound or not. Empty when there is none.</summary>
+    public string DigestText { get; }
+
+    /// <summary>What the manifest runs on; null when the entry does not name both, OS and architecture.</summary>
+    public Platform? Platform { get; }
+
+    /// <summary>Free key-value pairs.</summary>
+    public IReadOnlyDictionary<string, string> Annotations { get; }
+
+    internal bool CanBeImage { get; }
+
+    /// <summary>What the chosen entry names.</summary>
+    /// <param name="index">What errors call the index, such as "the image index debian:12".</param>
+    /// <exception cref="ImageException">The entry is not sound.</exception>
+    public Descriptor Require(string index) => Descriptor ?? throw ManifestDocument.Invalid(index, _flaw!);
+}
