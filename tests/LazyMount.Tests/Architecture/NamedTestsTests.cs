@@ -23,6 +23,6 @@ public sealed partial class NamedTestsTests
         });
     }
 
-    [GeneratedRegex(@"\b(\w+Tests)\b(?:\.(\w+))?")]
+    [GeneratedRegex(@"(?<![./])\b(\w+Tests)\b(?:\.(\w+))?")]
     private static partial Regex TestName();
 }
