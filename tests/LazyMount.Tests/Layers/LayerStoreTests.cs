@@ -59,7 +59,7 @@ public sealed class LayerStoreTests : IDisposable
     private async Task<(Layer Layer, LayerIndex Index)[]> OpenUntilAsync(RemoteSource source, CancellationToken cancellationToken)
     {
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        return await new LayerReaders(new LayerStore(_cache, NullLoggerFactory.Instance), _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, new Collector(_progress), cancellationToken);
+        return await new LayerReaders(new IndexFinder(_cache, NullLoggerFactory.Instance), _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, new Collector(_progress), cancellationToken);
     }
 
     private RemoteSource Source(bool isLocal = false) => new(_layout.Reference("test")) { IsLocal = isLocal };
@@ -167,7 +167,7 @@ public sealed class LayerStoreTests : IDisposable
         _layout.AddLayer(tar).AddLayer(tar).AddLayer(tar).WriteImage("test");
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        var store = new LayerStore(_cache, NullLoggerFactory.Instance) { MaxTableSize = 3 * 40 };
+        var store = new IndexFinder(_cache, NullLoggerFactory.Instance) { MaxTableSize = 3 * 40 };
         var e = await Assert.ThrowsAsync<ImageException>(() => new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
         Assert.Equal(ImageError.Invalid, e.Error);
         Assert.Contains("more than 120 entries and paths together", e.Message, StringComparison.Ordinal);
@@ -235,7 +235,7 @@ public sealed class LayerStoreTests : IDisposable
         _layout.AddLayer(tar).WriteImage("test");
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        var layers = await new LayerReaders(new LayerStore(_cache, NullLoggerFactory.Instance) { KeepsBlobs = false }, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
+        var layers = await new LayerReaders(new IndexFinder(_cache, NullLoggerFactory.Instance) { KeepsBlobs = false }, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         Assert.Equal(0, KeptBytes());
         Assert.Single(CachedFiles("layers"));
         Assert.Equal(tar, await ReadAllAsync(layers[0]));
@@ -385,13 +385,13 @@ public sealed class LayerStoreTests : IDisposable
         _layout.AddLayer(Tar(19)).WriteImage("test");
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        var store = new LayerStore(_cache, NullLoggerFactory.Instance);
+        var store = new IndexFinder(_cache, NullLoggerFactory.Instance);
         var layers = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         LayerIndex built = layers[0].Index;
         Close(layers);
         LayerEntry[] entries = [.. built.Entries];
         int file = Array.FindIndex(entries, entry => entry.Size > 1000);
-        byte[] digests = built.Chunks!.Bytes.ToArray();
+        byte[] digests = built.Proof.Chunks!.Bytes.ToArray();
         switch (lie)
         {
             case "mode":
@@ -407,15 +407,15 @@ public sealed class LayerStoreTests : IDisposable
                 digests[3] ^= 1;
                 break;
         }
-        LayerIndex believed = built with { Origin = IndexOrigin.Published, IsBound = false, Entries = entries, Chunks = new ChunkDigests(built.Chunks.ChunkSize, digests) };
+        LayerIndex believed = built with { Origin = IndexOrigin.Published, Entries = entries, Proof = Proof.OfParser(new ChunkDigests(built.Proof.Chunks.ChunkSize, digests)).ByRepository(built.Digest, isFromVerified: true) };
         Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
 
-        string? found = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).FindDifferenceAsync(image.Layers[0], image, believed, TestContext.Current.CancellationToken);
+        string? found = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).FindDifferenceAsync(image.Layers[0], image, believed, layers[0].Layer, TestContext.Current.CancellationToken);
 
         if (difference is null)
         {
             Assert.Null(found);
-            Assert.Equal(IndexOrigin.Built, store.TryLoad(image.Layers[0], image)?.Origin);
+            Assert.Equal(IndexOrigin.Built, store.TryFindStored(image.Layers[0], image)?.Origin);
             return;
         }
         Assert.Contains(difference, found, StringComparison.Ordinal);

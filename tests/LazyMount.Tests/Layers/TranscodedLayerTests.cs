@@ -161,7 +161,7 @@ public sealed class TranscodedLayerTests : IDisposable
     {
         var cache = new BlobCache(CacheRoot);
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, cache, TestContext.Current.CancellationToken);
-        return Assert.Single(await new LayerReaders(new LayerStore(cache, NullLoggerFactory.Instance), cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
+        return Assert.Single(await new LayerReaders(new IndexFinder(cache, NullLoggerFactory.Instance), cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
     }
 
     private static async Task AssertReadsAsync(Layer layer, int seed, byte[]? tar = null)
