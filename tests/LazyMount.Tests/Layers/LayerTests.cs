@@ -17,7 +17,7 @@ public sealed class LayerTests : IAsyncLifetime
     private const int Spacing = 64 << 10;
 
     private readonly TemporaryDirectory _directory = new();
-    private readonly byte[] _tar = LayerStoreTests.Tar(1, files: 60);
+    private readonly byte[] _tar = IndexFinderTests.Tar(1, files: 60);
     private RemoteSource _source = null!;
     private LayerIndex _index = null!;
     private Descriptor _blob = null!;
@@ -74,7 +74,7 @@ public sealed class LayerTests : IAsyncLifetime
     public async Task ReadInOrder_FetchesEachByteOnce()
     {
         long fetched = 0;
-        byte[] tar = LayerStoreTests.Tar(5, files: 300);
+        byte[] tar = IndexFinderTests.Tar(5, files: 300);
         var layout = new OciLayoutBuilder(_directory.CreateDirectory("other"));
         string digest = layout.AddLayer(tar).WriteImage("test")[0];
         await using var source = new RemoteSource(layout.Reference("test"));

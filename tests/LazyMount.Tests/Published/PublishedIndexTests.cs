@@ -36,7 +36,7 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
     private OciLayoutBuilder Layout(int seed = 1)
     {
         var layout = new OciLayoutBuilder(_directory.CreateDirectory($"layout{seed}"));
-        layout.AddLayer(LayerStoreTests.Tar(seed, files: 3)).AddLayer(LayerStoreTests.Tar(seed + 100, files: 700)).WriteImage("test");
+        layout.AddLayer(IndexFinderTests.Tar(seed, files: 3)).AddLayer(IndexFinderTests.Tar(seed + 100, files: 700)).WriteImage("test");
         return layout;
     }
 
@@ -131,8 +131,8 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
             }
             contents.Add(tar);
         });
-        Assert.Equal(LayerStoreTests.Tar(2, files: 3), contents[0]);
-        Assert.Equal(LayerStoreTests.Tar(102, files: 700), contents[1]);
+        Assert.Equal(IndexFinderTests.Tar(2, files: 3), contents[0]);
+        Assert.Equal(IndexFinderTests.Tar(102, files: 700), contents[1]);
     }
 
     [Theory]

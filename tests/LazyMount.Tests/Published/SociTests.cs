@@ -47,7 +47,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
             .CharacterDevice("dir/null", 1, 3)
             .File("./dir/na\u00ffme", "bytes that are not UTF-8")
             .File(".wh.gone");
-        return [.. tar.ToArray(end: false), .. LayerStoreTests.Tar(5, files)];
+        return [.. tar.ToArray(end: false), .. IndexFinderTests.Tar(5, files)];
     }
 
     private async Task<(LayerIndex Index, byte[] Ztoc)> BuildAsync(byte[] blob)
@@ -264,7 +264,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     private async Task<(PushedIndexes Pushed, string Reference)> PushAsync(string repository)
     {
         var layout = new OciLayoutBuilder(_directory.CreateDirectory(repository.Replace('/', '-')));
-        layout.AddLayer(LayerStoreTests.Tar(7, files: 2)).AddLayer(Tar()).WriteImage("test");
+        layout.AddLayer(IndexFinderTests.Tar(7, files: 2)).AddLayer(Tar()).WriteImage("test");
         await using OpenedSource opened = await OpenAsync(layout.Reference("test"));
         foreach (string file in Directory.EnumerateFiles(Path.Combine(layout.Directory, "blobs", "sha256")))
             await registry.PushBlobAsync(repository, await File.ReadAllBytesAsync(file, Token));

@@ -73,7 +73,7 @@ public sealed class ConnectionTests : IDisposable
     public async Task Voucher_IsBelievedAsTheUserChose(IndexTrust trust, bool pinned, bool verified, string weakest)
     {
         var layout = new OciLayoutBuilder(_directory.CreateDirectory("layout"));
-        layout.AddLayer(LayerStoreTests.Tar(1)).WriteImage("test");
+        layout.AddLayer(IndexFinderTests.Tar(1)).WriteImage("test");
         await using var source = new RemoteSource(layout.Reference("test"));
         var cache = new BlobCache(_directory["cache"]);
         Image image = await Image.ResolveAsync(ImageReference.Parse("registry.example/app:v1"), source, null, cache, TestContext.Current.CancellationToken);

@@ -41,7 +41,7 @@ internal sealed class LyingLayer
         {
             LieFormat.EstargzFooter => Toc(CompressionFormat.Gzip),
             LieFormat.ChunkedFooter => Toc(CompressionFormat.Zstd),
-            LieFormat.SeekableZstd => (Seekable(LyingTar()), null),
+            LieFormat.SeekableZstd => (Seekable(LyingTar(2_500_000)), null),
             LieFormat.TarHeaders => ([.. LyingTar(), .. new byte[Honest.Length - LyingTar().Length]], null),
             _ => (Padded(OciLayoutBuilder.Gzip(LyingTar())), (IReadOnlyDictionary<string, string>?)null),
         };
@@ -93,8 +93,8 @@ internal sealed class LyingLayer
         return [.. tar.File("data/large", Text(random, 3 << 20)).ToArray(), .. new byte[1024]];
     }
 
-    private static byte[] LyingTar()
-        => [.. new TarBytes().File("script", Encoding.ASCII.GetBytes($"echo {Mark}\n"), 0x9ED).File("etc/shadow", Text(new Random(1), 500_000)).ToArray(), .. new byte[1024]];
+    private static byte[] LyingTar(int large = 500_000)
+        => [.. new TarBytes().File("script", Encoding.ASCII.GetBytes($"echo {Mark}\n"), 0x9ED).File("etc/shadow", Text(new Random(1), large)).ToArray(), .. new byte[1024]];
 
     // Hexadecimal digits: half of the bytes stay when it is compressed.
     private static byte[] Text(Random random, int length)

@@ -12,7 +12,7 @@ using Xunit;
 
 namespace LazyMount.Tests.Layers;
 
-public sealed class LayerStoreTests : IDisposable
+public sealed class IndexFinderTests : IDisposable
 {
     private readonly TemporaryDirectory _directory = new();
     private readonly OciLayoutBuilder _layout;
@@ -20,7 +20,7 @@ public sealed class LayerStoreTests : IDisposable
     private readonly SpanCache _spans = new(32 << 20);
     private readonly ConcurrentQueue<LayerProgress> _progress = new();
 
-    public LayerStoreTests()
+    public IndexFinderTests()
     {
         _layout = new OciLayoutBuilder(_directory.CreateDirectory("layout"));
         _cache = new BlobCache(_directory["cache"]);
