@@ -3,7 +3,6 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Compression;
 using LazyMount.Indexes.Model;
-using LazyMount.Indexes.Published;
 using LazyMount.Indexes.Store;
 using LazyMount.Layers;
 using LazyMount.TestKit;
@@ -432,11 +431,62 @@ public sealed class IndexFinderTests : IDisposable
         _layout.AddLayer(tar, OciLayoutBuilder.TarLayer, OciLayoutBuilder.DigestOf(tar)).WriteImage("test");
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        var readers = new LayerReaders(new LayerStore(_cache, NullLoggerFactory.Instance) { Trust = IndexTrust.Registry }, _cache, NullLoggerFactory.Instance);
+        var readers = new LayerReaders(new IndexFinder(_cache, NullLoggerFactory.Instance) { Trust = IndexTrust.Registry }, _cache, NullLoggerFactory.Instance);
         var layers = await readers.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         LayerIndex hopped = layers[0].Index;
         Close(layers);
         Assert.Equal((IndexOrigin.TarHeaders, 3), (hopped.Origin, hopped.Entries.Length));
-        Assert.Null(await readers.FindDifferenceAsync(image.Layers[0], image, hopped, TestContext.Current.CancellationToken));
+        Assert.Null(await readers.FindDifferenceAsync(image.Layers[0], image, hopped, layers[0].Layer, TestContext.Current.CancellationToken));
+    }
+
+    /// <summary>Whoever reads a layer that was proved meanwhile needs its source no more, and reads what everybody reads.</summary>
+    [Fact]
+    public async Task VerifiedLayer_IsReadFromTheStoreOfEverybody()
+    {
+        byte[] tar = new TarBytes().File("large", Random(3 << 20, 1)).File("other", Random(2 << 20, 2)).ToArray();
+        string digest = _layout.AddLayer(tar, OciLayoutBuilder.TarLayer, "").WriteImage("test")[0];
+        await using RemoteSource source = Source();
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        var finder = new IndexFinder(_cache, NullLoggerFactory.Instance);
+        var readers = new LayerReaders(finder, _cache, NullLoggerFactory.Instance);
+        (Layer layer, LayerIndex index) = (await readers.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken))[0];
+        Assert.Equal((IndexOrigin.TarHeaders, Voucher.Source), (index.Origin, index.Proof.By));
+        (await layer.GetSpanAsync(0, TestContext.Current.CancellationToken)).Release();
+        string everybodys = Path.Combine(_cache.Root, "v1", "chunks", "sha256", digest["sha256:".Length..]);
+        Assert.True(KeptBytes() > 0 && !Directory.Exists(everybodys), "what nobody has proved is not for everybody");
+
+        Assert.Null(await readers.FindDifferenceAsync(image.Layers[0], image, index, layer, TestContext.Current.CancellationToken));
+        Assert.Equal(tar.Length, Directory.EnumerateFiles(everybodys).Sum(file => CacheSegment.PresentBytes(file)));
+        Assert.Equal(tar.Length, KeptBytes());
+        Assert.Equal(Voucher.Layer, finder.TryFindStored(image.Layers[0], image)?.By);
+        source.BeforeOpen = (_, _, _) => throw new ImageException(ImageError.Unreachable, "gone");
+        Assert.Equal(tar, await ReadAllAsync((layer, index)));
+        layer.Dispose();
+    }
+
+    /// <summary>A source that gives wrong bytes fails its own image, and takes nothing from those who have the right ones.</summary>
+    [Fact]
+    public async Task SourceThatLies_LeavesTheBytesOfOthers()
+    {
+        string digest = _layout.AddLayer(Tar(23, files: 1000)).WriteImage("test")[0];
+        await using RemoteSource source = Source();
+        Close(await OpenAsync(source));
+        string everybodys = Path.Combine(_cache.GetDirectory("chunks"), "sha256", digest["sha256:".Length..]);
+        Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
+        File.Delete(Path.Combine(everybodys, "0"));
+        long others = KeptBytes();
+        Assert.True(others > 0);
+        source.Damage = bytes => bytes[^1] ^= 1;
+
+        var e = await Assert.ThrowsAsync<ImageException>(() => OpenAsync(source));
+        Assert.Equal((ImageError.Verification, others), (e.Error, KeptBytes()));
+        Assert.Empty(CachedFiles("layers"));
+    }
+
+    private static byte[] Random(int length, int seed)
+    {
+        var bytes = new byte[length];
+        new Random(seed).NextBytes(bytes);
+        return bytes;
     }
 }
