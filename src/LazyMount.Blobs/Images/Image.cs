@@ -11,9 +11,10 @@ public sealed class Image
     private const int MaxPlatformsListed = 20;
     private const int MaxLookedInto = 32; // manifests of which the image index does not say the platform
 
-    private Image(ImageReference reference, IImageSource source, RawManifest raw, Manifest manifest, ReadOnlyMemory<byte> config)
+    private Image(ImageReference reference, IImageSource source, Digest root, RawManifest raw, Manifest manifest, ReadOnlyMemory<byte> config)
     {
         Reference = reference;
+        RootDigest = root;
         Source = source;
         ManifestDescriptor = raw.Descriptor with { MediaType = manifest.MediaType };
         ManifestBytes = raw.Bytes;
@@ -29,6 +30,7 @@ public sealed class Image
     private Image(Image whole, IReadOnlyList<Descriptor> layers)
     {
         Reference = whole.Reference;
+        RootDigest = whole.RootDigest;
         Source = whole.Source;
         ManifestDescriptor = whole.ManifestDescriptor;
         ManifestBytes = whole.ManifestBytes;
@@ -41,6 +43,9 @@ public sealed class Image
 
     /// <summary>As the user wrote it, normalised.</summary>
     public ImageReference Reference { get; }
+
+    /// <summary>Digest of what the reference names: the manifest, or the image index that led to it.</summary>
+    public Digest RootDigest { get; }
 
     /// <summary>The manifest's descriptor; its digest is the image's identity.</summary>
     public Descriptor ManifestDescriptor { get; }
@@ -81,7 +86,7 @@ public sealed class Image
         Found found = await resolution.FindManifestAsync(cancellationToken).ConfigureAwait(false);
         ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
         resolution.CheckPlatform(found, config.Span);
-        return new Image(reference, source, found.Raw, found.Manifest, config);
+        return new Image(reference, source, resolution.RootDigest, found.Raw, found.Manifest, config);
     }
 
     /// <param name="Raw">The manifest's bytes.</param>
@@ -98,8 +103,15 @@ public sealed class Image
         private readonly Platform _wanted = platform ?? Platform.Local;
         private int _lookedInto;
 
+        /// <summary>Known once the manifest is found.</summary>
+        public Digest RootDigest { get; private set; }
+
         public async Task<Found> FindManifestAsync(CancellationToken cancellationToken)
-            => await FindAsync(await GetRootAsync(cancellationToken).ConfigureAwait(false), null, 0, cancellationToken).ConfigureAwait(false);
+        {
+            RawManifest root = await GetRootAsync(cancellationToken).ConfigureAwait(false);
+            RootDigest = root.Descriptor.Digest;
+            return await FindAsync(root, null, 0, cancellationToken).ConfigureAwait(false);
+        }
 
         private async Task<Found> FindAsync(RawManifest raw, int? rank, int depth, CancellationToken cancellationToken)
         {

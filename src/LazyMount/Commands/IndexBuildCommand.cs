@@ -17,7 +17,7 @@ internal static class IndexBuildCommand
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
-        var json = Verb.JsonOption("an array of { layer, digest, compressedSize, where, origin, bound, indexSize, entries, spans }");
+        var json = Verb.JsonOption("an array of { layer, digest, compressedSize, where, origin, proof, indexSize, entries, spans }");
         var verb = new Verb("build", "Make the indexes of all layers of an image, so that mounting it later takes no time. Each layer is streamed once, unless it is indexed already or holds a table of contents of its own. What others published is not used.",
             """
             lazymount index build debian:12
@@ -29,10 +29,10 @@ internal static class IndexBuildCommand
             ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
-            var store = resolved.OpenStore(settings.ToOpening(), loggers);
-            IReadOnlyList<LayerIndex> indexes = await BuildAsync(host, store, resolved.Image, cancellationToken);
+            var finder = resolved.OpenIndexes(settings.ToOpening(), loggers);
+            IReadOnlyList<LayerIndex> indexes = await BuildAsync(host, finder, resolved.Image, cancellationToken);
             IReadOnlyList<IndexListing> listings = [.. resolved.Image.Layers.Select((layer, i)
-                => IndexCommand.Describe(i, layer, "local", indexes[i].Origin, indexes[i].IsBound, store.TryFindStored(layer, resolved.Image)?.Size, indexes[i]))];
+                => IndexCommand.Describe(i, layer, "local", indexes[i].Origin, indexes[i].Proof.By, finder.TryFindStored(layer, resolved.Image)?.Size, indexes[i]))];
             if (parsed.GetValue(json))
             {
                 JsonSerializer.Serialize(host.Output.Stream, listings, DocumentJson.Default.IReadOnlyListIndexListing);
@@ -48,10 +48,10 @@ internal static class IndexBuildCommand
     }
 
     /// <summary>With progress on the host's terminal.</summary>
-    internal static Task<IReadOnlyList<LayerIndex>> BuildAsync(CommandHost host, LayerStore store, Image image, CancellationToken cancellationToken)
+    internal static Task<IReadOnlyList<LayerIndex>> BuildAsync(CommandHost host, IndexFinder finder, Image image, CancellationToken cancellationToken)
     {
         var progress = new IndexingProgress(host.Error, host.ErrorIsTerminal);
         progress.LayersFound(image.Layers);
-        return progress.ShowWhile(store.BuildAsync(image, progress, cancellationToken));
+        return progress.ShowWhile(finder.BuildAsync(image, progress, cancellationToken));
     }
 }

@@ -45,10 +45,10 @@ internal static class IndexPushCommand
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
             IArtifactTarget target = resolved.Source as IArtifactTarget
                 ?? throw new CommandException($"nothing can be pushed to {reference.Place} with --offline: leave that out");
-            var store = resolved.OpenStore(settings.ToOpening(), loggers);
-            IReadOnlyList<LayerIndex> indexes = await IndexBuildCommand.BuildAsync(host, store, resolved.Image, cancellationToken);
+            var finder = resolved.OpenIndexes(settings.ToOpening(), loggers);
+            IReadOnlyList<LayerIndex> indexes = await IndexBuildCommand.BuildAsync(host, finder, resolved.Image, cancellationToken);
             PushedIndexes pushed = soci
-                ? await IndexPublisher.PushSociAsync(resolved.Image, indexes, (layer, token) => store.OpenBlobAsync(layer, resolved.Source, token), target, cancellationToken)
+                ? await IndexPublisher.PushSociAsync(resolved.Image, indexes, (layer, token) => finder.OpenBlobAsync(layer, resolved.Image, token), target, cancellationToken)
                 : await IndexPublisher.PushAsync(resolved.Image, indexes, target, cancellationToken);
             PushListing listing = Describe(reference, pushed);
             if (parsed.GetValue(json))
