@@ -84,8 +84,8 @@ internal sealed class LayoutDirectory : LayoutFiles
             {
                 RandomAccess.Write(file, bytes, 0);
                 RandomAccess.FlushToDisk(file); // others read this, and it may be the only copy
-                File.Move(staged, target, overwrite: true); // while it is locked: nobody sweeps it away
             }
+            File.Move(staged, target, overwrite: true); // no longer locked: readers open it at once
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -84,11 +84,10 @@ public sealed class LayoutWriter
             {
                 isRight = await VerifiedCopy.RunAsync(blob, from, file, progress, cancellationToken).ConfigureAwait(false);
                 if (isRight)
-                {
                     RandomAccess.FlushToDisk(file);
-                    File.Move(staged, path, overwrite: true); // while it is locked: nobody sweeps it away
-                }
             }
+            if (isRight)
+                File.Move(staged, path, overwrite: true); // no longer locked: readers open it at once
             return isRight;
         }
         catch (Exception e) when (e is UnauthorizedAccessException or (IOException and not ImageException))

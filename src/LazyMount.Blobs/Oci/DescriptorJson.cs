@@ -1,4 +1,5 @@
 using LazyMount.Blobs.Images;
+
 namespace LazyMount.Blobs.Oci;
 
 /// <summary>A descriptor as it stands in a document, sound or not.</summary>

@@ -1,4 +1,5 @@
 using LazyMount.Blobs.Images;
+
 namespace LazyMount.Blobs.Oci;
 
 /// <summary>An image index, docker's manifest list: one manifest for each platform (image-spec v1.1, image-index.md).</summary>
