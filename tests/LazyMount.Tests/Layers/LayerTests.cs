@@ -6,8 +6,8 @@ using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
 using LazyMount.Layers;
 using LazyMount.TestKit;
-using Microsoft.Extensions.Logging.Abstractions;
 using LazyMount.Tests.Blobs;
+using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace LazyMount.Tests.Layers;
