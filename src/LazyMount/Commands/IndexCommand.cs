@@ -3,7 +3,6 @@ using System.Globalization;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.Indexes.Model;
-using LazyMount.Mounting;
 using LazyMount.Output;
 
 namespace LazyMount.Commands;
