@@ -49,7 +49,8 @@ internal static class CacheCommand
                 host.Output.WriteDocument(listing, ListingJson.Default.CacheListing);
                 return Task.FromResult(ExitCode.Done);
             }
-            host.Output.WriteLine($"{cache.Root}: {ByteSize.Format(usage.Bytes)} of {ByteSize.Format(usage.Limit)}");
+            host.Output.WriteName(ImagePathText.Encode(cache.Root));
+            host.Output.WriteLine($": {ByteSize.Format(usage.Bytes)} of {ByteSize.Format(usage.Limit)}");
             var table = new TextTable("KIND", "FILES", "BYTES") { RightAligned = [1, 2] };
             foreach ((string kind, (int files, long bytes)) in usage.Kinds)
             {
@@ -116,7 +117,9 @@ internal static class CacheCommand
             {
                 foreach (string path in report.Damaged)
                 {
-                    host.Output.WriteLine($"damaged, will be fetched or made again: {path}");
+                    host.Output.Write("damaged, will be fetched or made again: ");
+                    host.Output.WriteName(ImagePathText.Encode(path));
+                    host.Output.WriteLine();
                 }
                 host.Output.WriteLine($"verified {report.Files.ToString(CultureInfo.InvariantCulture)} files, {ByteSize.Format(report.Bytes)}: {(report.Damaged.Count == 0 ? "all are sound" : $"{report.Damaged.Count.ToString(CultureInfo.InvariantCulture)} were damaged")}");
             }

@@ -270,7 +270,7 @@ public sealed class WholeImageTests : IDisposable
             Assert.Equal((0, "", ""), (run.ExitCode, run.Output, run.Error));
             Assert.Equal("untouched", File.ReadAllText(victim));
             Assert.Null(new FileInfo(link).LinkTarget);
-            Assert.Equal(["out.tar", "ours.tar"], Directory.EnumerateFileSystemEntries(directory).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+            Assert.Equal(["ours.tar", "out.tar"], Directory.EnumerateFileSystemEntries(directory).Select(Path.GetFileName).Order(StringComparer.Ordinal));
         }
     }
 
