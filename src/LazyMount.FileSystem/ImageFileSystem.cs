@@ -16,6 +16,12 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// <summary>The tree.</summary>
     public ImageTree Tree { get; } = tree;
 
+    /// <summary>
+    /// Called with the cause before <see cref="ReadAsync"/> answers <see cref="Errno.EIO"/>, for front ends that can tell more than an
+    /// error number. Called from any thread.
+    /// </summary>
+    public Action<Exception>? ReadFailed { get; set; }
+
     /// <summary>From now on no file can be read: the tree turned out not to be the image's.</summary>
     public void RefuseReads() => _refused = true;
 
@@ -74,6 +80,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
 #pragma warning restore CA1031
         {
             data.Clear();
+            ReadFailed?.Invoke(cause);
             if (_logged.TryAdd(id, true))
             {
                 LogReadFailed(id, layer, cause.Message, cause);

@@ -1,23 +1,22 @@
-using System.Buffers.Binary;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using LazyMount.Cli;
+using LazyMount.Files;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount;
 
-/// <summary>The few libc calls that .NET has no face for.</summary>
+/// <summary>The libc calls about this process and its descriptors that .NET does not offer. Those that make files are in <see cref="FileCalls"/>.</summary>
 internal static partial class Interop
 {
     public const int StandardInput = 0, StandardOutput = 1, StandardError = 2;
-    public const int Fifo = 0x1000, RegularFile = 0x8000; // of S_IFMT
     public const int EINTR = 4, EAGAIN = 11, EPIPE = 32;
 
     [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
     public static partial nint Write(SafeFileHandle file, ReadOnlySpan<byte> buffer, nint count);
 
-    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial SafeFileHandle Open(string path, int flags, uint mode);
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true)]
+    private static partial SafeFileHandle Open(ReadOnlySpan<byte> path, int flags, uint mode);
 
     [LibraryImport("libc", EntryPoint = "isatty")]
     private static partial int IsATty(int fd);
@@ -31,17 +30,17 @@ internal static partial class Interop
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int SendSignal(int pid, int signal);
 
+    [LibraryImport("libc", EntryPoint = "signal", SetLastError = true)]
+    private static partial nint SetSignalHandler(int signal, nint handler);
+
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     private static partial int ControlFileDescriptor(int fd, int command, int flags);
 
     [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
     private static partial int Poll(ref PollDescriptor file, nuint count, int milliseconds);
 
-    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int GetStatus(int directory, string path, int flags, uint mask, Span<byte> status);
-
-    [LibraryImport("libc", EntryPoint = "realpath", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial nint ResolvePath(string path, nint resolved);
+    [LibraryImport("libc", EntryPoint = "realpath", SetLastError = true)]
+    private static partial nint ResolvePath(ReadOnlySpan<byte> path, nint resolved);
 
     /// <summary>
     /// Opens a log file so that whoever writes to it, by whatever descriptor, writes at its end (FileMode.Append does
@@ -50,7 +49,7 @@ internal static partial class Interop
     public static SafeFileHandle OpenLog(string path, bool truncate)
     {
         const int WriteOnly = 1, Create = 0x40, Truncate = 0x200, Append = 0x400, CloseOnExecFlag = 0x80000;
-        SafeFileHandle file = Open(path, WriteOnly | Create | Append | CloseOnExecFlag | (truncate ? Truncate : 0), 0x180 /* 0600 */);
+        SafeFileHandle file = Open(ImagePathText.Encode(path + '\0'), WriteOnly | Create | Append | CloseOnExecFlag | (truncate ? Truncate : 0), 0x180 /* 0600 */);
         if (file.IsInvalid)
         {
             throw new CommandException($"cannot open the log file '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
@@ -74,6 +73,32 @@ internal static partial class Interop
 
     /// <summary>False when there is no such process.</summary>
     public static bool Kill(int pid, int signal) => SendSignal(pid, signal) == 0;
+
+    /// <summary>The signals that this process ignores: bit N-1 for signal N (proc_pid_status(5)). 0 where that cannot be read.</summary>
+    public static ulong IgnoredSignals()
+    {
+        const string Label = "SigIgn:";
+        try
+        {
+            string? line = File.ReadLines("/proc/self/status").FirstOrDefault(line => line.StartsWith(Label, StringComparison.Ordinal));
+            return line is not null && ulong.TryParse(line[Label.Length..].Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong mask) ? mask : 0;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return 0;
+        }
+    }
+
+    /// <summary>
+    /// Ends the process by a signal, as if it had no handler. A shell stops a loop when its command dies of Ctrl-C, not when it exits
+    /// with a number. Returns only when the signal does not end a process.
+    /// </summary>
+    public static void EndBySignal(int signal)
+    {
+        const nint Default = 0; // SIG_DFL
+        _ = SetSignalHandler(signal, Default);
+        _ = SendSignal(Environment.ProcessId, signal);
+    }
 
     /// <summary>Keeps descriptors that we were given, besides the standard three, from the programs that we start.</summary>
     public static void CloseInheritedOnExec()
@@ -99,17 +124,9 @@ internal static partial class Interop
         {
             if (ControlFileDescriptor(fd, GetFlags, 0) < 0)
             {
-                Open("/dev/null", fd == StandardError ? WriteOnly : ReadOnly, 0).SetHandleAsInvalid(); // stays open
+                Open("/dev/null\0"u8, fd == StandardError ? WriteOnly : ReadOnly, 0).SetHandleAsInvalid(); // stays open
             }
         }
-    }
-
-    /// <summary>Opens a file for writing: a new one, or a special file that is there. <paramref name="name"/> is what a failure calls it.</summary>
-    public static SafeFileHandle OpenOutput(string path, bool isNew, string name)
-    {
-        const int WriteOnly = 1, CreateNew = 0x40 | 0x80, CloseOnExecFlag = 0x80000;
-        SafeFileHandle file = Open(path, WriteOnly | CloseOnExecFlag | (isNew ? CreateNew : 0), 0x1B6 /* 0666 */);
-        return !file.IsInvalid ? file : throw new CommandException($"cannot write '{name}': {Marshal.GetLastPInvokeErrorMessage()}");
     }
 
     /// <summary>Opens the pipe behind a descriptor once more, so that writing never waits for its reader; null when that cannot be.</summary>
@@ -117,7 +134,8 @@ internal static partial class Interop
     {
         const int WriteOnly = 1, NonBlocking = 0x800, CloseOnExecFlag = 0x80000;
         string path = string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{pipe.DangerousGetHandle()}");
-        return TypeOf(path) == Fifo && Open(path, WriteOnly | NonBlocking | CloseOnExecFlag, 0) is { IsInvalid: false } again ? again : null;
+        return FileCalls.GetStatus((int)pipe.DangerousGetHandle(), out FileStatus status) == 0 && status.Type == FileCalls.Fifo
+            && Open(ImagePathText.Encode(path + '\0'), WriteOnly | NonBlocking | CloseOnExecFlag, 0) is { IsInvalid: false } again ? again : null;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -136,28 +154,19 @@ internal static partial class Interop
         _ = Poll(ref descriptor, 1, Milliseconds);
     }
 
-    /// <summary>What a path leads to, one of the types of S_IFMT, or 0 when there is nothing. Opens nothing.</summary>
-    public static int TypeOf(string path)
-    {
-        const int CurrentDirectory = -100, ModeOffset = 28; // AT_FDCWD; stx_mode
-        const uint WantType = 1;                             // STATX_TYPE
-        Span<byte> answer = stackalloc byte[256];            // struct statx, the same on every architecture
-        return GetStatus(CurrentDirectory, path, 0, WantType, answer) == 0 ? BinaryPrimitives.ReadUInt16LittleEndian(answer[ModeOffset..]) & 0xF000 : 0;
-    }
-
     /// <summary>The path without symlinks, or null with errno set.</summary>
     public static string? RealPath(string path)
     {
-        nint resolved = ResolvePath(path, 0);
+        nint resolved = ResolvePath(ImagePathText.Encode(path + '\0'), 0);
         if (resolved == 0)
         {
             return null;
         }
-        string? text = Marshal.PtrToStringUTF8(resolved);
         unsafe
         {
+            string text = ImagePathText.Decode(MemoryMarshal.CreateReadOnlySpanFromNullTerminated((byte*)resolved));
             NativeMemory.Free((void*)resolved);
+            return text;
         }
-        return text;
     }
 }

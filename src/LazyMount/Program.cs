@@ -9,13 +9,19 @@ internal static class Program
     {
         Interop.FillStandardDescriptors();
         using var signals = new TerminationSignals();
-        return await CommandLine.RunAsync(new CommandHost
+        bool errorIsTerminal = Interop.IsTerminal(Interop.StandardError);
+        int exitCode = await CommandLine.RunAsync(new CommandHost
         {
             Arguments = ImagePathText.Restore(arguments),
             Output = new CommandOutput(new StandardStream(Interop.StandardOutput, signals.Token), Interop.IsTerminal(Interop.StandardOutput)),
-            Error = new StreamWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }) { AutoFlush = true },
-            ErrorIsTerminal = Interop.IsTerminal(Interop.StandardError),
+            Error = new MessageWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }, errorIsTerminal),
+            ErrorIsTerminal = errorIsTerminal,
             Signals = signals,
         });
+        if (ExitCode.SignalOf(exitCode) is int signal)
+        {
+            Interop.EndBySignal(signal);
+        }
+        return exitCode;
     }
 }

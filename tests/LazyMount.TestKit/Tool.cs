@@ -6,6 +6,7 @@ namespace LazyMount.TestKit;
 public sealed class Tool : IDisposable
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(120);
+    private static readonly string[] s_defaultSignals = ["--default-signal=INT,QUIT,HUP,TERM"];
     private readonly Process _process;
     private readonly string _command;
     private readonly Task<byte[]> _output;
@@ -13,7 +14,7 @@ public sealed class Tool : IDisposable
 
     private Tool(ProcessStartInfo start)
     {
-        _command = $"{start.FileName} {string.Join(' ', start.ArgumentList)}";
+        _command = string.Join(' ', start.ArgumentList.Skip(s_defaultSignals.Length));
         start.RedirectStandardInput = start.RedirectStandardOutput = start.RedirectStandardError = true;
         _process = Process.Start(start)!;
         _process.StandardInput.Close();
@@ -27,7 +28,9 @@ public sealed class Tool : IDisposable
 
     public static Tool Start(string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string?>? environment = null)
     {
-        var start = new ProcessStartInfo(program);
+        // In the background of a script, and below nohup, signals are ignored, and children inherit that: a test that sends one
+        // needs it to arrive.
+        var start = new ProcessStartInfo("env", [.. s_defaultSignals, program]);
         foreach (string argument in arguments)
         {
             start.ArgumentList.Add(argument);

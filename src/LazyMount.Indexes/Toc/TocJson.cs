@@ -241,64 +241,9 @@ internal ref struct TocJson
                 : throw new InvalidDataException($"{TarText.Quote(text)} is not a SHA-256 digest");
     }
 
-    /// <summary>RFC 3339, in any zone: 2006-01-02T15:04:05.999999999-07:00. Empty is the epoch, which eStargz leaves out.</summary>
+    /// <summary>A time, or null for what is none. Empty is the epoch, which eStargz leaves out. Writers never mean the year 0.</summary>
     internal static (long Seconds, uint Nanoseconds)? ParseTime(ReadOnlySpan<byte> text)
-    {
-        if (text.IsEmpty)
-        {
-            return (0, 0);
-        }
-        if (text.Length < 20 || text[4] != '-' || text[7] != '-' || (text[10] | 0x20) != 't' || text[13] != ':' || text[16] != ':'
-            || Digits(text[..4]) is not (>= 1 and var year) || Digits(text.Slice(5, 2)) is not (>= 1 and <= 12 and var month)
-            || Digits(text.Slice(8, 2)) is not (>= 1 and var day) || day > DateTime.DaysInMonth(year, month)
-            || Digits(text.Slice(11, 2)) is not (>= 0 and < 24 and var hour) || Digits(text.Slice(14, 2)) is not (>= 0 and < 60 and var minute)
-            || Digits(text.Slice(17, 2)) is not (>= 0 and < 60 and var second))
-        {
-            return null;
-        }
-        text = text[19..];
-        uint nanoseconds = 0;
-        if (text[0] is (byte)'.')
-        {
-            int length = text[1..].IndexOfAnyExceptInRange((byte)'0', (byte)'9');
-            if (length is < 1 or > 9)
-            {
-                return null;
-            }
-            for (int i = 1; i <= 9; i++)
-            {
-                nanoseconds = nanoseconds * 10 + (i <= length ? text[i] - (uint)'0' : 0);
-            }
-            text = text[(1 + length)..];
-        }
-        int offset = 0;
-        if (text.Length == 6 && text[0] is (byte)'+' or (byte)'-' && text[3] == ':'
-            && Digits(text.Slice(1, 2)) is >= 0 and < 24 and var hours && Digits(text.Slice(4, 2)) is >= 0 and < 60 and var minutes)
-        {
-            offset = (hours * 60 + minutes) * (text[0] == '-' ? -60 : 60);
-        }
-        else if (text.Length != 1 || (text[0] | 0x20) != 'z')
-        {
-            return null;
-        }
-        long seconds = (new DateTime(year, month, day, hour, minute, second, DateTimeKind.Utc).Ticks - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerSecond;
-        return (seconds - offset, nanoseconds);
-    }
-
-    // -1 for what is not all digits.
-    private static int Digits(ReadOnlySpan<byte> text)
-    {
-        int value = 0;
-        foreach (byte b in text)
-        {
-            if (b is < (byte)'0' or > (byte)'9')
-            {
-                return -1;
-            }
-            value = value * 10 + (b - '0');
-        }
-        return value;
-    }
+        => text.IsEmpty ? (0, 0) : text.StartsWith("0000"u8) ? null : Rfc3339.TryParse(text);
 
     private ReadOnlySpan<byte> Name()
     {

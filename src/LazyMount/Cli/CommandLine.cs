@@ -103,10 +103,10 @@ internal static class CommandLine
         };
     }
 
-    internal static RootCommand Create(CommandHost host)
+    internal static Command Create(CommandHost host)
     {
-        var root = new RootCommand(Description) { HelpName = "lazymount" };
-        root.Options.Clear();
+        // Not a RootCommand: that takes its name from the file that was started, which may be a link with the name of one of our commands.
+        var root = new Command("lazymount", Description);
         root.Add(new HelpOption("--help", "-h") { Description = "Show help and examples", Action = new HelpWithExamples() });
         root.Add(new VersionOption("--version") { Description = "Show the version", Action = new ShowVersion() });
         host.Options.AddTo(root);

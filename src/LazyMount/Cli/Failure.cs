@@ -19,8 +19,11 @@ internal static class ExitCode
     /// <summary>The source cannot be reached or may not be read.</summary>
     public const int Source = 3;
 
-    /// <summary>Ended by a signal: 128 plus its number, as shells have it.</summary>
+    /// <summary>Ended by a signal: 128 plus its number, as shells have it. The program then dies of that signal.</summary>
     public static int OfSignal(int signal) => 128 + signal;
+
+    /// <summary>The number of the signal that an exit code stands for, or null.</summary>
+    public static int? SignalOf(int exitCode) => exitCode > 128 ? exitCode - 128 : null;
 }
 
 /// <summary>The command line asks for something that cannot be meant; one sentence.</summary>

@@ -79,33 +79,33 @@ internal sealed class GlobalOptions
 
     public Option<string?> CacheLimit { get; } = new("--cache-limit")
     {
-        Description = "How much the cache may hold; what was not used for the longest time goes first [10G]",
+        Description = "Size limit of the cache; the least recently used files are deleted first [10G]",
         HelpName = "SIZE",
         Recursive = true,
     };
 
     public Option<bool> Offline { get; } = new("--offline")
     {
-        Description = "Fetch nothing: use what the cache has, and say what it has not",
+        Description = "Fetch nothing; fail when the cache lacks something",
         Recursive = true,
     };
 
     public Option<bool> NoKeep { get; } = new("--no-keep")
     {
-        Description = "When a layer must be streamed to index it, keep the index alone, not the layer's bytes",
+        Description = "Keep only the index, not the bytes, of a layer that is streamed to be indexed",
         Recursive = true,
     };
 
     public Option<string?> Platform { get; } = new("--platform")
     {
-        Description = "Choose this platform from a multi-platform image, such as linux/arm64 [this machine's]",
+        Description = "Platform to choose from a multi-platform image, such as linux/arm64 [this machine's]",
         HelpName = "OS/ARCH[/VARIANT]",
         Recursive = true,
     };
 
     public Option<bool> PlainHttp { get; } = new("--plain-http")
     {
-        Description = "Speak HTTP to the registry instead of HTTPS (registries on this machine need no option)",
+        Description = "Use HTTP instead of HTTPS for the registry (not needed for registries on this machine)",
         Recursive = true,
     };
 
@@ -118,14 +118,14 @@ internal sealed class GlobalOptions
 
     public Option<string?> LogFile { get; } = new("--log-file")
     {
-        Description = "Write log lines to this file",
+        Description = "Append log lines to this file",
         HelpName = "FILE",
         Recursive = true,
     };
 
     public Option<string?> LogFormat { get; } = new("--log-format")
     {
-        Description = "Log lines as text or as JSON, one object a line [text]",
+        Description = "Write log lines as text, or as JSON with one object a line [text]",
         HelpName = "text|json",
         Recursive = true,
     };
@@ -139,7 +139,7 @@ internal sealed class GlobalOptions
     /// <summary>Of the commands that read a tree: they add it themselves.</summary>
     public Option<string?> Layer { get; } = new("--layer")
     {
-        Description = "Take this layer alone, with its whiteouts (.wh.NAME) as the files that they are: its number, 0 the lowest and -1 the topmost, or how its digest begins",
+        Description = "Read this layer alone, with its whiteouts (.wh.NAME) as files: a number (0 is the lowest layer, -1 the topmost) or the beginning of a digest",
         HelpName = "N|DIGEST",
     };
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text;
 
 namespace LazyMount.Cli;
@@ -10,9 +11,27 @@ internal static class ImagePathText
 {
     private const int Escape = 0xDC00;
 
+    // For a process that is started with arguments that .NET cannot pass on: all of them, in hexadecimal digits.
+    private const string Variable = "LAZYMOUNT_ARGUMENTS";
+
+    /// <summary>Makes a process of this program that is about to be started get its arguments byte for byte.</summary>
+    public static void PassTo(ProcessStartInfo start)
+    {
+        byte[] exact = Encode(string.Join('\0', start.ArgumentList) + '\0');
+        if (!exact.AsSpan().SequenceEqual(Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(exact))))
+        {
+            start.Environment[Variable] = Convert.ToHexString(exact);
+        }
+    }
+
     /// <summary>The arguments as they were typed: .NET puts U+FFFD for what is not UTF-8.</summary>
     public static string[] Restore(string[] arguments)
     {
+        if (Environment.GetEnvironmentVariable(Variable) is { } passed)
+        {
+            Environment.SetEnvironmentVariable(Variable, null);
+            return [.. Split(Convert.FromHexString(passed))];
+        }
         if (!Array.Exists(arguments, argument => argument.Contains('\uFFFD')))
         {
             return arguments;

@@ -3,8 +3,9 @@ using System.Runtime.InteropServices;
 namespace LazyMount.Cli;
 
 /// <summary>
-/// Ctrl-C and its kin. The first signal cancels <see cref="Token"/>, so that everything unwinds; the second cancels
-/// <see cref="Again"/> for whoever waits for something that may not come; the third ends the process as if we were not here.
+/// Ctrl-C (SIGINT), SIGTERM and SIGHUP. The first signal cancels <see cref="Token"/>, so that the command cleans up and ends; the second
+/// cancels <see cref="Again"/>, for waits that may never end; the third ends the process at once. A signal that was ignored when the
+/// process started, as nohup and a shell's <c>&amp;</c> make it, stays ignored.
 /// </summary>
 internal sealed class TerminationSignals : IDisposable
 {
@@ -14,12 +15,12 @@ internal sealed class TerminationSignals : IDisposable
     private int _count;
 
     public TerminationSignals()
-        => _registrations =
-        [
-            PosixSignalRegistration.Create(PosixSignal.SIGINT, context => OnSignal(context, 2)),
-            PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => OnSignal(context, 15)),
-            PosixSignalRegistration.Create(PosixSignal.SIGHUP, context => OnSignal(context, 1)),
-        ];
+    {
+        (PosixSignal Signal, int Number)[] signals = [(PosixSignal.SIGINT, 2), (PosixSignal.SIGTERM, 15), (PosixSignal.SIGHUP, 1)];
+        ulong ignored = Interop.IgnoredSignals();
+        _registrations = [.. signals.Where(each => (ignored >> (each.Number - 1) & 1) == 0)
+            .Select(each => PosixSignalRegistration.Create(each.Signal, context => OnSignal(context, each.Number)))];
+    }
 
     /// <summary>Cancelled by the first signal.</summary>
     public CancellationToken Token => _first.Token;

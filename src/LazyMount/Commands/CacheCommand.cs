@@ -1,10 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using LazyMount.Blobs.Cache;
 using LazyMount.Cli;
 using LazyMount.Indexes.Store;
-using LazyMount.Mounting;
 using LazyMount.Output;
 
 namespace LazyMount.Commands;
@@ -13,7 +11,7 @@ namespace LazyMount.Commands;
 internal static class CacheCommand
 {
     public static Command Create(CommandHost host) => new Verb("cache",
-        "Look at the cache, make room in it, check it. It holds chunks of layers, manifests and indexes, is shared by all commands and mounts, stays within --cache-limit by itself, and may be deleted at any time: a running mount then fetches again what it needs.",
+        "Show, prune or verify the cache. It holds chunks of layers, manifests and indexes, is shared by all commands and mounts, and stays within --cache-limit. It may be deleted at any time; a running mount then fetches again what it needs.",
         """
         lazymount cache info
         lazymount cache prune --keep 2G
@@ -48,11 +46,11 @@ internal static class CacheCommand
                     Files = usage.Files,
                     Kinds = [.. usage.Kinds.Select(kind => new CacheKindListing { Kind = kind.Key, Files = kind.Value.Files, Bytes = kind.Value.Bytes })],
                 };
-                JsonSerializer.Serialize(host.Output.Stream, listing, DocumentJson.Default.CacheListing);
-                host.Output.WriteLine();
+                host.Output.WriteDocument(listing, ListingJson.Default.CacheListing);
                 return Task.FromResult(ExitCode.Done);
             }
-            host.Output.WriteLine($"{cache.Root}: {ByteSize.Format(usage.Bytes)} of {ByteSize.Format(usage.Limit)}");
+            host.Output.WriteName(ImagePathText.Encode(cache.Root));
+            host.Output.WriteLine($": {ByteSize.Format(usage.Bytes)} of {ByteSize.Format(usage.Limit)}");
             var table = new TextTable("KIND", "FILES", "BYTES") { RightAligned = [1, 2] };
             foreach ((string kind, (int files, long bytes)) in usage.Kinds)
             {
@@ -66,10 +64,10 @@ internal static class CacheCommand
 
     private static Verb CreatePrune(CommandHost host)
     {
-        var keep = new Option<string?>("--keep") { Description = "Leave this much of what was used last, such as 2G [0: delete everything]", HelpName = "SIZE" };
-        var olderThan = new Option<string?>("--unused-for") { Description = "Delete only what was not used for this long, such as 12h or 7d", HelpName = "TIME" };
-        var json = Verb.JsonOption("{ files, bytes } that are gone");
-        var verb = new Verb("prune", "Delete what was not used for the longest time. Running mounts go on: what they need is fetched again.",
+        var keep = new Option<string?>("--keep") { Description = "Keep the most recently used files up to this size, such as 2G [0]", HelpName = "SIZE" };
+        var olderThan = new Option<string?>("--unused-for") { Description = "Delete only files that were not used for this long, such as 12h or 7d", HelpName = "TIME" };
+        var json = Verb.JsonOption("{ files, bytes } that were deleted");
+        var verb = new Verb("prune", "Delete the least recently used files of the cache. Running mounts fetch again what they need.",
             """
             lazymount cache prune
             lazymount cache prune --keep 2G
@@ -87,8 +85,7 @@ internal static class CacheCommand
             (int files, long bytes) = settings.OpenCache().Prune(most, before);
             if (parsed.GetValue(json))
             {
-                JsonSerializer.Serialize(host.Output.Stream, new PruneListing { Files = files, Bytes = bytes }, DocumentJson.Default.PruneListing);
-                host.Output.WriteLine();
+                host.Output.WriteDocument(new PruneListing { Files = files, Bytes = bytes }, ListingJson.Default.PruneListing);
             }
             else
             {
@@ -102,7 +99,7 @@ internal static class CacheCommand
     private static Verb CreateVerify(CommandHost host)
     {
         var json = Verb.JsonOption("{ files, bytes, damaged: [path] }");
-        var verb = new Verb("verify", "Read everything in the cache and drop what is damaged; it is fetched again when it is wanted. Exits with 1 if there was any. (Whatever is read is verified anyway: this is for suspicious disks.)",
+        var verb = new Verb("verify", "Read every file in the cache and delete damaged ones; they are fetched again when they are needed. Exits with 1 if any was damaged. Every read is verified anyway: use this when a disk is suspect.",
             """
             lazymount cache verify
             """)
@@ -114,14 +111,15 @@ internal static class CacheCommand
             if (parsed.GetValue(json))
             {
                 var listing = new VerifyListing { Files = report.Files, Bytes = report.Bytes, Damaged = report.Damaged };
-                JsonSerializer.Serialize(host.Output.Stream, listing, DocumentJson.Default.VerifyListing);
-                host.Output.WriteLine();
+                host.Output.WriteDocument(listing, ListingJson.Default.VerifyListing);
             }
             else
             {
                 foreach (string path in report.Damaged)
                 {
-                    host.Output.WriteLine($"damaged, will be fetched or made again: {path}");
+                    host.Output.Write("damaged, will be fetched or made again: ");
+                    host.Output.WriteName(ImagePathText.Encode(path));
+                    host.Output.WriteLine();
                 }
                 host.Output.WriteLine($"verified {report.Files.ToString(CultureInfo.InvariantCulture)} files, {ByteSize.Format(report.Bytes)}: {(report.Damaged.Count == 0 ? "all are sound" : $"{report.Damaged.Count.ToString(CultureInfo.InvariantCulture)} were damaged")}");
             }

@@ -1,11 +1,9 @@
 using System.CommandLine;
-using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
-using LazyMount.Mounting;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -35,8 +33,7 @@ internal static class IndexBuildCommand
                 => IndexCommand.Describe(i, layer, "local", indexes[i].Origin, indexes[i].Proof.By, finder.TryFindStored(layer, resolved.Image)?.Size, indexes[i]))];
             if (parsed.GetValue(json))
             {
-                JsonSerializer.Serialize(host.Output.Stream, listings, DocumentJson.Default.IReadOnlyListIndexListing);
-                host.Output.WriteLine();
+                host.Output.WriteDocument(listings, ListingJson.Default.IReadOnlyListIndexListing);
             }
             else
             {

@@ -4,7 +4,6 @@ using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.Images;
 using LazyMount.Indexes.Model;
-using LazyMount.Mounting;
 using LazyMount.Output;
 
 namespace LazyMount.Commands;

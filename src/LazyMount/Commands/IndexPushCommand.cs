@@ -1,12 +1,10 @@
 using System.CommandLine;
-using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Sources;
 using LazyMount.Cli;
 using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published;
-using LazyMount.Mounting;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -53,8 +51,7 @@ internal static class IndexPushCommand
             PushListing listing = Describe(reference, pushed);
             if (parsed.GetValue(json))
             {
-                JsonSerializer.Serialize(host.Output.Stream, listing, DocumentJson.Default.PushListing);
-                host.Output.WriteLine();
+                host.Output.WriteDocument(listing, ListingJson.Default.PushListing);
             }
             else
             {

@@ -1,12 +1,10 @@
 using System.CommandLine;
-using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
-using LazyMount.Mounting;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -47,8 +45,7 @@ internal static class IndexShowCommand
             }
             if (parsed.GetValue(json))
             {
-                JsonSerializer.Serialize(host.Output.Stream, listings, DocumentJson.Default.IReadOnlyListIndexListing);
-                host.Output.WriteLine();
+                host.Output.WriteDocument(listings, ListingJson.Default.IReadOnlyListIndexListing);
             }
             else
             {

@@ -1,13 +1,11 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
-using LazyMount.Mounting;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -36,8 +34,7 @@ internal static class LayersCommand
             IReadOnlyList<LayerListing> listings = [.. resolved.Image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
             if (parsed.GetValue(json))
             {
-                JsonSerializer.Serialize(host.Output.Stream, listings, DocumentJson.Default.IReadOnlyListLayerListing);
-                host.Output.WriteLine();
+                host.Output.WriteDocument(listings, ListingJson.Default.IReadOnlyListLayerListing);
             }
             else
             {

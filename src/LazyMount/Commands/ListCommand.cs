@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
@@ -28,8 +27,7 @@ internal static class ListCommand
             IReadOnlyList<MountListing> listings = Join(mounts, state.ReadAll());
             if (parsed.GetValue(json))
             {
-                JsonSerializer.Serialize(host.Output.Stream, listings, DocumentJson.Default.IReadOnlyListMountListing);
-                host.Output.WriteLine();
+                host.Output.WriteDocument(listings, ListingJson.Default.IReadOnlyListMountListing);
             }
             else
             {

@@ -21,7 +21,7 @@ internal static class LsCommand
         var isLong = new Option<bool>("--long", "-l") { Description = "Show type, mode, links, owner, group, size and time (UTC) as well" };
         var recursive = new Option<bool>("--recursive", "-R") { Description = "List subdirectories too" };
         var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot" };
-        var json = Verb.JsonOption("an array of entries (with every name, also those that begin with a dot)");
+        var json = Verb.JsonOption("an array of entries, also of those with a dot");
         var verb = new Verb("ls", "List a directory of an image without mounting it.",
             """
             lazymount ls debian:12 /etc

@@ -58,9 +58,11 @@ internal static class PullCommand
 
     private static ImageReference ParseTarget(string text)
     {
-        ImageReference target = ImageArgument.Parse(text);
-        return target.Transport == Transport.OciLayout && target.Digest is null && target.SourceIndex is null ? target
-            : throw new UsageException($"cannot pull to '{text}': name an OCI image layout as oci:DIR or oci:DIR:TAG");
+        // Only a reference to a layout says what is wrong with it; of anything else, advice about images would mislead.
+        ImageReference? target = text.StartsWith("oci:", StringComparison.Ordinal) ? ImageArgument.Parse(text) : null;
+        string layout = text.Contains(':', StringComparison.Ordinal) || text.Length == 0 ? "oci:DIR" : $"oci:{text}";
+        return target is { Digest: null, SourceIndex: null } ? target
+            : throw new UsageException($"cannot pull to '{text}': name an OCI image layout as {layout} or {layout}:TAG");
     }
 
     private sealed class Pull(ResolvedImage resolved, LayoutWriter? layout, ILoggerFactory loggers)

@@ -17,7 +17,7 @@ internal static class StatCommand
         var paths = Verb.PathsArgument();
         var dereference = new Option<bool>("--dereference", "-L") { Description = "Follow a symlink at the end of the path" };
         var json = Verb.JsonOption("an array of entries with \"layerDigest\", \"proof\" and \"xattrs\" (values in base64)");
-        var verb = new Verb("stat", "Show an entry's attributes and the layer that it came from.",
+        var verb = new Verb("stat", "Show the attributes of entries and the layers that they came from.",
             """
             lazymount stat debian:12 /bin
             lazymount stat -L debian:12 /bin/sh

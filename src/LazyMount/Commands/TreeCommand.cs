@@ -18,7 +18,7 @@ internal static class TreeCommand
         var path = new Argument<string?>("PATH") { Description = "Where to begin [/]", Arity = ArgumentArity.ZeroOrOne };
         var levels = new Option<int?>("--level", "-L")
         {
-            Description = "Go no deeper than this",
+            Description = "Show at most this many levels",
             HelpName = "DEPTH",
             CustomParser = result =>
             {
@@ -31,7 +31,7 @@ internal static class TreeCommand
             },
         };
         var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot" };
-        var json = Verb.JsonOption("one entry, directories with their entries as \"children\" (with every name)");
+        var json = Verb.JsonOption("one entry; directories have their entries as \"children\", also those with a dot");
         var verb = new Verb("tree", "Draw the directories of an image as a tree.",
             """
             lazymount tree -L 2 debian:12 /usr

@@ -1,6 +1,4 @@
 using System.CommandLine;
-using System.Runtime.InteropServices;
-using System.Text;
 using LazyMount.Cli;
 using LazyMount.Output;
 using LazyMount.Trees;
@@ -14,13 +12,13 @@ internal static class UnpackCommand
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
-        var directory = new Argument<string>("DIR") { Description = "Where to: an empty directory, or one to make" };
+        var directory = new Argument<string>("DIR") { Description = "An empty directory, or one to make with its parents" };
         var rootless = new Option<bool>("--rootless")
         {
-            Description = "Write as a user who is not root would: all files are the caller's, devices become empty files, owners are kept as user.rootlesscontainers attributes",
+            Description = "Do not change owners: all files belong to the caller, devices become empty files, and the attribute user.rootlesscontainers records the owner [yes, unless root]",
             DefaultValueFactory = _ => !Environment.IsPrivilegedProcess,
         };
-        var verb = new Verb("unpack", "Write the files of an image into a directory: those that are left when the layers are merged, with owners, modes, times, links, devices and extended attributes.",
+        var verb = new Verb("unpack", "Write the merged files of an image into a directory, with owners, modes, times, links, devices and extended attributes.",
             """
             lazymount unpack debian:12 rootfs
             lazymount unpack --layer -1 app:v2 what-the-last-layer-adds
@@ -33,7 +31,7 @@ internal static class UnpackCommand
             {
                 throw new UsageException("unpack needs a directory");
             }
-            EnsureUsable(path, path);
+            UnpackDirectory.Check(path);
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
             await UnpackAsync(opened, path, parsed.GetValue(rootless), host, cancellationToken);
             return ExitCode.Done;
@@ -41,81 +39,38 @@ internal static class UnpackCommand
         return verb;
     }
 
-    /// <summary>Before anything is fetched.</summary>
-    private static void EnsureUsable(string directory, string name)
-    {
-        if (File.Exists(directory))
-        {
-            throw new CommandException($"cannot unpack into '{name}': it is not a directory");
-        }
-        if (Directory.Exists(directory) && Directory.EnumerateFileSystemEntries(directory).Any())
-        {
-            throw new CommandException($"cannot unpack into '{name}': it is not empty; name an empty directory or one that is not there yet");
-        }
-    }
-
     private static async Task UnpackAsync(OpenedTree opened, string path, bool rootless, CommandHost host, CancellationToken cancellationToken)
     {
-        byte[] zeroEnded = Encoding.UTF8.GetBytes(path + '\0');
-        bool made = FileCalls.MakeDirectory(FileCalls.CurrentDirectory, zeroEnded, 0x1C0) == 0;
-        if (!made && Marshal.GetLastPInvokeError() != FileCalls.EEXIST)
-        {
-            throw new CommandException($"cannot make the directory '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
-        }
-        int root = FileCalls.OpenRoot(zeroEnded);
-        if (root < 0)
-        {
-            throw new CommandException($"cannot open the directory '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
-        }
+        using UnpackDirectory directory = UnpackDirectory.Open(path);
+        using var unpacker = new TreeUnpacker(opened.Image, directory, rootless);
         try
         {
-            if (!made)
+            var progress = new TransferProgress(("unpacking", opened.Tree.TotalFileSize));
+            Task work = Task.Run(() => unpacker.UnpackAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
+            await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+        }
+        catch (Exception e)
+        {
+            string rest = CleanUp(unpacker, directory, path, host);
+            if (e is OperationCanceledException)
             {
-                EnsureUsable($"/proc/self/fd/{root}", path);
-            }
-            if (!FileCalls.IsWritable(root))
-            {
-                throw new CommandException($"cannot unpack into '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
-            }
-            using var unpacker = new TreeUnpacker(opened.Image, root, rootless);
-            try
-            {
-                var progress = new TransferProgress(("unpacking", opened.Tree.TotalFileSize));
-                Task work = Task.Run(() => unpacker.UnpackAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
-                await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
-            }
-            catch (Exception e)
-            {
-                string rest = CleanUp(unpacker, path, made, host);
-                if (e is OperationCanceledException)
-                {
-                    host.Error.WriteLine($"lazymount: unpack was interrupted; {rest}");
-                    throw;
-                }
-                if (Failure.IsExpected(e) || e is InvalidDataException)
-                {
-                    throw new CommandException($"cannot unpack {opened.Image.Image.Reference} into '{path}': {e.Message.TrimEnd('.')}; {rest}", Failure.ExitCodeOf(e), e);
-                }
+                host.Error.WriteLine($"lazymount: unpack was interrupted; {rest}");
                 throw;
             }
-            TellWhatDiffers(unpacker, host);
+            if (Failure.IsExpected(e) || e is InvalidDataException)
+            {
+                throw new CommandException($"cannot unpack {opened.Image.Image.Reference} into '{path}': {e.Message.TrimEnd('.')}; {rest}", Failure.ExitCodeOf(e), e);
+            }
+            throw;
         }
-        finally
-        {
-            _ = FileCalls.Close(root);
-        }
+        TellWhatDiffers(unpacker, host);
     }
 
     // In words for the end of a sentence.
-    private static string CleanUp(TreeUnpacker unpacker, string path, bool made, CommandHost host)
-    {
-        bool removed = unpacker.TryRemove(host.Signals?.Again ?? default);
-        if (removed && made)
-        {
-            removed = FileCalls.Unlink(FileCalls.CurrentDirectory, Encoding.UTF8.GetBytes(path + '\0'), FileCalls.RemoveDirectory) == 0;
-        }
-        return removed ? "what had been written is removed again" : $"what has been written is left in '{path}' and is not complete: remove it";
-    }
+    private static string CleanUp(TreeUnpacker unpacker, UnpackDirectory directory, string path, CommandHost host)
+        => unpacker.TryRemove(host.Signals?.Again ?? default) && directory.TryRemove()
+            ? "what had been written is removed again"
+            : $"what has been written is left in '{path}' and is not complete: remove it";
 
     private static void TellWhatDiffers(TreeUnpacker unpacker, CommandHost host)
     {

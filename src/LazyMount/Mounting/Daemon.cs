@@ -40,6 +40,7 @@ internal static class Daemon
         {
             start.Environment.TryAdd(name, value);
         }
+        ImagePathText.PassTo(start);
         using var daemon = Process.Start(start)
             ?? throw new CommandException($"cannot start '{program}'");
         pipe.DisposeLocalCopyOfClientHandle();

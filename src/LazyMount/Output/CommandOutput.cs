@@ -1,4 +1,7 @@
 using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using LazyMount.Cli;
 
 namespace LazyMount.Output;
 
@@ -8,6 +11,9 @@ namespace LazyMount.Output;
 /// </summary>
 internal sealed class CommandOutput(Stream stream, bool isTerminal) : IDisposable
 {
+    /// <summary>UTF-8, with "?" for every lone surrogate, that is for every byte of a name that is not UTF-8.</summary>
+    private static readonly Encoding s_displayed = Encoding.GetEncoding("utf-8", new EncoderReplacementFallback("?"), DecoderFallback.ReplacementFallback);
+
     private readonly BufferedStream _stream = new(stream, 64 << 10);
 
     /// <summary>Somebody reads along.</summary>
@@ -18,12 +24,19 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal) : IDisposabl
 
     public void Write(ReadOnlySpan<byte> bytes) => _stream.Write(bytes);
 
-    public void Write(string text) => _stream.Write(Encoding.UTF8.GetBytes(text));
+    public void Write(string text) => _stream.Write(Encode(text, isTerminal));
 
     public void WriteLine(string text = "")
     {
         Write(text);
         _stream.WriteByte((byte)'\n');
+    }
+
+    /// <summary>Writes a document of JSON and ends the line.</summary>
+    public void WriteDocument<T>(T document, JsonTypeInfo<T> type)
+    {
+        JsonSerializer.Serialize(_stream, document, type);
+        WriteLine();
     }
 
     /// <summary>Writes a name, path or link target out of an image.</summary>
@@ -44,6 +57,12 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal) : IDisposabl
     /// <summary>Flushes; the stream below is closed.</summary>
     public void Dispose() => _stream.Dispose();
 
+    /// <summary>
+    /// The bytes of text that may hold names (<see cref="ImagePathText"/>): a name leaves with its own bytes, but a terminal gets "?" for
+    /// those that are not UTF-8.
+    /// </summary>
+    public static byte[] Encode(string text, bool forTerminal) => forTerminal ? s_displayed.GetBytes(text) : ImagePathText.Encode(text);
+
     /// <summary>Text that may be shown on a terminal.</summary>
     public static string Displayable(ReadOnlySpan<byte> bytes)
     {
@@ -63,7 +82,7 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal) : IDisposabl
         return text.ToString();
     }
 
-    /// <summary>The same for text that is already a string, such as an error message that quotes a name.</summary>
+    /// <summary>Text without control characters, such as an error message that quotes a name. Lone surrogates stay: see <see cref="Encode"/>.</summary>
     public static string Displayable(string text)
         => string.Create(text.Length, text, static (to, from) =>
         {

@@ -1,7 +1,6 @@
 using LazyMount.Blobs.Oci;
 using LazyMount.Images;
 using LazyMount.Indexes.Store;
-using Spectre.Console;
 
 namespace LazyMount.Output;
 
@@ -13,10 +12,6 @@ namespace LazyMount.Output;
 /// <param name="isTerminal">Whether somebody watches it: else there is no bar.</param>
 internal sealed class IndexingProgress(TextWriter error, bool isTerminal) : OpeningObserver
 {
-    // Stored indexes open in milliseconds: nothing shall flash up for them.
-    private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(250);
-    private static readonly TimeSpan s_refresh = TimeSpan.FromMilliseconds(100);
-
     private readonly TaskCompletionSource _found = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long[] _sizes = [];
     private long[] _passed = [];
@@ -39,23 +34,16 @@ internal sealed class IndexingProgress(TextWriter error, bool isTerminal) : Open
     /// <summary>Shows the bar until the work has ended, in whatever way; the result is the work's.</summary>
     public async Task<T> ShowWhile<T>(Task<T> work)
     {
-        if (isTerminal && await Task.WhenAny(work, _found.Task) != work && await Task.WhenAny(work, Task.Delay(s_patience)) != work)
+        // Stored indexes open in milliseconds: nothing is shown for them.
+        if (isTerminal && await Task.WhenAny(work, _found.Task) != work)
         {
-            // Layers that were there at once are no part of the wait.
-            int[] waited = [.. Enumerable.Range(0, _sizes.Length).Where(i => !Volatile.Read(ref _done[i]))];
-            IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(error), Ansi = AnsiSupport.Yes });
-            await console.Progress()
-                .AutoClear(true)
-                .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new DownloadedColumn(), new RemainingTimeColumn())
-                .StartAsync(async context =>
-                {
-                    ProgressTask bar = context.AddTask($"indexing {waited.Length} {(waited.Length == 1 ? "layer" : "layers")}", maxValue: waited.Sum(i => _sizes[i]));
-                    while (!work.IsCompleted)
-                    {
-                        bar.Value = waited.Sum(i => Volatile.Read(ref _done[i]) ? _sizes[i] : Volatile.Read(ref _passed[i]));
-                        await Task.WhenAny(work, Task.Delay(s_refresh));
-                    }
-                });
+            await TransferProgress.ShowWhile(work, error, () =>
+            {
+                // Layers that were there at once are no part of the wait.
+                int[] waited = [.. Enumerable.Range(0, _sizes.Length).Where(i => !Volatile.Read(ref _done[i]))];
+                return [($"indexing {waited.Length} {(waited.Length == 1 ? "layer" : "layers")}", waited.Sum(i => _sizes[i]),
+                    () => waited.Sum(i => Volatile.Read(ref _done[i]) ? _sizes[i] : Volatile.Read(ref _passed[i])))];
+            });
         }
         return await work;
     }

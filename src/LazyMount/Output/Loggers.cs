@@ -1,4 +1,6 @@
 using LazyMount.Cli;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Logging.Console;
@@ -23,33 +25,26 @@ internal static class Loggers
     public static ILoggerFactory ForDaemon(CommandSettings settings, SafeFileHandle logFile)
         => Create(settings, File(logFile), LogLevel.Information);
 
-    /// <summary>
-    /// The console logger writes to <see cref="Console.Error"/> as it is when the logger is made, so pointing that at the
-    /// wanted writer first is all that a log file needs. Our own messages to the user never go through Console. It takes
-    /// hold of <see cref="Console.Out"/> as well, which would keep a duplicate of standard output open in the daemon, and
-    /// with it a shell waiting that reads our output.
-    /// </summary>
-    private static ILoggerFactory Create(CommandSettings settings, TextWriter target, LogLevel level)
+    // The formats are those of the console logger. The logger itself is ours: that one writes to Console, of which there is one a process.
+    private static ILoggerFactory Create(CommandSettings settings, Stream target, LogLevel level) => LoggerFactory.Create(builder =>
     {
-        Console.SetError(target);
-        Console.SetOut(TextWriter.Null);
-        return LoggerFactory.Create(builder =>
+        builder.SetMinimumLevel(settings.Verbose ? LogLevel.Debug : level);
+        if (settings.LogFormat == LogFormat.Json)
         {
-            builder.SetMinimumLevel(settings.Verbose ? LogLevel.Debug : level);
-            builder.AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-            if (settings.LogFormat == LogFormat.Json)
-            {
-                builder.AddJsonConsole(json => (json.TimestampFormat, json.UseUtcTimestamp) = ("yyyy-MM-ddTHH:mm:ss.fffZ", true));
-            }
-            else
-            {
-                builder.AddSimpleConsole(text => (text.TimestampFormat, text.UseUtcTimestamp, text.SingleLine, text.ColorBehavior)
-                    = ("yyyy-MM-ddTHH:mm:ss.fffZ ", true, true, LoggerColorBehavior.Disabled));
-            }
-        });
-    }
+            builder.AddJsonConsole(json => (json.TimestampFormat, json.UseUtcTimestamp) = ("yyyy-MM-ddTHH:mm:ss.fffZ", true));
+        }
+        else
+        {
+            builder.AddSimpleConsole(text => (text.TimestampFormat, text.UseUtcTimestamp, text.SingleLine, text.ColorBehavior)
+                = ("yyyy-MM-ddTHH:mm:ss.fffZ ", true, true, LoggerColorBehavior.Disabled));
+        }
+        string format = settings.LogFormat == LogFormat.Json ? ConsoleFormatterNames.Json : ConsoleFormatterNames.Simple;
+        builder.Services.RemoveAll<ILoggerProvider>();
+        builder.Services.AddSingleton<ILoggerProvider>(services
+            => new LineLoggerProvider(services.GetServices<ConsoleFormatter>().Single(formatter => formatter.Name == format), new MessageWriter(target, isTerminal: false)));
+    });
 
-    private static StreamWriter StandardError() => new(new StandardStream(Interop.StandardError)) { AutoFlush = true };
+    private static StandardStream StandardError() => new(Interop.StandardError);
 
-    private static StreamWriter File(SafeFileHandle file) => new(new StandardStream(file)) { AutoFlush = true };
+    private static StandardStream File(SafeFileHandle file) => new(file);
 }

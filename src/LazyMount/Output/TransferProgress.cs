@@ -17,25 +17,35 @@ internal sealed class TransferProgress(params (string What, long Total)[] transf
     /// <summary>Shows the bars until the work has ended, in whatever way.</summary>
     public async Task ShowWhile(Task work, TextWriter terminal)
     {
-        if (await Task.WhenAny(work, Task.Delay(s_patience)) != work)
-        {
-            IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(terminal), Ansi = AnsiSupport.Yes });
-            await console.Progress()
-                .AutoClear(true)
-                .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new DownloadedColumn(), new RemainingTimeColumn())
-                .StartAsync(async context =>
-                {
-                    ProgressTask[] bars = [.. transfers.Select(transfer => context.AddTask(transfer.What, maxValue: Math.Max(1, transfer.Total)))];
-                    while (!work.IsCompleted)
-                    {
-                        for (int i = 0; i < bars.Length; i++)
-                        {
-                            bars[i].Value = Volatile.Read(ref _done[i]);
-                        }
-                        await Task.WhenAny(work, Task.Delay(s_refresh));
-                    }
-                });
-        }
+        await ShowWhile(work, terminal, () => [.. transfers.Select((transfer, i) => (transfer.What, transfer.Total, (Func<long>)(() => Volatile.Read(ref _done[i]))))]);
         await work;
+    }
+
+    /// <summary>Shows bars until the work has ended, unless that is soon. The outcome of the work is the caller's to look at.</summary>
+    /// <param name="work">The work.</param>
+    /// <param name="terminal">Where to.</param>
+    /// <param name="bars">What the bars are, asked once when they are to be shown: a text, the bytes in all, and how many are done.</param>
+    public static async Task ShowWhile(Task work, TextWriter terminal, Func<IReadOnlyList<(string What, long Total, Func<long> Done)>> bars)
+    {
+        if (await Task.WhenAny(work, Task.Delay(s_patience)) == work)
+        {
+            return;
+        }
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(terminal), Ansi = AnsiSupport.Yes });
+        await console.Progress()
+            .AutoClear(true)
+            .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new DownloadedColumn(), new RemainingTimeColumn())
+            .StartAsync(async context =>
+            {
+                (ProgressTask Bar, Func<long> Done)[] shown = [.. bars().Select(bar => (context.AddTask(bar.What, maxValue: Math.Max(1, bar.Total)), bar.Done))];
+                while (!work.IsCompleted)
+                {
+                    foreach ((ProgressTask bar, Func<long> done) in shown)
+                    {
+                        bar.Value = done();
+                    }
+                    await Task.WhenAny(work, Task.Delay(s_refresh));
+                }
+            });
     }
 }

@@ -1,4 +1,3 @@
-using System.Text;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
@@ -15,9 +14,13 @@ internal sealed class OpenedTree : IAsyncDisposable
     private const int ReadSize = 1 << 20;
 
     private readonly ILoggerFactory _loggers;
-    private readonly ReadFailures _failures;
+    private Exception? _readFailure;
 
-    private OpenedTree(OpenedImage image, ILoggerFactory loggers, ReadFailures failures) => (Image, _loggers, _failures) = (image, loggers, failures);
+    private OpenedTree(OpenedImage image, ILoggerFactory loggers)
+    {
+        (Image, _loggers) = (image, loggers);
+        image.FileSystem.ReadFailed = cause => _readFailure = cause;
+    }
 
     public OpenedImage Image { get; }
 
@@ -29,8 +32,7 @@ internal sealed class OpenedTree : IAsyncDisposable
         ILoggerFactory loggers = Loggers.ForCommand(settings);
         try
         {
-            var failures = new ReadFailures(loggers);
-            return new OpenedTree(await host.OpenImageAsync(parsed, settings, failures, cancellationToken), loggers, failures);
+            return new OpenedTree(await host.OpenImageAsync(parsed, settings, loggers, cancellationToken), loggers);
         }
         catch
         {
@@ -68,7 +70,7 @@ internal sealed class OpenedTree : IAsyncDisposable
             cancellationToken.ThrowIfCancellationRequested();
             if (errno != Errno.None || data.Length == 0)
             {
-                Exception? cause = _failures.Take();
+                Exception? cause = _readFailure;
                 throw new CommandException(
                     $"{path}: cannot read at byte {offset}: {cause?.Message ?? "input/output error"}", cause is null ? ExitCode.Failed : Failure.ExitCodeOf(cause), cause);
             }
@@ -81,7 +83,7 @@ internal sealed class OpenedTree : IAsyncDisposable
     }
 
     private CommandException PathError(ReadOnlySpan<byte> path, string reason)
-        => new($"{Encoding.UTF8.GetString(path)}: {reason} in {Image.Image.Reference}");
+        => new($"{ImagePathText.Decode(path)}: {reason} in {Image.Image.Reference}");
 
     public async ValueTask DisposeAsync()
     {

@@ -1,11 +1,12 @@
+using LazyMount.Files;
 using LazyMount.FileSystem;
 using LazyMount.Trees;
 
 namespace LazyMount.Unpacking;
 
 /// <summary>
-/// Directories of a tree below a root on disk, opened one name at a time from the root and never through a symbolic link:
-/// whatever stands in the tree or is put there meanwhile by others, no path leads out. Some stay open. Not thread-safe.
+/// Directories of a tree below a root on disk, opened one name at a time from the root and never through a symbolic link: no path of the
+/// tree leads out of the root. Some stay open. Not thread-safe.
 /// </summary>
 /// <param name="tree">The tree.</param>
 /// <param name="paths">Where its names stand.</param>

@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
+using LazyMount.Cli;
+using LazyMount.Files;
 using LazyMount.FileSystem;
 using LazyMount.Images;
 using LazyMount.Layers;
@@ -10,9 +12,11 @@ using FileMode = LazyMount.FileSystem.FileMode;
 namespace LazyMount.Unpacking;
 
 /// <summary>
-/// Writes a tree into an empty directory: directories first, then files in tar order, then what has no bytes, then further
-/// names of files, and last what directories are like. Every path is walked from the root with no symbolic link followed
-/// (<see cref="OpenDirectories"/>) and everything is created where nothing may stand, so that nothing is ever written outside.
+/// Writes a tree into a directory: directories first, then files in tar order, then what has no bytes, then further names of files, then
+/// the attributes of directories. All this happens in a private directory (<see cref="UnpackDirectory"/>); at the end the names of the
+/// root move to their place. Every path is walked from the root with no symbolic link followed (<see cref="OpenDirectories"/>) and
+/// everything is created where nothing may stand, so that nothing is ever written or changed outside, whoever else may write to the
+/// directory.
 /// </summary>
 internal sealed class TreeUnpacker : IDisposable
 {
@@ -22,22 +26,23 @@ internal sealed class TreeUnpacker : IDisposable
 
     private readonly OpenedImage _image;
     private readonly ImageTree _tree;
-    private readonly int _root;
+    private readonly UnpackDirectory _target;
     private readonly bool _rootless;
     private readonly TreePaths _paths;
     private readonly OpenDirectories _directories, _linkedDirectories;
     private readonly byte[] _name = new byte[FileCalls.NameSize], _linkedName = new byte[FileCalls.NameSize];
-    private bool _finishing;
+    private readonly List<int> _inPlace = []; // positions of names that have moved
+    private bool _finishing, _stranded;
 
     /// <param name="image">What to write.</param>
-    /// <param name="root">The open empty directory; not owned.</param>
+    /// <param name="target">Where to; not owned.</param>
     /// <param name="rootless">Everything stays the caller's, and devices become empty files.</param>
-    public TreeUnpacker(OpenedImage image, int root, bool rootless)
+    public TreeUnpacker(OpenedImage image, UnpackDirectory target, bool rootless)
     {
-        (_image, _tree, _root, _rootless) = (image, image.Tree, root, rootless);
+        (_image, _tree, _target, _rootless) = (image, image.Tree, target, rootless);
         _paths = new TreePaths(_tree);
-        _directories = new OpenDirectories(_tree, _paths, root);
-        _linkedDirectories = new OpenDirectories(_tree, _paths, root);
+        _directories = new OpenDirectories(_tree, _paths, target.Private);
+        _linkedDirectories = new OpenDirectories(_tree, _paths, target.Private);
     }
 
     /// <summary>Devices that became empty files.</summary>
@@ -52,15 +57,14 @@ internal sealed class TreeUnpacker : IDisposable
     /// </summary>
     public async Task UnpackAsync(Action<long> progress, CancellationToken cancellationToken)
     {
-        // Access lists that everything made in here would get besides its own, from where the directory was made.
-        _ = FileCalls.RemoveXattr(_root, "system.posix_acl_default\0"u8);
-        _ = FileCalls.RemoveXattr(_root, "system.posix_acl_access\0"u8);
         MakeDirectories(cancellationToken);
         await WriteFilesAsync(progress, cancellationToken);
         MakeOthers(cancellationToken);
         LinkFurtherNames(cancellationToken);
         _finishing = true;
         FinishDirectories(cancellationToken);
+        MoveIntoPlace(cancellationToken);
+        FinishRoot();
     }
 
     private void MakeDirectories(CancellationToken cancellationToken)
@@ -200,18 +204,13 @@ internal sealed class TreeUnpacker : IDisposable
     // From the innermost out: a directory that gets its time has all its names, and one that loses a permission has been passed.
     private void FinishDirectories(CancellationToken cancellationToken)
     {
-        for (int position = _tree.Count - 1; position >= 0; position--)
+        for (int position = _tree.Count - 1; position > 0; position--)
         {
-            if (!_paths.IsDirectory(position))
+            if (!_paths.IsDirectory(position) || _paths.ParentOf(position) == 0)
             {
                 continue;
             }
             cancellationToken.ThrowIfCancellationRequested();
-            if (position == 0)
-            {
-                FinishOpen(_root, 0);
-                return;
-            }
             int directory = Check(FileCalls.OpenDirectory(Open(_directories, _paths.ParentOf(position)), Name(position)), "open the directory", position);
             try
             {
@@ -224,6 +223,43 @@ internal sealed class TreeUnpacker : IDisposable
         }
     }
 
+    // A directory must still be writable when it moves to another one, and is finished by a descriptor from before: its name may lead
+    // somebody else's way by then.
+    private void MoveIntoPlace(CancellationToken cancellationToken)
+    {
+        (int first, int count) = _tree.Children(1);
+        for (int position = first; position < first + count; position++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            int directory = _paths.IsDirectory(position) ? Check(FileCalls.OpenDirectory(_target.Private, Name(position)), "open the directory", position) : -1;
+            try
+            {
+                Check(FileCalls.Move(_target.Private, Name(position), _target.Descriptor, Name(position)), "move into place", position);
+                _inPlace.Add(position);
+                if (directory >= 0)
+                {
+                    FinishOpen(directory, position);
+                }
+            }
+            finally
+            {
+                if (directory >= 0)
+                {
+                    _ = FileCalls.Close(directory);
+                }
+            }
+        }
+    }
+
+    private void FinishRoot()
+    {
+        if (_target.RemovePrivate() < 0)
+        {
+            throw new IOException($"cannot remove the empty directory that was written to first: {Marshal.GetLastPInvokeErrorMessage()}");
+        }
+        FinishOpen(_target.Descriptor, 0);
+    }
+
     // Owner first, for changing it takes set-user-id bits and capabilities away; the time last.
     private void FinishOpen(int file, int position)
     {
@@ -231,6 +267,12 @@ internal sealed class TreeUnpacker : IDisposable
         if (!_rootless)
         {
             Check(FileCalls.SetOwner(file, attributes.Uid, attributes.Gid), "set the owner of", position);
+        }
+        if (position == 0)
+        {
+            // Its own, or from where it was made; not before it has the owner who alone may set some again.
+            _ = FileCalls.RemoveXattr(file, "system.posix_acl_default\0"u8);
+            _ = FileCalls.RemoveXattr(file, "system.posix_acl_access\0"u8);
         }
         if (_rootless || _tree.HasXattrs)
         {
@@ -255,7 +297,7 @@ internal sealed class TreeUnpacker : IDisposable
         }
         if (!FileMode.IsSymlink(attributes.Mode))
         {
-            Check(FileCalls.SetModeAt(parent, Name(position), attributes.Mode & PermissionBits, 0), "set the mode of", position);
+            Check(FileCalls.SetModeUnopened(parent, Name(position), attributes.Mode & FileMode.TypeMask, attributes.Mode & PermissionBits), "set the mode of", position);
         }
         Check(FileCalls.SetTimesAt(parent, Name(position), Times(attributes), FileCalls.NoFollow), "set the time of", position);
     }
@@ -311,9 +353,10 @@ internal sealed class TreeUnpacker : IDisposable
         return [time, time];
     }
 
-    /// <summary>Removes all that was written, the root apart. False when something is left, for it could not be removed or nobody wants to wait.</summary>
+    /// <summary>Removes all that was written. False when something is left, for it could not be removed or nobody wants to wait.</summary>
     public bool TryRemove(CancellationToken cancellationToken)
     {
+        MoveBack();
         if (_finishing)
         {
             for (int position = 1; position < _tree.Count; position++)
@@ -334,20 +377,24 @@ internal sealed class TreeUnpacker : IDisposable
                     || Marshal.GetLastPInvokeError() == FileCalls.ENOENT;
             }
         }
-        return removed && !cancellationToken.IsCancellationRequested;
+        return removed && !_stranded && !cancellationToken.IsCancellationRequested;
     }
 
-    // Through a descriptor that may not be opened for reading: a mode of 0000 allows no other.
-    private void MakeWritable(int parent, int position)
+    private void MoveBack()
     {
-        int directory = FileCalls.OpenDirectoryPath(parent, Name(position));
-        if (directory >= 0)
+        foreach (int position in _inPlace)
         {
-            byte[] path = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{directory}\0"));
-            _ = FileCalls.SetModeAt(FileCalls.CurrentDirectory, path, Private, 0);
-            _ = FileCalls.Close(directory);
+            if (_paths.IsDirectory(position))
+            {
+                MakeWritable(_target.Descriptor, position);
+            }
+            _stranded |= FileCalls.Move(_target.Descriptor, Name(position), _target.Private, Name(position)) < 0;
         }
+        _inPlace.Clear();
     }
+
+    // Not by opening it: a mode of 0000 does not allow that.
+    private void MakeWritable(int parent, int position) => _ = FileCalls.SetModeUnopened(parent, Name(position), FileMode.Directory, Private);
 
     private ReadOnlySpan<byte> Name(int position) => FileCalls.ZeroEnded(_tree.NameAt(position), _name);
 
@@ -358,7 +405,7 @@ internal sealed class TreeUnpacker : IDisposable
     private IOException Failure(string what, int position)
     {
         string reason = Marshal.GetLastPInvokeErrorMessage();
-        string path = Encoding.UTF8.GetString(_paths.PathOf(position));
+        string path = ImagePathText.Decode(_paths.PathOf(position));
         return new IOException($"cannot {what} '/{path}' of the image: {reason}");
     }
 

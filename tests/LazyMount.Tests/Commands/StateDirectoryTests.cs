@@ -1,6 +1,7 @@
 using LazyMount.Commands;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
+using LazyMount.Output;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;

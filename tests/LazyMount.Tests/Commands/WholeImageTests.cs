@@ -75,7 +75,7 @@ public sealed class WholeImageTests : IDisposable
         CommandRun run = await RunAsync("unpack", image, _outside);
         Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}': it is not empty; name an empty directory or one that is not there yet\n"), (run.ExitCode, run.Error));
         Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file': it is not a directory\n"), await ErrorOf(Path.Combine(_outside, "file")));
-        Assert.Equal((1, $"lazymount: cannot make the directory '{_outside}/no/such': No such file or directory\n"), await ErrorOf(Path.Combine(_outside, "no/such")));
+        Assert.Equal((1, $"lazymount: cannot make the directory '{_outside}/file/such': Not a directory\n"), await ErrorOf(Path.Combine(_outside, "file/such")));
 
         async Task<(int, string)> ErrorOf(string directory)
         {
@@ -104,7 +104,7 @@ public sealed class WholeImageTests : IDisposable
         {
             Directory.CreateDirectory(target);
         }
-        CommandRun run = await RunAsync("unpack", image, target);
+        CommandRun run = await RunAsync("unpack", image, isThere ? target : Path.Combine(target, "below"));
         Assert.Equal(1, run.ExitCode);
         Assert.EndsWith("; what had been written is removed again\n", run.Error);
         Assert.Equal(isThere, Directory.Exists(target));
@@ -114,6 +114,54 @@ public sealed class WholeImageTests : IDisposable
         File.WriteAllText(tar, "before");
         Assert.Equal(1, (await RunAsync("export", "-o", tar, image)).ExitCode);
         Assert.Equal(["before"], Directory.EnumerateFiles(_directory.Path).Select(File.ReadAllText));
+    }
+
+    [Fact]
+    public async Task DirectoriesThatAreMissing_AreMadeWithTheirParents()
+    {
+        string target = _directory["no/such/directory/"];
+        Assert.Equal(0, (await RunAsync("unpack", Image(new TarBytes().Directory("./", 0x1C0).File("a", "x")), target)).ExitCode);
+        Assert.Equal(["a"], Directory.EnumerateFileSystemEntries(target).Select(Path.GetFileName));
+        Assert.Equal("700\n", Tool.Run("stat", "--format=%a", target).Output);
+    }
+
+    [Fact]
+    public async Task NamesThatAnotherUserExchanges_ChangeNothingOutside()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
+        const int Directories = 200, Pipes = 3000;
+        var tar = new TarBytes();
+        for (int i = 0; i < Directories; i++)
+        {
+            tar.Directory($"d{i:D4}", 0x1FF).File($"d{i:D4}/new", "x");
+        }
+        for (int i = 0; i < Pipes; i++)
+        {
+            tar.Fifo($"pipe{i:D4}");
+        }
+        string image = Image(tar), target = _directory.CreateDirectory("shared"), secret = Path.Combine(_outside, "file");
+        Tool.Run("chmod", "600", _outside, secret).EnsureSuccess();
+        // Whoever may write to the directory puts a link in the place of every name, as soon as it is there.
+        string taken = _directory.CreateDirectory("taken");
+        using var ended = new CancellationTokenSource();
+        Task attack = Task.Run(() =>
+        {
+            for (int i = 0; i < Directories + Pipes && !ended.IsCancellationRequested;)
+            {
+                string name = Path.Combine(target, i < Directories ? $"d{i:D4}" : $"pipe{i - Directories:D4}");
+                if (Path.Exists(name))
+                {
+                    Directory.Move(name, Path.Combine(taken, i.ToString(System.Globalization.CultureInfo.InvariantCulture)));
+                    File.CreateSymbolicLink(name, i < Directories ? _outside : secret);
+                    i++;
+                }
+            }
+        }, TestContext.Current.CancellationToken);
+        await RunAsync("unpack", image, target);
+        await ended.CancelAsync();
+        await attack;
+        Assert.Equal("600\n600\n", Tool.Run("stat", "--format=%a", _outside, secret).Output);
+        Assert.Equal([secret], Directory.EnumerateFileSystemEntries(_outside));
     }
 
     [Fact]
@@ -192,7 +240,7 @@ public sealed class WholeImageTests : IDisposable
         CommandRun toOutput = await RunAsync("export", "-o", "-", image);
         Assert.Equal(0, toOutput.ExitCode);
 
-        // What a link leads to is written, as by a shell, and what was there gives its mode.
+        // What the caller's own link leads to is written, as by a shell, and what was there gives its mode.
         File.WriteAllText(Path.Combine(directory, "private"), "before");
         Tool.Run("chmod", "600", Path.Combine(directory, "private")).EnsureSuccess();
         File.CreateSymbolicLink(Path.Combine(directory, "link"), "private");
@@ -209,8 +257,45 @@ public sealed class WholeImageTests : IDisposable
         Assert.All(Directory.EnumerateFiles(directory), file => Assert.Equal(toOutput.Output, File.ReadAllText(file)));
     }
 
+    [Fact]
+    public async Task ExportToAnotherUsersLink_ReplacesTheLink()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
+        string image = Image(new TarBytes().File("a", "x")), directory = _directory.CreateDirectory("sticky"), victim = Path.Combine(_outside, "file");
+        string link = Path.Combine(directory, "out.tar"), ours = Path.Combine(directory, "ours.tar");
+        Tool.Shell("chmod 1777 \"$1\"; ln -s \"$2\" \"$3\" && chown -h 65534 \"$3\" && ln -s out.tar \"$4\"", directory, victim, link, ours).EnsureSuccess();
+        foreach (string output in new[] { link, ours })
+        {
+            CommandRun run = await RunAsync("export", "-o", output, image);
+            Assert.Equal((0, "", ""), (run.ExitCode, run.Output, run.Error));
+            Assert.Equal("untouched", File.ReadAllText(victim));
+            Assert.Null(new FileInfo(link).LinkTarget);
+            Assert.Equal(["ours.tar", "out.tar"], Directory.EnumerateFileSystemEntries(directory).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        }
+    }
+
+    [Theory]
+    [InlineData("600", "600", "600")]
+    [InlineData("4755", "600", "755")]
+    [InlineData(null, "644", "644")]
+    public void ExportedFiles_AreNeverMoreOpenThanWhatTheyReplace(string? mode, string whileWritten, string afterwards)
+    {
+        string directory = _directory.CreateDirectory("private"), file = Path.Combine(directory, "out.tar");
+        Tool.Shell("umask 022; [ -z \"$2\" ] || { echo before > \"$1\"; chmod \"$2\" \"$1\"; }", file, mode ?? "").EnsureSuccess();
+        using (OutputFile output = OutputFile.Open(file))
+        {
+            string staged = Directory.EnumerateFiles(directory, ".*").Single();
+            Assert.Equal(whileWritten, Tool.Run("stat", "--format=%a", staged).Output.Trim());
+            output.Complete();
+        }
+        Assert.Equal(afterwards, Tool.Run("stat", "--format=%a", file).Output.Trim());
+        Assert.Equal([file], Directory.EnumerateFileSystemEntries(directory));
+    }
+
     [Theory]
     [InlineData(2, "-o needs a file name", "")]
+    [InlineData(1, "cannot write '/proc/': it is a directory; name a file in it", "/proc/")]
+    [InlineData(1, "cannot write '..': it is a directory; name a file in it", "..")]
     [InlineData(1, "cannot write '/proc': it is a directory; name a file in it", "/proc")]
     [InlineData(1, "cannot write '/proc/no/such': there is no directory '/proc/no'; make it first", "/proc/no/such")]
     [InlineData(1, "cannot write '/dev/full': No space left on device", "/dev/full")]
@@ -268,7 +353,7 @@ public sealed class WholeImageTests : IDisposable
         using var output = new Output.CommandOutput(bytes, isTerminal: true);
         var error = new StringWriter();
         int exitCode = await CommandLine.RunAsync(new CommandHost { Arguments = ["export", "debian"], Output = output, Error = error });
-        Assert.Equal((2, 0, "lazymount: export writes a tar, which is nothing for a terminal: redirect the output, or name a file with -o\n"), (exitCode, bytes.Length, error.ToString()));
+        Assert.Equal((2, 0, "lazymount: export does not write a tar archive to a terminal: redirect the output, or name a file with -o\n"), (exitCode, bytes.Length, error.ToString()));
     }
 
     private async Task<TreeSnapshot> AssertInside(string[]? paths, params TarBytes[] layers)

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Buffers.Text;
 using System.Text;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
@@ -7,6 +6,7 @@ using LazyMount.Compression;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Tar;
+using LazyMount.Indexes.Toc;
 
 namespace LazyMount.Indexes.Published.Soci;
 
@@ -221,51 +221,9 @@ internal static class ZtocReader
             : type.SequenceEqual("fifo"u8) ? EntryType.Fifo
             : throw new InvalidDataException("it has an entry of a type that is not known");
 
-    /// <summary>RFC 3339 as Go writes it: years 0 to 9999, up to nine digits of a fraction, any offset.</summary>
+    /// <summary>A time as Go writes it.</summary>
     internal static (long Seconds, uint Nanoseconds) ParseTime(ReadOnlySpan<byte> text)
-    {
-        const int Length = 19; // 2006-01-02T15:04:05
-        Require(text.Length > Length && text[4] == '-' && text[7] == '-' && text[10] == 'T' && text[13] == ':' && text[16] == ':', NoTime);
-        int year = Number(text[..4]), month = Number(text.Slice(5, 2)), day = Number(text.Slice(8, 2));
-        int hour = Number(text.Slice(11, 2)), minute = Number(text.Slice(14, 2)), second = Number(text.Slice(17, 2));
-        Require(month is >= 1 and <= 12 && day is >= 1 and <= 31 && hour < 24 && minute < 60 && second < 60, NoTime);
-        text = text[Length..];
-        uint nanoseconds = 0;
-        if (text[0] == '.')
-        {
-            int digits = text[1..].IndexOfAnyExceptInRange((byte)'0', (byte)'9');
-            Require(digits is > 0 and <= 9, NoTime);
-            for (int i = 0; i < 9; i++)
-            {
-                nanoseconds = nanoseconds * 10 + (i < digits ? (uint)text[1 + i] - '0' : 0);
-            }
-            text = text[(1 + digits)..];
-        }
-        long offset = 0;
-        if (!text.SequenceEqual("Z"u8))
-        {
-            Require(text.Length == 6 && text[0] is (byte)'+' or (byte)'-' && text[3] == ':', NoTime);
-            offset = (Number(text.Slice(1, 2)) * 60 + Number(text.Slice(4, 2))) * (text[0] == '-' ? -60L : 60L);
-        }
-        return (DaysSince1970(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset, nanoseconds);
-    }
-
-    // Years that begin in March, so that the day that leap years add is their last.
-    private static long DaysSince1970(int year, int month, int day)
-    {
-        year -= month <= 2 ? 1 : 0;
-        long era = (year >= 0 ? year : year - 399) / 400;
-        long yearOfEra = year - era * 400;
-        long dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-        return era * 146097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719468;
-    }
-
-    private const string NoTime = "an entry has a time that is none";
-
-    private static int Number(ReadOnlySpan<byte> digits)
-        => !digits.ContainsAnyExceptInRange((byte)'0', (byte)'9') && Utf8Parser.TryParse(digits, out int number, out int used) && used == digits.Length
-            ? number
-            : throw new InvalidDataException(NoTime);
+        => Rfc3339.TryParse(text) ?? throw new InvalidDataException("an entry has a time that is none");
 
     private static void Require([System.Diagnostics.CodeAnalysis.DoesNotReturnIf(false)] bool condition, string otherwise)
     {

@@ -1,0 +1,180 @@
+using System.Runtime.InteropServices;
+using LazyMount.Cli;
+using LazyMount.Files;
+
+namespace LazyMount.Unpacking;
+
+/// <summary>
+/// The directory that a user names for `unpack`, made with its missing parents or found empty, and in it a private one, where everything
+/// is written before it gets its place. Whoever else may write to the directory cannot reach, exchange or see what is not finished: mode
+/// 0700, no access lists, and never opened by a path again.
+/// </summary>
+internal sealed class UnpackDirectory : IDisposable
+{
+    private readonly string _path;
+    private readonly List<byte[]> _made = [];
+    private byte[] _privateName = [];
+
+    private UnpackDirectory(string path) => _path = path;
+
+    /// <summary>The open directory.</summary>
+    public int Descriptor { get; private set; } = -1;
+
+    /// <summary>The open private directory in it.</summary>
+    public int Private { get; private set; } = -1;
+
+    /// <summary>Refuses what cannot be unpacked into, before anything is fetched.</summary>
+    /// <exception cref="CommandException">It is there and no empty directory.</exception>
+    public static void Check(string path)
+    {
+        using var directory = new UnpackDirectory(path);
+        byte[] name = directory.NativePath();
+        if (FileCalls.GetStatus(FileCalls.CurrentDirectory, name, 0, out FileStatus status) < 0)
+        {
+            return;
+        }
+        if (status.Type != FileCalls.Directory)
+        {
+            throw directory.Refusal("it is not a directory");
+        }
+        directory.OpenExisting(name, FileCalls.OpenRoot(name));
+    }
+
+    /// <summary>Opens the directory, which is made when there is none, and makes the private one in it.</summary>
+    /// <exception cref="CommandException">That cannot be done, or it is not empty.</exception>
+    public static UnpackDirectory Open(string path)
+    {
+        var directory = new UnpackDirectory(path);
+        try
+        {
+            byte[] name = directory.NativePath();
+            // What was made just now is no symbolic link, unless somebody exchanged it.
+            directory.OpenExisting(name, directory.Make(name, 0x1C0 /* 0700 */) ? FileCalls.OpenDirectory(FileCalls.CurrentDirectory, name) : FileCalls.OpenRoot(name));
+            directory.MakePrivate();
+            return directory;
+        }
+        catch
+        {
+            directory.TryRemove();
+            directory.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Removes the private directory, which must be empty. -1 with errno set when that fails.</summary>
+    public int RemovePrivate()
+    {
+        int result = _privateName.Length == 0 ? 0 : FileCalls.Unlink(Descriptor, _privateName, FileCalls.RemoveDirectory);
+        _privateName = result == 0 ? [] : _privateName;
+        return result;
+    }
+
+    /// <summary>Removes what was made here and is empty. False when something is left.</summary>
+    public bool TryRemove()
+    {
+        bool removed = Descriptor < 0 || RemovePrivate() == 0;
+        for (int i = _made.Count - 1; i >= 0 && removed; i--)
+        {
+            removed = FileCalls.Unlink(FileCalls.CurrentDirectory, _made[i], FileCalls.RemoveDirectory) == 0;
+        }
+        return removed;
+    }
+
+    public void Dispose()
+    {
+        foreach (int file in (int[])[Private, Descriptor])
+        {
+            if (file >= 0)
+            {
+                _ = FileCalls.Close(file);
+            }
+        }
+        (Private, Descriptor) = (-1, -1);
+    }
+
+    private byte[] NativePath()
+    {
+        ReadOnlySpan<byte> path = ImagePathText.Encode(_path);
+        ReadOnlySpan<byte> trimmed = path.TrimEnd((byte)'/');
+        return [.. trimmed.IsEmpty ? path[..1] : trimmed, 0];
+    }
+
+    // As mkdir -p does. False when it is there.
+    private bool Make(byte[] path, uint mode)
+    {
+        if (FileCalls.MakeDirectory(FileCalls.CurrentDirectory, path, mode) == 0)
+        {
+            _made.Add(path);
+            return true;
+        }
+        int errno = Marshal.GetLastPInvokeError();
+        int slash = path.AsSpan().LastIndexOf((byte)'/');
+        ReadOnlySpan<byte> parent = slash <= 0 ? default : path.AsSpan(0, slash).TrimEnd((byte)'/');
+        if (errno == FileCalls.ENOENT && !parent.IsEmpty && Make([.. parent, 0], 0x1FF /* 0777 and the umask */))
+        {
+            return Make(path, mode);
+        }
+        return errno == FileCalls.EEXIST ? false
+            : throw new CommandException($"cannot make the directory '{ImagePathText.Decode(path.AsSpan(..^1))}': {Marshal.GetPInvokeErrorMessage(errno)}");
+    }
+
+    private void OpenExisting(byte[] name, int opened)
+    {
+        if (opened < 0)
+        {
+            string reason = Marshal.GetLastPInvokeErrorMessage();
+            throw FileCalls.GetStatus(FileCalls.CurrentDirectory, name, 0, out FileStatus status) == 0 && status.Type != FileCalls.Directory
+                ? Refusal("it is not a directory")
+                : new CommandException($"cannot open the directory '{_path}': {reason}");
+        }
+        Descriptor = opened;
+        if (!IsEmpty(opened))
+        {
+            throw Refusal("it is not empty; name an empty directory or one that is not there yet");
+        }
+        if (!FileCalls.IsWritable(opened))
+        {
+            throw Refusal(Marshal.GetLastPInvokeErrorMessage());
+        }
+    }
+
+    private void MakePrivate()
+    {
+        // Which user we are to this file system: not always the effective one, as on an NFS server that maps root to nobody.
+        byte[] probe = NewName();
+        int file = Check(FileCalls.CreateFile(Descriptor, probe));
+        _ = Check(FileCalls.GetStatus(file, out FileStatus own));
+        _ = FileCalls.Close(file);
+        _ = Check(FileCalls.Unlink(Descriptor, probe, 0));
+
+        byte[] name = NewName();
+        _ = Check(FileCalls.MakeDirectory(Descriptor, name, 0x1C0));
+        _privateName = name;
+        Private = Check(FileCalls.OpenDirectory(Descriptor, name));
+        _ = Check(FileCalls.GetStatus(Private, out FileStatus made));
+        if (made.Owner != own.Owner)
+        {
+            throw Refusal("another user exchanges its files meanwhile");
+        }
+        // Access lists that everything in it would get besides its own, from where the directory was made.
+        _ = FileCalls.RemoveXattr(Private, "system.posix_acl_default\0"u8);
+        _ = FileCalls.RemoveXattr(Private, "system.posix_acl_access\0"u8);
+        _ = Check(FileCalls.SetMode(Private, 0x1C0));
+        if (!IsEmpty(Private))
+        {
+            throw Refusal("another user exchanges its files meanwhile");
+        }
+    }
+
+    private static bool IsEmpty(int directory)
+    {
+        string path = ImagePathText.Decode(FileCalls.DescriptorPath(directory)[..^1]);
+        return !Directory.EnumerateFileSystemEntries(path).Any();
+    }
+
+    private static byte[] NewName() => ImagePathText.Encode($".lazymount-{Guid.NewGuid():N}.tmp\0");
+
+    private int Check(int result) => result >= 0 ? result : throw Refusal(Marshal.GetLastPInvokeErrorMessage());
+
+    private CommandException Refusal(string reason) => new($"cannot unpack into '{_path}': {reason}");
+}
