@@ -1,52 +1,31 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
-using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
-using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.Mounting;
 using LazyMount.Output;
-using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Commands;
 
 /// <summary>`lazymount layers`: an image's layers with what is known of them; nothing but manifests is fetched.</summary>
 internal static class LayersCommand
 {
-    public static Command Create(CommandHost host)
-    {
-        var image = ImageArgument.Create();
-        var json = Verb.JsonOption("an array of { layer, digest, mediaType, compressedSize, indexed, index, indexSize, format, uncompressedSize, entries, spans }");
-        var verb = new Verb("layers", "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. What only the index itself tells is shown once it is here, as after a mount or an ls.",
-            """
-            lazymount layers debian:12
-            lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
-            """)
-        { image, json };
-        verb.Run(host, async (parsed, settings, cancellationToken) =>
+    public static Command Create(CommandHost host) => LayersVerb.Create(host, "layers",
+        "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. What only the index itself tells is shown once it is here, as after a mount or an ls.",
+        """
+        lazymount layers debian:12
+        lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
+        """,
+        "an array of { layer, digest, mediaType, compressedSize, indexed, index, indexSize, format, uncompressedSize, entries, spans }",
+        DocumentJson.Default.IReadOnlyListLayerListing,
+        async (image, store, cancellationToken) =>
         {
-            ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
-            using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
-            var store = resolved.OpenStore(settings.ToOpening(), loggers);
-            IReadOnlyList<IndexOffer> offers = await store.FindIndexesAsync(resolved.Image, cancellationToken);
-            IReadOnlyList<LayerListing> listings = [.. resolved.Image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
-            if (parsed.GetValue(json))
-            {
-                JsonSerializer.Serialize(host.Output.Stream, listings, DocumentJson.Default.IReadOnlyListLayerListing);
-                host.Output.WriteLine();
-            }
-            else
-            {
-                Write(host.Output, listings);
-            }
-            return ExitCode.Done;
-        });
-        return verb;
-    }
+            IReadOnlyList<IndexOffer> offers = await store.FindIndexesAsync(image, cancellationToken);
+            return [.. image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
+        },
+        Write);
 
     internal static LayerListing Describe(int layer, Descriptor descriptor, IndexOffer offer) => new()
     {
