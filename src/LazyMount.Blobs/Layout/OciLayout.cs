@@ -131,6 +131,22 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         }
     }
 
+    public async Task PushManifestAsync(RawManifest manifest, string? tag, CancellationToken cancellationToken)
+    {
+        await PushBlobAsync(manifest.Descriptor, manifest.Bytes, cancellationToken).ConfigureAwait(false);
+        if (tag is null)
+            return;
+        byte[] bytes = ReadFile(IndexFile, ManifestDocument.MaxSize);
+        ParseIndex(bytes);
+        var index = new ImageIndexBuilder(new RawManifest(new Descriptor("", Digest.OfSha256(bytes), bytes.Length), bytes));
+        index.Remove(ContainerdName, name => name == tag);
+        index.Put(RefName, tag, manifest.Descriptor.ToBare() with { Annotations = new Dictionary<string, string> { [RefName] = tag } });
+        _files.Write(IndexFile, index.Build().Bytes.Span);
+    }
+
+    public async Task<RawManifest?> TryGetTaggedAsync(string tag, CancellationToken cancellationToken)
+        => ReadIndex().Manifests.LastOrDefault(entry => IsNamed(entry, tag)) is { } tagged ? await GetManifestAsync(tagged, cancellationToken).ConfigureAwait(false) : null;
+
     public ValueTask DisposeAsync()
     {
         _files.Dispose();

@@ -16,8 +16,8 @@ namespace LazyMount.Indexes.Published;
 public sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, bool IsBound, Descriptor? Prefetch = null);
 
 /// <summary>
-/// The indexes that were published beside one image, as far as they are trusted: first the SOCI index whose digest the manifest
-/// holds, then what the registry lists as the manifest's referrers. The registry is asked when the first layer needs it, and
+/// The indexes that were published for one image, as far as they are trusted: first those whose digest the image index or the
+/// manifest holds, then those that the registry lists as the manifest's referrers. The registry is asked when the first layer needs it, and
 /// once; what it gives is bounded, checked, and when it is of no use as good as nothing. Thread-safe.
 /// </summary>
 internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger logger) : IDisposable
@@ -33,6 +33,16 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
     private readonly SemaphoreSlim _asking = new(1, 1);
     private Dictionary<Digest, PublishedIndex>? _bound;
     private Dictionary<Digest, PublishedIndex>? _listed;
+
+    /// <summary>
+    /// The artifacts that the reference vouches for besides the image's manifest. Another reference to the same manifest may vouch for others, or for
+    /// none.
+    /// </summary>
+    public static IEnumerable<Digest> BoundTo(Image image)
+    {
+        IEnumerable<Digest> bound = LayerIndexArtifact.NamedBy(image).Take(MaxManifests).Select(each => each.Digest);
+        return SociIndex.NamedBy(image) is { } soci ? bound.Append(soci) : bound;
+    }
 
     /// <summary>What there is for a layer, or null.</summary>
     public async Task<PublishedIndex?> FindAsync(Descriptor layer, CancellationToken cancellationToken)
@@ -70,7 +80,8 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
             byte[] bytes = await ReadAsync(published.Blob, layer, cancellationToken).ConfigureAwait(false);
             LayerIndex index = published.Origin == IndexOrigin.Published
                 ? LayerIndexArtifact.Decode(bytes, layer)
-                : await ReadZtocAsync(bytes, layer, cancellationToken).ConfigureAwait(false) with { IsBound = published.IsBound };
+                : await ReadZtocAsync(bytes, layer, cancellationToken).ConfigureAwait(false);
+            index = index with { IsBound = published.IsBound };
             if (published.Prefetch is { } list)
             {
                 index = index with { Prefetch = await ReadPrefetchAsync(list, layer, index, cancellationToken).ConfigureAwait(false) };
@@ -120,12 +131,25 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
 
     private async Task<Dictionary<Digest, PublishedIndex>> ReadBoundAsync(CancellationToken cancellationToken)
     {
-        if (SociIndex.NamedBy(image) is not { } digest)
+        // Ours first; of a layer that it does not have, SOCI's.
+        var table = new Dictionary<Digest, PublishedIndex>();
+        foreach (Descriptor artifact in LayerIndexArtifact.NamedBy(image).Take(MaxManifests))
         {
-            return s_none;
+            await AddAsync(artifact, LayerIndexArtifact.ArtifactType).ConfigureAwait(false);
         }
-        var descriptor = new Descriptor(MediaTypes.OciManifest, digest, Descriptor.UnknownSize);
-        return await TryReadTableAsync(descriptor, SociIndex.Version2, isBound: true, cancellationToken).ConfigureAwait(false) ?? s_none;
+        if (SociIndex.NamedBy(image) is { } digest)
+        {
+            await AddAsync(new Descriptor(MediaTypes.OciManifest, digest, Descriptor.UnknownSize), SociIndex.Version2).ConfigureAwait(false);
+        }
+        return table;
+
+        async Task AddAsync(Descriptor artifact, string type)
+        {
+            foreach ((Digest layer, PublishedIndex index) in await TryReadTableAsync(artifact, type, isBound: true, cancellationToken).ConfigureAwait(false) ?? s_none)
+            {
+                table.TryAdd(layer, index);
+            }
+        }
     }
 
     // Ours before SOCI's: it is a tenth of the size and tells all.
@@ -172,7 +196,8 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
         try
         {
             Manifest manifest = await ReadManifestAsync(artifact, cancellationToken).ConfigureAwait(false);
-            if (manifest.ArtifactType != artifactType || (!isBound && manifest.Subject?.Digest != image.ManifestDescriptor.Digest))
+            // A version 2 index of SOCI has no subject: the image's manifest names it.
+            if (manifest.ArtifactType != artifactType || (artifactType != SociIndex.Version2 && manifest.Subject?.Digest != image.ManifestDescriptor.Digest))
             {
                 throw new InvalidDataException("it is something else, or refers to another image");
             }

@@ -351,7 +351,8 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         ? Path.Combine(cache.GetDirectory("layers"), digest.Algorithm, digest.Hex)
         : Path.Combine(cache.GetDirectory("image-layers"), KeyOf(image), digest.Hex);
 
-    // Who may write to the repository answers for what lies there: another repository with the same image is not this one.
+    // Who may write to the repository answers for what lies there: another repository with the same image is not this one. Nor
+    // is the image by its manifest's digest alone the image by the digest of an image index, which vouches for more.
     private static string KeyOf(Image image)
-        => Digest.OfSha256(Encoding.UTF8.GetBytes($"{image.Reference.ToAbsolute().Place}\n{image.ManifestDescriptor.Digest}")).Hex;
+        => Digest.OfSha256(Encoding.UTF8.GetBytes(string.Join('\n', [image.Reference.ToAbsolute().Place, image.ManifestDescriptor.Digest.ToString(), .. PublishedIndexes.BoundTo(image).Select(each => each.ToString())]))).Hex;
 }
