@@ -6,7 +6,6 @@ using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
 using LazyMount.Cli;
 using LazyMount.Images;
-using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published;
 using LazyMount.Indexes.Store;
 using LazyMount.Mounting;
