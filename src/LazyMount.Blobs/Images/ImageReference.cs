@@ -89,9 +89,6 @@ public sealed partial record ImageReference
         }
     }
 
-    /// <summary>The image of that tag in the same layout.</summary>
-    public ImageReference WithTag(string tag) => this with { Tag = tag };
-
     /// <summary>The same with an absolute path: it means the same in every working directory.</summary>
     public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = Path.GetFullPath(Location) };
 

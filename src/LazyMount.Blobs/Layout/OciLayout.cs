@@ -136,16 +136,19 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         await PushBlobAsync(manifest.Descriptor, manifest.Bytes, cancellationToken).ConfigureAwait(false);
         if (tag is null)
             return;
-        byte[] bytes = ReadFile(IndexFile, ManifestDocument.MaxSize);
-        ParseIndex(bytes);
-        var index = new ImageIndexBuilder(new RawManifest(new Descriptor("", Digest.OfSha256(bytes), bytes.Length), bytes));
-        index.Remove(ContainerdName, name => name == tag);
-        index.Put(RefName, tag, manifest.Descriptor.ToBare() with { Annotations = new Dictionary<string, string> { [RefName] = tag } });
-        _files.Write(IndexFile, index.Build().Bytes.Span);
+        Descriptor entry = manifest.Descriptor.ToBare() with { Annotations = new Dictionary<string, string> { [RefName] = tag } };
+        await _files.ChangeAsync(IndexFile, ManifestDocument.MaxSize, Enter, cancellationToken).ConfigureAwait(false);
+
+        byte[] Enter(ReadOnlyMemory<byte>? index)
+        {
+            if (index is { } bytes)
+                ParseIndex(bytes.Span);
+            return new IndexText(index ?? ArtifactManifest.EmptyIndex).With(each => !IsNamed(each, tag), ArtifactManifest.EntryOf(entry));
+        }
     }
 
     public async Task<RawManifest?> TryGetTaggedAsync(string tag, CancellationToken cancellationToken)
-        => ReadIndex().Manifests.LastOrDefault(entry => IsNamed(entry, tag)) is { } tagged ? await GetManifestAsync(tagged, cancellationToken).ConfigureAwait(false) : null;
+        => ReadIndex().Entries.LastOrDefault(entry => entry.Descriptor is not null && IsNamed(entry, tag)) is { Descriptor: { } tagged } ? await GetManifestAsync(tagged, cancellationToken).ConfigureAwait(false) : null;
 
     public ValueTask DisposeAsync()
     {
