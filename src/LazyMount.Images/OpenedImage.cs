@@ -23,11 +23,11 @@ public sealed class OpenedImage : IAsyncDisposable
     private readonly SpanCache _spans;
 
     private readonly LayerReaders _readers;
-    private List<(Descriptor Layer, LayerIndex Index)> _unverified;
+    private List<(Descriptor Blob, Layer Layer, LayerIndex Index)> _unverified;
 
     private OpenedImage(
-        ResolvedImage resolved, LayerReaders readers, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Layer, LayerIndex Index)> unverified, ImageFileSystem fileSystem)
-        => (_resolved, _readers, _spans, Layers, _unverified, FileSystem) = (resolved, readers, spans, layers, unverified, fileSystem);
+        ResolvedImage resolved, LayerReaders readers, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified, LayerProofs proofs, ImageFileSystem fileSystem)
+        => (_resolved, _readers, _spans, Layers, _unverified, Proofs, FileSystem) = (resolved, readers, spans, layers, unverified, proofs, fileSystem);
 
     /// <summary>The manifest, its config and its layers.</summary>
     public Image Image => _resolved.Image;
@@ -35,17 +35,20 @@ public sealed class OpenedImage : IAsyncDisposable
     /// <summary>The layers that the tree is of, lowest first, as <see cref="ImageTree.LayerOf"/> counts them.</summary>
     public IReadOnlyList<Layer> Layers { get; }
 
+    /// <summary>Who vouches for each layer.</summary>
+    public LayerProofs Proofs { get; }
+
     /// <summary>
     /// Streams every layer whose index others made and compares. A difference turns all reads into errors and is logged in one line.
     /// </summary>
     public async Task VerifyAsync(ILogger logger, CancellationToken cancellationToken)
     {
         bool all = _unverified.Count > 0;
-        foreach ((Descriptor layer, LayerIndex index) in _unverified)
+        foreach ((Descriptor layer, Layer inUse, LayerIndex index) in _unverified)
         {
             try
             {
-                if (await _readers.FindDifferenceAsync(layer, Image, index, cancellationToken).ConfigureAwait(false) is { } difference)
+                if (await _readers.FindDifferenceAsync(layer, Image, index, inUse, cancellationToken).ConfigureAwait(false) is { } difference)
                 {
                     logger.ReadsRefused(Image.Reference.ToString(), difference);
                     FileSystem.RefuseReads();
@@ -104,14 +107,15 @@ public sealed class OpenedImage : IAsyncDisposable
             int? alone = options.Layer?.Find(resolved.Image);
             Image wanted = alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
             observer.LayersFound(wanted.Layers);
-            var readers = new LayerReaders(resolved.OpenStore(options, loggers), resolved.Cache, loggers);
+            var readers = new LayerReaders(resolved.OpenIndexes(options, loggers), resolved.Cache, loggers);
             var indexed = await readers.OpenAsync(wanted, spans, observer, cancellationToken).ConfigureAwait(false);
             layers = [.. indexed.Select(each => each.Layer)];
-            List<(Descriptor Layer, LayerIndex Index)> unverified = options.VerifiesFully ? [.. wanted.Layers.Zip(indexed, (layer, each) => (layer, each.Index))] : [];
+            List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified = options.VerifiesFully ? [.. wanted.Layers.Zip(indexed, (blob, each) => (blob, each.Layer, each.Index))] : [];
+            var proofs = new LayerProofs([.. indexed.Select(each => each.Index.Proof.By)], alone ?? 0);
 
             // :: Step 4: the merged tree.
             ImageTree tree = Merge([.. indexed.Select(each => each.Index)], alone, reference, observer);
-            return new OpenedImage(resolved, readers, spans, layers, unverified, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
+            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
         }
         catch
         {

@@ -1,6 +1,6 @@
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
-using LazyMount.Indexes.Published;
+using LazyMount.Indexes.Store;
 
 namespace LazyMount.Images;
 

@@ -48,7 +48,7 @@ public sealed class ResolvedImage : IAsyncDisposable
                 : ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = options.PlainHttp }, loggers);
 
     /// <summary>Where its layers' indexes come from.</summary>
-    public LayerStore OpenStore(OpeningOptions options, ILoggerFactory loggers)
+    public IndexFinder OpenIndexes(OpeningOptions options, ILoggerFactory loggers)
         => new(Cache, loggers) { Trust = options.IndexTrust, KeepsBlobs = options.KeepsBlobs };
 
     /// <inheritdoc/>

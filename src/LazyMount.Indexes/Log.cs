@@ -17,9 +17,6 @@ internal static partial class Log
     [LoggerMessage(4, LogLevel.Warning, "The index of layer {Digest} could not be kept in the cache, it will be built again next time: {Reason}")]
     public static partial void IndexNotSaved(this ILogger logger, string digest, string reason);
 
-    [LoggerMessage(5, LogLevel.Warning, "The cached blob {Digest} is damaged or unreadable and is fetched again: {Reason}")]
-    public static partial void CachedBlobUnusable(this ILogger logger, string digest, string reason);
-
     [LoggerMessage(20, LogLevel.Information, "Layer {Digest} is served by the {Origin} index {Index} ({Bytes} bytes)")]
     public static partial void PublishedIndexUsed(this ILogger logger, string digest, IndexOrigin origin, string index, long bytes);
 
@@ -28,6 +25,9 @@ internal static partial class Log
 
     [LoggerMessage(22, LogLevel.Warning, "Whether there are published indexes of {Image} cannot be found out: {Reason}")]
     public static partial void ReferrersUnavailable(this ILogger logger, string image, string reason);
+
+    [LoggerMessage(9, LogLevel.Warning, "Nothing but {Voucher} vouches for what layer {Digest} shows ({Origin}); --index-trust bound reads such a layer whole and verifies it")]
+    public static partial void LayerBelieved(this ILogger logger, string digest, IndexOrigin origin, string voucher);
 
     [LoggerMessage(7, LogLevel.Information, "Layer {Digest} has a table of contents ({Origin}): {Entries} entries for {Bytes} bytes in {Requests} requests")]
     public static partial void TocRead(this ILogger logger, string digest, IndexOrigin origin, int entries, long bytes, int requests);

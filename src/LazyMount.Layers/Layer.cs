@@ -33,7 +33,7 @@ public sealed class Layer : IDisposable
     public Layer(LayerIndex index, BlobReader blob, SpanCache spans)
     {
         (Checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.SpanFormat, blob, spans);
-        _ranges = index.Chunks is null ? index.Ranges : null;
+        _ranges = index.Proof.Ranges;
         Prefetch = index.Prefetch;
         _slots = new object?[index.Checkpoints.Count];
     }
@@ -43,6 +43,19 @@ public sealed class Layer : IDisposable
 
     /// <summary>As in <see cref="LayerIndex.UncompressedSize"/>.</summary>
     public long UncompressedSize => Checkpoints.UncompressedOffset(Checkpoints.Count);
+
+    /// <summary>
+    /// The layer has passed whole and matched its digest, and its index was found to be right: from now on its bytes are verified
+    /// with what that pass found, and taken from the store of everybody.
+    /// </summary>
+    /// <param name="built">The index that the pass made.</param>
+    public void Prove(LayerIndex built)
+    {
+        if (built is { Proof: { By: Voucher.Layer, Chunks: { } chunks }, Transcoding: null })
+        {
+            _blob.Prove(chunks);
+        }
+    }
 
     /// <summary>Its bytes.</summary>
     internal BlobReader Blob => _blob;

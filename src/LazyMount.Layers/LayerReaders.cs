@@ -8,10 +8,10 @@ using Microsoft.Extensions.Logging;
 namespace LazyMount.Layers;
 
 /// <summary>Opens the layers of an image for reading at random, and compares an index that others made with the layer.</summary>
-/// <param name="store">Where the indexes come from.</param>
+/// <param name="finder">Where the indexes come from.</param>
 /// <param name="cache">Where chunks are kept.</param>
 /// <param name="loggers">For the readers.</param>
-public sealed class LayerReaders(LayerStore store, BlobCache cache, ILoggerFactory loggers)
+public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFactory loggers)
 {
     // Four spans of 2 MiB for each side of a comparison.
     private const long ComparisonSpans = 16 << 20;
@@ -23,7 +23,7 @@ public sealed class LayerReaders(LayerStore store, BlobCache cache, ILoggerFacto
     /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
     public async Task<(Layer Layer, LayerIndex Index)[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
     {
-        LayerIndex[] indexes = await store.GetAsync(image, progress, cancellationToken).ConfigureAwait(false);
+        LayerIndex[] indexes = await finder.GetAsync(image, progress, cancellationToken).ConfigureAwait(false);
         var layers = new (Layer, LayerIndex)[indexes.Length];
         for (int i = 0; i < layers.Length; i++)
         {
@@ -33,23 +33,24 @@ public sealed class LayerReaders(LayerStore store, BlobCache cache, ILoggerFacto
     }
 
     /// <summary>
-    /// Streams a layer whole and holds the index that is in use against it: null when they agree, and then the one built now is
-    /// stored in its place; else the difference, as a sentence. What cannot be streamed throws.
+    /// Streams a layer whole and holds the index that is in use against it: null when they agree, and then the layer is proved from
+    /// then on, here and for every image: the index built now is stored. Else the difference, as a sentence. What cannot be streamed throws.
     /// </summary>
     /// <param name="blob">The layer.</param>
     /// <param name="image">The image that it is of.</param>
     /// <param name="believed">The index in use.</param>
+    /// <param name="inUse">The layer as it is read by that.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public async Task<string?> FindDifferenceAsync(Descriptor blob, Image image, LayerIndex believed, CancellationToken cancellationToken)
+    public async Task<string?> FindDifferenceAsync(Descriptor blob, Image image, LayerIndex believed, Layer inUse, CancellationToken cancellationToken)
     {
-        if (believed.Origin == IndexOrigin.Built)
+        if (believed.Proof.By == Voucher.Layer)
         {
             return null;
         }
         LayerIndex built;
         try
         {
-            built = await store.PassAsync(blob, image.Source, cancellationToken).ConfigureAwait(false);
+            built = await finder.PassAsync(blob, image, believed, cancellationToken).ConfigureAwait(false);
         }
         catch (ImageException e) when (e.Error is ImageError.Verification or ImageError.Invalid or ImageError.Unsupported)
         {
@@ -57,10 +58,12 @@ public sealed class LayerReaders(LayerStore store, BlobCache cache, ILoggerFacto
         }
         using var spans = new SpanCache(ComparisonSpans);
         using Layer builtLayer = Open(blob, image, built, spans), believedLayer = Open(blob, image, believed, spans);
-        string? difference;
+        believedLayer.Prove(built); // reads the bytes that have just passed
+        inUse.Prove(built);
+        string? difference = FindOtherDigest(believed, built);
         try
         {
-            difference = await new IndexComparison(believed, believedLayer, built, builtLayer).FindDifferenceAsync(cancellationToken).ConfigureAwait(false);
+            difference ??= await new IndexComparison(believed, believedLayer, built, builtLayer).FindDifferenceAsync(cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (e is InvalidDataException or ImageException { Error: ImageError.Verification })
         {
@@ -68,12 +71,22 @@ public sealed class LayerReaders(LayerStore store, BlobCache cache, ILoggerFacto
         }
         if (difference is null)
         {
-            store.Save(built, image);
+            finder.Save(built, image);
             return null;
         }
         return $"The index of layer {blob.Digest} ({believed.Origin}) is not what the layer holds: {difference}.";
     }
 
+    private static string? FindOtherDigest(LayerIndex believed, LayerIndex built)
+    {
+        if (built.Transcoding is not null || (believed.Proof.Chunks, built.Proof.Chunks) is not ({ } theirs, { } ours))
+        {
+            return null;
+        }
+        int same = theirs.Bytes.CommonPrefixLength(ours.Bytes);
+        return same == ours.Bytes.Length && theirs.Bytes.Length == same ? null : $"its SHA-256 of chunk {same / ChunkDigests.DigestSize} is not the layer's";
+    }
+
     private Layer Open(Descriptor layer, Image image, LayerIndex index, SpanCache spans)
-        => new(index, TranscodedSource.OpenSpans(layer, index, image.Source, () => store.PassAsync(layer, image.Source, CancellationToken.None), cache, loggers), spans);
+        => new(index, new SpanSource(image.Source, cache, loggers).Open(layer, index, index.Proof.ScopeFor(image), () => finder.PassAsync(layer, image, index, CancellationToken.None)), spans);
 }

@@ -1,10 +1,7 @@
 using LazyMount.Blobs.Cache;
-using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
-using LazyMount.Indexes.Model;
-using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Layers;
@@ -13,7 +10,7 @@ namespace LazyMount.Layers;
 /// A transcoding as a source: the file in the cache, and when the cache has lost or damaged it another pass over the layer,
 /// which gives the same bytes. The file is held open, so that it goes on serving when the cache is deleted.
 /// </summary>
-internal sealed class TranscodedSource : IImageSource
+internal sealed class TranscodedSource : IBlobSource
 {
     // Readers that all found the same file damaged tell so one after the other.
     private static readonly TimeSpan s_rebuiltIsTrusted = TimeSpan.FromSeconds(10);
@@ -23,40 +20,18 @@ internal sealed class TranscodedSource : IImageSource
     private Task<SafeFileHandle>? _file;
     private DateTime _rebuilt;
 
-    private TranscodedSource(BlobCache cache, Descriptor transcoding, Func<Task<SafeFileHandle>> rebuild)
+    /// <param name="transcoding">The transcoding.</param>
+    /// <param name="cache">Where it is.</param>
+    /// <param name="rebuild">Makes it once more and opens it.</param>
+    public TranscodedSource(Descriptor transcoding, BlobCache cache, Func<Task<SafeFileHandle>> rebuild)
     {
         _rebuild = rebuild;
         _file = TryOpen(transcoding, cache) is { } file ? Task.FromResult(file) : null;
     }
 
-    /// <summary>Opens what a layer's (or archive's) spans are read from: its own blob, or its transcoding.</summary>
-    /// <param name="layer">The layer.</param>
-    /// <param name="index">Its index.</param>
-    /// <param name="source">Where its own blob comes from.</param>
-    /// <param name="rebuild">Indexes it once more, which puts the transcoding into the cache.</param>
-    /// <param name="cache">The cache.</param>
-    /// <param name="loggers">For the reader.</param>
-    public static BlobReader OpenSpans(Descriptor layer, LayerIndex index, IImageSource source, Func<Task> rebuild, BlobCache cache, ILoggerFactory loggers)
-    {
-        ILogger<BlobReader> logger = loggers.CreateLogger<BlobReader>();
-        return index.Transcoding is { } transcoding
-            ? new BlobReader(transcoding, index.Chunks, new TranscodedSource(cache, transcoding, RebuildAsync), cache, logger)
-            : new BlobReader(layer, index.Chunks, source, cache, logger);
-
-        async Task<SafeFileHandle> RebuildAsync()
-        {
-            loggers.CreateLogger<TranscodedSource>().TranscodingRebuilt(layer.Digest.ToString());
-            await rebuild().ConfigureAwait(false);
-            return TryOpen(index.Transcoding, cache)
-                ?? throw new ImageException(ImageError.Local, $"The transcoded form of layer {layer.Digest} is gone from the cache {cache.Root} and could not be made again: mount the image again.");
-        }
-    }
-
     public bool IsLocal => true;
 
-    public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
-
-    public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken) => throw new NotSupportedException();
+    public bool IsVerified => true;
 
     public async Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
     {
@@ -86,8 +61,6 @@ internal sealed class TranscodedSource : IImageSource
         }
     }
 
-    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
-
     private async Task<SafeFileHandle> RebuildAsync()
     {
         SafeFileHandle file = await _rebuild().ConfigureAwait(false);
@@ -95,7 +68,8 @@ internal sealed class TranscodedSource : IImageSource
         return file;
     }
 
-    private static SafeFileHandle? TryOpen(Descriptor transcoding, BlobCache cache)
+    /// <summary>The transcoding's file, if the cache has all of it.</summary>
+    public static SafeFileHandle? TryOpen(Descriptor transcoding, BlobCache cache)
     {
         SafeFileHandle? file = cache.TryOpen(transcoding.Digest);
         if (file is not null && RandomAccess.GetLength(file) != transcoding.Size)

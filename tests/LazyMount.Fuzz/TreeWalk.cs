@@ -20,7 +20,7 @@ internal static class TreeWalk
         CompressedSize = size,
         UncompressedSize = size,
         Format = CompressionFormat.None,
-        Chunks = new ChunkDigests(ChunkDigests.DefaultChunkSize, new byte[(size + ChunkDigests.DefaultChunkSize - 1) / ChunkDigests.DefaultChunkSize * ChunkDigests.DigestSize]),
+        Proof = Proof.ByLayer(new ChunkDigests(ChunkDigests.DefaultChunkSize, new byte[(size + ChunkDigests.DefaultChunkSize - 1) / ChunkDigests.DefaultChunkSize * ChunkDigests.DigestSize])),
         Checkpoints = new CheckpointTable([0, size], [0, size], [0x80], [0], [0], []),
         Paths = entries.BuildPaths(),
         Entries = entries.BuildEntries(),

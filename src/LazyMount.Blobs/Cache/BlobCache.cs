@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs.Cache;
@@ -49,6 +50,13 @@ public sealed class BlobCache
         string directory = Path.Combine(Root, Version, kind);
         EnsureDirectory(directory);
         return directory;
+    }
+
+    /// <summary>Whether all chunks of a blob are here that matched its digest once.</summary>
+    public bool HasAll(Descriptor blob)
+    {
+        using var store = new ChunkStore(this, blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance);
+        return store.Find(present: false, 0, store.Count) == store.Count;
     }
 
     /// <summary>Opens a complete blob for reading, or null.</summary>
@@ -270,7 +278,7 @@ public sealed class BlobCache
         }
     }
 
-    internal string ChunkDirectoryOf(Digest digest) => Path.Combine(Root, Version, "chunks", digest.Algorithm, digest.Hex);
+    internal string ChunkDirectoryOf(Digest digest, ChunkScope scope) => Path.Combine(Root, Version, "chunks", scope.Key ?? digest.Algorithm, digest.Hex);
 
     internal string PathOf(Digest digest) => Path.Combine(Root, Version, "blobs", digest.Algorithm, digest.Hex);
 

@@ -98,7 +98,7 @@ public sealed partial class BlobReader
             }
 
             // Another process may have fetched them while we waited for it.
-            ChunkStore? store = reader._store;
+            ChunkStore? store = reader.Store;
             using IDisposable? claim = store is null ? null : await store.ClaimAsync(first, end, cancellationToken).ConfigureAwait(false);
             for (int chunk = first; chunk < end;)
             {
@@ -159,7 +159,9 @@ public sealed partial class BlobReader
             }
             if (!reader.IsGood(chunk, bytes.Span))
                 return false;
-            reader._store?.Keep(chunk, bytes.Span);
+            if (reader._isVerifiedOnly && reader.Chunks is null && !reader._source.IsVerified)
+                throw new ImageException(ImageError.Verification, $"Bytes {offset}-{offset + length - 1} of blob {reader._blob.Digest} came over a connection that is not verified, and nobody else vouches for them; mount the image again with --index-trust bound, which reads the layer whole.");
+            reader.Store?.Keep(chunk, bytes.Span);
             return true;
         }
 

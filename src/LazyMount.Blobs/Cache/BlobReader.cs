@@ -15,11 +15,13 @@ namespace LazyMount.Blobs.Cache;
 public sealed partial class BlobReader : IDisposable
 {
     private readonly Descriptor _blob;
-    private readonly ChunkDigests? _chunks;
     private readonly int _chunkSize;
-    private readonly IImageSource _source;
+    private readonly IBlobSource _source;
+    private readonly BlobCache _cache;
     private readonly ILogger _logger;
-    private readonly ChunkStore? _store; // null when nothing is kept
+    private readonly bool _isVerifiedOnly;
+    private readonly List<ChunkStore> _stores = []; // to dispose
+    private volatile Ground _ground;
 
     // Guards what follows.
     private readonly Lock _lock = new();
@@ -31,15 +33,44 @@ public sealed partial class BlobReader : IDisposable
     /// <param name="source">Where to fetch what is not cached. Not owned.</param>
     /// <param name="cache">The cache, looked into first; not used for a source that is local.</param>
     /// <param name="logger">Told of corrupt chunks.</param>
-    public BlobReader(Descriptor blob, ChunkDigests? chunks, IImageSource source, BlobCache cache, ILogger<BlobReader>? logger = null)
+    /// <param name="scope">Where chunks are kept. Those of everybody only when <paramref name="chunks"/> are what the blob's digest proved.</param>
+    public BlobReader(Descriptor blob, ChunkDigests? chunks, IBlobSource source, BlobCache cache, ILogger<BlobReader>? logger = null, ChunkScope scope = default)
     {
         int chunkSize = chunks?.ChunkSize ?? ChunkDigests.DefaultChunkSize;
         if (chunks is not null && chunks.Count != (blob.Size + chunkSize - 1) / chunkSize)
             throw new ArgumentException("there is not one digest for each chunk of the blob", nameof(chunks));
-        (_blob, _chunks, _chunkSize, _source) = (blob, chunks, chunkSize, source);
+        if (chunks is null && scope.IsShared && !source.IsLocal)
+            throw new ArgumentException("bytes that nobody has verified are not for everybody", nameof(scope));
+        (_blob, _chunkSize, _source, _cache, _isVerifiedOnly) = (blob, chunkSize, source, cache, scope.IsVerifiedOnly);
         _logger = logger ?? (ILogger)NullLogger.Instance;
-        if (!source.IsLocal)
-            _store = new ChunkStore(cache, blob, chunkSize, _logger);
+        _ground = new Ground(chunks, OpenStore(scope));
+    }
+
+    /// <summary>What chunks are verified with, and where they are kept; no store when nothing is kept.</summary>
+    private sealed record Ground(ChunkDigests? Chunks, ChunkStore? Store);
+
+    private ChunkDigests? Chunks => _ground.Chunks;
+
+    private ChunkStore? Store => _ground.Store;
+
+    /// <summary>The whole blob has matched its digest: from now on chunks come from the store of everybody and are verified with these digests.</summary>
+    public void Prove(ChunkDigests chunks)
+    {
+        lock (_lock)
+        {
+            if (_disposed || _source.IsLocal || chunks.ChunkSize != _chunkSize)
+                return;
+            _ground = new Ground(chunks, OpenStore(ChunkScope.Shared));
+        }
+    }
+
+    private ChunkStore? OpenStore(ChunkScope scope)
+    {
+        if (_source.IsLocal)
+            return null;
+        var store = new ChunkStore(_cache, _blob, _chunkSize, _logger, scope);
+        _stores.Add(store);
+        return store;
     }
 
     /// <summary>
@@ -64,7 +95,7 @@ public sealed partial class BlobReader : IDisposable
             chunk += read;
             if (read > 0)
                 continue;
-            int gapEnd = _store?.Find(present: true, chunk + 1, end) ?? end;
+            int gapEnd = Store?.Find(present: true, chunk + 1, end) ?? end;
             (gaps ??= []).Add(FetchAsync(chunk, gapEnd, compressedOffset, destination, cancellationToken));
             chunk = gapEnd;
         }
@@ -79,13 +110,13 @@ public sealed partial class BlobReader : IDisposable
     /// <returns>Bytes that were fetched.</returns>
     public async Task<long> PrefetchAsync(long offset, long end, CancellationToken cancellationToken)
     {
-        if (_store is null || offset >= end)
+        if (Store is null || offset >= end)
             return 0;
         long fetched = 0;
         int endChunk = (int)((end - 1) / _chunkSize) + 1;
-        for (int chunk = (int)(offset / _chunkSize); (chunk = _store.Find(present: false, chunk, endChunk)) < endChunk;)
+        for (int chunk = (int)(offset / _chunkSize); (chunk = Store.Find(present: false, chunk, endChunk)) < endChunk;)
         {
-            int gapEnd = _store.Find(present: true, chunk, endChunk);
+            int gapEnd = Store.Find(present: true, chunk, endChunk);
             (long gapOffset, int gapLength) = Extent(chunk, gapEnd);
             await FetchAsync(chunk, gapEnd, gapOffset, Memory<byte>.Empty, cancellationToken).ConfigureAwait(false);
             fetched += gapLength;
@@ -102,7 +133,7 @@ public sealed partial class BlobReader : IDisposable
     {
         int first = (int)(compressedOffset / _chunkSize);
         int end = (int)((compressedOffset + destination.Length - 1) / _chunkSize) + 1;
-        for (int chunk = first; chunk < end && _store is not null; chunk++)
+        for (int chunk = first; chunk < end && Store is not null; chunk++)
             _logger.CachedChunkDropped(_blob.Digest, chunk, "what it decodes to is not what it should be");
         var fetch = new ChunkFetch(this, first, end) { IsAfresh = true };
         fetch.Begin();
@@ -122,7 +153,7 @@ public sealed partial class BlobReader : IDisposable
         }
         foreach (ChunkFetch fetch in underWay)
             fetch.Cancel();
-        _store?.Dispose();
+        _stores.ForEach(store => store.Dispose());
     }
 
     /// <summary>Offset and length in the blob of chunks [first, end).</summary>
@@ -134,11 +165,11 @@ public sealed partial class BlobReader : IDisposable
 
     private bool IsGood(int chunk, ReadOnlySpan<byte> bytes)
     {
-        if (_chunks is null)
+        if (Chunks is null)
             return true;
         Span<byte> hash = stackalloc byte[ChunkDigests.DigestSize];
         SHA256.HashData(bytes, hash);
-        return hash.SequenceEqual(_chunks[chunk]);
+        return hash.SequenceEqual(Chunks[chunk]);
     }
 
     // Copies the part of a chunk that destination, which begins at compressedOffset of the blob, wants.
@@ -157,7 +188,7 @@ public sealed partial class BlobReader : IDisposable
     // straight into it: nobody looks at it unless ReadAsync succeeds.
     private int ReadCached(int first, int end, long compressedOffset, Span<byte> destination)
     {
-        if (_store is null)
+        if (Store is null)
             return 0;
         int whole = Extent(first, end) is var (offset, length) && offset + length > compressedOffset + destination.Length ? end - 1 : end;
         if (offset >= compressedOffset && first < whole)
@@ -182,12 +213,12 @@ public sealed partial class BlobReader : IDisposable
     // The same, of whole chunks.
     private int ReadCached(int first, Span<byte> bytes)
     {
-        int read = _store!.Read(first, bytes);
+        int read = Store!.Read(first, bytes);
         for (int i = 0; i < read; i++)
         {
             if (!IsGood(first + i, bytes.Slice(i * _chunkSize, Extent(first + i, first + i + 1).Length)))
             {
-                _store.Drop(first + i, "it does not match its SHA-256");
+                Store.Drop(first + i, "it does not match its SHA-256");
                 return i;
             }
         }

@@ -3,16 +3,16 @@ using System.Threading.Channels;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LazyMount.Blobs.Cache;
 
 /// <summary>
 /// A whole blob from its beginning to its end: what the cache has from there, the rest from the source by several range
 /// requests ahead of the reader, so that one slow connection is not the limit. What is fetched is kept as it passes, so
-/// that whoever is interrupted goes on where it stopped. Not verified: the reader hashes it.
+/// that whoever is interrupted goes on where it stopped. Not verified: the reader hashes it, and what passed stays in its scope
+/// until the reader has called <see cref="Prove"/>.
 /// </summary>
-public sealed class CachedBlobStream : ForwardStream
+internal sealed class CachedBlobStream : ForwardStream
 {
     /// <summary>
     /// Bytes asked for at once, a whole number of chunks. Indexing the benchmark image (two large layers, 310 MB) with 1, 2, 4 and 8 MiB
@@ -21,16 +21,24 @@ public sealed class CachedBlobStream : ForwardStream
     /// </summary>
     private const int RangeSize = 4 << 20;
 
-    /// <summary>Ranges under way or waiting for the reader; with <see cref="RangeSize"/> the bound of memory.</summary>
+    /// <summary>Ranges of one blob under way or waiting for the reader.</summary>
     private const int Ahead = 4;
 
+    /// <summary>
+    /// The same of all blobs together: with <see cref="RangeSize"/> the bound of memory, 64 MiB, however many layers are opened at
+    /// once. Each blob's ranges begin in order, so that the one that its reader waits for never waits for a later one.
+    /// </summary>
+    private static readonly SemaphoreSlim s_ahead = new(16);
+
     private readonly Descriptor _blob;
-    private readonly IImageSource _source;
-    private readonly ChunkStore _store;
+    private readonly IBlobSource _source;
+    private readonly ChunkStore _shared;
+    private readonly ChunkStore _own;
     private readonly bool _keep;
+    private readonly bool _isVerifiedOnly;
     private readonly CancellationTokenSource _cancellation = new();
     private readonly Channel<Task<Range>> _ranges = Channel.CreateBounded<Task<Range>>(new BoundedChannelOptions(Ahead - 1) { SingleReader = true, SingleWriter = true });
-    private readonly Task _planner;
+    private readonly Lazy<Task> _planner;
     private Range _current;
     private int _taken;
     private long _cachedBytes;
@@ -42,21 +50,21 @@ public sealed class CachedBlobStream : ForwardStream
     /// <param name="blob">The blob.</param>
     /// <param name="source">Where it comes from. Not owned.</param>
     /// <param name="cache">The cache.</param>
+    /// <param name="scope">Whose chunks are used besides those of everybody, and where what is fetched goes.</param>
     /// <param name="keep">Whether what is fetched is kept.</param>
     /// <param name="logger">Told of chunks that are damaged, or cannot be kept.</param>
-    public CachedBlobStream(Descriptor blob, IImageSource source, BlobCache cache, bool keep, ILogger logger)
+    public CachedBlobStream(Descriptor blob, IBlobSource source, BlobCache cache, ChunkScope scope, bool keep, ILogger logger)
     {
-        (_blob, _source, _keep) = (blob, source, keep);
-        _store = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger);
-        _planner = Task.Run(PlanAsync);
+        if (scope.IsShared)
+            throw new ArgumentException("bytes that nobody has verified are not for everybody", nameof(scope));
+        (_blob, _source, _keep, _isVerifiedOnly) = (blob, source, keep, scope.IsVerifiedOnly);
+        _shared = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger);
+        _own = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger, scope);
+        _planner = new Lazy<Task>(() => Task.Run(PlanAsync));
     }
 
-    /// <summary>Whether the cache has all of a blob, of which nobody has looked at the bytes yet.</summary>
-    public static bool IsWhole(Descriptor blob, BlobCache cache)
-    {
-        using var store = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance);
-        return store.Find(present: false, 0, store.Count) == store.Count;
-    }
+    /// <summary>False: chunks in the store of everybody are not read, and <see cref="Prove"/> replaces them.</summary>
+    public bool UsesShared { get; init; } = true;
 
     /// <summary>Bytes that came from the cache so far.</summary>
     public long CachedBytes => Volatile.Read(ref _cachedBytes);
@@ -64,18 +72,33 @@ public sealed class CachedBlobStream : ForwardStream
     /// <summary>Bytes that came from the source so far.</summary>
     public long FetchedBytes => Volatile.Read(ref _fetchedBytes);
 
-    /// <summary>Forgets what is kept of the blob: for a reader that found the whole to be wrong.</summary>
-    public void Forget() => _store.DropAll();
+    /// <summary>The reader found that all bytes match the blob's digest: what passed goes to the store of everybody.</summary>
+    public void Prove()
+    {
+        if (!UsesShared)
+            _shared.DropAll(); // its bytes made a wrong digest
+        _own.MoveTo(_shared);
+    }
+
+    /// <summary>The reader found the whole to be wrong: what was fetched for its scope is dropped. Chunks of everybody may be sound, and stay.</summary>
+    public void Forget() => _own.DropAll();
+
+    /// <summary>Nobody will read the blob's bytes again.</summary>
+    public void Discard()
+    {
+        _own.DropAll();
+        _shared.DropAll();
+    }
 
     /// <inheritdoc/>
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         if (buffer.IsEmpty)
             return 0;
+        _ = _planner.Value;
         while (_taken == _current.Length)
         {
-            if (_current.Buffer is not null)
-                ArrayPool<byte>.Shared.Return(_current.Buffer);
+            Return(_current.Buffer);
             (_current, _taken) = (default, 0);
             if (!await _ranges.Reader.WaitToReadAsync(cancellationToken).ConfigureAwait(false))
                 return 0;
@@ -99,18 +122,19 @@ public sealed class CachedBlobStream : ForwardStream
         if (Interlocked.Exchange(ref _disposed, 1) == 1)
             return;
         await _cancellation.CancelAsync().ConfigureAwait(false);
-        await _planner.ConfigureAwait(false);
+        if (_planner.IsValueCreated)
+            await _planner.Value.ConfigureAwait(false);
         while (_ranges.Reader.TryRead(out Task<Range>? range))
         {
             await ((Task)range).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (range.IsCompletedSuccessfully)
-                ArrayPool<byte>.Shared.Return((await range.ConfigureAwait(false)).Buffer);
+                Return((await range.ConfigureAwait(false)).Buffer);
         }
-        if (_current.Buffer is not null)
-            ArrayPool<byte>.Shared.Return(_current.Buffer);
+        Return(_current.Buffer);
         _current = default;
         _taken = 0;
-        _store.Dispose();
+        _shared.Dispose();
+        _own.Dispose();
         _cancellation.Dispose();
         await base.DisposeAsync().ConfigureAwait(false);
     }
@@ -123,17 +147,27 @@ public sealed class CachedBlobStream : ForwardStream
         base.Dispose(disposing);
     }
 
+    // Of a range that has been begun; null for none.
+    private static void Return(byte[]? buffer)
+    {
+        if (buffer is null)
+            return;
+        ArrayPool<byte>.Shared.Return(buffer);
+        s_ahead.Release();
+    }
+
     // Begins ranges in order, as far ahead as the channel has room.
     private async Task PlanAsync()
     {
         const int ChunksPerRange = RangeSize / ChunkDigests.DefaultChunkSize;
         try
         {
-            for (int first = 0; first < _store.Count; first += ChunksPerRange)
+            for (int first = 0; first < _own.Count; first += ChunksPerRange)
             {
                 if (!await _ranges.Writer.WaitToWriteAsync(_cancellation.Token).ConfigureAwait(false))
                     break;
-                int begin = first, end = Math.Min(first + ChunksPerRange, _store.Count);
+                await s_ahead.WaitAsync(_cancellation.Token).ConfigureAwait(false);
+                int begin = first, end = Math.Min(first + ChunksPerRange, _own.Count);
                 _ranges.Writer.TryWrite(Task.Run(() => GetAsync(begin, end, _cancellation.Token)));
             }
         }
@@ -149,19 +183,23 @@ public sealed class CachedBlobStream : ForwardStream
 
     private async Task<Range> GetAsync(int first, int end, CancellationToken cancellationToken)
     {
-        (long begin, int length) = _store.Extent(first, end);
+        (long begin, int length) = _own.Extent(first, end);
         byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
         try
         {
             for (int chunk = first; chunk < end;)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                int read = _store.Read(chunk, BytesOf(chunk, end).Span);
+                int read = UsesShared ? _shared.Read(chunk, BytesOf(chunk, end).Span) : 0;
+                if (read == 0)
+                    read = _own.Read(chunk, BytesOf(chunk, end).Span);
                 Interlocked.Add(ref _cachedBytes, BytesOf(chunk, chunk + read).Length);
                 chunk += read;
                 if (read > 0)
                     continue;
-                int gapEnd = _store.Find(present: true, chunk + 1, end);
+                int gapEnd = _own.Find(present: true, chunk + 1, end);
+                if (UsesShared)
+                    gapEnd = _shared.Find(present: true, chunk + 1, gapEnd);
                 await FetchAsync(chunk, gapEnd).ConfigureAwait(false);
                 chunk = gapEnd;
             }
@@ -169,19 +207,19 @@ public sealed class CachedBlobStream : ForwardStream
         }
         catch
         {
-            ArrayPool<byte>.Shared.Return(buffer);
+            Return(buffer);
             throw;
         }
 
         Memory<byte> BytesOf(int from, int to)
         {
-            (long offset, int bytes) = _store.Extent(from, to);
+            (long offset, int bytes) = _own.Extent(from, to);
             return buffer.AsMemory((int)(offset - begin), bytes);
         }
 
         async Task FetchAsync(int from, int to)
         {
-            (long offset, int wanted) = _store.Extent(from, to);
+            (long offset, int wanted) = _own.Extent(from, to);
             Stream stream = await _source.OpenBlobAsync(_blob, offset, wanted, cancellationToken).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
             {
@@ -190,8 +228,8 @@ public sealed class CachedBlobStream : ForwardStream
                     Memory<byte> bytes = BytesOf(chunk, chunk + 1);
                     await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
                     Interlocked.Add(ref _fetchedBytes, bytes.Length);
-                    if (_keep)
-                        _store.Keep(chunk, bytes.Span);
+                    if (_keep && (!_isVerifiedOnly || _source.IsVerified))
+                        _own.Keep(chunk, bytes.Span);
                 }
             }
         }

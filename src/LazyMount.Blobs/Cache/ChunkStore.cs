@@ -13,7 +13,7 @@ namespace LazyMount.Blobs.Cache;
 
 /// <summary>
 /// The chunks of one blob that the cache has, 64 of them in a file: <c>ROOT/v1/chunks/ALGORITHM/HEX/OFFSET</c>, where OFFSET is
-/// the first one's in the blob. Such a segment is sparse: a table of the XXH128 of each chunk, zeros for one that is not there,
+/// the first one's in the blob, or <c>ROOT/v1/chunks/KEY/HEX/OFFSET</c> for those of one <see cref="ChunkScope"/>. Such a segment is sparse: a table of the XXH128 of each chunk, zeros for one that is not there,
 /// and from byte 4,096 on the chunks at their places. A chunk is written first and its hash afterwards, so what a killed process,
 /// a lost page or the disk leaves behind does not match its hash, and counts as not there: a segment needs no lock, no fsync and
 /// no rename. Any process writes, reads and deletes segments without asking the others; whoever has one open that is deleted
@@ -52,10 +52,10 @@ internal sealed class ChunkStore : IDisposable
     private int _complained;
     private bool _disposed;
 
-    public ChunkStore(BlobCache cache, Descriptor blob, int chunkSize, ILogger logger)
+    public ChunkStore(BlobCache cache, Descriptor blob, int chunkSize, ILogger logger, ChunkScope scope = default)
     {
         (_cache, _blob, _size, _chunkSize, _logger) = (cache, blob.Digest, blob.Size, chunkSize, logger);
-        _directory = cache.ChunkDirectoryOf(blob.Digest);
+        _directory = cache.ChunkDirectoryOf(blob.Digest, scope);
     }
 
     /// <summary>Number of chunks of the blob.</summary>
@@ -141,6 +141,48 @@ internal sealed class ChunkStore : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             // Not there, or another process is writing: what is left is verified like everything.
+        }
+    }
+
+    /// <summary>Moves all chunks to another store of the same blob: segments that it lacks as they are, of others the chunks that it lacks.</summary>
+    public void MoveTo(ChunkStore other)
+    {
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(_chunkSize);
+        try
+        {
+            for (int first = 0; (first = Find(present: true, first, Count)) < Count;)
+            {
+                int segment = first / SegmentChunks, end = Math.Min((segment + 1) * SegmentChunks, Count);
+                if (!TryMove(PathOf(segment), other.PathOf(segment), other._directory))
+                {
+                    for (int chunk = first; chunk < end; chunk++)
+                    {
+                        Span<byte> bytes = buffer.AsSpan(0, Extent(chunk, chunk + 1).Length);
+                        if (other.Find(present: true, chunk, chunk + 1) > chunk && Read(chunk, bytes) > 0)
+                            other.Keep(chunk, bytes);
+                    }
+                }
+                first = end;
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+        DropAll();
+    }
+
+    private static bool TryMove(string from, string to, string directory)
+    {
+        try
+        {
+            BlobCache.EnsureDirectory(directory);
+            File.Move(from, to, overwrite: false);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+        {
+            return false; // it is there already, or cannot be made: what cannot be kept is logged
         }
     }
 

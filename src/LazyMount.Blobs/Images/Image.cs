@@ -13,11 +13,12 @@ public sealed class Image
 
     private const int MaxImages = 100; // of one image index, when all are asked for
 
-    private Image(ImageReference reference, IImageSource source, Found found, ReadOnlyMemory<byte> config)
+    private Image(ImageReference reference, IImageSource source, Digest root, Found found, ReadOnlyMemory<byte> config)
     {
         (RawManifest raw, Manifest manifest) = (found.Raw, found.Manifest);
         IndexEntries = found.IndexEntries;
         Reference = reference;
+        RootDigest = root;
         Source = source;
         ManifestDescriptor = raw.Descriptor with { MediaType = manifest.MediaType };
         ManifestBytes = raw.Bytes;
@@ -33,6 +34,7 @@ public sealed class Image
     private Image(Image whole, IReadOnlyList<Descriptor> layers)
     {
         Reference = whole.Reference;
+        RootDigest = whole.RootDigest;
         Source = whole.Source;
         ManifestDescriptor = whole.ManifestDescriptor;
         ManifestBytes = whole.ManifestBytes;
@@ -46,6 +48,9 @@ public sealed class Image
 
     /// <summary>As the user wrote it, normalised.</summary>
     public ImageReference Reference { get; }
+
+    /// <summary>Digest of what the reference names: the manifest, or the image index that led to it.</summary>
+    public Digest RootDigest { get; }
 
     /// <summary>The manifest's descriptor; its digest is the image's identity.</summary>
     public Descriptor ManifestDescriptor { get; }
@@ -95,7 +100,7 @@ public sealed class Image
         Found found = await resolution.FindManifestAsync(cancellationToken).ConfigureAwait(false);
         ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
         resolution.CheckPlatform(found, config.Span);
-        return new Image(reference, source, found, config);
+        return new Image(reference, source, resolution.RootDigest, found, config);
     }
 
     /// <summary>
@@ -112,7 +117,7 @@ public sealed class Image
         {
             ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
             resolution.CheckPlatform(found, config.Span);
-            images.Add(new Image(reference, source, found, config));
+            images.Add(new Image(reference, source, resolution.RootDigest, found, config));
         }
         return new ImageSet(root, images);
     }
@@ -132,8 +137,14 @@ public sealed class Image
         private readonly Platform _wanted = platform ?? Platform.Local;
         private int _lookedInto;
 
+        /// <summary>Known once the root is read.</summary>
+        public Digest RootDigest { get; private set; }
+
         public async Task<Found> FindManifestAsync(CancellationToken cancellationToken)
-            => await FindAsync(await GetRootAsync(cancellationToken).ConfigureAwait(false), null, [], 0, cancellationToken).ConfigureAwait(false);
+        {
+            RawManifest root = await GetRootAsync(cancellationToken).ConfigureAwait(false);
+            return await FindAsync(root, null, [], 0, cancellationToken).ConfigureAwait(false);
+        }
 
         private async Task<Found> FindAsync(RawManifest raw, int? rank, IReadOnlyList<Descriptor> outer, int depth, CancellationToken cancellationToken)
         {
@@ -248,6 +259,13 @@ public sealed class Image
         }
 
         public async Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
+        {
+            RawManifest root = await ReadRootAsync(cancellationToken).ConfigureAwait(false);
+            RootDigest = root.Descriptor.Digest;
+            return root;
+        }
+
+        private async Task<RawManifest> ReadRootAsync(CancellationToken cancellationToken)
         {
             if (reference.Digest is { } digest && cache?.TryRead(digest, ManifestDocument.MaxSize) is { } cached)
                 return new RawManifest(new Descriptor("", digest, cached.Length), cached);

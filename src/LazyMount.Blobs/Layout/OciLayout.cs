@@ -39,6 +39,14 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
 
     public bool IsLocal => true;
 
+    public bool IsVerified => true;
+
+    public void Distrust(Descriptor blob)
+    {
+    }
+
+    public Digest? DiffIdOf(Digest blob) => null;
+
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {
         byte[] bytes = _files.ReadAll(IndexFile, ManifestDocument.MaxSize);

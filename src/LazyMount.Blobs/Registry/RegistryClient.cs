@@ -68,9 +68,8 @@ internal sealed class RegistryClient : IDisposable
         _host = registry == "docker.io" ? "registry-1.docker.io" : registry;
         _repository = repository;
         _logger = logger;
-        bool loopback = IsLoopback(_host);
-        _base = options.PlainHttp ? BaseOf("http") : loopback ? null : BaseOf("https");
-        Http = new RegistryHttp(registry, useProxy: !loopback, timeouts, logger);
+        _base = options.PlainHttp ? BaseOf("http") : Loopback.Is(_host) ? null : BaseOf("https");
+        Http = new RegistryHttp(registry, timeouts, logger);
         _authorization = new RegistryAuthorization(Http, repository, () => DockerConfig.Find(options.DockerConfigDirectory, registry, logger));
         _retry = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
         {
@@ -123,11 +122,6 @@ internal sealed class RegistryClient : IDisposable
         _authorization.Dispose();
         Http.Dispose();
     }
-
-    /// <summary>True for names and addresses of this machine, with or without a port.</summary>
-    internal static bool IsLoopback(string host)
-        => Uri.TryCreate($"http://{host}/", UriKind.Absolute, out Uri? url)
-            && (url.Host == "localhost" || (IPAddress.TryParse(url.Host.Trim('[', ']'), out IPAddress? address) && IPAddress.IsLoopback(address)));
 
     // One try: follows redirects and answers one challenge.
     private async Task<HttpResponseMessage> SendAsync(RegistryRequest request, CancellationToken cancellationToken)

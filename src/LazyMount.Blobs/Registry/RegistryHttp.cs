@@ -23,8 +23,9 @@ internal sealed class RegistryHttp : IDisposable
     private readonly RegistryTimeouts _timeouts;
     private readonly ILogger _logger;
     private volatile string? _certificateError;
+    private volatile bool _isUnverified;
 
-    public RegistryHttp(string registry, bool useProxy, RegistryTimeouts timeouts, ILogger logger)
+    public RegistryHttp(string registry, RegistryTimeouts timeouts, ILogger logger)
     {
         Registry = registry;
         _timeouts = timeouts;
@@ -36,13 +37,20 @@ internal sealed class RegistryHttp : IDisposable
             ConnectTimeout = timeouts.Connect,
             PooledConnectionLifetime = TimeSpan.FromMinutes(5), // a mount outlives DNS answers
             UseCookies = false,
-            UseProxy = useProxy,
+            Proxy = new Loopback.PassingProxy(HttpClient.DefaultProxy),
+            ConnectCallback = Loopback.ConnectAsync,
             SslOptions = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, _, _, errors) => Accept(errors) },
         };
         _client = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
         _client.DefaultRequestHeaders.UserAgent.ParseAdd("lazymount");
         _client.DefaultRequestHeaders.AcceptEncoding.ParseAdd("identity"); // digests and ranges are of the bytes as they are
     }
+
+    /// <summary>
+    /// True while every answer came over a verified connection: TLS with a certificate that was checked, or loopback. Answers of
+    /// token servers and of other hosts that the registry leads to count as well.
+    /// </summary>
+    public bool IsVerified => !_isUnverified;
 
     /// <summary>The registry as the user names it.</summary>
     public string Registry { get; }
@@ -59,6 +67,8 @@ internal sealed class RegistryHttp : IDisposable
         try
         {
             HttpResponseMessage response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stall.Token).ConfigureAwait(false);
+            if (!IsVerifiedBy(response.RequestMessage!.RequestUri!))
+                _isUnverified = true;
             if (_logger.IsEnabled(LogLevel.Debug))
                 _logger.Answered(request.Method.Method, Redact(request.RequestUri!), (int)response.StatusCode);
             return response;
@@ -200,6 +210,9 @@ internal sealed class RegistryHttp : IDisposable
 
     /// <summary>Without query and user info: either may be a secret.</summary>
     public static string Redact(Uri url) => $"{url.Scheme}://{url.Authority}{url.AbsolutePath}";
+
+    // No certificate is accepted that was not checked; an option that accepts one must be told of here.
+    internal static bool IsVerifiedBy(Uri url) => url.Scheme == Uri.UriSchemeHttps || Loopback.Is(url);
 
     private bool Accept(SslPolicyErrors errors)
     {

@@ -29,6 +29,14 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
 
     public bool IsLocal => false;
 
+    public bool IsVerified => _client.Http.IsVerified;
+
+    public void Distrust(Descriptor blob)
+    {
+    }
+
+    public Digest? DiffIdOf(Digest blob) => null;
+
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
         => GetManifestAsync(_reference.Digest?.ToString() ?? _reference.Tag!, _reference.Digest, null, _reference.ToString(), cancellationToken);
 

@@ -10,6 +10,21 @@ public sealed class OfflineSource(ImageReference reference, BlobCache cache) : I
     /// <inheritdoc/>
     public bool IsLocal => false; // what there is is in the cache, which is looked into first
 
+    /// <inheritdoc/>
+    public bool IsVerified => true; // nobody answers: what was stored says itself what it came over
+
+    /// <inheritdoc/>
+    public void Distrust(Descriptor blob)
+    {
+    }
+
+    /// <inheritdoc/>
+    public Digest? DiffIdOf(Digest blob) => null;
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
+        => Task.FromResult<IReadOnlyList<Descriptor>>([]);
+
     /// <summary>What the reference named when it was last resolved.</summary>
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {

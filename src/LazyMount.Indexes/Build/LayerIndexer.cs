@@ -26,6 +26,9 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     private const int PieceSize = 4 * ChunkSize;
     private const int Pieces = 6;
 
+    // However many layers are fetched at once, no more are decoded than there are cores.
+    private static readonly SemaphoreSlim s_decoders = new(Environment.ProcessorCount);
+
     /// <summary>What the blob's content must have for a digest; null when that need not be looked at.</summary>
     public Digest? DiffId { get; init; }
 
@@ -169,8 +172,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             Format = decoding.Format,
             Transcoding = transcoder?.Blob,
             Origin = IndexOrigin.Built,
-            IsBound = true,
-            Chunks = transcoder?.Chunks ?? new ChunkDigests(ChunkSize, digests.ToArray()),
+            Proof = Proof.ByLayer(transcoder?.Chunks ?? new ChunkDigests(ChunkSize, digests.ToArray())),
             Checkpoints = transcoder?.Checkpoints ?? checkpoints.Build(decoding.UncompressedSize, size),
             Paths = paths,
             Entries = decoding.Entries.BuildEntries(),
@@ -235,7 +237,15 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     {
         await foreach (Piece piece in filled.ReadAllAsync().ConfigureAwait(false))
         {
-            decoding.Push(piece.Buffer.AsMemory(0, piece.Length));
+            await s_decoders.WaitAsync().ConfigureAwait(false);
+            try
+            {
+                decoding.Push(piece.Buffer.AsMemory(0, piece.Length));
+            }
+            finally
+            {
+                s_decoders.Release();
+            }
             bool returned = free.TryWrite(piece.Buffer);
             Debug.Assert(returned, "as many places as buffers");
         }

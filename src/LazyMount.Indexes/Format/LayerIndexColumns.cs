@@ -33,7 +33,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         EncodeXattrSets(writer, index.XattrSets);
         EncodeSparseMaps(writer, index.SparseMaps);
         EncodeEntries(writer, index.Entries, index.SparseMaps);
-        EncodeRanges(writer, index.Chunks is null ? index.Ranges : null);
+        EncodeRanges(writer, index.Proof.Ranges);
         return writer.Bytes.ToArray();
     }
 

@@ -70,7 +70,7 @@ internal static class LayerIndexFile
         }
 
         CheckpointTable checkpoints = index.Checkpoints;
-        ReadOnlySpan<byte> digests = index.Chunks is { } chunks ? chunks.Bytes : index.Ranges is { } ranges ? ranges.Bytes : default;
+        ReadOnlySpan<byte> digests = index.Proof.Chunks is { } chunks ? chunks.Bytes : index.Proof.Ranges is { } ranges ? ranges.Bytes : default;
         var numbers = new IndexWriter();
         byte[] digest = Encoding.ASCII.GetBytes(index.Digest.ToString());
         numbers.Unsigned((uint)digest.Length);
@@ -86,14 +86,18 @@ internal static class LayerIndexFile
         numbers.Raw(transcoding);
         numbers.Unsigned((ulong)(index.Transcoding?.Size ?? 0));
         numbers.Unsigned((ulong)index.Origin);
-        numbers.Unsigned(index.IsBound ? 1u : 0);
+        numbers.Unsigned((ulong)index.Proof.By);
+        numbers.Unsigned(index.Proof.IsFromVerified ? 1u : 0);
+        byte[] document = Encoding.ASCII.GetBytes(index.Proof.Document?.ToString() ?? "");
+        numbers.Unsigned((uint)document.Length);
+        numbers.Raw(document);
         numbers.Unsigned((uint)index.Prefetch.Length);
         foreach (PrefetchRange range in index.Prefetch)
         {
             numbers.Unsigned((ulong)range.Offset);
             numbers.Unsigned((ulong)(range.End - range.Offset));
         }
-        numbers.Unsigned((uint)(index.Chunks?.ChunkSize ?? 0));
+        numbers.Unsigned((uint)(index.Proof.Chunks?.ChunkSize ?? 0));
         numbers.Unsigned((uint)(digests.Length / ChunkDigests.DigestSize));
         numbers.Unsigned((uint)columns.Length);
         numbers.Unsigned((uint)packed.Length);
@@ -163,7 +167,10 @@ internal static class LayerIndexFile
         long spansSize = storedTranscoding.IsEmpty ? compressedSize : transcodedSize;
         CompressionFormat spanFormat = storedTranscoding.IsEmpty ? format : CompressionFormat.Zstd;
         var origin = (IndexOrigin)reader.Bounded((long)IndexOrigin.Soci);
-        bool isBound = reader.Bounded(1) == 1;
+        var by = (Voucher)reader.Bounded((long)Voucher.Layer);
+        bool isFromVerified = reader.Bounded(1) == 1;
+        ReadOnlySpan<byte> storedDocument = reader.Raw(reader.Count(1));
+        Require(Digest.TryParse(Encoding.ASCII.GetString(storedDocument), out Digest document) || storedDocument.IsEmpty);
         var prefetch = new PrefetchRange[reader.Count(2)];
         for (int i = 0; i < prefetch.Length; i++)
         {
@@ -212,19 +219,20 @@ internal static class LayerIndexFile
         LayerIndexColumns decoded = LayerIndexColumns.Decode(columns, uncompressedSize, spansSize);
         RangeDigests? ranges = decoded.BuildRanges(digests);
         Require(chunkSize == 0 ? ranges?.Count == digestCount || digestCount == 0 : ranges is null);
+        ChunkDigests? chunks = chunkSize == 0 ? null : new ChunkDigests(chunkSize, digests);
+        Proof proof = Proof.TryRead(by, storedDocument.IsEmpty ? null : document, isFromVerified, chunks, ranges)
+            ?? throw new InvalidDataException("nobody can vouch for the index in this way");
         return new LayerIndex
         {
             Origin = origin,
-            IsBound = isBound,
+            Proof = proof,
             Prefetch = prefetch,
-            Ranges = ranges,
             Digest = digest,
             DiffId = storedDiffId.IsEmpty ? null : diffId,
             CompressedSize = compressedSize,
             UncompressedSize = uncompressedSize,
             Format = format,
             Transcoding = storedTranscoding.IsEmpty ? null : new Descriptor("", transcoding, transcodedSize),
-            Chunks = chunkSize == 0 ? null : new ChunkDigests(chunkSize, digests),
             Checkpoints = new CheckpointTable(uncompressedOffsets, compressedOffsets, bits, windowLengths, packedEnds, windows),
             Paths = decoded.Paths,
             Entries = decoded.Entries,

@@ -1,4 +1,3 @@
-using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 
@@ -31,7 +30,7 @@ public sealed record LayerIndex
 
     /// <summary>
     /// The blob in the cache that spans are read from when the layer's own cannot be read at random: its tar, transcoded to
-    /// zstd. <see cref="Chunks"/> and <see cref="Checkpoints"/> are then those of this one. Null for most layers.
+    /// zstd. <see cref="Checkpoints"/> and the digests of <see cref="Proof"/> are then those of this one. Null for most layers.
     /// </summary>
     public Descriptor? Transcoding { get; init; }
 
@@ -44,26 +43,14 @@ public sealed record LayerIndex
     /// <summary>Where it comes from.</summary>
     public IndexOrigin Origin { get; init; }
 
-    /// <summary>
-    /// The manifest's digest vouches for it: it was made from the whole blob, or its own digest stands in the manifest. Else
-    /// whoever gave it is to be trusted for it.
-    /// </summary>
-    public bool IsBound { get; init; }
+    /// <summary>Who vouches for it, and what the bytes that are read by it are verified with.</summary>
+    public required Proof Proof { get; init; }
 
     /// <summary>
     /// What whoever made the layer or its index expects to be read first, in that order: eStargz's prioritised files, the spans that a SOCI
     /// index names. Empty when nothing is known of that.
     /// </summary>
     public PrefetchRange[] Prefetch { get; init; } = [];
-
-    /// <summary>
-    /// Digests of the chunks of the blob that spans are read from; null when nobody vouches for those, but at most for
-    /// <see cref="Ranges"/>.
-    /// </summary>
-    public required ChunkDigests? Chunks { get; init; }
-
-    /// <summary>Digests of ranges, where there are none of chunks; null when there are none at all.</summary>
-    public RangeDigests? Ranges { get; init; }
 
     /// <summary>Where decoding can start, in order; the first at 0.</summary>
     public required CheckpointTable Checkpoints { get; init; }

@@ -33,7 +33,7 @@ public enum PublishedFormat
 /// <summary>Pushes the indexes of an image's layers into the image's repository or layout.</summary>
 /// <param name="target">The image's source.</param>
 /// <param name="openBlob">Opens a layer's whole blob: a ztoc takes one more pass over it.</param>
-public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, CancellationToken, Task<Stream>> openBlob)
+public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, Image, CancellationToken, Task<Stream>> openBlob)
 {
     private const int LargestShare = 8;
 
@@ -55,7 +55,7 @@ public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, Canc
         {
             Descriptor layer = image.Layers[layers.Count];
             layers.Add(layers.Find(each => each.Layer.Digest == layer.Digest)
-                ?? await PushLayerAsync(layer, index, format, cancellationToken).ConfigureAwait(false));
+                ?? await PushLayerAsync(image, layer, index, format, cancellationToken).ConfigureAwait(false));
         }
         Descriptor[] blobs = [.. layers.Select(each => each.Blob).OfType<Descriptor>().DistinctBy(each => each.Digest)];
         if (blobs.Length == 0)
@@ -75,7 +75,7 @@ public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, Canc
         return new PushedIndexes(manifest.Descriptor, layers);
     }
 
-    private async Task<PushedLayer> PushLayerAsync(Descriptor layer, LayerIndex index, PublishedFormat format, CancellationToken cancellationToken)
+    private async Task<PushedLayer> PushLayerAsync(Image image, Descriptor layer, LayerIndex index, PublishedFormat format, CancellationToken cancellationToken)
     {
         string? reason = ReasonAgainst(index);
         if (reason is not null)
@@ -85,7 +85,7 @@ public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, Canc
         (Descriptor? blob, byte[]? bytes) = format == PublishedFormat.LazyMount ? LayerIndexArtifact.Encode(index) : (null, null);
         if (blob is null)
         {
-            (blob, bytes, reason) = await MakeZtocAsync(layer, index, cancellationToken).ConfigureAwait(false);
+            (blob, bytes, reason) = await MakeZtocAsync(image, layer, index, cancellationToken).ConfigureAwait(false);
         }
         if (blob is not null)
         {
@@ -94,13 +94,13 @@ public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, Canc
         return new PushedLayer(layer, blob, reason);
     }
 
-    private async Task<(Descriptor? Blob, byte[]? Bytes, string? Reason)> MakeZtocAsync(Descriptor layer, LayerIndex index, CancellationToken cancellationToken)
+    private async Task<(Descriptor? Blob, byte[]? Bytes, string? Reason)> MakeZtocAsync(Image image, Descriptor layer, LayerIndex index, CancellationToken cancellationToken)
     {
         if (ZtocBuilder.ReasonAgainst(index) is { } reason)
         {
             return (null, null, reason);
         }
-        Stream blob = await openBlob(layer, cancellationToken).ConfigureAwait(false);
+        Stream blob = await openBlob(layer, image, cancellationToken).ConfigureAwait(false);
         await using (blob.ConfigureAwait(false))
         {
             (byte[]? ztoc, string? lack) = await ZtocBuilder.BuildAsync(index, blob, cancellationToken).ConfigureAwait(false);

@@ -33,7 +33,7 @@ internal static class LayerIndexArtifact
     public static (Descriptor Blob, byte[] Bytes) Encode(LayerIndex index)
     {
         // Where it comes from and who vouches for it is the reader's to say.
-        byte[] bytes = LayerIndexFile.Encode(index with { Origin = IndexOrigin.Published, IsBound = false, DiffId = null });
+        byte[] bytes = LayerIndexFile.Encode(index with { Origin = IndexOrigin.Published, Proof = Proof.OfParser(index.Proof.Chunks!), DiffId = null });
         return (new Descriptor(BlobType, Digest.OfSha256(bytes), bytes.Length)
         {
             Annotations = new Dictionary<string, string> { [LayerDigest] = index.Digest.ToString() },
@@ -76,13 +76,14 @@ internal static class LayerIndexArtifact
             ?? throw new InvalidDataException("it is damaged, of another layer, or of another version of lazymount");
         Require(index.CompressedSize == layer.Size, "it is of a layer of another size");
         Require(index.Transcoding is null, "it is of a transcoded copy of the layer");
-        Require(index.Chunks?.ChunkSize == ChunkDigests.DefaultChunkSize, "it does not say what the layer's bytes must be");
+        ChunkDigests? chunks = index.Proof.Chunks;
+        Require(chunks?.ChunkSize == ChunkDigests.DefaultChunkSize, "it does not say what the layer's bytes must be");
         for (int i = 0; i < index.Checkpoints.Count; i++)
         {
             Require(index.Checkpoints.Length(i) <= CheckpointTable.LongestForeignSpan && index.Checkpoints.CompressedEnd(i) - index.Checkpoints.CompressedOffset(i) <= CheckpointTable.LongestForeignSpan, "it has a span of more than 64 MiB");
         }
         CheckTexts(index);
-        return index with { Origin = IndexOrigin.Published, IsBound = false, DiffId = null };
+        return index with { Origin = IndexOrigin.Published, Proof = Proof.OfParser(chunks!), DiffId = null };
     }
 
     // What scanning a tar would have refused: later parts rely on it.

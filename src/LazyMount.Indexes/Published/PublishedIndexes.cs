@@ -3,6 +3,7 @@ using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published.Soci;
+using LazyMount.Indexes.Store;
 using LazyMount.Indexes.Toc;
 using Microsoft.Extensions.Logging;
 
@@ -11,67 +12,43 @@ namespace LazyMount.Indexes.Published;
 /// <summary>One layer's index as somebody published it.</summary>
 /// <param name="Blob">The blob that holds it.</param>
 /// <param name="Origin">Ours or SOCI's.</param>
-/// <param name="IsBound">The manifest names it, or the image index that led to the manifest does.</param>
 /// <param name="Prefetch">The blob that says what to fetch first, if there is one.</param>
-public sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, bool IsBound, Descriptor? Prefetch = null);
+internal sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, Descriptor? Prefetch = null);
 
 /// <summary>
+/// Indexes of one image's layers that somebody published. Where they are listed is asked for when the first layer needs it, and
+/// once; what comes is bounded, checked, and when it is of no use as good as nothing. Thread-safe.
 /// The indexes that were published for one image, as far as they are trusted: first those whose digest the image index or the
 /// manifest holds, then those that the registry lists as the manifest's referrers. The registry is asked when the first layer needs it, and
 /// once; what it gives is bounded, checked, and when it is of no use as good as nothing. Thread-safe.
 /// </summary>
-internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger logger) : IDisposable
+/// <param name="image">The image.</param>
+/// <param name="by">Who vouches for them.</param>
+/// <param name="logger">Told what is used, and what is of no use.</param>
+internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger) : IIndexSource, IDisposable
 {
-    private const int MaxManifests = 4; // looked at, of those that are listed
-
     // No index of a layer is half as large, but for tiny layers: then it is not worth having.
     private const long SmallIndex = 1 << 20;
     private const long MaxIndex = 512 << 20;
 
-    private static readonly Dictionary<Digest, PublishedIndex> s_none = [];
-
     private readonly SemaphoreSlim _asking = new(1, 1);
-    private Dictionary<Digest, PublishedIndex>? _bound;
-    private Dictionary<Digest, PublishedIndex>? _listed;
+    private IReadOnlyDictionary<Digest, PublishedIndex>? _table;
 
-    /// <summary>
-    /// The artifacts that the reference vouches for besides the image's manifest. Another reference to the same manifest may vouch for others, or for
-    /// none.
-    /// </summary>
-    public static IEnumerable<Digest> BoundTo(Image image)
-    {
-        IEnumerable<Digest> bound = LayerIndexArtifact.NamedBy(image).Take(MaxManifests).Select(each => each.Digest);
-        return SociIndex.NamedBy(image) is { } soci ? bound.Append(soci) : bound;
-    }
+    /// <summary>The image.</summary>
+    protected Image Image => image;
 
-    /// <summary>What there is for a layer, or null.</summary>
-    public async Task<PublishedIndex?> FindAsync(Descriptor layer, CancellationToken cancellationToken)
-    {
-        if (trust == IndexTrust.None)
-        {
-            return null;
-        }
-        await _asking.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            _bound ??= await ReadBoundAsync(cancellationToken).ConfigureAwait(false);
-            if (_bound.TryGetValue(layer.Digest, out PublishedIndex? index) || trust == IndexTrust.Bound)
-            {
-                return index;
-            }
-            _listed ??= await ReadListedAsync(cancellationToken).ConfigureAwait(false);
-            return _listed.GetValueOrDefault(layer.Digest);
-        }
-        finally
-        {
-            _asking.Release();
-        }
-    }
+    /// <summary>The logger.</summary>
+    protected ILogger Logger => logger;
 
-    /// <summary>A layer's index, or null when there is none that can be used.</summary>
-    public async Task<LayerIndex?> TryGetAsync(Descriptor layer, CancellationToken cancellationToken)
+    /// <summary>Finds out which layer has what; null for nothing.</summary>
+    protected abstract Task<IReadOnlyDictionary<Digest, PublishedIndex>?> ReadTableAsync(CancellationToken cancellationToken);
+
+    public async ValueTask<IndexOffer?> FindAsync(Descriptor layer, CancellationToken cancellationToken)
+        => await FindPublishedAsync(layer, cancellationToken).ConfigureAwait(false) is { } found ? new IndexOffer(found.Origin, by, found.Blob.Size, null) : null;
+
+    public async ValueTask<LayerIndex?> TryGetAsync(Descriptor layer, CancellationToken cancellationToken)
     {
-        if (await FindAsync(layer, cancellationToken).ConfigureAwait(false) is not { } published)
+        if (await FindPublishedAsync(layer, cancellationToken).ConfigureAwait(false) is not { } published)
         {
             return null;
         }
@@ -81,13 +58,13 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
             LayerIndex index = published.Origin == IndexOrigin.Published
                 ? LayerIndexArtifact.Decode(bytes, layer)
                 : await ReadZtocAsync(bytes, layer, cancellationToken).ConfigureAwait(false);
-            index = index with { IsBound = published.IsBound };
             if (published.Prefetch is { } list)
             {
                 index = index with { Prefetch = await ReadPrefetchAsync(list, layer, index, cancellationToken).ConfigureAwait(false) };
             }
             logger.PublishedIndexUsed(layer.Digest.ToString(), index.Origin, published.Blob.Digest.ToString(), bytes.Length);
-            return index;
+            Digest document = published.Blob.Digest;
+            return index with { Proof = by == Voucher.Manifest ? index.Proof.ByManifest(document) : index.Proof.ByRepository(document, image.Source.IsVerified) };
         }
         catch (Exception e) when (IsUnusable(e) || e is OverflowException or EndOfStreamException)
         {
@@ -98,6 +75,20 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
 
     public void Dispose() => _asking.Dispose();
 
+    private async Task<PublishedIndex?> FindPublishedAsync(Descriptor layer, CancellationToken cancellationToken)
+    {
+        await _asking.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            _table ??= await ReadTableAsync(cancellationToken).ConfigureAwait(false) ?? new Dictionary<Digest, PublishedIndex>();
+            return _table.GetValueOrDefault(layer.Digest);
+        }
+        finally
+        {
+            _asking.Release();
+        }
+    }
+
     private static bool IsUnusable(Exception e) => e is ImageException or InvalidDataException;
 
     private async Task<LayerIndex> ReadZtocAsync(byte[] bytes, Descriptor layer, CancellationToken cancellationToken)
@@ -106,6 +97,10 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
         if (assumesPlainHeader && await ReadRangeAsync(layer, 4, cancellationToken).ConfigureAwait(false) is not [0x1F, 0x8B, 8, 0])
         {
             throw new InvalidDataException("it takes the layer's gzip header for one without a name or other options");
+        }
+        if (by == Voucher.Manifest && TocFiles.NeedsTail(index))
+        {
+            throw new InvalidDataException("only the layer's last bytes tell which of its files are shown, and nothing in it vouches for those");
         }
         return await TocFiles.HideAsync(index, new BlobRanges(image.Source, layer), cancellationToken).ConfigureAwait(false);
     }
@@ -129,69 +124,8 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
         }
     }
 
-    private async Task<Dictionary<Digest, PublishedIndex>> ReadBoundAsync(CancellationToken cancellationToken)
-    {
-        // Ours first; of a layer that it does not have, SOCI's.
-        var table = new Dictionary<Digest, PublishedIndex>();
-        foreach (Descriptor artifact in LayerIndexArtifact.NamedBy(image).Take(MaxManifests))
-        {
-            await AddAsync(artifact, LayerIndexArtifact.ArtifactType).ConfigureAwait(false);
-        }
-        if (SociIndex.NamedBy(image) is { } digest)
-        {
-            await AddAsync(new Descriptor(MediaTypes.OciManifest, digest, Descriptor.UnknownSize), SociIndex.Version2).ConfigureAwait(false);
-        }
-        return table;
-
-        async Task AddAsync(Descriptor artifact, string type)
-        {
-            foreach ((Digest layer, PublishedIndex index) in await TryReadTableAsync(artifact, type, isBound: true, cancellationToken).ConfigureAwait(false) ?? s_none)
-            {
-                table.TryAdd(layer, index);
-            }
-        }
-    }
-
-    // Ours before SOCI's: it is a tenth of the size and tells all.
-    private async Task<Dictionary<Digest, PublishedIndex>> ReadListedAsync(CancellationToken cancellationToken)
-    {
-        IReadOnlyList<Descriptor> referrers = await ListAsync([LayerIndexArtifact.ArtifactType, SociIndex.Version1], cancellationToken).ConfigureAwait(false);
-        Dictionary<Digest, PublishedIndex>? table = await ReadFirstAsync(referrers, cancellationToken).ConfigureAwait(false);
-        if (table is null && referrers.Any(each => each.ArtifactType == LayerIndexArtifact.ArtifactType))
-        {
-            referrers = await ListAsync([SociIndex.Version1], cancellationToken).ConfigureAwait(false);
-            table = await ReadFirstAsync(referrers, cancellationToken).ConfigureAwait(false);
-        }
-        return table ?? s_none;
-    }
-
-    private async Task<IReadOnlyList<Descriptor>> ListAsync(string[] artifactTypes, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await image.Source.GetReferrersAsync(image.ManifestDescriptor.Digest, artifactTypes, cancellationToken).ConfigureAwait(false);
-        }
-        catch (ImageException e)
-        {
-            logger.ReferrersUnavailable(image.Reference.ToString(), e.Message);
-            return [];
-        }
-    }
-
-    private async Task<Dictionary<Digest, PublishedIndex>?> ReadFirstAsync(IReadOnlyList<Descriptor> referrers, CancellationToken cancellationToken)
-    {
-        // Lists grow at their end: the last is the newest.
-        foreach (Descriptor referrer in referrers.Reverse().Where(each => LayerIndexArtifact.IsReadable(each.Annotations)).Take(MaxManifests))
-        {
-            if (await TryReadTableAsync(referrer, referrer.ArtifactType!, isBound: false, cancellationToken).ConfigureAwait(false) is { } table)
-            {
-                return table;
-            }
-        }
-        return null;
-    }
-
-    private async Task<Dictionary<Digest, PublishedIndex>?> TryReadTableAsync(Descriptor artifact, string artifactType, bool isBound, CancellationToken cancellationToken)
+    /// <summary>The table that an artifact of a type holds; null, and logged, when it is of no use.</summary>
+    protected async Task<IReadOnlyDictionary<Digest, PublishedIndex>?> TryReadTableAsync(Descriptor artifact, string artifactType, CancellationToken cancellationToken)
     {
         try
         {
@@ -202,8 +136,8 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
                 throw new InvalidDataException("it is something else, or refers to another image");
             }
             return artifactType == LayerIndexArtifact.ArtifactType
-                ? TableOf(manifest, LayerIndexArtifact.LayerOf, IndexOrigin.Published, isBound)
-                : TableOf(manifest, SociIndex.LayerOf, IndexOrigin.Soci, isBound);
+                ? TableOf(manifest, LayerIndexArtifact.LayerOf, IndexOrigin.Published)
+                : TableOf(manifest, SociIndex.LayerOf, IndexOrigin.Soci);
         }
         catch (Exception e) when (IsUnusable(e))
         {
@@ -212,14 +146,14 @@ internal sealed class PublishedIndexes(Image image, IndexTrust trust, ILogger lo
         }
     }
 
-    private static Dictionary<Digest, PublishedIndex> TableOf(Manifest manifest, Func<Descriptor, Digest?> layerOf, IndexOrigin origin, bool isBound)
+    private static Dictionary<Digest, PublishedIndex> TableOf(Manifest manifest, Func<Descriptor, Digest?> layerOf, IndexOrigin origin)
     {
         var table = new Dictionary<Digest, PublishedIndex>();
         foreach (Descriptor blob in manifest.Layers)
         {
             if (layerOf(blob) is { } layer && !SociPrefetch.Is(blob))
             {
-                table.TryAdd(layer, new PublishedIndex(blob, origin, isBound));
+                table.TryAdd(layer, new PublishedIndex(blob, origin));
             }
         }
         foreach (Descriptor list in manifest.Layers.Where(SociPrefetch.Is))

@@ -34,7 +34,7 @@ public sealed class CacheVerifier(BlobCache cache)
                     File.Delete(path);
                     damaged.Add(path);
                 }
-                else if (index is { Chunks: { } known, Transcoding: null, IsBound: true })
+                else if (index is { Proof: { By: Voucher.Layer, Chunks: { } known }, Transcoding: null })
                 {
                     chunks[digest] = known;
                 }

@@ -4,7 +4,7 @@ using LazyMount.Blobs.Sources;
 namespace LazyMount.Indexes.Toc;
 
 /// <summary>Ranges of a blob, a request each, and its last bytes, which are kept once they were asked for.</summary>
-internal sealed class BlobRanges(IImageSource source, Descriptor blob)
+internal sealed class BlobRanges(IBlobSource source, Descriptor blob)
 {
     private byte[] _tail = [];
 

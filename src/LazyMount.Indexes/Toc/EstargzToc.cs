@@ -90,13 +90,17 @@ internal static class EstargzToc
         }
         byte[] member = await ranges.ReadAsync(offset, (int)(blob.Size - offset), cancellationToken).ConfigureAwait(false);
         byte[] json = Unpack(member);
-        bool isBound = blob.Annotations?.TryGetValue(DigestAnnotation, out string? annotation) == true && annotation.Length > 0
-            && (Digest.TryParse(annotation, out Digest digest) && digest.Verifies(json)
-                ? true
-                : throw new InvalidDataException($"its digest is {Digest.OfSha256(json)} where the manifest says otherwise"));
+        Digest? announced = null;
+        if (blob.Annotations?.TryGetValue(DigestAnnotation, out string? annotation) == true && annotation.Length > 0)
+        {
+            announced = Digest.TryParse(annotation, out Digest digest) && digest.Verifies(json)
+                ? digest
+                : throw new InvalidDataException($"its digest is {Digest.OfSha256(json)} where the manifest says otherwise");
+        }
         using var builder = new TocIndexBuilder(TarLimits.Default, offset);
         TocJson.Read(json, builder);
-        return await TocFiles.HideAsync(builder.Build(blob, CompressionFormat.Gzip, IndexOrigin.Estargz, isBound), ranges, cancellationToken).ConfigureAwait(false);
+        LayerIndex index = await TocFiles.HideAsync(builder.Build(blob, CompressionFormat.Gzip, IndexOrigin.Estargz), ranges, cancellationToken).ConfigureAwait(false);
+        return announced is { } document ? index with { Proof = index.Proof.ByManifest(document) } : index;
     }
 
     private static byte[] Unpack(byte[] member)

@@ -2,6 +2,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
 using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Indexes.Toc;
@@ -10,7 +11,10 @@ namespace LazyMount.Indexes.Toc;
 /// The <see cref="LayerIndex"/> of a layer that tells itself where everything is: eStargz, zstd:chunked, and what can be read at
 /// any place as it is, an uncompressed tar or one in seekable zstd frames. Costs a few requests where a pass costs the blob.
 /// </summary>
-internal sealed class LayerToc(ILogger logger)
+/// <param name="source">Where the layers are.</param>
+/// <param name="acceptsUnannounced">Whether a table counts that the manifest does not vouch for; else none of those is looked for.</param>
+/// <param name="logger">Told of tables that are read, and of those that cannot be used.</param>
+internal sealed class LayerToc(IBlobSource source, bool acceptsUnannounced, ILogger logger) : IIndexSource
 {
     /// <summary>
     /// A smaller blob is fetched whole in the time that asking for its table takes, and is then verified and kept.
@@ -32,15 +36,15 @@ internal sealed class LayerToc(ILogger logger)
             : blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true ? (IndexOrigin.Estargz, null)
             : null;
 
+    /// <summary>Asks nobody: of a table it knows what the layer's annotations say.</summary>
+    public ValueTask<IndexOffer?> FindAsync(Descriptor layer, CancellationToken cancellationToken)
+        => new(FindAnnounced(layer) is { } announced ? new IndexOffer(announced.Origin, Voucher.Manifest, announced.Size, null) : null);
+
     /// <summary>
     /// Null when the layer has no table, or none that can be used, which is logged: it is to be read as the tar that it is.
     /// </summary>
-    /// <param name="blob">The layer.</param>
-    /// <param name="source">Where it is.</param>
-    /// <param name="acceptsUnbound">Whether a table counts that the manifest does not vouch for; else none of those is looked for.</param>
-    /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="ImageException">The source cannot be reached.</exception>
-    public async Task<LayerIndex?> TryReadAsync(Descriptor blob, IImageSource source, bool acceptsUnbound, CancellationToken cancellationToken)
+    public async ValueTask<LayerIndex?> TryGetAsync(Descriptor blob, CancellationToken cancellationToken)
     {
         if (blob.Size < SmallestBlob)
         {
@@ -49,9 +53,17 @@ internal sealed class LayerToc(ILogger logger)
         try
         {
             var ranges = new BlobRanges(source, blob);
-            LayerIndex? index = await ReadAsync(ranges, acceptsUnbound, cancellationToken).ConfigureAwait(false);
+            LayerIndex? index = await ReadAsync(ranges, cancellationToken).ConfigureAwait(false);
             if (index is not null)
             {
+                if (index.Proof.By < Voucher.Manifest)
+                {
+                    if (!acceptsUnannounced)
+                    {
+                        return null; // announced by an annotation without a digest
+                    }
+                    index = index with { Proof = index.Proof.BySource(source.IsVerified) };
+                }
                 logger.TocRead(blob.Digest.ToString(), index.Origin, index.Entries.Length, ranges.Bytes, ranges.Requests);
             }
             return index;
@@ -63,7 +75,7 @@ internal sealed class LayerToc(ILogger logger)
         }
     }
 
-    private static async Task<LayerIndex?> ReadAsync(BlobRanges ranges, bool acceptsUnbound, CancellationToken cancellationToken)
+    private async Task<LayerIndex?> ReadAsync(BlobRanges ranges, CancellationToken cancellationToken)
     {
         Descriptor blob = ranges.Blob;
         if (ZstdChunkedToc.FindAnnotated(blob) is { } annotated)
@@ -71,7 +83,7 @@ internal sealed class LayerToc(ILogger logger)
             return await ZstdChunkedToc.ReadAsync(ranges, annotated, cancellationToken).ConfigureAwait(false);
         }
         bool isAnnounced = blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true;
-        if (!isAnnounced && !acceptsUnbound)
+        if (!isAnnounced && !acceptsUnannounced)
         {
             return null;
         }
@@ -85,7 +97,7 @@ internal sealed class LayerToc(ILogger logger)
         {
             return await EstargzToc.ReadAsync(ranges, offset, cancellationToken).ConfigureAwait(false);
         }
-        if (!acceptsUnbound)
+        if (!acceptsUnannounced)
         {
             return null;
         }

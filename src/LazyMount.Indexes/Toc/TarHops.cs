@@ -85,12 +85,11 @@ internal abstract class TarHops(BlobRanges ranges)
         return new LayerIndex
         {
             Origin = IndexOrigin.TarHeaders,
-            IsBound = false,
             Digest = blob.Digest,
             CompressedSize = blob.Size,
             UncompressedSize = Size,
             Format = Format,
-            Chunks = null,
+            Proof = Proof.OfParser(ranges: null),
             Checkpoints = BuildCheckpoints(),
             Paths = entries.BuildPaths(),
             Entries = all,

@@ -22,9 +22,12 @@ internal static class TocFiles
 
     /// <summary>The index without them. Asks for the blob's last bytes only if the layer has files of these names.</summary>
     public static async ValueTask<LayerIndex> HideAsync(LayerIndex index, BlobRanges ranges, CancellationToken cancellationToken)
-        => Array.Exists(index.Entries, entry => IsTable(index.Paths, entry) || IsMark(index.Paths, entry))
+        => NeedsTail(index)
             ? Hide(index, (await ranges.ReadTailAsync(TailSize, cancellationToken).ConfigureAwait(false)).Span)
             : index;
+
+    /// <summary>Whether only the blob's last bytes tell which of its files are shown.</summary>
+    public static bool NeedsTail(LayerIndex index) => Array.Exists(index.Entries, entry => IsTable(index.Paths, entry) || IsMark(index.Paths, entry));
 
     /// <summary>The index without them. What stands before a hidden landmark is what should be fetched first.</summary>
     /// <param name="index">Of all that the layer holds.</param>
@@ -32,10 +35,12 @@ internal static class TocFiles
     public static LayerIndex Hide(LayerIndex index, ReadOnlySpan<byte> tail)
     {
         bool isEstargz = index.Format == CompressionFormat.Gzip && EstargzToc.HasFooter(tail);
-        if (!isEstargz && !(index.Format == CompressionFormat.Zstd && ZstdChunkedToc.ParseFooter(tail) is not null))
-        {
-            return index;
-        }
+        return isEstargz || (index.Format == CompressionFormat.Zstd && ZstdChunkedToc.ParseFooter(tail) is not null) ? Hide(index, isEstargz) : index;
+    }
+
+    /// <summary>The same for a blob that is known to be of one of the two formats: of eStargz, else of zstd:chunked.</summary>
+    public static LayerIndex Hide(LayerIndex index, bool isEstargz)
+    {
         LayerPaths paths = index.Paths;
         int landmark = Array.FindIndex(index.Entries, entry => IsMark(paths, entry) && paths.Name(entry.Path).SequenceEqual(Landmark));
         long prefetchEnd = landmark < 0 ? 0 : index.Entries[landmark].DataOffset;

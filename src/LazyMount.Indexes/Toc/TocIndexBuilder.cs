@@ -86,7 +86,7 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
     }
 
     /// <summary>Says that all entries have been given.</summary>
-    public LayerIndex Build(Descriptor blob, CompressionFormat format, IndexOrigin origin, bool isBound)
+    public LayerIndex Build(Descriptor blob, CompressionFormat format, IndexOrigin origin)
     {
         EndFile();
         EndSpan(dataEnd);
@@ -97,13 +97,11 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         return new LayerIndex
         {
             Origin = origin,
-            IsBound = isBound,
             Digest = blob.Digest,
             CompressedSize = blob.Size,
             UncompressedSize = _spanEnd,
             Format = format,
-            Chunks = null,
-            Ranges = new RangeDigests(ofCompressed: false, [.. _rangeOffsets], [.. _rangeLengths], _rangeDigests.ToArray()),
+            Proof = Proof.OfParser(new RangeDigests(ofCompressed: false, [.. _rangeOffsets], [.. _rangeLengths], _rangeDigests.ToArray())),
             Checkpoints = _checkpoints.Build(_spanEnd, blob.Size),
             Paths = _entries.BuildPaths(),
             Entries = _entries.BuildEntries(),

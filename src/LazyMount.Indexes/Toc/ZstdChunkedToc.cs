@@ -103,7 +103,11 @@ internal static class ZstdChunkedToc
         }
         using var builder = new TocIndexBuilder(TarLimits.Default, place.Offset - FrameHeader);
         TocJson.Read(Unpack(frame, (int)place.JsonLength), builder);
-        return await TocFiles.HideAsync(builder.Build(blob, CompressionFormat.Zstd, IndexOrigin.ZstdChunked, place.Checksum is not null), ranges, cancellationToken).ConfigureAwait(false);
+        LayerIndex index = builder.Build(blob, CompressionFormat.Zstd, IndexOrigin.ZstdChunked);
+        // The manifest's word is as good as the footer's, which a source might change.
+        return place.Checksum is { } document
+            ? TocFiles.Hide(index, isEstargz: false) with { Proof = index.Proof.ByManifest(document) }
+            : await TocFiles.HideAsync(index, ranges, cancellationToken).ConfigureAwait(false);
     }
 
     private static byte[] Unpack(byte[] frame, int length)

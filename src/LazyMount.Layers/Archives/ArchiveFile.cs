@@ -69,7 +69,7 @@ internal sealed class ArchiveFile : LayoutFiles
             LayerIndex index = await GetIndexAsync(whole, source, cache, loggers, cancellationToken).ConfigureAwait(false);
             spans = new SpanCache(SpanCapacity);
             Func<Task> rebuild = () => IndexAsync(whole, source, cache, loggers, CancellationToken.None);
-            layer = new Layer(index, TranscodedSource.OpenSpans(whole, index, source, rebuild, cache, loggers), spans);
+            layer = new Layer(index, new SpanSource(source, cache, loggers).Open(whole, index, ChunkScope.Shared, rebuild), spans);
             return new ArchiveFile(reference.Location, file, key, new ArchiveTable(index.Paths, index.Entries, index.LinkTargets), spans, layer);
         }
         catch (Exception e)
@@ -204,7 +204,7 @@ internal sealed class ArchiveFile : LayoutFiles
     private static async Task<LayerIndex> GetIndexAsync(Descriptor whole, FileSource source, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         string stored = System.IO.Path.Combine(cache.GetDirectory("archives"), whole.Digest.Hex);
-        if (LayerIndexFile.TryLoad(stored, whole.Digest) is { } known && known.CompressedSize == whole.Size && LayerStore.IsTranscodingThere(known, cache))
+        if (LayerIndexFile.TryLoad(stored, whole.Digest) is { } known && known.CompressedSize == whole.Size && IndexFinder.IsTranscodingThere(known, cache))
         {
             return known;
         }
@@ -231,17 +231,17 @@ internal sealed class ArchiveFile : LayoutFiles
     }
 
     /// <summary>The file as the one blob that its checkpoints are of.</summary>
-    private sealed class FileSource(SafeFileHandle file, string subject) : IImageSource
+    private sealed class FileSource(SafeFileHandle file, string subject) : IBlobSource
     {
         public bool IsLocal => true;
 
-        public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
+        public bool IsVerified => true;
 
-        public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken) => throw new NotSupportedException();
+        public void Distrust(Descriptor blob)
+        {
+        }
 
         public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
             => Task.FromResult<Stream>(new FileRangeStream(file, subject, offset, length, leaveOpen: true));
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 }

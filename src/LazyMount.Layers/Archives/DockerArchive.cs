@@ -34,6 +34,15 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
 
     public bool IsLocal => true;
 
+    public bool IsVerified => true;
+
+    public void Distrust(Descriptor blob)
+    {
+    }
+
+    public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
+        => Task.FromResult<IReadOnlyList<Descriptor>>([]);
+
     public async Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {
         DockerManifestItem image = Choose(await ReadManifestAsync(cancellationToken).ConfigureAwait(false));
@@ -84,7 +93,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         => string.Create(CultureInfo.InvariantCulture, $$"""{"mediaType":"{{mediaType}}","size":{{size}},"digest":"{{digest}}"}""");
 
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
-        => throw new InvalidOperationException("a docker archive has no image index");
+        => throw new ImageException(ImageError.NotFound, $"The archive {archive.Path} has no manifest {descriptor.Digest}: it has no image index.");
 
     public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
     {

@@ -2,7 +2,7 @@ using System.CommandLine;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.Images;
-using LazyMount.Indexes.Published;
+using LazyMount.Indexes.Store;
 
 namespace LazyMount.Cli;
 
@@ -111,8 +111,8 @@ internal sealed class GlobalOptions
 
     public Option<string?> IndexTrust { get; } = new("--index-trust")
     {
-        Description = "Which layer indexes made by others to use: registry: what lies in the image's own repository; bound: only what the digest of its manifest vouches for; none: as bound, and nothing that was published beside the image [registry]",
-        HelpName = "bound|registry|none",
+        Description = "Whose layer indexes to use: bound: only what the manifest's digest vouches for; registry: also what the image's repository publishes or shows; none: as bound, but no published index; auto: bound for an image named by digest, registry for one named by tag over TLS or from this machine [auto]",
+        HelpName = "auto|bound|registry|none",
         Recursive = true,
     };
 
@@ -182,10 +182,11 @@ internal sealed class GlobalOptions
             PlainHttp = parsed.GetValue(PlainHttp),
             IndexTrust = parsed.GetValue(IndexTrust) switch
             {
-                "registry" or null => Indexes.Published.IndexTrust.Registry,
-                "bound" => Indexes.Published.IndexTrust.Bound,
-                "none" => Indexes.Published.IndexTrust.None,
-                string other => throw new UsageException($"--index-trust '{other}' is none of bound, registry and none"),
+                "auto" or null => Indexes.Store.IndexTrust.Auto,
+                "bound" => Indexes.Store.IndexTrust.Bound,
+                "registry" => Indexes.Store.IndexTrust.Registry,
+                "none" => Indexes.Store.IndexTrust.None,
+                string other => throw new UsageException($"--index-trust '{other}' is none of auto, bound, registry and none"),
             },
             LogFile = logFile switch
             {

@@ -19,19 +19,19 @@ internal static class IndexBuildCommand
         """,
         IndexCommand.Shape,
         DocumentJson.Default.IReadOnlyListIndexListing,
-        async (image, store, cancellationToken) =>
+        async (image, finder, cancellationToken) =>
         {
-            IReadOnlyList<LayerIndex> indexes = await BuildAsync(host, store, image, cancellationToken);
+            IReadOnlyList<LayerIndex> indexes = await BuildAsync(host, finder, image, cancellationToken);
             return [.. image.Layers.Select((layer, i)
-                => IndexCommand.Describe(i, layer, "local", indexes[i].Origin, indexes[i].IsBound, store.TryFindStored(layer, image)?.Size, indexes[i]))];
+                => IndexCommand.Describe(i, layer, "local", indexes[i].Origin, indexes[i].Proof.By, finder.TryFindStored(layer, image)?.Size, indexes[i]))];
         },
         IndexCommand.Write);
 
     /// <summary>With progress on the host's terminal.</summary>
-    internal static Task<IReadOnlyList<LayerIndex>> BuildAsync(CommandHost host, LayerStore store, Image image, CancellationToken cancellationToken)
+    internal static Task<IReadOnlyList<LayerIndex>> BuildAsync(CommandHost host, IndexFinder finder, Image image, CancellationToken cancellationToken)
     {
         var progress = new IndexingProgress(host.Error, host.ErrorIsTerminal);
         progress.LayersFound(image.Layers);
-        return progress.ShowWhile(store.BuildAsync(image, progress, cancellationToken));
+        return progress.ShowWhile(finder.BuildAsync(image, progress, cancellationToken));
     }
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
+using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Mounting;
 using LazyMount.Output;
@@ -26,16 +27,16 @@ internal static class IndexCommand
     };
 
     /// <summary>The JSON of <see cref="IndexListing"/>s, for help.</summary>
-    internal const string Shape = "an array of { layer, digest, compressedSize, where, origin, bound, indexSize, entries, spans }";
+    internal const string Shape = "an array of { layer, digest, compressedSize, where, origin, proof, indexSize, entries, spans }";
 
-    internal static IndexListing Describe(int layer, Descriptor descriptor, string where, IndexOrigin origin, bool bound, long? size, LayerIndex? index) => new()
+    internal static IndexListing Describe(int layer, Descriptor descriptor, string where, IndexOrigin origin, Voucher by, long? size, LayerIndex? index) => new()
     {
         Layer = layer,
         Digest = descriptor.Digest.ToString(),
         CompressedSize = descriptor.Size,
         Where = where,
         Origin = LayersCommand.NameOf(origin),
-        Bound = bound,
+        Proof = LayerProofs.NameOf(by),
         IndexSize = size,
         Entries = index?.Entries.Length,
         Spans = index?.Checkpoints.Count,
@@ -43,10 +44,10 @@ internal static class IndexCommand
 
     internal static void Write(CommandOutput output, IReadOnlyList<IndexListing> listings)
     {
-        var table = new TextTable("LAYER", "COMPRESSED", "WHERE", "INDEX", "BOUND", "ENTRIES", "SPANS", "INDEX BYTES", "SHARE", "DIGEST") { RightAligned = [0, 1, 5, 6, 7, 8] };
+        var table = new TextTable("LAYER", "COMPRESSED", "WHERE", "INDEX", "PROOF", "ENTRIES", "SPANS", "INDEX BYTES", "SHARE", "DIGEST") { RightAligned = [0, 1, 5, 6, 7, 8] };
         foreach (IndexListing index in listings)
         {
-            table.Add(LayersCommand.Number(index.Layer), LayersCommand.Number(index.CompressedSize), index.Where, index.Origin, index.Bound ? "yes" : "no",
+            table.Add(LayersCommand.Number(index.Layer), LayersCommand.Number(index.CompressedSize), index.Where, index.Origin, index.Proof,
                 LayersCommand.Number(index.Entries), LayersCommand.Number(index.Spans), LayersCommand.Number(index.IndexSize), Share(index.IndexSize, index.CompressedSize), index.Digest);
         }
         table.Write(output);

@@ -43,18 +43,18 @@ internal static class IndexPushCommand
             await using IImageSource source = await ResolvedImage.OpenSourceAsync(request.Reference, options, loggers, cancellationToken);
             IArtifactTarget target = source as IArtifactTarget
                 ?? throw new CommandException($"cannot push to '{request.Reference.Place}': --offline forbids it; leave --offline out");
-            var store = new LayerStore(options.Cache, loggers) { Trust = options.IndexTrust, KeepsBlobs = options.KeepsBlobs };
-            var publisher = new IndexPublisher(target, (layer, token) => store.OpenBlobAsync(layer, source, token));
+            var finder = new IndexFinder(options.Cache, loggers) { Trust = options.IndexTrust, KeepsBlobs = options.KeepsBlobs };
+            var publisher = new IndexPublisher(target, finder.OpenBlobAsync);
             if (request.Tag is { } tag)
             {
                 ImageSet images = await Image.ResolveAllAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken);
                 BoundImage bound = await BoundImage.BeginAsync(images, target, tag, request.Replaces, cancellationToken);
-                Output(host, parsed.GetValue(json), await BindAsync(host, request, images, bound, store, publisher, cancellationToken), DocumentJson.Default.BoundListing, Write);
+                Output(host, parsed.GetValue(json), await BindAsync(host, request, images, bound, finder, publisher, cancellationToken), DocumentJson.Default.BoundListing, Write);
             }
             else
             {
                 Image one = await Image.ResolveAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken);
-                PushedIndexes pushed = await PushAsync(host, one, request.Format, store, publisher, cancellationToken);
+                PushedIndexes pushed = await PushAsync(host, one, request.Format, finder, publisher, cancellationToken);
                 PushListing listing = Describe(pushed) ?? throw NothingToPublish(request.Reference, pushed);
                 Output(host, parsed.GetValue(json), listing, DocumentJson.Default.PushListing, (output, each) =>
                 {
@@ -108,13 +108,13 @@ internal static class IndexPushCommand
     }
 
     private static async Task<BoundListing> BindAsync(
-        CommandHost host, Request request, ImageSet images, BoundImage bound, LayerStore store, IndexPublisher publisher, CancellationToken cancellationToken)
+        CommandHost host, Request request, ImageSet images, BoundImage bound, IndexFinder finder, IndexPublisher publisher, CancellationToken cancellationToken)
     {
         var listings = new List<BoundImageListing>();
         PushedIndexes? last = null;
         foreach (Image image in images.Images)
         {
-            PushedIndexes pushed = last = await PushAsync(host, image, request.Format, store, publisher, cancellationToken);
+            PushedIndexes pushed = last = await PushAsync(host, image, request.Format, finder, publisher, cancellationToken);
             Descriptor? changed = null;
             if (pushed.Manifest is { } artifact && request.Format == PublishedFormat.Soci2)
             {
@@ -148,8 +148,8 @@ internal static class IndexPushCommand
         };
     }
 
-    private static async Task<PushedIndexes> PushAsync(CommandHost host, Image image, PublishedFormat format, LayerStore store, IndexPublisher publisher, CancellationToken cancellationToken)
-        => await publisher.PushAsync(image, await IndexBuildCommand.BuildAsync(host, store, image, cancellationToken), format, cancellationToken);
+    private static async Task<PushedIndexes> PushAsync(CommandHost host, Image image, PublishedFormat format, IndexFinder finder, IndexPublisher publisher, CancellationToken cancellationToken)
+        => await publisher.PushAsync(image, await IndexBuildCommand.BuildAsync(host, finder, image, cancellationToken), format, cancellationToken);
 
     private static CommandException NothingToPublish(ImageReference reference, PushedIndexes pushed)
         => new($"{reference} has no layer to publish an index of: {(pushed.Layers.Count == 0 ? "it has no layers" : $"of layer 0, {pushed.Layers[0].Reason}")}");

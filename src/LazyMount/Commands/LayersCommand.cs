@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
+using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.Mounting;
@@ -13,16 +14,16 @@ namespace LazyMount.Commands;
 internal static class LayersCommand
 {
     public static Command Create(CommandHost host) => LayersVerb.Create(host, "layers",
-        "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. What only the index itself tells is shown once it is here, as after a mount or an ls.",
+        "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. PROOF says who vouches for what it shows: the layer's own digest (layer), the digest of the manifest or image index (manifest), whoever may publish in the repository (repository), or only the server that gives the layer (source). What only the index itself tells is shown once it is here, as after a mount or an ls.",
         """
         lazymount layers debian:12
         lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
         """,
-        "an array of { layer, digest, mediaType, compressedSize, indexed, index, indexSize, format, uncompressedSize, entries, spans }",
+        "an array of { layer, digest, mediaType, compressedSize, indexed, index, proof, indexSize, format, uncompressedSize, entries, spans }",
         DocumentJson.Default.IReadOnlyListLayerListing,
-        async (image, store, cancellationToken) =>
+        async (image, finder, cancellationToken) =>
         {
-            IReadOnlyList<IndexOffer> offers = await store.FindIndexesAsync(image, cancellationToken);
+            IReadOnlyList<IndexOffer> offers = await finder.FindIndexesAsync(image, cancellationToken);
             return [.. image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
         },
         Write);
@@ -35,6 +36,7 @@ internal static class LayersCommand
         CompressedSize = descriptor.Size,
         Indexed = offer.Stored is not null,
         Index = offer.Origin is { } origin ? NameOf(origin) : null,
+        Proof = LayerProofs.NameOf(offer.By),
         IndexSize = offer.Size,
         Format = offer.Stored?.Format.ToString().ToLowerInvariant(),
         UncompressedSize = offer.Stored?.UncompressedSize,
@@ -56,11 +58,11 @@ internal static class LayersCommand
 
     internal static void Write(CommandOutput output, IReadOnlyList<LayerListing> listings)
     {
-        var table = new TextTable("LAYER", "COMPRESSED", "UNCOMPRESSED", "ENTRIES", "SPANS", "INDEX", "INDEX BYTES", "DIGEST", "MEDIA TYPE") { RightAligned = [0, 1, 2, 3, 4, 6] };
+        var table = new TextTable("LAYER", "COMPRESSED", "UNCOMPRESSED", "ENTRIES", "SPANS", "INDEX", "PROOF", "INDEX BYTES", "DIGEST", "MEDIA TYPE") { RightAligned = [0, 1, 2, 3, 4, 7] };
         foreach (LayerListing layer in listings)
         {
             table.Add(Number(layer.Layer), Number(layer.CompressedSize), Number(layer.UncompressedSize), Number(layer.Entries), Number(layer.Spans),
-                layer.Index ?? "-", Number(layer.IndexSize), layer.Digest, layer.MediaType);
+                layer.Index ?? "-", layer.Proof, Number(layer.IndexSize), layer.Digest, layer.MediaType);
         }
         table.Write(output);
     }

@@ -23,7 +23,7 @@ internal static class LayersVerb
     /// <param name="write">Writes the rows as a table.</param>
     public static Command Create<TRow>(
         CommandHost host, string name, string description, string examples, string shape, JsonTypeInfo<IReadOnlyList<TRow>> json,
-        Func<Image, LayerStore, CancellationToken, Task<IReadOnlyList<TRow>>> list, Action<CommandOutput, IReadOnlyList<TRow>> write)
+        Func<Image, IndexFinder, CancellationToken, Task<IReadOnlyList<TRow>>> list, Action<CommandOutput, IReadOnlyList<TRow>> write)
     {
         var image = ImageArgument.Create();
         var asJson = Verb.JsonOption(shape);
@@ -33,7 +33,7 @@ internal static class LayersVerb
             ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
-            IReadOnlyList<TRow> rows = await list(resolved.Image, resolved.OpenStore(settings.ToOpening(), loggers), cancellationToken);
+            IReadOnlyList<TRow> rows = await list(resolved.Image, resolved.OpenIndexes(settings.ToOpening(), loggers), cancellationToken);
             if (parsed.GetValue(asJson))
             {
                 JsonSerializer.Serialize(host.Output.Stream, rows, json);

@@ -13,7 +13,7 @@ internal static class ListCommand
 {
     public static Command Create(CommandHost host)
     {
-        var json = Verb.JsonOption("an array of { mountPoint, image, state, manifestDigest, layer, pid, since, logFile, cacheDirectory }");
+        var json = Verb.JsonOption("an array of { mountPoint, image, state, manifestDigest, proof, layer, pid, since, logFile, cacheDirectory }");
         var verb = new Verb("list", "List mounted images.",
             """
             lazymount list
@@ -51,6 +51,7 @@ internal static class ListCommand
                 Image = record?.Image ?? mount.Source,
                 State = mount.IsDead ? "dead" : "alive",
                 ManifestDigest = record?.ManifestDigest,
+                Proof = record?.Proof,
                 Layer = record?.Layer,
                 Pid = record?.Pid,
                 Since = record?.Since,
@@ -61,13 +62,14 @@ internal static class ListCommand
 
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {
-        var table = new TextTable("STATE", "PID", "SINCE", "MOUNT POINT", "IMAGE");
+        var table = new TextTable("STATE", "PID", "SINCE", "PROOF", "MOUNT POINT", "IMAGE");
         foreach (MountListing listing in listings)
         {
             table.Add(
                 listing.State,
                 listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
                 listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
+                listing.Proof ?? "-",
                 listing.MountPoint,
                 listing.Layer is int layer ? $"{listing.Image} (layer {layer})" : listing.Image);
         }

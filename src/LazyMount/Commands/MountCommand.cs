@@ -37,7 +37,7 @@ internal static class MountCommand
         };
         var verify = new Option<bool>("--verify-full")
         {
-            Description = "Where others made a layer's index, fetch the whole layer in the background and compare; if it differs no file can be read any more",
+            Description = "Fetch every layer whole in the background for which less than its own digest vouches, check the digest, and compare; a lie ends all reads (--prefetch all does so as well)",
         };
         var verb = new Verb("mount", "Mount an image as a read-only folder. Returns when the folder answers; a daemon serves it from then on.",
             """
@@ -49,7 +49,8 @@ internal static class MountCommand
         { image, directory, foreground, options, prefetch, verify, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            settings = settings with { VerifiesFully = parsed.GetValue(verify) };
+            // What is fetched whole is verified whole.
+            settings = settings with { VerifiesFully = parsed.GetValue(verify) || parsed.GetValue(prefetch) is ["all"] };
 
             // :: Step 1: everything that can be refused at once is refused before any network.
             string given = parsed.GetRequiredValue(directory) is { Length: > 0 } named ? named : throw new UsageException("mount needs a directory");
@@ -90,6 +91,7 @@ internal static class MountCommand
                 MountPoint = request.Directory,
                 Image = opened.Image.Reference.ToAbsolute().ToString(),
                 ManifestDigest = opened.Image.ManifestDescriptor.Digest.ToString(),
+                Proof = opened.Proofs.Weakest,
                 Layer = settings.Layer?.Find(opened.Image),
                 Pid = Environment.ProcessId,
                 ProcessStart = MountRecord.StartOf(Environment.ProcessId) ?? 0,
@@ -100,6 +102,7 @@ internal static class MountCommand
             try
             {
                 logger.Mounted(opened.Image.Reference.ToString(), opened.Image.ManifestDescriptor.Digest.ToString(), opened.Tree.Count, request.Directory);
+                logger.Vouched(opened.Image.Reference.ToString(), opened.Proofs.Summary);
                 if (settings.ReadyFileDescriptor is int ready)
                 {
                     Daemon.Detach(ready, logFile!);

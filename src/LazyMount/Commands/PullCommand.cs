@@ -7,6 +7,7 @@ using LazyMount.Blobs.Oci;
 using LazyMount.Layers;
 using LazyMount.Cli;
 using LazyMount.Images;
+using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
@@ -65,7 +66,7 @@ internal static class PullCommand
     private sealed class Pull(ResolvedImage resolved, LayoutWriter? layout, ILoggerFactory loggers)
     {
         private readonly ILogger _logger = loggers.CreateLogger("LazyMount.Pull");
-        private readonly LayerStore _store = new(resolved.Cache, loggers);
+        private readonly IndexFinder _indexes = new(resolved.Cache, loggers);
 
         /// <summary>Of the manifest as it is in the layout, or at the source.</summary>
         public string ManifestDigest { get; private set; } = resolved.Image.ManifestDescriptor.Digest.ToString();
@@ -120,14 +121,14 @@ internal static class PullCommand
         // A cache that is full, or too small, costs others no more than another fetch; here it is what was asked for.
         private void EnsureKept(IReadOnlyList<Descriptor> layers)
         {
-            if (layers.FirstOrDefault(layer => !IsReadable(layer) && !CachedBlobStream.IsWhole(layer, resolved.Cache)) is { } lost)
+            if (layers.FirstOrDefault(layer => !IsReadable(layer) && !resolved.Cache.HasAll(layer)) is { } lost)
             {
                 throw new CommandException($"all of {resolved.Image.Reference} was fetched, but the cache {resolved.Cache.Root} could not keep it: {lost.Digest} is not there as a whole; free some space there, raise --cache-limit, or choose another directory with --cache-dir");
             }
         }
 
         // In the form that is read, when the layer has to be transcoded.
-        private bool IsReadable(Descriptor layer) => _store.TryFindStored(layer, resolved.Image)?.Stored?.Transcoding is not null;
+        private bool IsReadable(Descriptor layer) => _indexes.TryFindStored(layer, resolved.Image)?.Stored?.Transcoding is not null;
 
         private async Task PullAsync(Descriptor layer, Action<long> progress, CancellationToken cancellationToken)
         {
@@ -137,27 +138,14 @@ internal static class PullCommand
             {
                 return;
             }
-            if (resolved.Source.IsLocal)
-            {
-                await using Stream local = await resolved.Source.OpenBlobAsync(layer, 0, layer.Size, cancellationToken);
-                if (!await CopyAsync(layer, local, progress, cancellationToken))
-                {
-                    throw Wrong(layer);
-                }
-                return;
-            }
-            for (bool fromCache = true; fromCache;)
-            {
-                await using var stream = new CachedBlobStream(layer, resolved.Source, resolved.Cache, keep: true, _logger);
-                if (await CopyAsync(layer, stream, progress, cancellationToken))
-                {
-                    return;
-                }
-                // Chunks that others kept unverified may be to blame: once more, without them.
-                fromCache = stream.CachedBytes > 0;
-                stream.Forget();
-            }
-            throw Wrong(layer);
+            // What was read lazily so far is not fetched again.
+            Proof? believed = _indexes.TryFindStored(layer, resolved.Image)?.Stored?.Proof;
+            ChunkScope scope = believed is { By: not Voucher.Layer } ? believed.ScopeFor(resolved.Image) : Proof.ImageScope(resolved.Image, resolved.Source.IsVerified);
+            await new BlobPass(resolved.Cache, keep: true, _logger).RunAsync(
+                layer, resolved.Source, scope,
+                async stream => await CopyAsync(layer, stream, progress, cancellationToken) ? true : throw Wrong(layer),
+                discard: _ => false,
+                cancellationToken);
         }
 
         private Task<bool> CopyAsync(Descriptor layer, Stream from, Action<long> progress, CancellationToken cancellationToken)

@@ -16,7 +16,7 @@ internal static class StatCommand
         var image = ImageArgument.Create();
         var paths = Verb.PathsArgument();
         var dereference = new Option<bool>("--dereference", "-L") { Description = "Follow a symlink at the end of the path" };
-        var json = Verb.JsonOption("an array of entries with \"layerDigest\" and \"xattrs\" (values in base64)");
+        var json = Verb.JsonOption("an array of entries with \"layerDigest\", \"proof\" and \"xattrs\" (values in base64)");
         var verb = new Verb("stat", "Show an entry's attributes and the layer that it came from.",
             """
             lazymount stat debian:12 /bin
@@ -42,23 +42,23 @@ internal static class StatCommand
             }
             if (parsed.GetValue(json))
             {
-                WriteJson(host.Output, opened.Tree, [.. found.Select(one => one.Found)], LayerDigest);
+                WriteJson(host.Output, opened.Tree, [.. found.Select(one => one.Found)], LayerOf);
             }
             else
             {
                 foreach ((string path, ResolvedPath one) in found)
                 {
-                    Write(host.Output, opened.Tree, path, one, LayerDigest);
+                    Write(host.Output, opened.Tree, path, one, LayerOf);
                 }
             }
             return exitCode;
 
-            string LayerDigest(int layer) => opened.Image.Image.Layers[layer].Digest.ToString();
+            (string Digest, string Proof) LayerOf(int layer) => (opened.Image.Image.Layers[layer].Digest.ToString(), opened.Image.Proofs.Of(layer));
         });
         return verb;
     }
 
-    internal static void Write(CommandOutput output, ImageTree tree, string path, ResolvedPath found, Func<int, string> layerDigest)
+    internal static void Write(CommandOutput output, ImageTree tree, string path, ResolvedPath found, Func<int, (string Digest, string Proof)> layerOf)
     {
         NodeAttributes attributes = tree.Attributes(found.Node);
         int layer = tree.LayerNumberOf(found.Node);
@@ -74,7 +74,7 @@ internal static class StatCommand
         output.WriteLine($" Mtime: {EntryFormat.FullTime(attributes.MtimeSeconds, attributes.MtimeNanoseconds)}");
         output.WriteLine($" Links: {attributes.LinkCount}");
         output.WriteLine($" Inode: {attributes.Inode}");
-        output.WriteLine(layer < 0 ? " Layer: none (no layer lists this directory)" : $" Layer: {layer} {layerDigest(layer)}");
+        output.WriteLine(layer < 0 ? " Layer: none (no layer lists this directory)" : $" Layer: {layer} {layerOf(layer).Digest}\n Proof: {layerOf(layer).Proof}");
         foreach ((byte[] name, byte[] value) in XattrsOf(tree, found.Node))
         {
             output.Write(" Xattr: ");
@@ -83,7 +83,7 @@ internal static class StatCommand
         }
     }
 
-    internal static void WriteJson(CommandOutput output, ImageTree tree, IReadOnlyList<ResolvedPath> found, Func<int, string> layerDigest)
+    internal static void WriteJson(CommandOutput output, ImageTree tree, IReadOnlyList<ResolvedPath> found, Func<int, (string Digest, string Proof)> layerOf)
     {
         using Utf8JsonWriter json = EntryJson.CreateWriter(output);
         json.WriteStartArray();
@@ -93,7 +93,8 @@ internal static class StatCommand
             EntryJson.WriteProperties(json, tree, one.Node, one.Path);
             if (tree.LayerNumberOf(one.Node) is >= 0 and int layer)
             {
-                json.WriteString("layerDigest", layerDigest(layer));
+                json.WriteString("layerDigest", layerOf(layer).Digest);
+                json.WriteString("proof", layerOf(layer).Proof);
             }
             json.WriteStartArray("xattrs");
             foreach ((byte[] name, byte[] value) in XattrsOf(tree, one.Node))

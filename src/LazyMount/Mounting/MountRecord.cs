@@ -16,6 +16,9 @@ internal sealed record MountRecord
 
     public required int Pid { get; init; }
 
+    /// <summary>Who vouches for the layer that is vouched for least when the mount began: "layer", "manifest", "repository" or "source". Null in records of before.</summary>
+    public string? Proof { get; init; }
+
     /// <summary>The one layer that is shown, lowest 0; null for all.</summary>
     public int? Layer { get; init; }
 
@@ -61,6 +64,7 @@ internal sealed record MountListing
 
     // Null for a mount that has no record here: another user's, or another state directory's.
     public string? ManifestDigest { get; init; }
+    public string? Proof { get; init; }
     public int? Layer { get; init; }
     public int? Pid { get; init; }
     public DateTimeOffset? Since { get; init; }
@@ -77,6 +81,10 @@ internal sealed record LayerListing
     public required long CompressedSize { get; init; }
     public required bool Indexed { get; init; }
     public string? Index { get; init; }
+
+    /// <summary>Who vouches for what the layer shows: "layer", "manifest", "repository" or "source".</summary>
+    public required string Proof { get; init; }
+
     public long? IndexSize { get; init; }
     public string? Format { get; init; }
     public long? UncompressedSize { get; init; }
@@ -95,7 +103,9 @@ internal sealed record IndexListing
     public required string Where { get; init; }
 
     public required string Origin { get; init; }
-    public required bool Bound { get; init; }
+    /// <summary>Who vouches for it: "layer", "manifest", "repository" or "source".</summary>
+    public required string Proof { get; init; }
+
     public long? IndexSize { get; init; }
 
     /// <summary>Left out, with the spans, for a published one that turns out to be of no use.</summary>

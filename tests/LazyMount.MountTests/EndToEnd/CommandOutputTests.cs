@@ -114,6 +114,7 @@ public sealed class CommandOutputTests : IDisposable
         Assert.Equal(_layers, layers.Select(layer => layer.GetProperty("digest").GetString()));
         Assert.Equal([5, 5], layers.Select(layer => layer.GetProperty("entries").GetInt32()));
         Assert.All(layers, layer => Assert.Equal("gzip", layer.GetProperty("format").GetString()));
+        Assert.All(layers, layer => Assert.Equal("layer", layer.GetProperty("proof").GetString()));
         Assert.All(layers.Zip(_layers), pair => Assert.Equal(new FileInfo(_layout.BlobFile(pair.Second)).Length, pair.First.GetProperty("compressedSize").GetInt64()));
     }
 
@@ -136,6 +137,8 @@ public sealed class CommandOutputTests : IDisposable
         using JsonDocument json = Json("list", "--json");
         JsonElement mount = json.RootElement.EnumerateArray().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
         Assert.Equal("alive", mount.GetProperty("state").GetString());
+        Assert.Equal("layer", mount.GetProperty("proof").GetString());
+        Assert.Contains($"Who vouches for the layers of {_image}: 2 layer", File.ReadAllText(mount.GetProperty("logFile").GetString()!), StringComparison.Ordinal);
         Assert.Equal(_image, mount.GetProperty("image").GetString());
         Assert.Equal(LazyMountCli.DaemonsOf(directory).Single().ToString(CultureInfo.InvariantCulture), mount.GetProperty("pid").ToString());
     }

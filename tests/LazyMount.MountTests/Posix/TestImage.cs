@@ -49,7 +49,7 @@ internal sealed class TestImage : IAsyncDisposable
         var source = new GatedSource(ImageSource.Open(reference, new ImageSourceOptions(), loggers));
         Image image = await Image.ResolveAsync(reference, source, new("linux", "amd64"), cache, default);
         var spans = new SpanCache(64 << 20);
-        return new TestImage(source, await new LayerReaders(new LayerStore(cache, loggers), cache, loggers).OpenAsync(image, spans, null, default), spans);
+        return new TestImage(source, await new LayerReaders(new IndexFinder(cache, loggers), cache, loggers).OpenAsync(image, spans, null, default), spans);
     }
 
     /// <summary>Holds back the blobs from now on until it is disposed.</summary>
@@ -77,6 +77,15 @@ internal sealed class TestImage : IAsyncDisposable
         private TaskCompletionSource _waits = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public bool IsLocal => true;
+
+        public bool IsVerified => true;
+
+        public void Distrust(Blobs.Oci.Descriptor blob) => inner.Distrust(blob);
+
+        public Blobs.Oci.Digest? DiffIdOf(Blobs.Oci.Digest blob) => inner.DiffIdOf(blob);
+
+        public Task<IReadOnlyList<Blobs.Oci.Descriptor>> GetReferrersAsync(Blobs.Oci.Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
+            => inner.GetReferrersAsync(subject, artifactTypes, cancellationToken);
 
         public Task SomebodyWaits => _waits.Task;
 

@@ -414,7 +414,7 @@ public sealed class RegistryFaultTests : IDisposable
         await using RegistrySource source = Open(server, plainHttp: false);
         Assert.Equal(s_image.Manifest, (await source.GetRootAsync(Token)).Bytes);
 
-        using var http = new RegistryHttp("example.test", useProxy: false, RegistrySourceTests.Impatient, NullLogger.Instance);
+        using var http = new RegistryHttp("example.test", RegistrySourceTests.Impatient, NullLogger.Instance);
         var e = await Assert.ThrowsAsync<RegistryException>(() => http.SendAsync(new HttpRequestMessage(HttpMethod.Get, $"https://{server.Host}/v2/?secret=1"), "app from example.test", Token));
         Assert.Equal($"Cannot get app from example.test: {server.Host} does not answer with TLS; if it speaks plain HTTP, use --plain-http.", e.Message);
         Assert.Equal($"https://{server.Host}/v2/", e.Url);
@@ -478,5 +478,5 @@ public sealed class RegistryFaultTests : IDisposable
     [InlineData("localhost.example.com", false)]
     [InlineData("128.0.0.1", false)]
     [InlineData("127.0.0.1.example.com", false)]
-    public void Loopback_IsToldByAddress(string host, bool expected) => Assert.Equal(expected, RegistryClient.IsLoopback(host));
+    public void Loopback_IsToldByAddress(string host, bool expected) => Assert.Equal(expected, Loopback.Is(host));
 }

@@ -15,7 +15,7 @@ public sealed class IndexCommandTests : IDisposable
     public IndexCommandTests()
     {
         _layout = new OciLayoutBuilder(_directory.CreateDirectory("layout"));
-        _layout.AddLayer(LayerStoreTests.Tar(1, files: 3)).AddLayer(LayerStoreTests.Tar(2, files: 100)).WriteImage("test");
+        _layout.AddLayer(IndexFinderTests.Tar(1, files: 3)).AddLayer(IndexFinderTests.Tar(2, files: 100)).WriteImage("test");
         _image = _layout.Reference("test");
     }
 
@@ -65,7 +65,7 @@ public sealed class IndexCommandTests : IDisposable
     [Theory]
     [InlineData("lazymount: a command is missing; see 'lazymount index --help'", "index")]
     [InlineData("lazymount: unknown command 'pull'; see 'lazymount index --help'", "index", "pull")]
-    [InlineData("lazymount: --index-trust 'all' is none of bound, registry and none", "layers", "--index-trust", "all", "debian")]
+    [InlineData("lazymount: --index-trust 'all' is none of auto, bound, registry and none", "layers", "--index-trust", "all", "debian")]
     public async Task WrongUse_IsToldInOneSentence(string sentence, params string[] arguments)
     {
         CommandRun run = await CommandRun.RunAsync(arguments);

@@ -85,8 +85,8 @@ public sealed class StateDirectoryTests : IDisposable
 
         string[] lines = CommandRun.Written(output => ListCommand.Write(output, listings)).Split('\n');
         Assert.StartsWith("STATE  PID", lines[0]);
-        Assert.Matches("^alive +- +- +/mnt/a +source-a$", lines[1]);
-        Assert.Matches("^dead +[0-9]+ +2026-01-02 03:04:05 +/mnt/b +image-b$", lines[2]);
+        Assert.Matches("^alive +- +- +- +/mnt/a +source-a$", lines[1]);
+        Assert.Matches("^dead +[0-9]+ +2026-01-02 03:04:05 +manifest +/mnt/b +image-b$", lines[2]);
     }
 
     // Above any pid_max.
@@ -99,6 +99,7 @@ public sealed class StateDirectoryTests : IDisposable
         MountPoint = mountPoint,
         Image = "docker.io/library/debian:12",
         ManifestDigest = "sha256:00",
+        Proof = "manifest",
         Pid = Environment.ProcessId,
         ProcessStart = MountRecord.StartOf(Environment.ProcessId)!.Value,
         Since = new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero),

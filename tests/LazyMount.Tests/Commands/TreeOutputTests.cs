@@ -166,7 +166,7 @@ public sealed class TreeOutputTests
     [Fact]
     public void Stat_SaysWhichLayerAnEntryCameFrom()
     {
-        string text = CommandRun.Written(output => StatCommand.Write(output, s_tree, "etc/odd\u00ff", Find("/etc/odd\u00ff\n"), layer => $"sha256:{layer}"));
+        string text = CommandRun.Written(output => StatCommand.Write(output, s_tree, "etc/odd\u00ff", Find("/etc/odd\u00ff\n"), layer => ($"sha256:{layer}", "layer")));
         Assert.Contains(" Layer: 1 sha256:1\n", text);
         Assert.Contains("  Mode: 0644 (-rw-r--r--)\n", text);
         Assert.Contains(" Xattr: user.a = \"text\"\n", text);
@@ -176,7 +176,7 @@ public sealed class TreeOutputTests
     [Fact]
     public void StatJson_HasLayerDigestAndXattrs()
     {
-        JsonElement one = Json(output => StatCommand.WriteJson(output, s_tree, [Find("/etc/odd\u00ff\n")], layer => $"sha256:{layer}"))[0];
+        JsonElement one = Json(output => StatCommand.WriteJson(output, s_tree, [Find("/etc/odd\u00ff\n")], layer => ($"sha256:{layer}", "layer")))[0];
         Assert.Equal("sha256:1", one.GetProperty("layerDigest").GetString());
         Assert.Equal("""[{"name":"user.a","valueBase64":"dGV4dA=="},{"name":"user.b","valueBase64":"AQ=="}]""", one.GetProperty("xattrs").GetRawText());
     }
@@ -186,8 +186,8 @@ public sealed class TreeOutputTests
     {
         ImageTree tree = TreeBuilder.Build([new LayerBuilder().File("a/b").Build()]);
         Assert.Equal(Errno.None, PathResolver.Resolve(tree, "/a"u8, true, out ResolvedPath found));
-        Assert.Contains(" Layer: none", CommandRun.Written(output => StatCommand.Write(output, tree, "/a", found, _ => "?")));
-        Assert.False(Json(output => StatCommand.WriteJson(output, tree, [found], _ => "?"))[0].TryGetProperty("layer", out _));
+        Assert.Contains(" Layer: none", CommandRun.Written(output => StatCommand.Write(output, tree, "/a", found, _ => ("?", "layer"))));
+        Assert.False(Json(output => StatCommand.WriteJson(output, tree, [found], _ => ("?", "layer")))[0].TryGetProperty("layer", out _));
     }
 
     [Theory]

@@ -77,7 +77,7 @@ internal sealed class LayerBuilder
             CompressedSize = _offset,
             UncompressedSize = _offset,
             Format = CompressionFormat.None,
-            Chunks = new ChunkDigests(1, []),
+            Proof = Proof.ByLayer(new ChunkDigests(1, [])),
             Checkpoints = null!, // trees never look at them
             Paths = new LayerPaths([.. _parents], ends, [.. _names.SelectMany(n => n)]),
             Entries = [.. _entries],

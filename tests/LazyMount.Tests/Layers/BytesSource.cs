@@ -4,16 +4,16 @@ using LazyMount.Blobs.Sources;
 namespace LazyMount.Tests.Layers;
 
 /// <summary>The source of one blob that is in memory.</summary>
-internal sealed class BytesSource(byte[] blob) : IImageSource
+internal sealed class BytesSource(byte[] blob) : IBlobSource
 {
     public bool IsLocal => true;
 
-    public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
+    public bool IsVerified => true;
 
-    public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken) => throw new NotSupportedException();
+    public void Distrust(Descriptor blob)
+    {
+    }
 
     public Task<Stream> OpenBlobAsync(Descriptor asked, long offset, long length, CancellationToken cancellationToken)
         => Task.FromResult<Stream>(new MemoryStream(blob, (int)offset, (int)length));
-
-    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 }

@@ -42,7 +42,7 @@ public sealed class LayerIndexFileTests
             CompressedSize = 600_000,
             UncompressedSize = 10_000_000,
             Format = CompressionFormat.Gzip,
-            Chunks = new ChunkDigests(256 << 10, [.. Enumerable.Range(0, 96).Select(i => (byte)i)]),
+            Proof = Proof.ByLayer(new ChunkDigests(256 << 10, [.. Enumerable.Range(0, 96).Select(i => (byte)i)])),
             Checkpoints = checkpoints.Build(10_000_000, 600_000),
             Paths = entries.BuildPaths(),
             Entries = entries.BuildEntries(),
@@ -56,16 +56,16 @@ public sealed class LayerIndexFileTests
         Assert.NotNull(actual);
         Assert.Equal(expected.Digest, actual.Digest);
         Assert.Equal((expected.CompressedSize, expected.UncompressedSize, expected.Format), (actual.CompressedSize, actual.UncompressedSize, actual.Format));
-        Assert.Equal(expected.Chunks?.ChunkSize, actual.Chunks?.ChunkSize);
-        Assert.Equal(expected.Chunks is null, actual.Chunks is null);
-        if (expected.Chunks is not null)
-            Assert.Equal(expected.Chunks.Bytes, actual.Chunks!.Bytes);
-        Assert.Equal((expected.Origin, expected.IsBound, expected.Ranges?.OfCompressed, expected.Ranges?.Count), (actual.Origin, actual.IsBound, actual.Ranges?.OfCompressed, actual.Ranges?.Count));
-        for (int i = 0; i < expected.Ranges?.Count; i++)
+        Assert.Equal(expected.Proof.Chunks?.ChunkSize, actual.Proof.Chunks?.ChunkSize);
+        Assert.Equal(expected.Proof.Chunks is null, actual.Proof.Chunks is null);
+        if (expected.Proof.Chunks is not null)
+            Assert.Equal(expected.Proof.Chunks.Bytes, actual.Proof.Chunks!.Bytes);
+        Assert.Equal((expected.Origin, (expected.Proof.By, expected.Proof.Document, expected.Proof.IsFromVerified), expected.Proof.Ranges?.OfCompressed, expected.Proof.Ranges?.Count), (actual.Origin, (actual.Proof.By, actual.Proof.Document, actual.Proof.IsFromVerified), actual.Proof.Ranges?.OfCompressed, actual.Proof.Ranges?.Count));
+        for (int i = 0; i < expected.Proof.Ranges?.Count; i++)
         {
-            Assert.Equal(expected.Ranges[i], actual.Ranges![i]);
+            Assert.Equal(expected.Proof.Ranges[i], actual.Proof.Ranges![i]);
         }
-        Assert.Equal(expected.Ranges?.Bytes.ToArray(), actual.Ranges?.Bytes.ToArray());
+        Assert.Equal(expected.Proof.Ranges?.Bytes.ToArray(), actual.Proof.Ranges?.Bytes.ToArray());
         Assert.Equal(expected.Entries, actual.Entries);
         Assert.Equal(Paths(expected), Paths(actual));
         Assert.Equal(expected.LinkTargets.Select(target => target.ToArray()), actual.LinkTargets.Select(target => target.ToArray()));
@@ -102,7 +102,13 @@ public sealed class LayerIndexFileTests
         new Random(1).NextBytes(digests);
         long[] offsets = ofCompressed ? [0, 69_999, 150_000, 300_000] : [0, 4_000_000, 8_000_000, 9_999_999];
         int[] lengths = ofCompressed ? [70_000, 80_001, 150_000, 300_000] : [3_999_000, 4_000_000, 17, 1];
-        return Sample(4) with { Chunks = null, Ranges = new RangeDigests(ofCompressed, offsets, lengths, digests), Origin = IndexOrigin.Soci, IsBound = ofCompressed };
+        return Sample(4) with
+        {
+            Proof = ofCompressed
+                ? Proof.OfParser(new RangeDigests(ofCompressed, offsets, lengths, digests)).ByManifest(s_digest)
+                : Proof.OfParser(new RangeDigests(ofCompressed, offsets, lengths, digests)).ByRepository(s_digest, isFromVerified: true),
+            Origin = IndexOrigin.Soci,
+        };
     }
 
     [Theory]
@@ -112,7 +118,8 @@ public sealed class LayerIndexFileTests
     {
         LayerIndex index = WithRanges(ofCompressed);
         AssertSame(index, LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), s_digest));
-        AssertSame(index with { Ranges = null }, LayerIndexFile.TryDecode(LayerIndexFile.Encode(index with { Ranges = null }), s_digest));
+        LayerIndex hopped = index with { Proof = Proof.OfParser(ranges: null).BySource(isFromVerified: ofCompressed) };
+        AssertSame(hopped, LayerIndexFile.TryDecode(LayerIndexFile.Encode(hopped), s_digest));
     }
 
     [Fact]
@@ -127,7 +134,7 @@ public sealed class LayerIndexFileTests
             CompressedSize = 0,
             UncompressedSize = 0,
             Format = CompressionFormat.None,
-            Chunks = new ChunkDigests(1, []),
+            Proof = Proof.ByLayer(new ChunkDigests(1, [])),
             Checkpoints = checkpoints.Build(0, 0),
             Paths = entries.BuildPaths(),
             Entries = entries.BuildEntries(),

@@ -17,7 +17,7 @@ public sealed class LayerTests : IAsyncLifetime
     private const int Spacing = 64 << 10;
 
     private readonly TemporaryDirectory _directory = new();
-    private readonly byte[] _tar = LayerStoreTests.Tar(1, files: 60);
+    private readonly byte[] _tar = IndexFinderTests.Tar(1, files: 60);
     private RemoteSource _source = null!;
     private LayerIndex _index = null!;
     private Descriptor _blob = null!;
@@ -41,7 +41,7 @@ public sealed class LayerTests : IAsyncLifetime
         _directory.Dispose();
     }
 
-    private Layer Open(SpanCache spans) => new(_index, new BlobReader(_blob, _index.Chunks, _source, new BlobCache(_directory["cache"])), spans);
+    private Layer Open(SpanCache spans) => new(_index, new BlobReader(_blob, _index.Proof.Chunks, _source, new BlobCache(_directory["cache"])), spans);
 
     [Fact]
     public async Task RandomReadsOnManyThreads_GiveTheTarsBytesInBoundedMemory()
@@ -74,7 +74,7 @@ public sealed class LayerTests : IAsyncLifetime
     public async Task ReadInOrder_FetchesEachByteOnce()
     {
         long fetched = 0;
-        byte[] tar = LayerStoreTests.Tar(5, files: 300);
+        byte[] tar = IndexFinderTests.Tar(5, files: 300);
         var layout = new OciLayoutBuilder(_directory.CreateDirectory("other"));
         string digest = layout.AddLayer(tar).WriteImage("test")[0];
         await using var source = new RemoteSource(layout.Reference("test"));
@@ -87,7 +87,7 @@ public sealed class LayerTests : IAsyncLifetime
         source.Damage = bytes => Interlocked.Add(ref fetched, bytes.Length); // changes nothing, counts
 
         using var spans = new SpanCache(1 << 20);
-        using var layer = new Layer(index, new BlobReader(blob, index.Chunks, source, new BlobCache(_directory["cache"])), spans);
+        using var layer = new Layer(index, new BlobReader(blob, index.Proof.Chunks, source, new BlobCache(_directory["cache"])), spans);
         for (long at = 0; at < tar.Length;)
         {
             if (!layer.TryGetSpan(at, out DecodedSpan? span))
@@ -254,7 +254,7 @@ public sealed class LayerTests : IAsyncLifetime
         builder.Add(_index.Checkpoints[0]);
         LayerIndex wrong = _index with { UncompressedSize = _index.UncompressedSize + 1, Checkpoints = builder.Build(_index.UncompressedSize + 1, _index.CompressedSize) };
         using var spans = new SpanCache(8 << 20);
-        using var layer = new Layer(wrong, new BlobReader(_blob, _index.Chunks, _source, new BlobCache(_directory["cache"])), spans);
+        using var layer = new Layer(wrong, new BlobReader(_blob, _index.Proof.Chunks, _source, new BlobCache(_directory["cache"])), spans);
         await Assert.ThrowsAsync<InvalidDataException>(() => layer.GetSpanAsync(0, Token).AsTask());
     }
 
@@ -276,7 +276,7 @@ public sealed class LayerTests : IAsyncLifetime
             lengths[i] = ofCompressed ? (int)(spans.CompressedEnd(i) - offsets[i]) : spans.Length(i);
             SHA256.HashData((ofCompressed ? blob : _tar).AsSpan((int)offsets[i], lengths[i]), digests.AsSpan(i * ChunkDigests.DigestSize));
         }
-        return _index with { Chunks = null, Ranges = new RangeDigests(ofCompressed, offsets, lengths, digests) };
+        return _index with { Proof = Proof.OfParser(new RangeDigests(ofCompressed, offsets, lengths, digests)) };
     }
 
     [Theory]
@@ -286,7 +286,7 @@ public sealed class LayerTests : IAsyncLifetime
     {
         LayerIndex index = await WithRangesAsync(ofCompressed);
         using var spans = new SpanCache(8 << 20);
-        using var layer = new Layer(index, new BlobReader(_blob, null, _source, new BlobCache(_directory["cache"])), spans);
+        using var layer = new Layer(index, new BlobReader(_blob, null, _source, new BlobCache(_directory["cache"]), scope: ChunkScope.Of("test")), spans);
         for (int i = 0; i < index.Checkpoints.Count; i++)
         {
             DecodedSpan span = await layer.GetSpanAsync(index.Checkpoints.UncompressedOffset(i), Token);
@@ -312,7 +312,7 @@ public sealed class LayerTests : IAsyncLifetime
             }
         };
         using var spans = new SpanCache(8 << 20);
-        using var layer = new Layer(index, new BlobReader(_blob, null, _source, new BlobCache(_directory["cache"])), spans);
+        using var layer = new Layer(index, new BlobReader(_blob, null, _source, new BlobCache(_directory["cache"]), scope: ChunkScope.Of("test")), spans);
         Task<DecodedSpan> call = layer.GetSpanAsync(0, Token).AsTask();
         if (damagedTimes == 2)
         {

@@ -15,6 +15,17 @@ internal sealed class RemoteSource(string layoutReference) : IImageSource
 
     public bool IsLocal { get; init; }
 
+    public bool IsVerified { get; set; } = true;
+
+    public void Distrust(Descriptor blob)
+    {
+    }
+
+    public Digest? DiffIdOf(Digest blob) => null;
+
+    public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
+        => Task.FromResult<IReadOnlyList<Descriptor>>([]);
+
     /// <summary>Called before each range is opened.</summary>
     public Func<Descriptor, long, CancellationToken, Task>? BeforeOpen { get; set; }
 

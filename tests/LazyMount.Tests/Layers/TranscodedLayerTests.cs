@@ -14,7 +14,7 @@ namespace LazyMount.Tests.Layers;
 /// <summary>Layers that the real tools compressed with zstd, bzip2 and xz, through the store and read at random.</summary>
 public sealed class TranscodedLayerTests : IDisposable
 {
-    private static readonly byte[] s_tar = LayerStoreTests.Tar(21, files: 60, size: 700_000);
+    private static readonly byte[] s_tar = IndexFinderTests.Tar(21, files: 60, size: 700_000);
 
     private readonly TemporaryDirectory _directory = new();
     private readonly OciLayoutBuilder _layout;
@@ -62,7 +62,7 @@ public sealed class TranscodedLayerTests : IDisposable
     [InlineData(CompressionFormat.Xz, "xz -c $1")]
     public async Task LayerOfOneSpan_IsReadAsItIs(CompressionFormat format, string line)
     {
-        byte[] tar = LayerStoreTests.Tar(3);
+        byte[] tar = IndexFinderTests.Tar(3);
         Add(line, tar);
         await using var source = new RemoteSource(_layout.Reference("test"));
         (Layer layer, LayerIndex index) = await OpenAsync(source);
@@ -139,7 +139,7 @@ public sealed class TranscodedLayerTests : IDisposable
     [InlineData(64 << 20, false)]
     public void ABlobBeyondTheRatio_IsRefusedOnceItIsLong(int freeBytes, bool refused)
     {
-        byte[] compressed = Compress("(head -c 1536 $1; head -c 16M /dev/zero) | zstd -c", LayerStoreTests.Tar(3));
+        byte[] compressed = Compress("(head -c 1536 $1; head -c 16M /dev/zero) | zstd -c", IndexFinderTests.Tar(3));
         using var decoding = new LayerDecoding(1 << 20) { FreeBytes = freeBytes };
         decoding.Push(compressed);
 
@@ -161,7 +161,7 @@ public sealed class TranscodedLayerTests : IDisposable
     {
         var cache = new BlobCache(CacheRoot);
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, cache, TestContext.Current.CancellationToken);
-        return Assert.Single(await new LayerReaders(new LayerStore(cache, NullLoggerFactory.Instance), cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
+        return Assert.Single(await new LayerReaders(new IndexFinder(cache, NullLoggerFactory.Instance), cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
     }
 
     private static async Task AssertReadsAsync(Layer layer, int seed, byte[]? tar = null)

@@ -37,8 +37,8 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
     private OciLayoutBuilder Layout(int seed)
     {
         var layout = new OciLayoutBuilder(_directory.CreateDirectory($"layout{seed}"));
-        layout.AddLayer(LayerStoreTests.Tar(seed, files: 3)).AddLayer(LayerStoreTests.Tar(seed + 100, files: 700)).WriteImage("one");
-        layout.AddLayer(LayerStoreTests.Tar(seed, files: 3)).AddLayer(LayerStoreTests.Tar(seed + 100, files: 700)).WriteImageIndex("all", "linux/amd64", "linux/arm64");
+        layout.AddLayer(IndexFinderTests.Tar(seed, files: 3)).AddLayer(IndexFinderTests.Tar(seed + 100, files: 700)).WriteImage("one");
+        layout.AddLayer(IndexFinderTests.Tar(seed, files: 3)).AddLayer(IndexFinderTests.Tar(seed + 100, files: 700)).WriteImageIndex("all", "linux/amd64", "linux/arm64");
         return layout;
     }
 
@@ -70,7 +70,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
     {
         await using var opened = await OpenedSource.OpenAsync(reference, cache ??= NewCache(), _loggers);
         using var spans = new SpanCache(32 << 20);
-        var layers = await new LayerReaders(new LayerStore(cache, _loggers) { Trust = trust }, cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
+        var layers = await new LayerReaders(new IndexFinder(cache, _loggers) { Trust = trust }, cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
         foreach ((Layer layer, LayerIndex index) in layers)
         {
             (await layer.GetSpanAsync(index.Entries[^1].DataOffset, Token)).Release();
@@ -80,7 +80,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
     }
 
     private async Task AssertBoundAsync(string reference, IndexOrigin origin = IndexOrigin.Published)
-        => Assert.All(await OpenAsync(reference), index => Assert.Equal((origin, true), (index.Origin, index.IsBound)));
+        => Assert.All(await OpenAsync(reference), index => Assert.Equal((origin, Voucher.Manifest), (index.Origin, index.Proof.By)));
 
     [Fact]
     public async Task ReferenceByDigest_IsLazyAndBound_ForEveryPlatform()
@@ -95,7 +95,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
 
         await using var recording = new RecordingRegistry(registry.Host);
         LayerIndex[] indexes = await OpenAsync($"{recording.Host}/bound/lazy@{digest}");
-        Assert.All(indexes, index => Assert.Equal((IndexOrigin.Published, true), (index.Origin, index.IsBound)));
+        Assert.All(indexes, index => Assert.Equal((IndexOrigin.Published, Voucher.Manifest), (index.Origin, index.Proof.By)));
         // The image index, the image's manifest, the artifact that it names: no list of referrers, and nothing is streamed.
         Assert.Equal(["GET manifests", "GET manifests", "GET manifests"], recording.Kinds.Where(kind => kind != "GET blobs"));
         CheckpointTable spans = indexes[1].Checkpoints;
@@ -267,7 +267,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
         }
         LayerIndex[] indexes = await OpenAsync(reference);
         Assert.Equal(lie == "a blob" ? [IndexOrigin.Published, IndexOrigin.Built] : [IndexOrigin.Built, IndexOrigin.Built], indexes.Select(index => index.Origin));
-        Assert.All(indexes, index => Assert.True(index.IsBound));
+        Assert.All(indexes, index => Assert.True(index.Proof.By >= Voucher.Manifest));
         Assert.NotEqual(manifest, digest);
 
         static byte[] Changed(byte[] bytes) => [.. bytes[..^2], (byte)(bytes[^2] ^ 1), bytes[^1]];
@@ -308,7 +308,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
             Assert.Equal((SociIndex.Version2, (JsonNode?)null), ((string?)soci["config"]!["mediaType"], soci["subject"]));
         }
         // The small layer has no ztoc.
-        Assert.Equal([(IndexOrigin.Built, true), (IndexOrigin.Soci, true)], (await OpenAsync($"{registry.Host}/bound/soci2@{digest}")).Select(index => (index.Origin, index.IsBound)));
+        Assert.Equal([(IndexOrigin.Built, Voucher.Layer), (IndexOrigin.Soci, Voucher.Manifest)], (await OpenAsync($"{registry.Host}/bound/soci2@{digest}")).Select(index => (index.Origin, index.Proof.By)));
         Assert.Equal(digest, (await BindAsync($"{registry.Host}/bound/soci2:soci", "soci", "--format", "soci2")).GetProperty("digest").GetString());
     }
 

@@ -36,7 +36,7 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
     private OciLayoutBuilder Layout(int seed = 1)
     {
         var layout = new OciLayoutBuilder(_directory.CreateDirectory($"layout{seed}"));
-        layout.AddLayer(LayerStoreTests.Tar(seed, files: 3)).AddLayer(LayerStoreTests.Tar(seed + 100, files: 700)).WriteImage("test");
+        layout.AddLayer(IndexFinderTests.Tar(seed, files: 3)).AddLayer(IndexFinderTests.Tar(seed + 100, files: 700)).WriteImage("test");
         return layout;
     }
 
@@ -55,15 +55,15 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
     private async Task<PushedIndexes> PushIndexesAsync(string reference, BlobCache? cache = null)
     {
         await using var opened = await OpenedSource.OpenAsync(reference, cache ?? NewCache(), _loggers);
-        IReadOnlyList<LayerIndex> indexes = await new LayerStore(opened.Cache, _loggers).BuildAsync(opened.Image, null, Token);
-        return await new IndexPublisher((IArtifactTarget)opened.Source, (_, _) => throw new InvalidOperationException()).PushAsync(opened.Image, indexes, PublishedFormat.LazyMount, Token);
+        IReadOnlyList<LayerIndex> indexes = await new IndexFinder(opened.Cache, _loggers).BuildAsync(opened.Image, null, Token);
+        return await new IndexPublisher((IArtifactTarget)opened.Source, (_, _, _) => throw new InvalidOperationException()).PushAsync(opened.Image, indexes, PublishedFormat.LazyMount, Token);
     }
 
     private async Task<LayerIndex[]> OpenAsync(string reference, BlobCache cache, IndexTrust trust = IndexTrust.Registry, Func<Layer, LayerIndex, Task>? read = null)
     {
         await using var opened = await OpenedSource.OpenAsync(reference, cache, _loggers);
         using var spans = new SpanCache(32 << 20);
-        var layers = await new LayerReaders(new LayerStore(cache, _loggers) { Trust = trust }, cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
+        var layers = await new LayerReaders(new IndexFinder(cache, _loggers) { Trust = trust }, cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
         try
         {
             foreach ((Layer layer, LayerIndex index) in layers)
@@ -95,7 +95,7 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
         string recorded = $"{recording.Host}/a/lazy:v1";
         BlobCache cache = NewCache();
         LayerIndex[] indexes = await OpenAsync(recorded, cache, read: ReadLastFileAsync);
-        Assert.All(indexes, index => Assert.Equal((IndexOrigin.Published, false), (index.Origin, index.IsBound)));
+        Assert.All(indexes, index => Assert.Equal((IndexOrigin.Published, false), (index.Origin, index.Proof.By >= Voucher.Manifest)));
         // The chunks that the span of the last file lies in, and the end of the layer, which may have told of a table of contents.
         CheckpointTable spans = indexes[1].Checkpoints;
         int read = spans.Find(indexes[1].Entries[^1].DataOffset);
@@ -131,8 +131,8 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
             }
             contents.Add(tar);
         });
-        Assert.Equal(LayerStoreTests.Tar(2, files: 3), contents[0]);
-        Assert.Equal(LayerStoreTests.Tar(102, files: 700), contents[1]);
+        Assert.Equal(IndexFinderTests.Tar(2, files: 3), contents[0]);
+        Assert.Equal(IndexFinderTests.Tar(102, files: 700), contents[1]);
     }
 
     [Theory]
@@ -149,7 +149,7 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
         // Also one that is stored already, from a time of more trust.
         Assert.All(await OpenAsync(recorded, cache), index => Assert.Equal(IndexOrigin.Published, index.Origin));
         recording.Answers.Clear();
-        Assert.All(await OpenAsync(recorded, cache, trust), index => Assert.Equal((IndexOrigin.Built, true), (index.Origin, index.IsBound)));
+        Assert.All(await OpenAsync(recorded, cache, trust), index => Assert.Equal((IndexOrigin.Built, true), (index.Origin, index.Proof.By >= Voucher.Manifest)));
         Assert.DoesNotContain("GET referrers", recording.Kinds);
     }
 
@@ -230,7 +230,7 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
         string repository = $"a/hostile-{hostility.GetHashCode(StringComparison.Ordinal):x}";
         string reference = await PushImageAsync(layout, repository);
         await using var opened = await OpenedSource.OpenAsync(reference, NewCache(), _loggers);
-        IReadOnlyList<LayerIndex> indexes = await new LayerStore(opened.Cache, _loggers).BuildAsync(opened.Image, null, Token);
+        IReadOnlyList<LayerIndex> indexes = await new IndexFinder(opened.Cache, _loggers).BuildAsync(opened.Image, null, Token);
         (Descriptor blob, byte[] bytes) = LayerIndexArtifact.Encode(indexes[1]);
         Descriptor subject = opened.Image.ManifestDescriptor;
         switch (hostility)
@@ -242,7 +242,7 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
                 bytes = bytes[..^100];
                 break;
             case "no digest of chunks":
-                bytes = LayerIndexFile.Encode(indexes[1] with { Chunks = null });
+                bytes = LayerIndexFile.Encode(indexes[1] with { Proof = Proof.OfParser(ranges: null) });
                 break;
             case "another image's":
                 subject = subject with { Digest = Digest.OfSha256([1]) };

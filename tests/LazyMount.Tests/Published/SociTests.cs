@@ -47,7 +47,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
             .CharacterDevice("dir/null", 1, 3)
             .File("./dir/na\u00ffme", "bytes that are not UTF-8")
             .File(".wh.gone");
-        return [.. tar.ToArray(end: false), .. LayerStoreTests.Tar(5, files)];
+        return [.. tar.ToArray(end: false), .. IndexFinderTests.Tar(5, files)];
     }
 
     private async Task<(LayerIndex Index, byte[] Ztoc)> BuildAsync(byte[] blob)
@@ -77,10 +77,10 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     {
         using var directory = new TempDirectory();
         directory.WriteLayout([], blob);
-        await using var source = new BytesSource(blob);
+        var source = new BytesSource(blob);
         using var spans = new SpanCache(32 << 20);
         var cache = new BlobCache(Path.Combine(directory.Path, "cache"));
-        using var layer = new Layer(index, TranscodedSource.OpenSpans(DescriptorOf(index), index, source, () => throw new InvalidOperationException(), cache, NullLoggerFactory.Instance), spans);
+        using var layer = new Layer(index, new SpanSource(source, cache, NullLoggerFactory.Instance).Open(DescriptorOf(index), index, ChunkScope.Shared, () => throw new InvalidOperationException()), spans);
         var tar = new byte[index.UncompressedSize];
         for (long at = 0; at < tar.Length;)
         {
@@ -264,16 +264,16 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     private async Task<(PushedIndexes Pushed, string Reference)> PushAsync(string repository)
     {
         var layout = new OciLayoutBuilder(_directory.CreateDirectory(repository.Replace('/', '-')));
-        layout.AddLayer(LayerStoreTests.Tar(7, files: 2)).AddLayer(Tar()).WriteImage("test");
+        layout.AddLayer(IndexFinderTests.Tar(7, files: 2)).AddLayer(Tar()).WriteImage("test");
         await using OpenedSource opened = await OpenAsync(layout.Reference("test"));
         foreach (string file in Directory.EnumerateFiles(Path.Combine(layout.Directory, "blobs", "sha256")))
             await registry.PushBlobAsync(repository, await File.ReadAllBytesAsync(file, Token));
         await registry.PushManifestAsync(repository, "v1", opened.Image.ManifestBytes.ToArray(), MediaTypes.OciManifest);
         string reference = $"{registry.Host}/{repository}:v1";
         await using OpenedSource remote = await OpenAsync(reference);
-        var store = new LayerStore(remote.Cache, _loggers);
+        var store = new IndexFinder(remote.Cache, _loggers);
         IReadOnlyList<LayerIndex> indexes = await store.BuildAsync(remote.Image, null, Token);
-        var publisher = new IndexPublisher((IArtifactTarget)remote.Source, (layer, token) => store.OpenBlobAsync(layer, remote.Source, token));
+        var publisher = new IndexPublisher((IArtifactTarget)remote.Source, store.OpenBlobAsync);
         return (await publisher.PushAsync(remote.Image, indexes, PublishedFormat.Soci, Token), reference);
     }
 
@@ -281,7 +281,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     {
         await using OpenedSource opened = await OpenAsync(reference);
         using var spans = new SpanCache(32 << 20);
-        var layers = await new LayerReaders(new LayerStore(opened.Cache, _loggers) { Trust = trust }, opened.Cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
+        var layers = await new LayerReaders(new IndexFinder(opened.Cache, _loggers) { Trust = trust }, opened.Cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
         foreach ((Layer layer, LayerIndex index) in layers)
         {
             (await layer.GetSpanAsync(index.Entries[^1].DataOffset, Token)).Release();
@@ -297,8 +297,8 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         Assert.Equal(SociIndex.Version1, pushed.Manifest!.ArtifactType);
         Assert.Null(pushed.Layers[0].Blob);
         Assert.Contains("more than an eighth", pushed.Layers[0].Reason);
-        Assert.Equal([(IndexOrigin.Built, true), (IndexOrigin.Soci, false)], (await IndexesAsync(reference, IndexTrust.Registry)).Select(index => (index.Origin, index.IsBound)));
-        Assert.Equal([(IndexOrigin.Built, true), (IndexOrigin.Built, true)], (await IndexesAsync(reference, IndexTrust.Bound)).Select(index => (index.Origin, index.IsBound)));
+        Assert.Equal([(IndexOrigin.Built, true), (IndexOrigin.Soci, false)], (await IndexesAsync(reference, IndexTrust.Registry)).Select(index => (index.Origin, index.Proof.By >= Voucher.Manifest)));
+        Assert.Equal([(IndexOrigin.Built, true), (IndexOrigin.Built, true)], (await IndexesAsync(reference, IndexTrust.Bound)).Select(index => (index.Origin, index.Proof.By >= Voucher.Manifest)));
     }
 
     [Theory]
@@ -327,7 +327,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         Assert.Equal(expected, index.Prefetch.Length);
         if (expected > 0)
         {
-            int first = index.Checkpoints.Count - index.Ranges!.Count;
+            int first = index.Checkpoints.Count - index.Proof.Ranges!.Count;
             Assert.Equal([
                 new PrefetchRange(0, index.Checkpoints.UncompressedOffset(first + 1)),
                 new PrefetchRange(index.Checkpoints.UncompressedOffset(first + 1), index.Checkpoints.UncompressedOffset(first + 2))], index.Prefetch);
@@ -362,7 +362,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         byte[] index = TestImage.Index(MediaTypes.OciIndex, TestImage.Json(manifestBytes, MediaTypes.OciManifest, more + TestImage.PlatformOf("linux", Platform.Local.Architecture)));
         await registry.PushManifestAsync(repository, "v2", index, MediaTypes.OciIndex);
 
-        Assert.Equal([(IndexOrigin.Built, true), (IndexOrigin.Soci, true)], (await IndexesAsync($"{registry.Host}/{repository}:v2", IndexTrust.Bound)).Select(each => (each.Origin, each.IsBound)));
+        Assert.Equal([(IndexOrigin.Built, true), (IndexOrigin.Soci, true)], (await IndexesAsync($"{registry.Host}/{repository}:v2", IndexTrust.Bound)).Select(each => (each.Origin, each.Proof.By >= Voucher.Manifest)));
         Assert.Equal([IndexOrigin.Built, IndexOrigin.Built], (await IndexesAsync($"{registry.Host}/{repository}:v2", IndexTrust.None)).Select(each => each.Origin));
     }
 }

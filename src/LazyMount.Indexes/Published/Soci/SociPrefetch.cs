@@ -28,7 +28,7 @@ internal static class SociPrefetch
             {
                 throw new InvalidDataException("its list of spans to fetch first is of a version that is not known");
             }
-            int count = index.Ranges!.Count, lead = index.Checkpoints.Count - count; // the span of a gzip header has no number
+            int count = index.Proof.Ranges!.Count, lead = index.Checkpoints.Count - count; // the span of a gzip header has no number
             var ranges = new List<(int Priority, PrefetchRange Range)>();
             foreach (JsonElement span in document.RootElement.GetProperty("prefetch_spans").EnumerateArray())
             {

@@ -47,7 +47,7 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
         await using RemoteSource source = Source(kind);
         (Layer layer, LayerIndex index) = await OpenAsync(source);
         layer.Dispose();
-        Assert.Equal((true, 0), (index.IsBound, source.Opened));
+        Assert.Equal((true, 0), (index.Proof.By >= Voucher.Manifest, source.Opened));
         Assert.InRange(index.Prefetch.Sum(range => range.End), prefetchEnd, prefetchEnd * 11 / 10);
     }
 
@@ -61,10 +61,10 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
         LayerIndex? bound = await ReadAsync(blob, source);
         LayerIndex? unbound = await ReadAsync(blob with { Annotations = null }, source);
         Assert.True(bound is not null && unbound is not null, string.Join('\n', _loggers.Lines));
-        Assert.Equal((true, false), (bound.IsBound, unbound.IsBound));
+        Assert.Equal((true, false), (bound.Proof.By >= Voucher.Manifest, unbound.Proof.By >= Voucher.Manifest));
         Assert.Equal(bound.Entries, unbound.Entries);
-        Assert.Null(await new LayerToc(_loggers).TryReadAsync(blob with { Annotations = null }, source, acceptsUnbound: false, Cancellation));
-        Assert.NotNull(await new LayerToc(_loggers).TryReadAsync(blob, source, acceptsUnbound: false, Cancellation));
+        Assert.Null(await new LayerToc(source, acceptsUnannounced: false, _loggers).TryGetAsync(blob with { Annotations = null }, Cancellation));
+        Assert.NotNull(await new LayerToc(source, acceptsUnannounced: false, _loggers).TryGetAsync(blob, Cancellation));
     }
 
     [Theory]
@@ -92,7 +92,7 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
         var cache = new BlobCache(_directory["cache"]);
         await using var source = new RemoteSource(layers.Reference(kind)) { IsLocal = true };
         Image image = await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, cache, Cancellation);
-        var store = new LayerStore(cache, _loggers);
+        var store = new IndexFinder(cache, _loggers);
         Assert.Equal(promised, (await store.FindIndexesAsync(image, Cancellation))[0].Origin);
         (Layer layer, LayerIndex index) = (await new LayerReaders(store, cache, _loggers).OpenAsync(image, _spans, null, Cancellation))[0];
         layer.Dispose();
@@ -179,9 +179,9 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
     }
 
     private Layer Open(string cache, LayerIndex index, Descriptor blob, RemoteSource source)
-        => new(index, new BlobReader(blob, index.Chunks, source, new BlobCache(_directory[cache])), _spans);
+        => new(index, new BlobReader(blob, index.Proof.Chunks, source, new BlobCache(_directory[cache]), scope: ChunkScope.Of("test")), _spans);
 
-    private Task<LayerIndex?> ReadAsync(Descriptor blob, RemoteSource source) => new LayerToc(_loggers).TryReadAsync(blob, source, acceptsUnbound: true, Cancellation);
+    private async Task<LayerIndex?> ReadAsync(Descriptor blob, RemoteSource source) => await new LayerToc(source, acceptsUnannounced: true, _loggers).TryGetAsync(blob, Cancellation);
 
     private async Task<Descriptor> BlobAsync(RemoteSource source)
         => (await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, new BlobCache(_directory["cache"]), Cancellation)).Layers[0];
@@ -192,7 +192,7 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
     {
         var cache = new BlobCache(_directory["cache"]);
         Image image = await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, cache, Cancellation);
-        return (await new LayerReaders(new LayerStore(cache, _loggers), cache, _loggers).OpenAsync(image, _spans, null, Cancellation))[0];
+        return (await new LayerReaders(new IndexFinder(cache, _loggers), cache, _loggers).OpenAsync(image, _spans, null, Cancellation))[0];
     }
 
     // A line for each entry, in the order of paths, of all that is shown of it.

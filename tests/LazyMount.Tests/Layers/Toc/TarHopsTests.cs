@@ -36,7 +36,7 @@ public sealed class TarHopsTests : IDisposable
         byte[] tar = Tar(30, 1_000_000);
         (LayerIndex? index, RemoteSource source, Descriptor blob) = await ReadAsync(tar, mediaType);
         Assert.True(index is not null, string.Join('\n', _loggers.Lines));
-        Assert.Equal((IndexOrigin.TarHeaders, false, CompressionFormat.None), (index.Origin, index.IsBound, index.Format));
+        Assert.Equal((IndexOrigin.TarHeaders, false, CompressionFormat.None), (index.Origin, index.Proof.By >= Voucher.Manifest, index.Format));
         Assert.InRange(source.Opened, 1, 45);
         await AssertSameAsPassAsync(index, source, blob);
     }
@@ -70,7 +70,7 @@ public sealed class TarHopsTests : IDisposable
         await AssertSameAsPassAsync(index, source, blob);
 
         using var spans = new SpanCache(8 << 20);
-        using var layer = new Layer(index, new BlobReader(blob, index.Chunks, source, new BlobCache(_directory["cache"])), spans);
+        using var layer = new Layer(index, new BlobReader(blob, index.Proof.Chunks, source, new BlobCache(_directory["cache"]), scope: ChunkScope.Of("test")), spans);
         for (long at = 0; at < tar.Length; at += 123_457)
         {
             DecodedSpan span = await layer.GetSpanAsync(at, Cancellation);
@@ -129,15 +129,15 @@ public sealed class TarHopsTests : IDisposable
         await using var source = new RemoteSource(_layout.Reference("test"));
         var cache = new BlobCache(_directory["cache"]);
         Image image = await Image.ResolveAsync(ImageReference.Parse(source.Reference), source, null, cache, Cancellation);
-        var store = new LayerStore(cache, _loggers);
+        var store = new IndexFinder(cache, _loggers);
         using var spans = new SpanCache(8 << 20);
         (Layer layer, LayerIndex hopped) = (await new LayerReaders(store, cache, _loggers).OpenAsync(image, spans, null, Cancellation))[0];
         layer.Dispose();
         Assert.Equal(IndexOrigin.TarHeaders, hopped.Origin);
         LayerIndex built = Assert.Single(await store.BuildAsync(image, null, Cancellation));
-        Assert.Equal((IndexOrigin.Built, true), (built.Origin, built.IsBound));
+        Assert.Equal((IndexOrigin.Built, true), (built.Origin, built.Proof.By >= Voucher.Manifest));
         Assert.Equal(hopped.Entries, built.Entries);
-        Assert.Equal(IndexOrigin.Built, store.TryLoad(image.Layers[0], image)!.Origin);
+        Assert.Equal(IndexOrigin.Built, store.TryFindStored(image.Layers[0], image)!.Value.Origin);
     }
 
     /// <summary>An element of an array stands for each span: so many would be gigabytes.</summary>
@@ -146,7 +146,7 @@ public sealed class TarHopsTests : IDisposable
     {
         var source = new BytesSource([]);
         var blob = new Descriptor(OciLayoutBuilder.TarLayer, Digest.OfSha256([]), 1L << 48);
-        Assert.Null(await new LayerToc(_loggers).TryReadAsync(blob, source, acceptsUnbound: true, Cancellation));
+        Assert.Null(await new LayerToc(source, acceptsUnannounced: true, _loggers).TryGetAsync(blob, Cancellation));
         Assert.Contains("it claims to have 281474976710656 bytes", Assert.Single(_loggers.Lines), StringComparison.Ordinal);
     }
 
@@ -200,7 +200,7 @@ public sealed class TarHopsTests : IDisposable
         _layout.AddLayer(bytes, mediaType, digest).WriteImage("test");
         var source = new RemoteSource(_layout.Reference("test"));
         var blob = new Descriptor(mediaType, TestDigest.Parse(digest), bytes.Length);
-        return (await new LayerToc(_loggers).TryReadAsync(blob, source, acceptsUnbound: true, Cancellation), source, blob);
+        return (await new LayerToc(source, acceptsUnannounced: true, _loggers).TryGetAsync(blob, Cancellation), source, blob);
     }
 
     private async Task AssertSameAsPassAsync(LayerIndex index, RemoteSource source, Descriptor blob)

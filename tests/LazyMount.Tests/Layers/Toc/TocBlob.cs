@@ -21,6 +21,9 @@ internal sealed class TocBlob(CompressionFormat format)
     /// <summary>The entries' JSON, to be changed by whoever lies.</summary>
     public Func<string, string> Edit { get; init; } = json => json;
 
+    /// <summary>Bytes that the blob has in the end, filled up before the table; 0: as few as it needs.</summary>
+    public int Size { get; init; }
+
     /// <summary>Ends the member or frame that is being filled.</summary>
     public TocBlob Cut()
     {
@@ -63,6 +66,15 @@ internal sealed class TocBlob(CompressionFormat format)
         _member.AddRange(new byte[1024]);
         Cut();
         byte[] json = Encoding.UTF8.GetBytes(Edit($"{{\"version\":1,\"entries\":[\n{string.Join(",\n", _entries)}\n]}}"));
+        if (Size > 0)
+        {
+            byte[] unpadded = [.. _blob];
+            _ = format == CompressionFormat.Gzip ? FinishEstargz(json) : FinishChunked(json);
+            int padding = Size - _blob.Count;
+            _blob.Clear();
+            _blob.AddRange(unpadded);
+            _blob.AddRange(new byte[padding]);
+        }
         Dictionary<string, string> annotations = format == CompressionFormat.Gzip ? FinishEstargz(json) : FinishChunked(json);
         byte[] bytes = [.. _blob];
         return (bytes, new Descriptor("", Digest.OfSha256(bytes), bytes.Length) { Annotations = annotations });

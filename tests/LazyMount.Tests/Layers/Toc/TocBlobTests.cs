@@ -50,7 +50,7 @@ public sealed class TocBlobTests : IDisposable
         (byte[] bytes, Descriptor blob) = Write(format).Finish();
         LayerIndex? index = await ReadAsync(bytes, annotated ? blob : blob with { Annotations = null });
         Assert.True(index is not null, string.Join('\n', _loggers.Lines));
-        Assert.Equal((format == CompressionFormat.Gzip ? IndexOrigin.Estargz : IndexOrigin.ZstdChunked, annotated), (index.Origin, index.IsBound));
+        Assert.Equal((format == CompressionFormat.Gzip ? IndexOrigin.Estargz : IndexOrigin.ZstdChunked, annotated), (index.Origin, index.Proof.By >= Voucher.Manifest));
         Assert.NotNull(LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), index.Digest));
         Assert.Equal(_files.Keys, index.Entries.Select(entry => NameOf(index, entry)));
         foreach (LayerEntry entry in index.Entries)
@@ -145,14 +145,14 @@ public sealed class TocBlobTests : IDisposable
     }
 
     private Task<LayerIndex?> ReadAsync(byte[] bytes, Descriptor blob)
-        => new LayerToc(_loggers).TryReadAsync(blob, new BytesSource(bytes), acceptsUnbound: true, Cancellation);
+        => new LayerToc(new BytesSource(bytes), acceptsUnannounced: true, _loggers).TryGetAsync(blob, Cancellation).AsTask();
 
     private static string NameOf(LayerIndex index, LayerEntry entry) => Encoding.UTF8.GetString(index.Paths.Name(entry.Path));
 
     private async Task<byte[]> ReadFileAsync(LayerIndex index, LayerEntry entry, Descriptor blob, byte[] bytes)
     {
         var source = new BytesSource(bytes);
-        using var layer = new Layer(index, TranscodedSource.OpenSpans(blob, index, source, () => throw new InvalidOperationException(), new BlobCache(_directory["cache"]), NullLoggerFactory.Instance), _spans);
+        using var layer = new Layer(index, new SpanSource(source, new BlobCache(_directory["cache"]), NullLoggerFactory.Instance).Open(blob, index, ChunkScope.Shared, () => throw new InvalidOperationException()), _spans);
         var content = new byte[entry.Size];
         for (int at = 0; at < content.Length;)
         {

@@ -20,7 +20,7 @@ public sealed class TocJsonTests
     {
         using var builder = new TocIndexBuilder(limits ?? TarLimits.Default, DataEnd);
         TocJson.Read(Encoding.UTF8.GetBytes(json), builder);
-        return builder.Build(new Descriptor("", Digest.OfSha256([]), DataEnd + 1000), CompressionFormat.Gzip, IndexOrigin.Estargz, true);
+        return builder.Build(new Descriptor("", Digest.OfSha256([]), DataEnd + 1000), CompressionFormat.Gzip, IndexOrigin.Estargz);
     }
 
     private static LayerIndex ReadEntries(params string[] entries) => Read($$"""{"version":1,"entries":[{{string.Join(',', entries)}}]}""".Replace("HASH", Hash, StringComparison.Ordinal));
@@ -42,7 +42,7 @@ public sealed class TocJsonTests
         // Before the content, the two members, and what comes after them.
         Assert.Equal([(0, 0), (200, 0), (900, 3048), (900 + 2000 + 2000 / 8 + 1024, 5048)],
             Enumerable.Range(0, index.Checkpoints.Count).Select(i => ((int)index.Checkpoints.CompressedOffset(i), (int)index.Checkpoints.UncompressedOffset(i))));
-        Assert.Equal([(0L, 10), (1024L, 20), (2048L, 1000), (3048L, 1500), (4548L, 500)], Enumerable.Range(0, index.Ranges!.Count).Select(i => index.Ranges[i]));
+        Assert.Equal([(0L, 10), (1024L, 20), (2048L, 1000), (3048L, 1500), (4548L, 500)], Enumerable.Range(0, index.Proof.Ranges!.Count).Select(i => index.Proof.Ranges[i]));
     }
 
     [Fact]
@@ -205,7 +205,7 @@ public sealed class TocJsonTests
             {
                 using var builder = new TocIndexBuilder(TarLimits.Default, DataEnd);
                 TocJson.Read(mutated, builder);
-                LayerIndex index = builder.Build(new Descriptor("", Digest.OfSha256([]), DataEnd + 1000), CompressionFormat.Gzip, IndexOrigin.Estargz, true);
+                LayerIndex index = builder.Build(new Descriptor("", Digest.OfSha256([]), DataEnd + 1000), CompressionFormat.Gzip, IndexOrigin.Estargz);
                 Assert.NotNull(LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), index.Digest));
                 read++;
             }

@@ -3,7 +3,6 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Compression;
 using LazyMount.Indexes.Model;
-using LazyMount.Indexes.Published;
 using LazyMount.Indexes.Store;
 using LazyMount.Layers;
 using LazyMount.TestKit;
@@ -12,7 +11,7 @@ using Xunit;
 
 namespace LazyMount.Tests.Layers;
 
-public sealed class LayerStoreTests : IDisposable
+public sealed class IndexFinderTests : IDisposable
 {
     private readonly TemporaryDirectory _directory = new();
     private readonly OciLayoutBuilder _layout;
@@ -20,7 +19,7 @@ public sealed class LayerStoreTests : IDisposable
     private readonly SpanCache _spans = new(32 << 20);
     private readonly ConcurrentQueue<LayerProgress> _progress = new();
 
-    public LayerStoreTests()
+    public IndexFinderTests()
     {
         _layout = new OciLayoutBuilder(_directory.CreateDirectory("layout"));
         _cache = new BlobCache(_directory["cache"]);
@@ -59,7 +58,7 @@ public sealed class LayerStoreTests : IDisposable
     private async Task<(Layer Layer, LayerIndex Index)[]> OpenUntilAsync(RemoteSource source, CancellationToken cancellationToken)
     {
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        return await new LayerReaders(new LayerStore(_cache, NullLoggerFactory.Instance), _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, new Collector(_progress), cancellationToken);
+        return await new LayerReaders(new IndexFinder(_cache, NullLoggerFactory.Instance), _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, new Collector(_progress), cancellationToken);
     }
 
     private RemoteSource Source(bool isLocal = false) => new(_layout.Reference("test")) { IsLocal = isLocal };
@@ -167,7 +166,7 @@ public sealed class LayerStoreTests : IDisposable
         _layout.AddLayer(tar).AddLayer(tar).AddLayer(tar).WriteImage("test");
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        var store = new LayerStore(_cache, NullLoggerFactory.Instance) { MaxTableSize = 3 * 40 };
+        var store = new IndexFinder(_cache, NullLoggerFactory.Instance) { MaxTableSize = 3 * 40 };
         var e = await Assert.ThrowsAsync<ImageException>(() => new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
         Assert.Equal(ImageError.Invalid, e.Error);
         Assert.Contains("more than 120 entries and paths together", e.Message, StringComparison.Ordinal);
@@ -235,7 +234,7 @@ public sealed class LayerStoreTests : IDisposable
         _layout.AddLayer(tar).WriteImage("test");
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        var layers = await new LayerReaders(new LayerStore(_cache, NullLoggerFactory.Instance) { KeepsBlobs = false }, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
+        var layers = await new LayerReaders(new IndexFinder(_cache, NullLoggerFactory.Instance) { KeepsBlobs = false }, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         Assert.Equal(0, KeptBytes());
         Assert.Single(CachedFiles("layers"));
         Assert.Equal(tar, await ReadAllAsync(layers[0]));
@@ -385,13 +384,13 @@ public sealed class LayerStoreTests : IDisposable
         _layout.AddLayer(Tar(19)).WriteImage("test");
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        var store = new LayerStore(_cache, NullLoggerFactory.Instance);
+        var store = new IndexFinder(_cache, NullLoggerFactory.Instance);
         var layers = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         LayerIndex built = layers[0].Index;
         Close(layers);
         LayerEntry[] entries = [.. built.Entries];
         int file = Array.FindIndex(entries, entry => entry.Size > 1000);
-        byte[] digests = built.Chunks!.Bytes.ToArray();
+        byte[] digests = built.Proof.Chunks!.Bytes.ToArray();
         switch (lie)
         {
             case "mode":
@@ -407,15 +406,15 @@ public sealed class LayerStoreTests : IDisposable
                 digests[3] ^= 1;
                 break;
         }
-        LayerIndex believed = built with { Origin = IndexOrigin.Published, IsBound = false, Entries = entries, Chunks = new ChunkDigests(built.Chunks.ChunkSize, digests) };
+        LayerIndex believed = built with { Origin = IndexOrigin.Published, Entries = entries, Proof = Proof.OfParser(new ChunkDigests(built.Proof.Chunks.ChunkSize, digests)).ByRepository(built.Digest, isFromVerified: true) };
         Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
 
-        string? found = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).FindDifferenceAsync(image.Layers[0], image, believed, TestContext.Current.CancellationToken);
+        string? found = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).FindDifferenceAsync(image.Layers[0], image, believed, layers[0].Layer, TestContext.Current.CancellationToken);
 
         if (difference is null)
         {
             Assert.Null(found);
-            Assert.Equal(IndexOrigin.Built, store.TryLoad(image.Layers[0], image)?.Origin);
+            Assert.Equal(IndexOrigin.Built, store.TryFindStored(image.Layers[0], image)?.Origin);
             return;
         }
         Assert.Contains(difference, found, StringComparison.Ordinal);
@@ -432,11 +431,62 @@ public sealed class LayerStoreTests : IDisposable
         _layout.AddLayer(tar, OciLayoutBuilder.TarLayer, OciLayoutBuilder.DigestOf(tar)).WriteImage("test");
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
-        var readers = new LayerReaders(new LayerStore(_cache, NullLoggerFactory.Instance) { Trust = IndexTrust.Registry }, _cache, NullLoggerFactory.Instance);
+        var readers = new LayerReaders(new IndexFinder(_cache, NullLoggerFactory.Instance) { Trust = IndexTrust.Registry }, _cache, NullLoggerFactory.Instance);
         var layers = await readers.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         LayerIndex hopped = layers[0].Index;
         Close(layers);
         Assert.Equal((IndexOrigin.TarHeaders, 3), (hopped.Origin, hopped.Entries.Length));
-        Assert.Null(await readers.FindDifferenceAsync(image.Layers[0], image, hopped, TestContext.Current.CancellationToken));
+        Assert.Null(await readers.FindDifferenceAsync(image.Layers[0], image, hopped, layers[0].Layer, TestContext.Current.CancellationToken));
+    }
+
+    /// <summary>Whoever reads a layer that was proved meanwhile needs its source no more, and reads what everybody reads.</summary>
+    [Fact]
+    public async Task VerifiedLayer_IsReadFromTheStoreOfEverybody()
+    {
+        byte[] tar = new TarBytes().File("large", Random(3 << 20, 1)).File("other", Random(2 << 20, 2)).ToArray();
+        string digest = _layout.AddLayer(tar, OciLayoutBuilder.TarLayer, "").WriteImage("test")[0];
+        await using RemoteSource source = Source();
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        var finder = new IndexFinder(_cache, NullLoggerFactory.Instance);
+        var readers = new LayerReaders(finder, _cache, NullLoggerFactory.Instance);
+        (Layer layer, LayerIndex index) = (await readers.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken))[0];
+        Assert.Equal((IndexOrigin.TarHeaders, Voucher.Source), (index.Origin, index.Proof.By));
+        (await layer.GetSpanAsync(0, TestContext.Current.CancellationToken)).Release();
+        string everybodys = Path.Combine(_cache.Root, "v1", "chunks", "sha256", digest["sha256:".Length..]);
+        Assert.True(KeptBytes() > 0 && !Directory.Exists(everybodys), "what nobody has proved is not for everybody");
+
+        Assert.Null(await readers.FindDifferenceAsync(image.Layers[0], image, index, layer, TestContext.Current.CancellationToken));
+        Assert.Equal(tar.Length, Directory.EnumerateFiles(everybodys).Sum(file => CacheSegment.PresentBytes(file)));
+        Assert.Equal(tar.Length, KeptBytes());
+        Assert.Equal(Voucher.Layer, finder.TryFindStored(image.Layers[0], image)?.By);
+        source.BeforeOpen = (_, _, _) => throw new ImageException(ImageError.Unreachable, "gone");
+        Assert.Equal(tar, await ReadAllAsync((layer, index)));
+        layer.Dispose();
+    }
+
+    /// <summary>A source that gives wrong bytes fails its own image, and takes nothing from those who have the right ones.</summary>
+    [Fact]
+    public async Task SourceThatLies_LeavesTheBytesOfOthers()
+    {
+        string digest = _layout.AddLayer(Tar(23, files: 1000)).WriteImage("test")[0];
+        await using RemoteSource source = Source();
+        Close(await OpenAsync(source));
+        string everybodys = Path.Combine(_cache.GetDirectory("chunks"), "sha256", digest["sha256:".Length..]);
+        Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
+        File.Delete(Path.Combine(everybodys, "0"));
+        long others = KeptBytes();
+        Assert.True(others > 0);
+        source.Damage = bytes => bytes[^1] ^= 1;
+
+        var e = await Assert.ThrowsAsync<ImageException>(() => OpenAsync(source));
+        Assert.Equal((ImageError.Verification, others), (e.Error, KeptBytes()));
+        Assert.Empty(CachedFiles("layers"));
+    }
+
+    private static byte[] Random(int length, int seed)
+    {
+        var bytes = new byte[length];
+        new Random(seed).NextBytes(bytes);
+        return bytes;
     }
 }

@@ -1,0 +1,235 @@
+using System.Runtime.ExceptionServices;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Published;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Indexes.Store;
+
+/// <summary>How far one layer's indexing has come; reported often, from any thread.</summary>
+/// <param name="Layer">Position in the image, lowest 0.</param>
+/// <param name="Digest">Its digest.</param>
+/// <param name="CompressedBytes">Bytes of the blob that have passed.</param>
+/// <param name="CompressedSize">Bytes of the blob in all.</param>
+/// <param name="Done">The layer's index is there (at once when it was cached).</param>
+public readonly record struct LayerProgress(int Layer, Digest Digest, long CompressedBytes, long CompressedSize, bool Done);
+
+/// <summary>
+/// Gets every layer's <see cref="LayerIndex"/>: the stored one, else the layer's own table of contents, else one that was
+/// published beside the image, else by one streaming pass over the layer that also keeps its bytes. Which of these count is the
+/// <see cref="IndexPolicy"/>'s to say, also for what is stored. A layer that is in the cache whole is indexed rather than believed.
+/// </summary>
+public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
+{
+    /// <summary>
+    /// Layers that are opened at once: most of their time is the network's. What is decoded at once is bounded by the cores,
+    /// and the memory of what is fetched ahead by <see cref="BlobPass"/>, however many there are.
+    /// </summary>
+    private const int LayersAtOnce = 12;
+
+    private readonly ILogger _logger = loggers.CreateLogger<IndexFinder>();
+
+    /// <summary>Whether the compressed bytes that indexing streams are kept in the cache, or the index alone.</summary>
+    public bool KeepsBlobs { get; init; } = true;
+
+    /// <summary>Which indexes are used that were not built here.</summary>
+    public IndexTrust Trust { get; init; }
+
+    /// <summary>
+    /// Entries and paths of all layers of an image together: what the largest single layer may have, twice. Without it a
+    /// thousand layers of ten million entries each would be one image.
+    /// </summary>
+    internal long MaxTableSize { get; init; } = 60_000_000;
+
+    private IndexStore Store => new(cache, _logger);
+
+    private LayerPass Passes => new(cache, KeepsBlobs, _logger);
+
+    /// <summary>Every layer's index, lowest first, made in parallel where it is not stored. Nothing half-written stays when cancelled or failed.</summary>
+    /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
+    public Task<LayerIndex[]> GetAsync(Image image, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
+        => GetAllAsync(image, new IndexPolicy(Trust, image), progress, cancellationToken);
+
+    /// <summary>
+    /// Every layer's index, lowest first, each as good as a pass over the layer: built by one, or read of the layer itself where the
+    /// manifest vouches for it. What is not stored is made.
+    /// </summary>
+    /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
+    public async Task<IReadOnlyList<LayerIndex>> BuildAsync(Image image, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
+        => await GetAllAsync(image, new IndexPolicy(IndexTrust.None, image), progress, cancellationToken).ConfigureAwait(false);
+
+    /// <summary>
+    /// What serves each layer, lowest first. Asks the source for what was published; fetches no index and streams nothing. Of
+    /// a layer's own table of contents it knows what the layer's annotations say.
+    /// </summary>
+    public async Task<IReadOnlyList<IndexOffer>> FindIndexesAsync(Image image, CancellationToken cancellationToken)
+    {
+        var policy = new IndexPolicy(Trust, image);
+        using var sources = new IndexSources(image, policy, _logger);
+        var offers = new List<IndexOffer>();
+        foreach (Descriptor layer in image.Layers)
+        {
+            IndexOffer? offer = TryFindStored(layer, image);
+            for (int i = 0; offer is null && i < sources.For(layer).Count; i++)
+            {
+                offer = await sources.For(layer)[i].FindAsync(layer, cancellationToken).ConfigureAwait(false);
+            }
+            offers.Add(offer ?? new IndexOffer(null, Voucher.Layer, null, null));
+        }
+        return offers;
+    }
+
+    /// <summary>A layer's index that is here and believed, or null. Touches neither the source nor the layer's bytes.</summary>
+    public IndexOffer? TryFindStored(Descriptor layer, Image image)
+    {
+        IndexStore store = Store;
+        return (store.TryLoadProved(layer) ?? store.TryLoadBelieved(layer, image, new IndexPolicy(Trust, image))) is { } stored
+            ? new IndexOffer(stored.Origin, stored.Proof.By, store.SizeOf(stored, image), stored)
+            : null;
+    }
+
+    /// <summary>
+    /// What was published for each layer, lowest first, each fetched and looked at but not kept: one that is of no use comes
+    /// without its index, and a layer that has none as null.
+    /// </summary>
+    public async Task<IReadOnlyList<(IndexOffer Published, LayerIndex? Index)?>> ReadPublishedAsync(Image image, CancellationToken cancellationToken)
+    {
+        using var sources = new IndexSources(image, new IndexPolicy(Trust, image), _logger);
+        var found = new List<(IndexOffer, LayerIndex?)?>();
+        foreach (Descriptor layer in image.Layers)
+        {
+            (IndexOffer, LayerIndex?)? first = null;
+            foreach (PublishedIndexes published in sources.For(layer).OfType<PublishedIndexes>())
+            {
+                if (first is null && await published.FindAsync(layer, cancellationToken).ConfigureAwait(false) is { } offer)
+                {
+                    first = (offer, await published.TryGetAsync(layer, cancellationToken).ConfigureAwait(false));
+                }
+            }
+            found.Add(first);
+        }
+        return found;
+    }
+
+    /// <summary>One pass over a whole layer, whatever is stored. Proves its bytes, puts its transcoding into the cache if it needs one, and stores no index.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="image">The image that it is of.</param>
+    /// <param name="believed">An index by which it was read so far, or null.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <exception cref="ImageException">The layer cannot be streamed, or is not what its digest says.</exception>
+    public Task<LayerIndex> PassAsync(Descriptor layer, Image image, LayerIndex? believed, CancellationToken cancellationToken)
+        => Passes.RunAsync(layer, image, believed, progress: null, cancellationToken);
+
+    /// <summary>A layer's whole blob, from the cache as far as it is there; not verified.</summary>
+    public Task<Stream> OpenBlobAsync(Descriptor layer, Image image, CancellationToken cancellationToken) => Passes.OpenAsync(layer, image, cancellationToken);
+
+    /// <summary>Stores an index. A cache that cannot keep it costs the next start, not this one: that is logged.</summary>
+    public void Save(LayerIndex index, Image image) => Store.Save(index, image);
+
+    /// <summary>Whether an index can be used: its transcoding, if it has one, is in the cache.</summary>
+    public static bool IsTranscodingThere(LayerIndex index, BlobCache cache) => IndexStore.IsTranscodingThere(index, cache);
+
+    private async Task<LayerIndex[]> GetAllAsync(Image image, IndexPolicy policy, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
+    {
+        using var sources = new IndexSources(image, policy, _logger);
+        // A digest that stands in the image twice is indexed once; the positions it stands at are told of together.
+        var positions = new Dictionary<Digest, List<int>>();
+        for (int i = 0; i < image.Layers.Count; i++)
+        {
+            if (!positions.TryGetValue(image.Layers[i].Digest, out List<int>? known))
+            {
+                positions[image.Layers[i].Digest] = known = [];
+            }
+            known.Add(i);
+        }
+
+        var indexes = new LayerIndex[image.Layers.Count];
+        long tableSize = 0;
+        var options = new ParallelOptions { MaxDegreeOfParallelism = LayersAtOnce, CancellationToken = cancellationToken };
+        Exception? failure = null;
+        try
+        {
+            await Parallel.ForEachAsync(positions.Values, options, async (at, token) =>
+            {
+                Descriptor blob = image.Layers[at[0]];
+                try
+                {
+                    LayerIndex index = await GetAsync(blob, image, policy, sources, bytes => Report(bytes, done: false), token).ConfigureAwait(false);
+                    if (Interlocked.Add(ref tableSize, ((long)index.Entries.Length + index.Paths.Count) * at.Count) > MaxTableSize)
+                    {
+                        throw new ImageException(ImageError.Invalid, $"The layers of {image.Reference} have more than {MaxTableSize} entries and paths together, which is the most that is accepted: the image must be built with fewer files.");
+                    }
+                    at.ForEach(i => indexes[i] = index);
+                    Report(blob.Size, done: true);
+                }
+                catch (Exception e)
+                {
+                    Interlocked.CompareExchange(ref failure, e, null); // the first, not those that its cancellation makes
+                    throw;
+                }
+
+                void Report(long bytes, bool done)
+                {
+                    foreach (int i in at)
+                    {
+                        progress?.Report(new LayerProgress(i, blob.Digest, bytes, blob.Size, done));
+                    }
+                }
+            }).ConfigureAwait(false);
+        }
+        catch (Exception) when (failure is not null and not OperationCanceledException)
+        {
+            ExceptionDispatchInfo.Throw(failure);
+        }
+        return indexes;
+    }
+
+    private async Task<LayerIndex> GetAsync(Descriptor layer, Image image, IndexPolicy policy, IndexSources sources, Action<long> progress, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        IndexStore store = Store;
+        if (TryLoad() is { } stored)
+        {
+            return Told(stored);
+        }
+        // Another process may be at it: what it finds is ours too.
+        using IDisposable? turn = await store.WaitForTurnAsync(layer.Digest, cancellationToken).ConfigureAwait(false);
+        if (turn is not null && TryLoad() is { } made)
+        {
+            return Told(made);
+        }
+        LayerIndex? index = null;
+        if (!IsHere())
+        {
+            foreach (IIndexSource source in sources.For(layer))
+            {
+                index ??= await source.TryGetAsync(layer, cancellationToken).ConfigureAwait(false) is { } found && policy.Accepts(found) ? found : null;
+            }
+        }
+        index ??= await Passes.RunAsync(layer, image, believed: null, progress, cancellationToken).ConfigureAwait(false);
+        store.Save(index, image);
+        return Told(index);
+
+        LayerIndex? TryLoad()
+        {
+            Digest? diffId = image.Source.DiffIdOf(layer.Digest);
+            LayerIndex? found = store.TryLoadProved(layer) ?? (IsHere() ? null : store.TryLoadBelieved(layer, image, policy));
+            return diffId is null || diffId == found?.DiffId ? found : null;
+        }
+
+        // A layer that is in the cache whole is better indexed than believed.
+        bool IsHere() => !image.Source.IsLocal && cache.HasAll(layer);
+    }
+
+    // One line for each layer of which the reference's digest, or the layer's own, does not say what it holds.
+    private LayerIndex Told(LayerIndex index)
+    {
+        if (index.Proof.By < Voucher.Manifest)
+        {
+            _logger.LayerBelieved(index.Digest.ToString(), index.Origin, index.Proof.By == Voucher.Source ? "the source that gives it" : "whoever may publish in its repository");
+        }
+        return index;
+    }
+}

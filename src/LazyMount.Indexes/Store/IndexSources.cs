@@ -1,0 +1,40 @@
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Published;
+using LazyMount.Indexes.Toc;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Indexes.Store;
+
+/// <summary>
+/// The ways to get an image's indexes besides the store and a pass, in the order in which they are asked: a layer's own table of
+/// contents, which costs a request or two; what the reference's digest vouches for; what lies beside the image.
+/// </summary>
+internal sealed class IndexSources : IDisposable
+{
+    private readonly Image _image;
+    private readonly List<IIndexSource> _sources = [];
+
+    public IndexSources(Image image, IndexPolicy policy, ILogger logger)
+    {
+        _image = image;
+        if (!policy.IsOnline)
+        {
+            return; // what is here is a whole layer, a stored index, or nothing
+        }
+        _sources.Add(new LayerToc(image.Source, policy.TakesUnannounced, logger));
+        if (policy.TakesBound)
+        {
+            _sources.Add(new BoundIndexes(image, logger));
+        }
+        if (policy.TakesReferrers)
+        {
+            _sources.Add(new ReferrerIndexes(image, logger));
+        }
+    }
+
+    /// <summary>None for a layer of which nobody vouches for the digest: its content has to be held against its diff_id.</summary>
+    public IReadOnlyList<IIndexSource> For(Descriptor layer) => _image.Source.DiffIdOf(layer.Digest) is null ? _sources : [];
+
+    public void Dispose() => _sources.OfType<IDisposable>().ToList().ForEach(source => source.Dispose());
+}

@@ -1,0 +1,112 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Format;
+using LazyMount.Indexes.Model;
+using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Indexes.Store;
+
+/// <summary>
+/// The indexes in the cache. One that the layer's digest proved lies under that digest, for every image that has the layer. Any
+/// other lies in the scope of what vouches for it: another reference, or another way of asking, does not find it. Files are
+/// versioned; a corrupt or older one counts as absent.
+/// </summary>
+internal sealed class IndexStore(BlobCache cache, ILogger logger)
+{
+    // How often another process's indexing is looked at.
+    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>The index of a layer that the layer's own digest proved; null when there is none.</summary>
+    public LayerIndex? TryLoadProved(Descriptor layer)
+        => TryLoad(layer, () => SharedPath(layer.Digest)) is { Proof.By: Voucher.Layer } index ? index : null;
+
+    /// <summary>The best other index of an image's layer that the policy accepts now; null when there is none.</summary>
+    public LayerIndex? TryLoadBelieved(Descriptor layer, Image image, IndexPolicy policy)
+        => TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ManifestScope(image))) is { Proof.By: Voucher.Manifest } bound && policy.Accepts(bound) ? bound
+            : TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ImageScope(image, image.Source.IsVerified))) is { Proof.By: < Voucher.Manifest } index && policy.Accepts(index) ? index
+            : !policy.IsOnline && TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ImageScope(image, isVerified: false))) is { Proof.By: < Voucher.Manifest } other && policy.Accepts(other) ? other
+            : null;
+
+    /// <summary>Stores an index. A cache that cannot keep it costs the next start, not this one: that is logged.</summary>
+    public void Save(LayerIndex index, Image image)
+    {
+        try
+        {
+            LayerIndexFile.Save(PathOf(index, image), index);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+        {
+            logger.IndexNotSaved(index.Digest.ToString(), e.Message);
+        }
+    }
+
+    /// <summary>Bytes of a stored index; null when it is not there.</summary>
+    public long? SizeOf(LayerIndex index, Image image) => new FileInfo(PathOf(index, image)) is { Exists: true } file ? file.Length : null;
+
+    /// <summary>A lock among processes that index the same layer, given back when it is disposed or the process ends. Null where there can be none.</summary>
+    public async Task<IDisposable?> WaitForTurnAsync(Digest layer, CancellationToken cancellationToken)
+    {
+        const int WouldBlock = 11; // EWOULDBLOCK, as the runtime reports a file that another has locked
+        while (true)
+        {
+            try
+            {
+                string path = SharedPath(layer) + ".lock";
+                Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.None, bufferSize: 0, FileOptions.DeleteOnClose);
+            }
+            catch (IOException e) when (e.HResult == WouldBlock)
+            {
+                await Task.Delay(s_poll, cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+            {
+                return null;
+            }
+        }
+    }
+
+    /// <summary>Whether an index can be used: its transcoding, if it has one, is in the cache.</summary>
+    public static bool IsTranscodingThere(LayerIndex index, BlobCache cache)
+    {
+        if (index.Transcoding is not { } transcoding)
+        {
+            return true;
+        }
+        using SafeFileHandle? file = cache.TryOpen(transcoding.Digest);
+        return file is not null && RandomAccess.GetLength(file) == transcoding.Size;
+    }
+
+    private LayerIndex? TryLoad(Descriptor layer, Func<string> pathOf)
+    {
+        try
+        {
+            string path = pathOf();
+            LayerIndex? index = LayerIndexFile.TryLoad(path, layer.Digest);
+            if (index?.CompressedSize != layer.Size || !IsTranscodingThere(index, cache))
+            {
+                return null;
+            }
+            using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            BlobCache.NoteUse(file); // the dearest file of all: it costs a pass over the layer
+            return index;
+        }
+        catch (Exception e) when (e is ImageException or IOException or UnauthorizedAccessException)
+        {
+            return null; // no directory for indexes, or evicted meanwhile
+        }
+    }
+
+    private string PathOf(LayerIndex index, Image image) => index.Proof.By switch
+    {
+        Voucher.Layer => SharedPath(index.Digest),
+        Voucher.Manifest => ScopedPath(index.Digest, Proof.ManifestScope(image)),
+        _ => ScopedPath(index.Digest, Proof.ImageScope(image, index.Proof.IsFromVerified)),
+    };
+
+    private string SharedPath(Digest layer) => Path.Combine(cache.GetDirectory("layers"), layer.Algorithm, layer.Hex);
+
+    private string ScopedPath(Digest layer, ChunkScope scope) => Path.Combine(cache.GetDirectory("image-layers"), scope.Key!, layer.Hex);
+}

@@ -1,0 +1,40 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Indexes.Store;
+
+/// <summary>
+/// Reads a layer whole: over what the cache has of it, and over the rest as it is fetched and kept. The index that comes out is
+/// proved by the layer's digest, and so are the bytes from then on. Puts a transcoding into the cache where one is needed.
+/// </summary>
+/// <param name="cache">The cache.</param>
+/// <param name="keepsBlobs">Whether the compressed bytes that pass are kept.</param>
+/// <param name="logger">Told what was indexed, and of damage.</param>
+internal sealed class LayerPass(BlobCache cache, bool keepsBlobs, ILogger logger)
+{
+    /// <summary>Bytes of the layer, of which nobody has proved anything here.</summary>
+    public Task<Stream> OpenAsync(Descriptor layer, Image image, CancellationToken cancellationToken)
+        => new BlobPass(cache, keepsBlobs, logger).OpenAsync(layer, image.Source, Proof.ImageScope(image, image.Source.IsVerified), cancellationToken);
+
+    /// <summary>One pass, whatever is stored.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="image">The image that it is of.</param>
+    /// <param name="believed">An index by which parts of the layer were read already: their bytes are not fetched again.</param>
+    /// <param name="progress">Told how many bytes of the layer have passed.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <exception cref="ImageException">The layer cannot be had, or is not what its digest says.</exception>
+    public async Task<LayerIndex> RunAsync(Descriptor layer, Image image, LayerIndex? believed, Action<long>? progress, CancellationToken cancellationToken)
+    {
+        var indexer = new LayerIndexer(logger) { DiffId = image.Source.DiffIdOf(layer.Digest), StageTranscoding = () => cache.StageDerived(layer.Digest) };
+        ChunkScope scope = believed?.Proof is { By: not Voucher.Layer } proof ? proof.ScopeFor(image) : Proof.ImageScope(image, image.Source.IsVerified);
+        return await new BlobPass(cache, keepsBlobs, logger).RunAsync(
+            layer, image.Source, scope,
+            stream => indexer.IndexAsync(layer, stream, progress, cancellationToken),
+            index => index.Transcoding is not null, // that is what is read from now on
+            cancellationToken).ConfigureAwait(false);
+    }
+}
