@@ -73,7 +73,7 @@ public sealed class SameTreeTests : IDisposable
         Assert.NotNull(LayerIndexFile.TryDecode(LayerIndexFile.Encode(streamed), streamed.Digest));
         foreach (IReadOnlyDictionary<string, string>? announced in annotations is null ? [null] : new[] { annotations, null })
         {
-            LayerIndex? index = await new LayerToc(_loggers).TryReadAsync(blob with { Annotations = announced }, new BytesSource(bytes), acceptsUnbound: true, Cancellation);
+            LayerIndex? index = await new LayerToc(new BytesSource(bytes), acceptsUnannounced: true, _loggers).TryGetAsync(blob with { Annotations = announced }, Cancellation);
             Assert.True(own == index?.Origin, string.Join('\n', _loggers.Lines));
             Assert.Equal(expected, index is null ? expected : Names(index));
         }
