@@ -25,16 +25,11 @@ public sealed class ResolvedImage : IAsyncDisposable
     /// <exception cref="ImageException">There is no such image, or its source cannot be reached.</exception>
     public static async Task<ResolvedImage> OpenAsync(ImageReference reference, OpeningOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        BlobCache cache = options.Cache;
-        IImageSource source = ArchiveSource.IsArchive(reference)
-            ? await ArchiveSource.OpenAsync(reference, cache, loggers, cancellationToken)
-            : options.Offline && reference.Transport == Transport.Registry
-                ? new OfflineSource(reference, cache)
-                : ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = options.PlainHttp }, loggers);
+        IImageSource source = await OpenSourceAsync(reference, options, loggers, cancellationToken);
         try
         {
-            Image image = await Image.ResolveAsync(reference, source, options.Platform, cache, cancellationToken);
-            return new ResolvedImage(image, source, cache);
+            Image image = await Image.ResolveAsync(reference, source, options.Platform, options.Cache, cancellationToken);
+            return new ResolvedImage(image, source, options.Cache);
         }
         catch
         {
@@ -42,6 +37,15 @@ public sealed class ResolvedImage : IAsyncDisposable
             throw;
         }
     }
+
+    /// <summary>Opens the source that a reference names, for those who need more of it than one image.</summary>
+    /// <exception cref="ImageException">There is no such file or directory. A registry is not asked yet.</exception>
+    public static async Task<IImageSource> OpenSourceAsync(ImageReference reference, OpeningOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
+        => ArchiveSource.IsArchive(reference)
+            ? await ArchiveSource.OpenAsync(reference, options.Cache, loggers, cancellationToken)
+            : options.Offline && reference.Transport == Transport.Registry
+                ? new OfflineSource(reference, options.Cache)
+                : ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = options.PlainHttp }, loggers);
 
     /// <summary>Where its layers' indexes come from.</summary>
     public IndexFinder OpenIndexes(OpeningOptions options, ILoggerFactory loggers)

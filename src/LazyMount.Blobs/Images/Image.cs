@@ -11,8 +11,12 @@ public sealed class Image
     private const int MaxPlatformsListed = 20;
     private const int MaxLookedInto = 32; // manifests of which the image index does not say the platform
 
-    private Image(ImageReference reference, IImageSource source, Digest root, RawManifest raw, Manifest manifest, ReadOnlyMemory<byte> config)
+    private const int MaxImages = 100; // of one image index, when all are asked for
+
+    private Image(ImageReference reference, IImageSource source, Digest root, Found found, ReadOnlyMemory<byte> config)
     {
+        (RawManifest raw, Manifest manifest) = (found.Raw, found.Manifest);
+        IndexEntries = found.IndexEntries;
         Reference = reference;
         RootDigest = root;
         Source = source;
@@ -39,6 +43,7 @@ public sealed class Image
         Layers = layers;
         ArtifactType = whole.ArtifactType;
         Annotations = whole.Annotations;
+        IndexEntries = whole.IndexEntries;
     }
 
     /// <summary>As the user wrote it, normalised.</summary>
@@ -59,11 +64,20 @@ public sealed class Image
     /// <summary>The config's exact bytes. Those of an artifact that is no container image need not be an image config.</summary>
     public ReadOnlyMemory<byte> ConfigBytes { get; }
 
+    /// <summary>What it runs on: what the image index says, else its config. Null when neither does.</summary>
+    public Platform? Platform => ManifestDescriptor.Platform ?? ImageConfig.TryParse(ConfigBytes.Span)?.Platform;
+
     /// <summary>Null for a container image; else what other artifact it is. It may have a tree all the same.</summary>
     public string? ArtifactType { get; }
 
     /// <summary>The manifest's annotations. Those that an image index gives it are in <see cref="ManifestDescriptor"/>.</summary>
     public IReadOnlyDictionary<string, string> Annotations { get; }
+
+    /// <summary>
+    /// All entries of the image indexes that led from the reference to the manifest, outermost first. The digest in a reference vouches
+    /// for what they name as it does for the manifest. Empty when the reference names the manifest itself.
+    /// </summary>
+    public IReadOnlyList<Descriptor> IndexEntries { get; }
 
     /// <summary>Layers, lowest first.</summary>
     public IReadOnlyList<Descriptor> Layers { get; }
@@ -86,13 +100,33 @@ public sealed class Image
         Found found = await resolution.FindManifestAsync(cancellationToken).ConfigureAwait(false);
         ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
         resolution.CheckPlatform(found, config.Span);
-        return new Image(reference, source, resolution.RootDigest, found.Raw, found.Manifest, config);
+        return new Image(reference, source, resolution.RootDigest, found, config);
+    }
+
+    /// <summary>
+    /// Resolves what a reference names with all its images: those of all platforms of an image index, or the one of <paramref name="platform"/>.
+    /// Entries that are not images (attestations, signatures, indexes of layers) are left out.
+    /// </summary>
+    /// <exception cref="ImageException">There is no such image or platform, or what there is cannot be had or used.</exception>
+    public static async Task<ImageSet> ResolveAllAsync(ImageReference reference, IImageSource source, Platform? platform, BlobCache cache, CancellationToken cancellationToken)
+    {
+        var resolution = new Resolution(reference, source, platform, source.IsLocal ? null : cache);
+        RawManifest root = await resolution.GetRootAsync(cancellationToken).ConfigureAwait(false);
+        var images = new List<Image>();
+        foreach (Found found in await resolution.FindAllAsync(root, cancellationToken).ConfigureAwait(false))
+        {
+            ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
+            resolution.CheckPlatform(found, config.Span);
+            images.Add(new Image(reference, source, resolution.RootDigest, found, config));
+        }
+        return new ImageSet(root, images);
     }
 
     /// <param name="Raw">The manifest's bytes.</param>
     /// <param name="Manifest">The manifest.</param>
     /// <param name="Rank">How well it serves (<see cref="Platform.Rank"/>), when it was chosen from an image index by its platform.</param>
-    private sealed record Found(RawManifest Raw, Manifest Manifest, int? Rank);
+    /// <param name="IndexEntries">The entries of the image indexes that led to it, outermost first.</param>
+    private sealed record Found(RawManifest Raw, Manifest Manifest, int? Rank, IReadOnlyList<Descriptor> IndexEntries);
 
     /// <param name="reference">What is resolved.</param>
     /// <param name="source">Its source.</param>
@@ -103,35 +137,68 @@ public sealed class Image
         private readonly Platform _wanted = platform ?? Platform.Local;
         private int _lookedInto;
 
-        /// <summary>Known once the manifest is found.</summary>
+        /// <summary>Known once the root is read.</summary>
         public Digest RootDigest { get; private set; }
 
         public async Task<Found> FindManifestAsync(CancellationToken cancellationToken)
         {
             RawManifest root = await GetRootAsync(cancellationToken).ConfigureAwait(false);
-            RootDigest = root.Descriptor.Digest;
-            return await FindAsync(root, null, 0, cancellationToken).ConfigureAwait(false);
+            return await FindAsync(root, null, [], 0, cancellationToken).ConfigureAwait(false);
         }
 
-        private async Task<Found> FindAsync(RawManifest raw, int? rank, int depth, CancellationToken cancellationToken)
+        private async Task<Found> FindAsync(RawManifest raw, int? rank, IReadOnlyList<Descriptor> outer, int depth, CancellationToken cancellationToken)
         {
-            ManifestDocument document = ManifestDocument.Parse(raw.Bytes.Span, raw.Descriptor.MediaType, $"the manifest {raw.Descriptor.Digest} of {reference}");
+            ManifestDocument document = Parse(raw, depth);
             if (document is Manifest manifest)
-                return new Found(raw, manifest, rank);
-            if (depth == MaxIndexDepth)
-                throw new ImageException(ImageError.Invalid, $"{reference} has image indexes nested more than {MaxIndexDepth} deep: push or copy the image again.");
-
-            IReadOnlyList<IndexEntry> images = ((ImageIndex)document).Images;
+                return new Found(raw, manifest, rank, outer);
+            var index = (ImageIndex)document;
+            IReadOnlyList<IndexEntry> images = index.Images;
             if (images.Count == 0)
                 throw new NoImageException($"{reference} is an image index without an image in it: check the name and the tag.", []);
+            IReadOnlyList<Descriptor> entries = [.. outer, .. index.Manifests];
             (IndexEntry? best, rank) = Choose(images);
             if (best is not null)
-                return await FindAsync(await GetManifestAsync(best.Require($"the image index {reference}"), cancellationToken).ConfigureAwait(false), rank, depth + 1, cancellationToken).ConfigureAwait(false);
-            return await LookIntoAsync(images, depth, cancellationToken).ConfigureAwait(false);
+                return await FindAsync(await GetManifestAsync(best.Require($"the image index {reference}"), cancellationToken).ConfigureAwait(false), rank, entries, depth + 1, cancellationToken).ConfigureAwait(false);
+            return await LookIntoAsync(images, entries, depth, cancellationToken).ConfigureAwait(false);
+        }
+
+        /// <summary>The manifests of all images; with a platform asked for, of the best.</summary>
+        public async Task<IReadOnlyList<Found>> FindAllAsync(RawManifest root, CancellationToken cancellationToken)
+        {
+            if (platform is not null || Parse(root, 0) is not ImageIndex)
+                return [await FindAsync(root, null, [], 0, cancellationToken).ConfigureAwait(false)];
+            var found = new List<Found>();
+            await AddAllAsync(root, null, [], 0, found, cancellationToken).ConfigureAwait(false);
+            return found.Count > 0 ? found : throw new NoImageException($"{reference} is an image index without an image in it: check the name and the tag.", []);
+        }
+
+        private async Task AddAllAsync(RawManifest raw, int? rank, IReadOnlyList<Descriptor> outer, int depth, List<Found> found, CancellationToken cancellationToken)
+        {
+            switch (Parse(raw, depth))
+            {
+                case ImageIndex index:
+                    IReadOnlyList<Descriptor> entries = [.. outer, .. index.Manifests];
+                    foreach (IndexEntry entry in index.Images)
+                        await AddAllAsync(await GetManifestAsync(entry.Require($"the image index {reference}"), cancellationToken).ConfigureAwait(false), 0, entries, depth + 1, found, cancellationToken).ConfigureAwait(false);
+                    break;
+                case Manifest { ArtifactType: null } manifest when !found.Exists(each => each.Raw.Descriptor.Digest == raw.Descriptor.Digest):
+                    if (found.Count == MaxImages)
+                        throw new ImageException(ImageError.Invalid, $"{reference} has more than {MaxImages} images: choose one with --platform.");
+                    found.Add(new Found(raw, manifest, rank, outer));
+                    break;
+            }
+        }
+
+        private ManifestDocument Parse(RawManifest raw, int depth)
+        {
+            ManifestDocument document = ManifestDocument.Parse(raw.Bytes.Span, raw.Descriptor.MediaType, $"the manifest {raw.Descriptor.Digest} of {reference}");
+            return document is ImageIndex && depth == MaxIndexDepth
+                ? throw new ImageException(ImageError.Invalid, $"{reference} has image indexes nested more than {MaxIndexDepth} deep: push or copy the image again.")
+                : document;
         }
 
         /// <summary>The best of the entries that say nothing of their platform: what they name tells it, nested indexes and configs.</summary>
-        private async Task<Found> LookIntoAsync(IReadOnlyList<IndexEntry> images, int depth, CancellationToken cancellationToken)
+        private async Task<Found> LookIntoAsync(IReadOnlyList<IndexEntry> images, IReadOnlyList<Descriptor> entries, int depth, CancellationToken cancellationToken)
         {
             List<Platform> offered = [.. images.Select(image => image.Platform).OfType<Platform>()];
             Found? best = null;
@@ -141,7 +208,7 @@ public sealed class Image
                     break;
                 try
                 {
-                    Found found = await FindAsync(await GetManifestAsync(image, cancellationToken).ConfigureAwait(false), null, depth + 1, cancellationToken).ConfigureAwait(false);
+                    Found found = await FindAsync(await GetManifestAsync(image, cancellationToken).ConfigureAwait(false), null, entries, depth + 1, cancellationToken).ConfigureAwait(false);
                     if (found.Rank is null && found.Manifest.ArtifactType is null)
                     {
                         ReadOnlyMemory<byte> config = await GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
@@ -191,7 +258,14 @@ public sealed class Image
                 throw NoPlatform([offered]);
         }
 
-        private async Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
+        public async Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
+        {
+            RawManifest root = await ReadRootAsync(cancellationToken).ConfigureAwait(false);
+            RootDigest = root.Descriptor.Digest;
+            return root;
+        }
+
+        private async Task<RawManifest> ReadRootAsync(CancellationToken cancellationToken)
         {
             if (reference.Digest is { } digest && cache?.TryRead(digest, ManifestDocument.MaxSize) is { } cached)
                 return new RawManifest(new Descriptor("", digest, cached.Length), cached);

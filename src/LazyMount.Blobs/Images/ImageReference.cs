@@ -89,11 +89,18 @@ public sealed partial record ImageReference
         }
     }
 
-    /// <summary>The image of that tag in the same layout.</summary>
-    public ImageReference WithTag(string tag) => this with { Tag = tag };
-
     /// <summary>The same with an absolute path: it means the same in every working directory.</summary>
     public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = Path.GetFullPath(Location) };
+
+    /// <summary>What a tag names in the same repository or layout.</summary>
+    /// <exception cref="FormatException">It is not a tag; says so in one sentence.</exception>
+    public ImageReference WithTag(string tag)
+        => (Transport == Transport.Registry ? TagPattern() : LayoutTagPattern()).IsMatch(tag)
+            ? this with { Tag = tag, Digest = null, SourceIndex = null }
+            : throw new FormatException($"\"{Printable.Of(tag)}\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two.");
+
+    /// <summary>What a digest names in the same repository.</summary>
+    public ImageReference WithDigest(Digest digest) => this with { Tag = null, Digest = digest };
 
     /// <summary>The reference in full, such as "docker.io/library/debian:12" or "oci:dir:tag".</summary>
     public override string ToString()

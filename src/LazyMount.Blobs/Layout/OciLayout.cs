@@ -139,6 +139,25 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         }
     }
 
+    public async Task PushManifestAsync(RawManifest manifest, string? tag, CancellationToken cancellationToken)
+    {
+        await PushBlobAsync(manifest.Descriptor, manifest.Bytes, cancellationToken).ConfigureAwait(false);
+        if (tag is null)
+            return;
+        Descriptor entry = manifest.Descriptor.ToBare() with { Annotations = new Dictionary<string, string> { [RefName] = tag } };
+        await _files.ChangeAsync(IndexFile, ManifestDocument.MaxSize, Enter, cancellationToken).ConfigureAwait(false);
+
+        byte[] Enter(ReadOnlyMemory<byte>? index)
+        {
+            if (index is { } bytes)
+                ParseIndex(bytes.Span);
+            return new IndexText(index ?? ArtifactManifest.EmptyIndex).With(each => !IsNamed(each, tag), ArtifactManifest.EntryOf(entry));
+        }
+    }
+
+    public async Task<RawManifest?> TryGetTaggedAsync(string tag, CancellationToken cancellationToken)
+        => ReadIndex().Entries.LastOrDefault(entry => entry.Descriptor is not null && IsNamed(entry, tag)) is { Descriptor: { } tagged } ? await GetManifestAsync(tagged, cancellationToken).ConfigureAwait(false) : null;
+
     public ValueTask DisposeAsync()
     {
         _files.Dispose();

@@ -1,5 +1,4 @@
 using System.Text;
-using System.Text.Json.Nodes;
 using LazyMount.Blobs.Sources;
 
 namespace LazyMount.Blobs.Oci;
@@ -17,19 +16,18 @@ public static class ArtifactManifest
     /// <param name="artifactType">What it is. Null: the config's media type says so, as artifacts older than image-spec v1.1 have it.</param>
     /// <param name="configType">The media type of <see cref="EmptyConfig"/>.</param>
     /// <param name="blobs">What it consists of.</param>
-    /// <param name="subject">What it refers to.</param>
+    /// <param name="subject">The manifest that it refers to, or null.</param>
     /// <param name="annotations">Its annotations.</param>
     public static RawManifest Create(
-        string? artifactType, string configType, IEnumerable<Descriptor> blobs, Descriptor subject, IReadOnlyDictionary<string, string> annotations)
+        string? artifactType, string configType, IEnumerable<Descriptor> blobs, Descriptor? subject, IReadOnlyDictionary<string, string> annotations)
     {
-        var manifest = new JsonObject { ["schemaVersion"] = 2, ["mediaType"] = MediaTypes.OciManifest };
-        if (artifactType is not null)
-            manifest["artifactType"] = artifactType;
-        manifest["config"] = Node(new Descriptor(configType, Digest.OfSha256(EmptyConfig.Span), EmptyConfig.Length));
-        manifest["layers"] = new JsonArray([.. blobs.Select(Node)]);
-        manifest["subject"] = Node(subject.ToBare());
-        manifest["annotations"] = Node(annotations);
-        byte[] bytes = Encoding.UTF8.GetBytes(manifest.ToJsonString());
+        GoJsonObject manifest = GoJsonObject.NewManifest();
+        manifest["artifactType"] = artifactType;
+        manifest["config"] = GoJsonObject.Of(new Descriptor(configType, Digest.OfSha256(EmptyConfig.Span), EmptyConfig.Length));
+        manifest.List("layers").AddRange(blobs.Select(GoJsonObject.Of));
+        manifest["subject"] = subject is null ? null : GoJsonObject.Of(subject.ToBare());
+        manifest["annotations"] = GoJsonObject.Of(annotations);
+        byte[] bytes = manifest.ToBytes();
         var descriptor = new Descriptor(MediaTypes.OciManifest, Digest.OfSha256(bytes), bytes.Length)
         {
             ArtifactType = artifactType ?? configType,
@@ -50,23 +48,8 @@ public static class ArtifactManifest
     }
 
     /// <summary>An image index without entries.</summary>
-    internal static ReadOnlyMemory<byte> EmptyIndex { get; } = Encoding.UTF8.GetBytes($$"""{"schemaVersion":2,"mediaType":"{{MediaTypes.OciIndex}}","manifests":[]}""");
+    internal static ReadOnlyMemory<byte> EmptyIndex { get; } = GoJsonObject.NewIndex().ToBytes();
 
     /// <summary>The JSON of an entry of an image index.</summary>
-    internal static string EntryOf(Descriptor entry) => Node(entry).ToJsonString();
-
-    private static JsonNode Node(Descriptor descriptor)
-    {
-        var node = new JsonObject { ["mediaType"] = descriptor.MediaType };
-        if (descriptor.ArtifactType is { } artifactType)
-            node["artifactType"] = artifactType;
-        node["digest"] = descriptor.Digest.ToString();
-        node["size"] = descriptor.Size;
-        if (descriptor.Annotations is { Count: > 0 } annotations)
-            node["annotations"] = Node(annotations);
-        return node;
-    }
-
-    private static JsonObject Node(IReadOnlyDictionary<string, string> annotations)
-        => new(annotations.OrderBy(each => each.Key, StringComparer.Ordinal).Select(each => KeyValuePair.Create(each.Key, (JsonNode?)each.Value)));
+    internal static string EntryOf(Descriptor entry) => Encoding.UTF8.GetString(GoJsonObject.Of(entry).ToBytes());
 }

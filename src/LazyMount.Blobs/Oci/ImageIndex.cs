@@ -5,6 +5,12 @@ namespace LazyMount.Blobs.Oci;
 /// <summary>An image index, docker's manifest list: one manifest for each platform (image-spec v1.1, image-index.md).</summary>
 public sealed record ImageIndex(string MediaType, IReadOnlyList<IndexEntry> Entries) : ManifestDocument(MediaType)
 {
+    /// <summary>The annotation of an entry that names the indexes of an image's layers: the digest of that image's manifest.</summary>
+    public const string LayerIndexesOf = "vnd.lazymount.layer-index.manifest-digest";
+
+    /// <summary>The same of SOCI, version 2. Its entries have the image's platform, and some tools drop their artifactType.</summary>
+    public const string SociIndexOf = "com.amazon.soci.image-manifest-digest";
+
     /// <summary>What the sound entries name.</summary>
     public IEnumerable<Descriptor> Manifests => Entries.Select(entry => entry.Descriptor).OfType<Descriptor>();
 
@@ -31,6 +37,8 @@ public sealed class IndexEntry
     // buildkit's mark of an attestation's manifest.
     private const string AttestationOf = "vnd.docker.reference.type";
 
+    private static readonly string[] s_otherThings = [AttestationOf, ImageIndex.LayerIndexesOf, ImageIndex.SociIndexOf];
+
     private readonly string? _flaw;
 
     internal IndexEntry(DescriptorJson json)
@@ -41,7 +49,7 @@ public sealed class IndexEntry
         Platform = json.Platform?.ToPlatform();
         Annotations = json.Annotations ?? new Dictionary<string, string>();
         CanBeImage = Platform?.IsUnknown != true
-            && !Annotations.ContainsKey(AttestationOf)
+            && !Array.Exists(s_otherThings, Annotations.ContainsKey)
             && (string.IsNullOrEmpty(json.ArtifactType) || MediaTypes.IsImageConfig(json.ArtifactType))
             && (MediaType.Length == 0 || MediaTypes.IsManifest(MediaType) || MediaTypes.IsIndex(MediaType) || MediaTypes.IsSchema1(MediaType));
     }

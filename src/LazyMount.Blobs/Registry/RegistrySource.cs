@@ -92,6 +92,25 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
             await _referrers.AddTaggedAsync(descriptor, subject, _upload, cancellationToken).ConfigureAwait(false);
     }
 
+    public async Task PushManifestAsync(RawManifest manifest, string? tag, CancellationToken cancellationToken)
+    {
+        Descriptor descriptor = manifest.Descriptor;
+        await _upload.PutManifestAsync(
+            tag ?? descriptor.Digest.ToString(), descriptor.MediaType, manifest.Bytes, $"manifest {descriptor.Digest} to {_reference.Place}{(tag is null ? "" : $":{tag}")}", cancellationToken).ConfigureAwait(false);
+    }
+
+    public async Task<RawManifest?> TryGetTaggedAsync(string tag, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await GetManifestAsync(tag, null, null, $"{_reference.Place}:{tag}", cancellationToken).ConfigureAwait(false);
+        }
+        catch (RegistryException e) when (e.Error == ImageError.NotFound)
+        {
+            return null;
+        }
+    }
+
     public ValueTask DisposeAsync()
     {
         _client.Dispose();

@@ -8,108 +8,106 @@ namespace LazyMount.Indexes.Published;
 
 /// <summary>One layer of a pushed index.</summary>
 /// <param name="Layer">The layer.</param>
-/// <param name="Blob">What holds its index; null when none was made.</param>
-/// <param name="Sent">The blob was not there before.</param>
+/// <param name="Blob">The blob that holds its index; null when none was made.</param>
 /// <param name="Reason">Why none was made; else null.</param>
-public sealed record PushedLayer(Descriptor Layer, Descriptor? Blob, bool Sent, string? Reason);
+public sealed record PushedLayer(Descriptor Layer, Descriptor? Blob, string? Reason);
 
-/// <summary>What was pushed.</summary>
-/// <param name="Manifest">The artifact's manifest; null when there was nothing to push.</param>
+/// <summary>The indexes of one image's layers, as they were pushed.</summary>
+/// <param name="Manifest">The artifact's manifest; null when no layer has an index to push.</param>
 /// <param name="Layers">The image's layers, lowest first.</param>
 public sealed record PushedIndexes(Descriptor? Manifest, IReadOnlyList<PushedLayer> Layers);
 
-/// <summary>Puts the indexes of an image's layers beside it, where others find them.</summary>
-public static class IndexPublisher
+/// <summary>In which form the indexes of an image's layers are published.</summary>
+public enum PublishedFormat
+{
+    /// <summary>Our own artifact, whose subject is the image's manifest.</summary>
+    LazyMount,
+
+    /// <summary>A SOCI index of version 1, whose subject is the image's manifest.</summary>
+    Soci,
+
+    /// <summary>A SOCI index of version 2, which the image's manifest and the image index name.</summary>
+    Soci2,
+}
+
+/// <summary>Pushes the indexes of an image's layers into the image's repository or layout.</summary>
+/// <param name="target">The image's source.</param>
+/// <param name="openBlob">Opens a layer's whole blob: a ztoc takes one more pass over it.</param>
+public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, Image, CancellationToken, Task<Stream>> openBlob)
 {
     private const int LargestShare = 8;
 
     /// <summary>
-    /// As an artifact of ours. Only what was built from the whole blob, whose digest was verified, is published: a layer with
-    /// a table of contents of its own needs none, and one that has to be transcoded has to be streamed whole in any case.
+    /// Pushes the artifact that holds an image's indexes. Only indexes that were built from the whole blob, whose digest was verified,
+    /// are published: a layer with a table of contents of its own needs none, and one that has to be transcoded has to be streamed
+    /// whole in any case. A layer has no ztoc when SOCI cannot express it, or when the ztoc would take more than an eighth of the
+    /// layer's bytes: such a small layer is fetched whole as soon.
     /// </summary>
     /// <param name="image">The image.</param>
-    /// <param name="indexes">Of all layers, lowest first.</param>
-    /// <param name="target">The image's source.</param>
+    /// <param name="indexes">The indexes of all layers, lowest first.</param>
+    /// <param name="format">The artifact's form.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public static async Task<PushedIndexes> PushAsync(Image image, IReadOnlyList<LayerIndex> indexes, IArtifactTarget target, CancellationToken cancellationToken)
-    {
-        var layers = new List<PushedLayer>();
-        for (int i = 0; i < indexes.Count; i++)
-        {
-            Descriptor layer = image.Layers[i];
-            if (ReasonAgainst(indexes[i]) is { } reason)
-            {
-                layers.Add(new PushedLayer(layer, null, false, reason));
-                continue;
-            }
-            (Descriptor blob, byte[] bytes) = LayerIndexArtifact.Encode(indexes[i]);
-            layers.Add(new PushedLayer(layer, blob, await target.PushBlobAsync(blob, bytes, cancellationToken).ConfigureAwait(false), null));
-        }
-        return await FinishAsync(image, layers, blobs => LayerIndexArtifact.CreateManifest(blobs, image.ManifestDescriptor), MediaTypes.Empty, target, cancellationToken).ConfigureAwait(false);
-    }
-
-    /// <summary>
-    /// As a SOCI index, version 1. A layer has no ztoc when SOCI cannot express it, or when its ztoc would take more than an eighth
-    /// of its bytes: such a small layer is fetched whole as soon.
-    /// </summary>
-    /// <param name="image">The image.</param>
-    /// <param name="indexes">Of all layers, lowest first.</param>
-    /// <param name="openBlob">Opens a layer's whole blob.</param>
-    /// <param name="target">The image's source.</param>
-    /// <param name="cancellationToken">Ends it.</param>
-    public static async Task<PushedIndexes> PushSociAsync(
-        Image image, IReadOnlyList<LayerIndex> indexes, Func<Descriptor, CancellationToken, Task<Stream>> openBlob, IArtifactTarget target, CancellationToken cancellationToken)
+    /// <exception cref="ImageException">The target refuses, or a layer cannot be read.</exception>
+    public async Task<PushedIndexes> PushAsync(Image image, IReadOnlyList<LayerIndex> indexes, PublishedFormat format, CancellationToken cancellationToken)
     {
         var layers = new List<PushedLayer>();
         foreach (LayerIndex index in indexes)
         {
             Descriptor layer = image.Layers[layers.Count];
             layers.Add(layers.Find(each => each.Layer.Digest == layer.Digest)
-                ?? await PushZtocAsync(layer, index, openBlob, target, cancellationToken).ConfigureAwait(false));
+                ?? await PushLayerAsync(image, layer, index, format, cancellationToken).ConfigureAwait(false));
         }
-        return await FinishAsync(image, layers, blobs => SociIndex.CreateManifest(blobs, image.ManifestDescriptor), SociIndex.Version1, target, cancellationToken).ConfigureAwait(false);
-    }
-
-    private static async Task<PushedLayer> PushZtocAsync(
-        Descriptor layer, LayerIndex index, Func<Descriptor, CancellationToken, Task<Stream>> openBlob, IArtifactTarget target, CancellationToken cancellationToken)
-    {
-        string? reason = ReasonAgainst(index) ?? ZtocBuilder.ReasonAgainst(index);
-        byte[]? ztoc = null;
-        if (reason is null)
-        {
-            Stream blob = await openBlob(layer, cancellationToken).ConfigureAwait(false);
-            await using (blob.ConfigureAwait(false))
-            {
-                (ztoc, reason) = await ZtocBuilder.BuildAsync(index, blob, cancellationToken).ConfigureAwait(false);
-            }
-        }
-        if (ztoc is not null && ztoc.Length > layer.Size / LargestShare)
-        {
-            reason = $"its ztoc would take {ztoc.Length} bytes, more than an eighth of it";
-            ztoc = null;
-        }
-        if (ztoc is null)
-        {
-            return new PushedLayer(layer, null, false, reason);
-        }
-        Descriptor descriptor = SociIndex.DescribeZtoc(ztoc, layer);
-        return new PushedLayer(layer, descriptor, await target.PushBlobAsync(descriptor, ztoc, cancellationToken).ConfigureAwait(false), null);
-    }
-
-    private static async Task<PushedIndexes> FinishAsync(
-        Image image, List<PushedLayer> layers, Func<IEnumerable<Descriptor>, RawManifest> createManifest, string configType, IArtifactTarget target, CancellationToken cancellationToken)
-    {
-        // A layer that stands in the image twice has one index.
         Descriptor[] blobs = [.. layers.Select(each => each.Blob).OfType<Descriptor>().DistinctBy(each => each.Digest)];
         if (blobs.Length == 0)
         {
             return new PushedIndexes(null, layers);
         }
-        var config = new Descriptor(configType, Digest.OfSha256(ArtifactManifest.EmptyConfig.Span), ArtifactManifest.EmptyConfig.Length);
-        await target.PushBlobAsync(config, ArtifactManifest.EmptyConfig, cancellationToken).ConfigureAwait(false);
-        RawManifest manifest = createManifest(blobs);
-        await target.PushReferrerAsync(manifest, image.ManifestDescriptor.Digest, cancellationToken).ConfigureAwait(false);
+        await target.PushBlobAsync(new Descriptor("", Digest.OfSha256(ArtifactManifest.EmptyConfig.Span), ArtifactManifest.EmptyConfig.Length), ArtifactManifest.EmptyConfig, cancellationToken).ConfigureAwait(false);
+        RawManifest manifest = format switch
+        {
+            PublishedFormat.LazyMount => LayerIndexArtifact.CreateManifest(blobs, image.ManifestDescriptor),
+            PublishedFormat.Soci => SociIndex.CreateManifest(SociIndex.Version1, blobs, image.ManifestDescriptor),
+            _ => SociIndex.CreateManifest(SociIndex.Version2, blobs, null),
+        };
+        await (format == PublishedFormat.Soci2
+            ? target.PushManifestAsync(manifest, null, cancellationToken)
+            : target.PushReferrerAsync(manifest, image.ManifestDescriptor.Digest, cancellationToken)).ConfigureAwait(false);
         return new PushedIndexes(manifest.Descriptor, layers);
+    }
+
+    private async Task<PushedLayer> PushLayerAsync(Image image, Descriptor layer, LayerIndex index, PublishedFormat format, CancellationToken cancellationToken)
+    {
+        string? reason = ReasonAgainst(index);
+        if (reason is not null)
+        {
+            return new PushedLayer(layer, null, reason);
+        }
+        (Descriptor? blob, byte[]? bytes) = format == PublishedFormat.LazyMount ? LayerIndexArtifact.Encode(index) : (null, null);
+        if (blob is null)
+        {
+            (blob, bytes, reason) = await MakeZtocAsync(image, layer, index, cancellationToken).ConfigureAwait(false);
+        }
+        if (blob is not null)
+        {
+            await target.PushBlobAsync(blob, bytes, cancellationToken).ConfigureAwait(false);
+        }
+        return new PushedLayer(layer, blob, reason);
+    }
+
+    private async Task<(Descriptor? Blob, byte[]? Bytes, string? Reason)> MakeZtocAsync(Image image, Descriptor layer, LayerIndex index, CancellationToken cancellationToken)
+    {
+        if (ZtocBuilder.ReasonAgainst(index) is { } reason)
+        {
+            return (null, null, reason);
+        }
+        Stream blob = await openBlob(layer, image, cancellationToken).ConfigureAwait(false);
+        await using (blob.ConfigureAwait(false))
+        {
+            (byte[]? ztoc, string? lack) = await ZtocBuilder.BuildAsync(index, blob, cancellationToken).ConfigureAwait(false);
+            return ztoc is null ? (null, null, lack)
+                : ztoc.Length > layer.Size / LargestShare ? (null, null, $"its ztoc would take {ztoc.Length} bytes, more than an eighth of it")
+                : (SociIndex.DescribeZtoc(ztoc, layer), ztoc, null);
+        }
     }
 
     private static string? ReasonAgainst(LayerIndex index)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
 using LazyMount.Indexes.Build;
@@ -42,6 +43,22 @@ internal static class LayerIndexArtifact
     /// <summary>The manifest of all blobs.</summary>
     public static RawManifest CreateManifest(IEnumerable<Descriptor> blobs, Descriptor subject)
         => ArtifactManifest.Create(ArtifactType, MediaTypes.Empty, blobs, subject, new Dictionary<string, string> { [FileVersion] = Version });
+
+    /// <summary>
+    /// The artifact's entry in an image index. The annotation tells what it is: older tools drop the artifactType of a descriptor, and a
+    /// digest with it. No engine takes it for an image, since it runs on no platform.
+    /// </summary>
+    /// <param name="artifact">The artifact's manifest.</param>
+    /// <param name="manifest">The digest of the image's manifest.</param>
+    public static Descriptor DescribeIn(Descriptor artifact, string manifest) => artifact.ToBare() with
+    {
+        Annotations = new Dictionary<string, string> { [ImageIndex.LayerIndexesOf] = manifest },
+        Platform = new Platform("unknown", "unknown"),
+    };
+
+    /// <summary>The artifacts that the image index of the reference names for an image, the last first.</summary>
+    public static IEnumerable<Descriptor> NamedBy(Image image)
+        => image.IndexEntries.Reverse().Where(entry => entry.Annotations?.GetValueOrDefault(ImageIndex.LayerIndexesOf) == image.ManifestDescriptor.Digest.ToString());
 
     /// <summary>Whether this version can read what an artifact holds; one that does not say has to be looked at.</summary>
     public static bool IsReadable(IReadOnlyDictionary<string, string>? annotations)

@@ -18,6 +18,9 @@ internal sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, Descr
 /// <summary>
 /// Indexes of one image's layers that somebody published. Where they are listed is asked for when the first layer needs it, and
 /// once; what comes is bounded, checked, and when it is of no use as good as nothing. Thread-safe.
+/// The indexes that were published for one image, as far as they are trusted: first those whose digest the image index or the
+/// manifest holds, then those that the registry lists as the manifest's referrers. The registry is asked when the first layer needs it, and
+/// once; what it gives is bounded, checked, and when it is of no use as good as nothing. Thread-safe.
 /// </summary>
 /// <param name="image">The image.</param>
 /// <param name="by">Who vouches for them.</param>
@@ -127,7 +130,8 @@ internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger
         try
         {
             Manifest manifest = await ReadManifestAsync(artifact, cancellationToken).ConfigureAwait(false);
-            if (manifest.ArtifactType != artifactType || (by != Voucher.Manifest && manifest.Subject?.Digest != image.ManifestDescriptor.Digest))
+            // A version 2 index of SOCI has no subject: the image's manifest names it.
+            if (manifest.ArtifactType != artifactType || (artifactType != SociIndex.Version2 && manifest.Subject?.Digest != image.ManifestDescriptor.Digest))
             {
                 throw new InvalidDataException("it is something else, or refers to another image");
             }

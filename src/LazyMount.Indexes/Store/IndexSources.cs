@@ -7,8 +7,8 @@ using Microsoft.Extensions.Logging;
 namespace LazyMount.Indexes.Store;
 
 /// <summary>
-/// The ways to get an image's indexes besides the store and a pass, in the order in which they are asked: a layer's own table of
-/// contents, which costs a request or two; what the reference's digest vouches for; what lies beside the image.
+/// The ways to get an image's indexes besides the store and a pass, in the order in which they are asked: the indexes that the
+/// image's own documents name by digest; a layer's own table of contents, which costs a request or two; what lies beside the image.
 /// </summary>
 internal sealed class IndexSources : IDisposable
 {
@@ -22,11 +22,11 @@ internal sealed class IndexSources : IDisposable
         {
             return; // what is here is a whole layer, a stored index, or nothing
         }
-        _sources.Add(new LayerToc(image.Source, policy.TakesUnannounced, logger));
         if (policy.TakesBound)
         {
-            _sources.Add(new BoundIndexes(image, logger));
+            _sources.Add(new BoundIndexes(image, logger)); // asks nobody unless the reference's documents name one
         }
+        _sources.Add(new LayerToc(image.Source, policy.TakesUnannounced, logger));
         if (policy.TakesReferrers)
         {
             _sources.Add(new ReferrerIndexes(image, logger));

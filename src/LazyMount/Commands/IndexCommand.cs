@@ -12,10 +12,11 @@ namespace LazyMount.Commands;
 internal static class IndexCommand
 {
     public static Command Create(CommandHost host) => new Verb("index",
-        "Make, publish and show layer indexes. An index tells what files a layer holds and where decoding can start, so that a file is read by fetching only the bytes it lies in. One that is published beside an image is found by all who mount it: they need not stream its layers first.",
+        "Make, publish and show layer indexes. An index tells what files a layer holds and where decoding can start, so that a file is read by fetching only the bytes it lies in. Whoever mounts an image whose indexes are published need not stream its layers first.",
         """
         lazymount index build registry.example/app:v1
         lazymount index push registry.example/app:v1
+        lazymount index push --bind v1-lazy registry.example/app:v1
         lazymount index show registry.example/app:v1
         """)
     {
@@ -23,6 +24,9 @@ internal static class IndexCommand
         IndexPushCommand.Create(host),
         IndexShowCommand.Create(host),
     };
+
+    /// <summary>The JSON of <see cref="IndexListing"/>s, for help.</summary>
+    internal const string Shape = "an array of { layer, digest, compressedSize, where, origin, proof, indexSize, entries, spans }";
 
     internal static IndexListing Describe(int layer, Descriptor descriptor, string where, IndexOrigin origin, Voucher by, long? size, LayerIndex? index) => new()
     {

@@ -1,49 +1,31 @@
 using System.CommandLine;
 using System.Globalization;
-using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.Output;
-using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Commands;
 
 /// <summary>`lazymount layers`: an image's layers with what is known of them; nothing but manifests is fetched.</summary>
 internal static class LayersCommand
 {
-    public static Command Create(CommandHost host)
-    {
-        var image = ImageArgument.Create();
-        var json = Verb.JsonOption("an array of { layer, digest, mediaType, compressedSize, indexed, index, proof, indexSize, format, uncompressedSize, entries, spans }");
-        var verb = new Verb("layers", "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. PROOF says who vouches for what it shows: the layer's own digest (layer), the manifest's digest (manifest), whoever may publish in the repository (repository), or only the server that gives the layer (source). What only the index itself tells is shown once it is here, as after a mount or an ls.",
-            """
-            lazymount layers debian:12
-            lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
-            """)
-        { image, json };
-        verb.Run(host, async (parsed, settings, cancellationToken) =>
+    public static Command Create(CommandHost host) => LayersVerb.Create(host, "layers",
+        "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. PROOF says who vouches for what it shows: the layer's own digest (layer), the digest of the manifest or image index (manifest), whoever may publish in the repository (repository), or only the server that gives the layer (source). What only the index itself tells is shown once it is here, as after a mount or an ls.",
+        """
+        lazymount layers debian:12
+        lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
+        """,
+        "an array of { layer, digest, mediaType, compressedSize, indexed, index, proof, indexSize, format, uncompressedSize, entries, spans }",
+        ListingJson.Default.IReadOnlyListLayerListing,
+        async (image, finder, cancellationToken) =>
         {
-            ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
-            using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
-            var indexes = resolved.OpenIndexes(settings.ToOpening(), loggers);
-            IReadOnlyList<IndexOffer> offers = await indexes.FindIndexesAsync(resolved.Image, cancellationToken);
-            IReadOnlyList<LayerListing> listings = [.. resolved.Image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
-            if (parsed.GetValue(json))
-            {
-                host.Output.WriteDocument(listings, ListingJson.Default.IReadOnlyListLayerListing);
-            }
-            else
-            {
-                Write(host.Output, listings);
-            }
-            return ExitCode.Done;
-        });
-        return verb;
-    }
+            IReadOnlyList<IndexOffer> offers = await finder.FindIndexesAsync(image, cancellationToken);
+            return [.. image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
+        },
+        Write);
 
     internal static LayerListing Describe(int layer, Descriptor descriptor, IndexOffer offer) => new()
     {

@@ -64,30 +64,68 @@ internal sealed record IndexListing
     public int? Spans { get; init; }
 }
 
-/// <summary>What `index push` pushed.</summary>
+/// <summary>The artifact that `index push` pushed for one image.</summary>
 internal sealed record PushListing
 {
     public required string Digest { get; init; }
     public required string ArtifactType { get; init; }
+
+    /// <summary>Bytes of the artifact's manifest and of its blobs.</summary>
     public required long IndexSize { get; init; }
+
+    /// <summary>Bytes of the image's layers.</summary>
     public required long CompressedSize { get; init; }
+
     public required IReadOnlyList<PushedLayerListing> Layers { get; init; }
 }
 
-/// <summary>One layer of it.</summary>
+/// <summary>One layer of a <see cref="PushListing"/>.</summary>
 internal sealed record PushedLayerListing
 {
     public required int Layer { get; init; }
     public required string Digest { get; init; }
     public required long CompressedSize { get; init; }
 
-    /// <summary>Left out, with its size, for a layer that has none.</summary>
+    /// <summary>Left out, with its size, for a layer that has no index.</summary>
     public string? IndexDigest { get; init; }
 
     public long? IndexSize { get; init; }
 
-    /// <summary>Why it has none.</summary>
+    /// <summary>Why the layer has no index.</summary>
     public string? Reason { get; init; }
+}
+
+/// <summary>What `index push --bind` pushed.</summary>
+internal sealed record BoundListing
+{
+    /// <summary>The reference that is lazy and pinned: for a registry by digest.</summary>
+    public required string Reference { get; init; }
+
+    public required string Tag { get; init; }
+
+    /// <summary>The digest of the image index that the tag names now.</summary>
+    public required string Digest { get; init; }
+
+    /// <summary>The digest that the image had before: of its image index or manifest.</summary>
+    public required string SourceDigest { get; init; }
+
+    public required IReadOnlyList<BoundImageListing> Images { get; init; }
+}
+
+/// <summary>One image of a <see cref="BoundListing"/>.</summary>
+internal sealed record BoundImageListing
+{
+    /// <summary>Left out when neither the image index nor the image's config tells.</summary>
+    public string? Platform { get; init; }
+
+    /// <summary>The digest of the image's manifest.</summary>
+    public required string Manifest { get; init; }
+
+    /// <summary>The digest of the manifest in its place. Left out when the manifest stays.</summary>
+    public string? NewManifest { get; init; }
+
+    /// <summary>Left out when no layer of the image has an index to push.</summary>
+    public PushListing? Index { get; init; }
 }
 
 /// <summary>What `cache info` tells.</summary>
@@ -132,6 +170,7 @@ internal sealed record VerifyListing
 [JsonSerializable(typeof(IReadOnlyList<LayerListing>))]
 [JsonSerializable(typeof(IReadOnlyList<IndexListing>))]
 [JsonSerializable(typeof(PushListing))]
+[JsonSerializable(typeof(BoundListing))]
 [JsonSerializable(typeof(CacheListing))]
 [JsonSerializable(typeof(PruneListing))]
 [JsonSerializable(typeof(VerifyListing))]

@@ -47,6 +47,20 @@ public sealed class ImageTests : IDisposable
         Assert.False(Directory.Exists(Path.Combine(_cacheDirectory.Path, "v1", "blobs"))); // local files are not copied
     }
 
+    [Fact]
+    public async Task LayerIndexesInAnImageIndex_AreNoImages()
+    {
+        // Also where a tool has dropped the platform or the artifactType, and where they stand first.
+        string[] others = [
+            TestImage.Json([1], MediaTypes.OciManifest, ",\"annotations\":{\"vnd.lazymount.layer-index.manifest-digest\":\"x\"}"),
+            TestImage.Json([2], MediaTypes.OciManifest, ",\"annotations\":{\"com.amazon.soci.image-manifest-digest\":\"x\"}" + TestImage.PlatformOf("linux", "amd64"))];
+        Image image = await ResolveIndexAsync("linux/amd64", [.. others, s_amd64.Entry(TestImage.PlatformOf("linux", "amd64"))]);
+        Assert.Equal(s_amd64.Digest, image.ManifestDescriptor.Digest);
+        Assert.Equal(3, image.IndexEntries.Count);
+        ImageException e = await RefusalAsync("linux/s390x", [.. others, s_arm64.Entry(TestImage.PlatformOf("linux", "arm64"))]);
+        Assert.Contains("only for linux/arm64:", e.Message);
+    }
+
     [Theory]
     [InlineData("linux/amd64", "amd64")]
     [InlineData("linux/arm64/v8", "arm64")]

@@ -28,12 +28,16 @@ internal sealed class RecordingRegistry : IAsyncDisposable
         }
         using HttpResponseMessage response = await _client.SendAsync(message);
         byte[] body = request.Method == "HEAD" ? [] : await response.Content.ReadAsByteArrayAsync();
+        body = Lie?.Invoke(request.Path, body) ?? body;
         Answers.Enqueue((request.Method, request.Path, (int)response.StatusCode, body.Length));
         return new ScriptedResponse((int)response.StatusCode, body,
             [.. response.Headers.Concat(response.Content.Headers).Where(header => header.Key is "Location" or "Content-Type" or "Content-Range" or "Www-Authenticate" or "WWW-Authenticate").Select(header => $"{header.Key}: {string.Join(", ", header.Value)}")]);
     });
 
     public string Host => _server.Host;
+
+    /// <summary>What it gives in the place of a body, told the path and the right bytes; null for the right bytes.</summary>
+    public Func<string, byte[], byte[]?>? Lie { get; set; }
 
     /// <summary>Method, path, status, and bytes of the body.</summary>
     public ConcurrentQueue<(string Method, string Path, int Status, int Bytes)> Answers { get; } = new();

@@ -273,7 +273,8 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         await using OpenedSource remote = await OpenAsync(reference);
         var store = new IndexFinder(remote.Cache, _loggers);
         IReadOnlyList<LayerIndex> indexes = await store.BuildAsync(remote.Image, null, Token);
-        return (await IndexPublisher.PushSociAsync(remote.Image, indexes, (layer, token) => store.OpenBlobAsync(layer, remote.Image, token), (IArtifactTarget)remote.Source, Token), reference);
+        var publisher = new IndexPublisher((IArtifactTarget)remote.Source, store.OpenBlobAsync);
+        return (await publisher.PushAsync(remote.Image, indexes, PublishedFormat.Soci, Token), reference);
     }
 
     private async Task<LayerIndex[]> IndexesAsync(string reference, IndexTrust trust)

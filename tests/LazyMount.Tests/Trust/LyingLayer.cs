@@ -80,7 +80,7 @@ internal sealed class LyingLayer
         }
         (byte[]? ztoc, string? reason) = await ZtocBuilder.BuildAsync(index, new MemoryStream(Lying), token);
         Assert.True(ztoc is not null, reason);
-        registry.AddReferrer(repository, image, SociIndex.CreateManifest([SociIndex.DescribeZtoc(ztoc, honest)], subject), ztoc);
+        registry.AddReferrer(repository, image, SociIndex.CreateManifest(SociIndex.Version1, [SociIndex.DescribeZtoc(ztoc, honest)], subject), ztoc);
     }
 
     private static byte[] Tar(Random random, params (string Name, string Content, int Mode)[] files)

@@ -24,9 +24,21 @@ internal static class SociIndex
     private const string LayerDigest = "com.amazon.soci.image-layer-digest", LayerType = "com.amazon.soci.image-layer-mediaType";
     private const string SpanSize = "com.amazon.soci.span-size", BuildToolIdentifier = "com.amazon.soci.build-tool-identifier";
 
-    /// <summary>The version 2 index that the image names, or null.</summary>
+    /// <summary>The version 2 index that the image's manifest names, or its image index; null when there is none.</summary>
     public static Digest? NamedBy(Image image)
-        => DigestIn(image.Annotations, IndexDigest) ?? DigestIn(image.ManifestDescriptor.Annotations, IndexDigest);
+        => DigestIn(image.Annotations, IndexDigest) ?? DigestIn(image.ManifestDescriptor.Annotations, IndexDigest)
+            ?? image.IndexEntries.LastOrDefault(entry => DigestIn(entry.Annotations, ImageIndex.SociIndexOf) == image.ManifestDescriptor.Digest)?.Digest;
+
+    /// <summary>The annotation by which an image's manifest names its version 2 index.</summary>
+    public static IReadOnlyDictionary<string, string> Naming(Digest index) => new Dictionary<string, string> { [IndexDigest] = index.ToString() };
+
+    /// <summary>The entry of a version 2 index in an image index (soci/soci_convert.go): with the image's platform.</summary>
+    public static Descriptor DescribeIn(Descriptor index, Digest manifest, Platform? platform) => index.ToBare() with
+    {
+        Annotations = new Dictionary<string, string> { [ImageIndex.SociIndexOf] = manifest.ToString() },
+        Platform = platform,
+        ArtifactType = Version2,
+    };
 
     /// <summary>Whose ztoc, or list of spans to fetch first, a blob is; null for what is none.</summary>
     public static Digest? LayerOf(Descriptor blob) => blob.MediaType == ZtocType || SociPrefetch.Is(blob) ? DigestIn(blob.Annotations, LayerDigest) : null;
@@ -42,9 +54,12 @@ internal static class SociIndex
         },
     };
 
-    /// <summary>A version 1 index.</summary>
-    public static RawManifest CreateManifest(IEnumerable<Descriptor> ztocs, Descriptor subject)
-        => ArtifactManifest.Create(null, Version1, ztocs, subject, new Dictionary<string, string> { [BuildToolIdentifier] = BuildTool });
+    /// <summary>The manifest of an index.</summary>
+    /// <param name="version">The version: its artifact type.</param>
+    /// <param name="ztocs">The layers' ztocs.</param>
+    /// <param name="subject">The image's manifest for version 1; null for version 2.</param>
+    public static RawManifest CreateManifest(string version, IEnumerable<Descriptor> ztocs, Descriptor? subject)
+        => ArtifactManifest.Create(null, version, ztocs, subject, new Dictionary<string, string> { [BuildToolIdentifier] = BuildTool });
 
     private static Digest? DigestIn(IReadOnlyDictionary<string, string>? annotations, string name)
         => annotations?.TryGetValue(name, out string? text) == true && Digest.TryParse(text, out Digest digest) ? digest : null;

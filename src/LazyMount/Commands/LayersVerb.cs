@@ -1,0 +1,48 @@
+using System.CommandLine;
+using System.Text.Json.Serialization.Metadata;
+using LazyMount.Blobs.Images;
+using LazyMount.Cli;
+using LazyMount.Images;
+using LazyMount.Indexes.Store;
+using LazyMount.Output;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Commands;
+
+/// <summary>Makes the commands that list the layers of one image, each in its own columns, or as JSON.</summary>
+internal static class LayersVerb
+{
+    /// <param name="host">The process that runs the command.</param>
+    /// <param name="name">The command's name.</param>
+    /// <param name="description">Its help.</param>
+    /// <param name="examples">Examples for its help, one a line.</param>
+    /// <param name="shape">The JSON that <c>--json</c> writes, for its help.</param>
+    /// <param name="json">How the rows become JSON.</param>
+    /// <param name="list">Makes the rows.</param>
+    /// <param name="write">Writes the rows as a table.</param>
+    public static Command Create<TRow>(
+        CommandHost host, string name, string description, string examples, string shape, JsonTypeInfo<IReadOnlyList<TRow>> json,
+        Func<Image, IndexFinder, CancellationToken, Task<IReadOnlyList<TRow>>> list, Action<CommandOutput, IReadOnlyList<TRow>> write)
+    {
+        var image = ImageArgument.Create();
+        var asJson = Verb.JsonOption(shape);
+        var verb = new Verb(name, description, examples) { image, asJson };
+        verb.Run(host, async (parsed, settings, cancellationToken) =>
+        {
+            ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
+            using ILoggerFactory loggers = Loggers.ForCommand(settings);
+            await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
+            IReadOnlyList<TRow> rows = await list(resolved.Image, resolved.OpenIndexes(settings.ToOpening(), loggers), cancellationToken);
+            if (parsed.GetValue(asJson))
+            {
+                host.Output.WriteDocument(rows, json);
+            }
+            else
+            {
+                write(host.Output, rows);
+            }
+            return ExitCode.Done;
+        });
+        return verb;
+    }
+}
