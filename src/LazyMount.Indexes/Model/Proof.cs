@@ -70,8 +70,11 @@ public sealed record Proof
 
     /// <summary>What one repository says of one image: whoever may write there answers for it, and whoever stands between if the connection is not verified.</summary>
     public static ChunkScope ImageScope(Image image, bool isVerified)
-        => ChunkScope.Of("image", image.Reference.ToAbsolute().Place, image.RootDigest.ToString(), image.ManifestDescriptor.Digest.ToString(), isVerified ? "verified" : "")
-            with { IsVerifiedOnly = isVerified };
+    {
+        string place = image.Reference.ToAbsolute().Place, root = image.RootDigest.ToString(), manifest = image.ManifestDescriptor.Digest.ToString();
+        var scope = ChunkScope.Of("image", place, root, manifest, isVerified ? "verified" : "");
+        return scope with { IsVerifiedOnly = isVerified };
+    }
 
     /// <summary>As an index file has it. Null for what does not fit together.</summary>
     internal static Proof? TryRead(Voucher by, Digest? document, bool isFromVerified, ChunkDigests? chunks, RangeDigests? ranges)

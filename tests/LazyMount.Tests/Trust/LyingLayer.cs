@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Text;
-using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 using LazyMount.Indexes.Build;
