@@ -7,19 +7,21 @@ namespace LazyMount.Tests.Architecture;
 /// <summary>The tests that the documents name as proof are there.</summary>
 public sealed partial class NamedTestsTests
 {
-    [Fact]
-    public void TestsThatSemanticsName_Exist()
+    [Theory]
+    [InlineData("semantics.md")]
+    [InlineData("trust.md")]
+    public void TestsThatADocumentNames_Exist(string name)
     {
-        string document = File.ReadAllText(Path.Combine(RepositoryRoot.Path, "docs", "semantics.md"));
+        string document = File.ReadAllText(Path.Combine(RepositoryRoot.Path, "docs", name));
         Dictionary<string, string> classes = Directory.EnumerateFiles(Path.Combine(RepositoryRoot.Path, "tests"), "*Tests.cs", SearchOption.AllDirectories)
             .ToLookup(path => Path.GetFileNameWithoutExtension(path), File.ReadAllText)
             .ToDictionary(files => files.Key, files => string.Concat(files));
         List<Match> named = TestName().Matches(document).ToList();
         Assert.NotEmpty(named);
-        Assert.All(named, name =>
+        Assert.All(named, test =>
         {
-            Assert.True(classes.TryGetValue(name.Groups[1].Value, out string? text), $"there is no class {name.Groups[1].Value}");
-            Assert.Contains($" {name.Groups[2].Value}", text, StringComparison.Ordinal);
+            Assert.True(classes.TryGetValue(test.Groups[1].Value, out string? text), $"there is no class {test.Groups[1].Value}");
+            Assert.Contains($" {test.Groups[2].Value}", text, StringComparison.Ordinal);
         });
     }
 
