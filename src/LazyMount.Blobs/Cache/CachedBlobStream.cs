@@ -10,7 +10,8 @@ namespace LazyMount.Blobs.Cache;
 /// <summary>
 /// A whole blob from its beginning to its end: what the cache has from there, the rest from the source by several range
 /// requests ahead of the reader, so that one slow connection is not the limit. What is fetched is kept as it passes, so
-/// that whoever is interrupted goes on where it stopped. Not verified: the reader hashes it.
+/// that whoever is interrupted goes on where it stopped. Not verified: the reader hashes it, and says with <see cref="Accept"/> or
+/// <see cref="Reject"/> what came out, so that the cache loses what is proved to be wrong and nothing else.
 /// </summary>
 public sealed class CachedBlobStream : ForwardStream
 {
@@ -21,6 +22,9 @@ public sealed class CachedBlobStream : ForwardStream
     /// </summary>
     private const int RangeSize = 4 << 20;
 
+    /// <summary>Chunks that replace cached ones once they are proved: more are only forgotten, and fetched again when they are read.</summary>
+    private const int MaxReplaced = 64;
+
     /// <summary>Ranges under way or waiting for the reader; with <see cref="RangeSize"/> the bound of memory.</summary>
     private const int Ahead = 4;
 
@@ -28,6 +32,10 @@ public sealed class CachedBlobStream : ForwardStream
     private readonly IImageSource _source;
     private readonly ChunkStore _store;
     private readonly bool _keep;
+    private readonly bool _afresh;
+    private readonly Lock _lock = new();
+    private readonly List<int> _kept = [];                  // by this stream
+    private readonly Dictionary<int, byte[]?> _disputed = []; // cached, and other bytes than the source gave, which are here
     private readonly CancellationTokenSource _cancellation = new();
     private readonly Channel<Task<Range>> _ranges = Channel.CreateBounded<Task<Range>>(new BoundedChannelOptions(Ahead - 1) { SingleReader = true, SingleWriter = true });
     private readonly Task _planner;
@@ -44,9 +52,10 @@ public sealed class CachedBlobStream : ForwardStream
     /// <param name="cache">The cache.</param>
     /// <param name="keep">Whether what is fetched is kept.</param>
     /// <param name="logger">Told of chunks that are damaged, or cannot be kept.</param>
-    public CachedBlobStream(Descriptor blob, IImageSource source, BlobCache cache, bool keep, ILogger logger)
+    /// <param name="afresh">Whether all bytes come from the source, whatever the cache has: after cached bytes made a wrong blob.</param>
+    public CachedBlobStream(Descriptor blob, IImageSource source, BlobCache cache, bool keep, ILogger logger, bool afresh = false)
     {
-        (_blob, _source, _keep) = (blob, source, keep);
+        (_blob, _source, _keep, _afresh) = (blob, source, keep, afresh);
         _store = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger);
         _planner = Task.Run(PlanAsync);
     }
@@ -55,7 +64,7 @@ public sealed class CachedBlobStream : ForwardStream
     public static bool IsWhole(Descriptor blob, BlobCache cache)
     {
         using var store = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance);
-        return store.Find(present: false, 0, store.Count) == store.Count;
+        return store.Find(present: false, 0, store.Grid.Count) == store.Grid.Count;
     }
 
     /// <summary>Bytes that came from the cache so far.</summary>
@@ -64,8 +73,37 @@ public sealed class CachedBlobStream : ForwardStream
     /// <summary>Bytes that came from the source so far.</summary>
     public long FetchedBytes => Volatile.Read(ref _fetchedBytes);
 
-    /// <summary>Forgets what is kept of the blob: for a reader that found the whole to be wrong.</summary>
+    /// <summary>Forgets all that is kept of the blob: it is not needed any more.</summary>
     public void Forget() => _store.DropAll();
+
+    /// <summary>The whole blob was right. Cached chunks that the source gave otherwise were wrong, and are replaced.</summary>
+    public void Accept()
+    {
+        lock (_lock)
+        {
+            foreach ((int chunk, byte[]? right) in _disputed)
+            {
+                _store.Drop(chunk, "the whole blob is right with other bytes");
+                if (right is not null)
+                    _store.Keep(chunk, right);
+            }
+            _disputed.Clear();
+        }
+    }
+
+    /// <summary>
+    /// The whole blob was wrong. What this stream has kept of it is forgotten. What the cache had before stays: bytes of a lying
+    /// source prove nothing about it.
+    /// </summary>
+    public void Reject()
+    {
+        lock (_lock)
+        {
+            _store.Forget(_kept);
+            _kept.Clear();
+            _disputed.Clear();
+        }
+    }
 
     /// <inheritdoc/>
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -129,11 +167,11 @@ public sealed class CachedBlobStream : ForwardStream
         const int ChunksPerRange = RangeSize / ChunkDigests.DefaultChunkSize;
         try
         {
-            for (int first = 0; first < _store.Count; first += ChunksPerRange)
+            for (int first = 0; first < _store.Grid.Count; first += ChunksPerRange)
             {
                 if (!await _ranges.Writer.WaitToWriteAsync(_cancellation.Token).ConfigureAwait(false))
                     break;
-                int begin = first, end = Math.Min(first + ChunksPerRange, _store.Count);
+                int begin = first, end = Math.Min(first + ChunksPerRange, _store.Grid.Count);
                 _ranges.Writer.TryWrite(Task.Run(() => GetAsync(begin, end, _cancellation.Token)));
             }
         }
@@ -149,19 +187,19 @@ public sealed class CachedBlobStream : ForwardStream
 
     private async Task<Range> GetAsync(int first, int end, CancellationToken cancellationToken)
     {
-        (long begin, int length) = _store.Extent(first, end);
+        (long begin, int length) = _store.Grid.Extent(first, end);
         byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
         try
         {
             for (int chunk = first; chunk < end;)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                int read = _store.Read(chunk, BytesOf(chunk, end).Span);
+                int read = _afresh ? 0 : _store.Read(chunk, BytesOf(chunk, end).Span);
                 Interlocked.Add(ref _cachedBytes, BytesOf(chunk, chunk + read).Length);
                 chunk += read;
                 if (read > 0)
                     continue;
-                int gapEnd = _store.Find(present: true, chunk + 1, end);
+                int gapEnd = _afresh ? end : _store.Find(present: true, chunk + 1, end);
                 await FetchAsync(chunk, gapEnd).ConfigureAwait(false);
                 chunk = gapEnd;
             }
@@ -175,13 +213,13 @@ public sealed class CachedBlobStream : ForwardStream
 
         Memory<byte> BytesOf(int from, int to)
         {
-            (long offset, int bytes) = _store.Extent(from, to);
+            (long offset, int bytes) = _store.Grid.Extent(from, to);
             return buffer.AsMemory((int)(offset - begin), bytes);
         }
 
         async Task FetchAsync(int from, int to)
         {
-            (long offset, int wanted) = _store.Extent(from, to);
+            (long offset, int wanted) = _store.Grid.Extent(from, to);
             Stream stream = await _source.OpenBlobAsync(_blob, offset, wanted, cancellationToken).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
             {
@@ -190,10 +228,39 @@ public sealed class CachedBlobStream : ForwardStream
                     Memory<byte> bytes = BytesOf(chunk, chunk + 1);
                     await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
                     Interlocked.Add(ref _fetchedBytes, bytes.Length);
-                    if (_keep)
-                        _store.Keep(chunk, bytes.Span);
+                    if (!_afresh || !IsCached(chunk, bytes.Span))
+                        Keep(chunk, bytes.Span);
                 }
             }
         }
+    }
+
+    private void Keep(int chunk, ReadOnlySpan<byte> bytes)
+    {
+        if (!_keep)
+            return;
+        lock (_lock)
+            _kept.Add(chunk);
+        _store.Keep(chunk, bytes);
+    }
+
+    // Whether the cache has the chunk. If it has other bytes, one of the two is wrong, and the whole blob will tell which.
+    private bool IsCached(int chunk, ReadOnlySpan<byte> bytes)
+    {
+        byte[] cached = ArrayPool<byte>.Shared.Rent(bytes.Length);
+        try
+        {
+            if (_store.Read(chunk, cached.AsSpan(0, bytes.Length)) == 0)
+                return false;
+            if (cached.AsSpan(0, bytes.Length).SequenceEqual(bytes))
+                return true;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(cached);
+        }
+        lock (_lock)
+            _disputed[chunk] = _disputed.Count < MaxReplaced ? bytes.ToArray() : null;
+        return true;
     }
 }

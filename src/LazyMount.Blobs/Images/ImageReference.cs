@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Text.RegularExpressions;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Blobs.Images;
@@ -93,7 +94,7 @@ public sealed partial record ImageReference
     public ImageReference WithTag(string tag) => this with { Tag = tag };
 
     /// <summary>The same with an absolute path: it means the same in every working directory.</summary>
-    public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = Path.GetFullPath(Location) };
+    public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = PathText.FullPath(Location) };
 
     /// <summary>The reference in full, such as "docker.io/library/debian:12" or "oci:dir:tag".</summary>
     public override string ToString()

@@ -1,46 +1,85 @@
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Oci;
 using LazyMount.Indexes.Format;
-using LazyMount.Indexes.Model;
 
 namespace LazyMount.Indexes.Store;
 
-/// <summary>Reads a whole cache: blobs against their digests, chunks against their hashes and, where an index vouches for them, their SHA-256, indexes for being sound. What is damaged is deleted.</summary>
+/// <summary>
+/// Reads a whole cache: blobs against their digests, chunks against their hashes and, where an index vouches for them, their
+/// SHA-256, indexes for being sound. What is damaged is deleted. What another version of the program wrote is left alone.
+/// </summary>
 public sealed class CacheVerifier(BlobCache cache)
 {
-    /// <summary>Everything, one file after the other.</summary>
+    /// <summary>Everything, one file after the other. Other processes may use the cache meanwhile.</summary>
     public CacheReport Run(CancellationToken cancellationToken)
     {
         var chunks = new Dictionary<Digest, ChunkDigests>();
         int files = 0;
         long bytes = 0;
         List<string> damaged = [];
-        foreach (string kind in (string[])["layers", "image-layers"])
+        foreach (string kind in (string[])["layers", "image-layers", "archives"])
         {
             foreach (string path in Directory.EnumerateFiles(cache.GetDirectory(kind), "*", SearchOption.AllDirectories))
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                // DIRECTORY/sha256/HEX, or DIRECTORY/IMAGE/HEX.
-                string algorithm = kind == "layers" ? Path.GetFileName(Path.GetDirectoryName(path))! : "sha256";
-                if (!Digest.TryParse($"{algorithm}:{Path.GetFileName(path)}", out Digest digest))
+                if (TryGetDigest(path) is not { } digest || TryRead(path) is not { } file)
                 {
-                    continue; // staged, or a lock
+                    continue; // staged, or a lock, or gone meanwhile
                 }
                 files++;
-                bytes += new FileInfo(path) is { Exists: true } file ? file.Length : 0;
-                LayerIndex? index = LayerIndexFile.TryLoad(path, digest);
-                if (index is null)
+                bytes += file.Length;
+                if (LayerIndexFile.TryDecode(file, digest) is { } index)
                 {
-                    File.Delete(path);
-                    damaged.Add(path);
+                    if (index is { Chunks: { } known, Transcoding: null, IsBound: true })
+                    {
+                        chunks[digest] = known;
+                    }
                 }
-                else if (index is { Chunks: { } known, Transcoding: null, IsBound: true })
+                else if (!LayerIndexFile.IsOfOtherVersion(file))
                 {
-                    chunks[digest] = known;
+                    TryDelete(path);
+                    damaged.Add(path);
                 }
             }
         }
-        CacheReport blobs = cache.Verify(digest => chunks.GetValueOrDefault(digest), cancellationToken);
-        return new CacheReport(files + blobs.Files, bytes + blobs.Bytes, [.. damaged, .. blobs.Damaged]);
+        CacheReport rest = cache.Verify(digest => chunks.GetValueOrDefault(digest), cancellationToken);
+        return rest with { Files = files + rest.Files, Bytes = bytes + rest.Bytes, Damaged = [.. damaged, .. rest.Damaged] };
+    }
+
+    // An index file is named after the hex digits of its layer's digest; how many there are says which algorithm it is.
+    private static Digest? TryGetDigest(string path)
+    {
+        string hex = Path.GetFileName(path);
+        return Digest.TryParse($"{(hex.Length == 128 ? "sha512" : "sha256")}:{hex}", out Digest digest) ? digest : null;
+    }
+
+    // Null for a file that another process has deleted meanwhile; empty, and so damaged, for one that cannot be read.
+    private static byte[]? TryRead(string path)
+    {
+        try
+        {
+            return File.ReadAllBytes(path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            return [];
+        }
+    }
+
+    private static void TryDelete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            // Another process was faster, or it is not ours to delete.
+        }
     }
 }

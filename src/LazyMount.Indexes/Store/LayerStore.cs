@@ -1,6 +1,7 @@
 using System.Runtime.ExceptionServices;
 using System.Text;
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
@@ -37,8 +38,8 @@ public readonly record struct IndexOffer(IndexOrigin? Origin, long? Size, LayerI
 /// </summary>
 public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
 {
-    // How often another process's indexing is looked at.
-    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
+    /// <summary>How long another process that indexes a layer may show no life: one that is stopped shows none, and has the layer's turn all the same.</summary>
+    internal TimeSpan TurnPatience { get; init; } = TimeSpan.FromSeconds(20);
 
     private readonly ILogger _logger = loggers.CreateLogger<LayerStore>();
 
@@ -192,8 +193,8 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
             return stored;
         }
         // Another process may be at it: what it finds is ours too.
-        using FileStream? turn = await WaitForTurnAsync(blob.Digest, cancellationToken).ConfigureAwait(false);
-        if (turn is not null && TryLoadFor(diffId) is { } made)
+        using CrossProcessLock? turn = await WaitForTurnAsync(blob.Digest, cancellationToken).ConfigureAwait(false);
+        if (TryLoadFor(diffId) is { } made)
         {
             return made;
         }
@@ -239,14 +240,15 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
                 return await indexer.IndexAsync(blob, local, progress, cancellationToken).ConfigureAwait(false);
             }
         }
-        while (true)
+        for (bool afresh = false; ; afresh = true)
         {
-            var stream = new CachedBlobStream(blob, source, cache, KeepsBlobs, _logger);
+            var stream = new CachedBlobStream(blob, source, cache, KeepsBlobs, _logger, afresh);
             await using (stream.ConfigureAwait(false))
             {
                 try
                 {
                     LayerIndex index = await indexer.IndexAsync(blob, stream, progress, cancellationToken).ConfigureAwait(false);
+                    stream.Accept();
                     if (index.Transcoding is not null)
                     {
                         stream.Forget(); // the transcoding is what is read from now on
@@ -255,7 +257,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
                 }
                 catch (ImageException e) when (e.Error == ImageError.Verification)
                 {
-                    stream.Forget();
+                    stream.Reject();
                     if (stream.CachedBytes == 0)
                     {
                         throw;
@@ -266,26 +268,17 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
-    /// <summary>A lock among processes, given back when it is disposed or the process ends. Null where there can be none.</summary>
-    private async Task<FileStream?> WaitForTurnAsync(Digest digest, CancellationToken cancellationToken)
+    /// <summary>A turn at a layer among processes, given back when it is disposed or the process ends. Null where there can be none, or who has it shows no life.</summary>
+    private async Task<CrossProcessLock?> WaitForTurnAsync(Digest digest, CancellationToken cancellationToken)
     {
-        const int WouldBlock = 11; // EWOULDBLOCK, as the runtime reports a file that another has locked
-        while (true)
+        try
         {
-            try
-            {
-                string path = Path.Combine(cache.GetDirectory("layers"), digest.Algorithm, digest.Hex + ".lock");
-                Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.None, bufferSize: 0, FileOptions.DeleteOnClose);
-            }
-            catch (IOException e) when (e.HResult == WouldBlock)
-            {
-                await Task.Delay(s_poll, cancellationToken).ConfigureAwait(false);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
-            {
-                return null;
-            }
+            string directory = cache.GetDirectory(Path.Combine("layers", digest.Algorithm));
+            return await CrossProcessLock.TryTakeTurnAsync(Path.Combine(directory, digest.Hex + ".lock"), TurnPatience, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+        {
+            return null;
         }
     }
 
@@ -335,7 +328,7 @@ public sealed class LayerStore(BlobCache cache, ILoggerFactory loggers)
     {
         try
         {
-            LayerIndexFile.Save(PathOf(index, image), index);
+            LayerIndexFile.Save(PathOf(index, image), index, cache);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

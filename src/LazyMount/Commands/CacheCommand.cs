@@ -101,7 +101,7 @@ internal static class CacheCommand
 
     private static Verb CreateVerify(CommandHost host)
     {
-        var json = Verb.JsonOption("{ files, bytes, damaged: [path] }");
+        var json = Verb.JsonOption("{ files, bytes, damaged: [path], unverifiable }");
         var verb = new Verb("verify", "Read everything in the cache and drop what is damaged; it is fetched again when it is wanted. Exits with 1 if there was any. (Whatever is read is verified anyway: this is for suspicious disks.)",
             """
             lazymount cache verify
@@ -113,7 +113,7 @@ internal static class CacheCommand
             CacheReport report = new CacheVerifier(cache).Run(cancellationToken);
             if (parsed.GetValue(json))
             {
-                var listing = new VerifyListing { Files = report.Files, Bytes = report.Bytes, Damaged = report.Damaged };
+                var listing = new VerifyListing { Files = report.Files, Bytes = report.Bytes, Damaged = report.Damaged, Unverifiable = report.Unverifiable };
                 JsonSerializer.Serialize(host.Output.Stream, listing, DocumentJson.Default.VerifyListing);
                 host.Output.WriteLine();
             }
@@ -124,6 +124,10 @@ internal static class CacheCommand
                     host.Output.WriteLine($"damaged, will be fetched or made again: {path}");
                 }
                 host.Output.WriteLine($"verified {report.Files.ToString(CultureInfo.InvariantCulture)} files, {ByteSize.Format(report.Bytes)}: {(report.Damaged.Count == 0 ? "all are sound" : $"{report.Damaged.Count.ToString(CultureInfo.InvariantCulture)} were damaged")}");
+                if (report.Unverifiable > 0)
+                {
+                    host.Output.WriteLine($"not verifiable: {report.Unverifiable.ToString(CultureInfo.InvariantCulture)} files of chunks are as they were written, but no index here says what they should be");
+                }
             }
             return Task.FromResult(report.Damaged.Count == 0 ? ExitCode.Done : ExitCode.Failed);
         });

@@ -146,16 +146,17 @@ internal static class PullCommand
                 }
                 return;
             }
-            for (bool fromCache = true; fromCache;)
+            for (bool fromCache = true, afresh = false; fromCache; afresh = true)
             {
-                await using var stream = new CachedBlobStream(layer, resolved.Source, resolved.Cache, keep: true, _logger);
+                await using var stream = new CachedBlobStream(layer, resolved.Source, resolved.Cache, keep: true, _logger, afresh);
                 if (await CopyAsync(layer, stream, progress, cancellationToken))
                 {
+                    stream.Accept();
                     return;
                 }
+                stream.Reject();
                 // Chunks that others kept unverified may be to blame: once more, without them.
                 fromCache = stream.CachedBytes > 0;
-                stream.Forget();
             }
             throw Wrong(layer);
         }
