@@ -4,10 +4,10 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
-using LazyMount.Layers;
 using LazyMount.Cli;
 using LazyMount.Images;
 using LazyMount.Indexes.Store;
+using LazyMount.Layers;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
