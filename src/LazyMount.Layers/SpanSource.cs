@@ -22,9 +22,10 @@ internal sealed class SpanSource(IBlobSource source, BlobCache cache, ILoggerFac
     public BlobReader Open(Descriptor layer, LayerIndex index, ChunkScope scope, Func<Task> rebuild)
     {
         ILogger<BlobReader> logger = loggers.CreateLogger<BlobReader>();
-        return index.Transcoding is { } transcoding
-            ? new BlobReader(transcoding, index.Proof.Chunks, new TranscodedSource(transcoding, cache, RebuildAsync), cache, logger)
-            : new BlobReader(layer, index.Proof.Chunks, source, cache, logger, scope);
+        if (index.Transcoding is not { } transcoding)
+            return new BlobReader(layer, index.Proof.Chunks, source, cache, logger, scope);
+        var transcoded = new TranscodedSource(transcoding, cache, RebuildAsync);
+        return new BlobReader(transcoding, index.Proof.Chunks, transcoded, cache, logger, owned: transcoded);
 
         async Task<SafeFileHandle> RebuildAsync()
         {

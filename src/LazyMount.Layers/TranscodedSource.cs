@@ -1,4 +1,5 @@
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
@@ -8,9 +9,10 @@ namespace LazyMount.Layers;
 
 /// <summary>
 /// A transcoding as a source: the file in the cache, and when the cache has lost or damaged it another pass over the layer,
-/// which gives the same bytes. The file is held open, so that it goes on serving when the cache is deleted.
+/// which gives the same bytes. The file is held open, so that it goes on serving when the cache is deleted. A stream has a handle
+/// of its own: it goes on when the source is disposed, or has found the file to be damaged.
 /// </summary>
-internal sealed class TranscodedSource : IBlobSource
+internal sealed class TranscodedSource : IBlobSource, IDisposable
 {
     // Readers that all found the same file damaged tell so one after the other.
     private static readonly TimeSpan s_rebuiltIsTrusted = TimeSpan.FromSeconds(10);
@@ -19,6 +21,7 @@ internal sealed class TranscodedSource : IBlobSource
     private readonly Lock _lock = new();
     private Task<SafeFileHandle>? _file;
     private DateTime _rebuilt;
+    private bool _disposed;
 
     /// <param name="transcoding">The transcoding.</param>
     /// <param name="cache">Where it is.</param>
@@ -35,36 +38,74 @@ internal sealed class TranscodedSource : IBlobSource
 
     public async Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
     {
-        Task<SafeFileHandle> opened;
-        lock (_lock)
+        while (true)
         {
-            // One that has failed may go well the next time.
-            if (_file is null or { IsFaulted: true } or { IsCanceled: true })
+            Task<SafeFileHandle> opened;
+            lock (_lock)
             {
-                _file = Task.Run(RebuildAsync);
+                ObjectDisposedException.ThrowIf(_disposed, this);
+                // One that has failed may go well the next time.
+                if (_file is null or { IsFaulted: true } or { IsCanceled: true })
+                {
+                    _file = Task.Run(RebuildAsync);
+                }
+                opened = _file;
             }
-            opened = _file;
+            SafeFileHandle file = await opened.WaitAsync(cancellationToken).ConfigureAwait(false);
+            lock (_lock)
+            {
+                if (file.IsClosed)
+                {
+                    continue; // distrusted meanwhile
+                }
+                BlobCache.NoteUse(file);
+                return new FileRangeStream(SharedFile.Duplicate(file), $"The transcoded layer {blob.Digest}", offset, length);
+            }
         }
-        SafeFileHandle file = await opened.WaitAsync(cancellationToken).ConfigureAwait(false);
-        BlobCache.NoteUse(file);
-        return new FileRangeStream(file, $"The transcoded layer {blob.Digest}", offset, length, leaveOpen: true);
     }
 
     public void Distrust(Descriptor blob)
     {
         lock (_lock)
         {
-            if (_file is { IsCompletedSuccessfully: true } && DateTime.UtcNow - _rebuilt > s_rebuiltIsTrusted)
+            if (DateTime.UtcNow - _rebuilt > s_rebuiltIsTrusted)
             {
-                _file = null; // whoever reads it keeps its handle alive; the last one's finalizer closes it
+                Close();
             }
+        }
+    }
+
+    /// <summary>Closes the file. Streams that are open go on.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _disposed = true;
+            Close();
+        }
+    }
+
+    // A file that is being made again stays, unless this is the end: then it is closed when it comes.
+    private void Close()
+    {
+        if (_file is { IsCompletedSuccessfully: true })
+        {
+            _file.Result.Dispose();
+            _file = null;
         }
     }
 
     private async Task<SafeFileHandle> RebuildAsync()
     {
         SafeFileHandle file = await _rebuild().ConfigureAwait(false);
-        _rebuilt = DateTime.UtcNow;
+        lock (_lock)
+        {
+            _rebuilt = DateTime.UtcNow;
+            if (_disposed)
+            {
+                file.Dispose();
+            }
+        }
         return file;
     }
 

@@ -37,9 +37,9 @@ public class CacheBenchmarks
     public void Keep()
     {
         using ChunkStore store = Open();
-        for (int chunk = 0; chunk < store.Count; chunk++)
+        for (int chunk = 0; chunk < store.Grid.Count; chunk++)
         {
-            (long offset, int length) = store.Extent(chunk, chunk + 1);
+            (long offset, int length) = store.Grid.Extent(chunk, chunk + 1);
             store.Keep(chunk, _content.AsSpan((int)offset, length));
         }
     }
@@ -49,7 +49,7 @@ public class CacheBenchmarks
     {
         using ChunkStore store = Open();
         int read = 0;
-        while (read < store.Count)
+        while (read < store.Grid.Count)
         {
             read += store.Read(read, _buffer);
         }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -11,8 +12,10 @@ namespace LazyMount.Blobs.Cache;
 /// <summary>
 /// The content-addressed directory of everything fetched. <c>ROOT/v1/chunks</c> holds chunks of layers (see
 /// <see cref="ChunkStore"/>), <c>blobs/sha256/HEX</c> complete, verified blobs: manifests, configs and transcoded layers;
-/// other parts of the product keep their files in <see cref="GetDirectory"/>. Mode 0700, shared by concurrent processes, safe
-/// to delete at any time. A file under its final name is complete: it was staged in the same directory and renamed.
+/// other parts of the product keep their files in <see cref="GetDirectory"/>. <c>v1</c> has mode 0700. Concurrent processes share
+/// it, and it may be deleted at any time. A file under its final name is complete: it was staged in the same directory and renamed.
+/// <para>What lies here is believed (index files say which bytes a layer has), so root and <c>v1</c> must belong to this user or
+/// to root, and nobody else may write to them.</para>
 /// <para>Bounded: when files have grown enough, those that nobody has used for the longest time are deleted (see
 /// <see cref="CacheTrimmer"/>). Times of last use are modification times.</para>
 /// </summary>
@@ -21,42 +24,67 @@ public sealed class BlobCache
     /// <summary>The most that the cache holds when nobody says otherwise: 10 GiB.</summary>
     public const long DefaultLimit = 10L << 30;
 
-    internal const string TemporarySuffix = ".tmp";
-
-    private const string Version = "v1";
+    private const string Version = "v1", Otherwise = "choose another directory with --cache-dir";
 
     // Coarse: it is for what is used whole, once in a while.
     private static readonly TimeSpan s_usePrecision = TimeSpan.FromMinutes(1);
 
+    private readonly string _directory; // ROOT/v1, as file calls take it
     private readonly CacheTrimmer _trimmer;
     private int _swept;
 
     /// <param name="root">The directory; created with mode 0700 when missing.</param>
     /// <param name="limit">Bytes that it may hold.</param>
-    /// <exception cref="ImageException"><see cref="ImageError.Local"/>: it cannot be created.</exception>
+    /// <exception cref="ImageException"><see cref="ImageError.Local"/>: it cannot be created, or others may write to it.</exception>
     public BlobCache(string root, long limit = DefaultLimit)
     {
-        Root = Path.GetFullPath(root);
-        EnsureDirectory(Root);
-        _trimmer = new CacheTrimmer(Path.Combine(Root, Version), limit);
+        Root = PathText.FullPath(root);
+        EnsureOwned();
+        _directory = Path.Combine(PathText.ForCalls(Root), Version);
+        _trimmer = new CacheTrimmer(_directory, limit);
     }
 
     /// <summary>The directory given.</summary>
     public string Root { get; }
 
+    // Below it is what only this program makes. The root itself may be a directory of the user's, with a mode that is theirs to choose.
+    private void EnsureOwned()
+    {
+        foreach ((string level, bool isPrivate) in ((string, bool)[])[(Root, false), (Path.Combine(Root, Version), true)])
+        {
+            if (Make(level, isPrivate) is { } problem)
+                throw new ImageException(ImageError.Local, $"Cannot use the cache directory '{level}': {problem}.");
+        }
+    }
+
+    private static string? Make(string directory, bool isPrivate = false)
+    {
+        try
+        {
+            return OwnedDirectory.Ensure(directory, Otherwise, isPrivate);
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            throw new ImageException(ImageError.Local, $"Cannot make the cache directory '{directory}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "the directory above it", Otherwise)}.", e);
+        }
+    }
+
     /// <summary>A directory of this cache for another kind of file, such as "layers"; created when missing.</summary>
     public string GetDirectory(string kind)
     {
-        string directory = Path.Combine(Root, Version, kind);
+        string directory = Path.Combine(_directory, kind);
         EnsureDirectory(directory);
         return directory;
     }
+
+    /// <summary>A file of the cache as its user names it.</summary>
+    public string NameOf(string path) => Path.Combine(Root, Version, Path.GetRelativePath(_directory, path));
 
     /// <summary>Whether all chunks of a blob are here that matched its digest once.</summary>
     public bool HasAll(Descriptor blob)
     {
         using var store = new ChunkStore(this, blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance);
-        return store.Find(present: false, 0, store.Count) == store.Count;
+        return store.Find(present: false, 0, store.Grid.Count) == store.Grid.Count;
     }
 
     /// <summary>Opens a complete blob for reading, or null.</summary>
@@ -77,8 +105,41 @@ public sealed class BlobCache
     /// <summary>Tells that so many bytes were written to the cache, which may be too many now.</summary>
     public void Account(long bytes) => _trimmer.Account(bytes);
 
-    /// <summary>Tells that an open blob goes on being used.</summary>
-    public static void NoteUse(SafeFileHandle blob) => Touch(blob, s_usePrecision);
+    /// <summary>Tells that an open file of the cache is used.</summary>
+    public static void NoteUse(SafeFileHandle file) => Touch(file, s_usePrecision);
+
+    /// <summary>A whole file of the cache, whose use is noted.</summary>
+    /// <exception cref="IOException">There is no such file, or it cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
+    public static byte[] ReadFile(string path)
+    {
+        using SafeFileHandle file = File.OpenHandle(path);
+        byte[] bytes = new byte[RandomAccess.GetLength(file)];
+        int filled = 0;
+        while (filled < bytes.Length && RandomAccess.Read(file, bytes.AsSpan(filled), filled) is var read && read > 0)
+            filled += read;
+        NoteUse(file);
+        return filled == bytes.Length ? bytes : bytes[..filled];
+    }
+
+    /// <summary>Writes a whole file of the cache, so that readers see all of it or nothing.</summary>
+    /// <param name="path">The file, in a directory of the cache.</param>
+    /// <param name="bytes">Its content.</param>
+    /// <param name="durable">As in <see cref="AtomicFile.Commit"/>.</param>
+    /// <exception cref="IOException">No space, or no directory.</exception>
+    /// <exception cref="UnauthorizedAccessException">No permission.</exception>
+    public void WriteFile(string path, ReadOnlySpan<byte> bytes, bool durable = false)
+    {
+        EnsureDirectory(Path.GetDirectoryName(path)!);
+        AtomicFile.Write(path, bytes, AtomicFile.Private, durable);
+        Account(bytes.Length);
+    }
+
+    /// <summary>Counts bytes of a staged file.</summary>
+    /// <param name="bytes">Bytes that were appended just now.</param>
+    /// <param name="length">Bytes of the file so far.</param>
+    /// <returns>False when the cache holds more than it may, whatever is deleted.</returns>
+    internal bool AccountStaged(long bytes, long length) => length <= _trimmer.Limit && _trimmer.AccountStaged(bytes);
 
     /// <summary>Remembers what a reference names, for <see cref="TryRecall"/>.</summary>
     internal void Remember(ImageReference reference, Descriptor root)
@@ -87,16 +148,10 @@ public sealed class BlobCache
         string path = PathOf(reference);
         try
         {
-            if (File.Exists(path) && File.ReadAllBytes(path).AsSpan().SequenceEqual(text))
-            {
-                File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
-                return;
-            }
-            string staged = $"{path}.{Environment.ProcessId}.{Guid.NewGuid():N}{TemporarySuffix}";
-            File.WriteAllBytes(staged, text);
-            File.Move(staged, path, overwrite: true);
+            if (!File.Exists(path) || !ReadFile(path).AsSpan().SequenceEqual(text))
+                WriteFile(path, text, durable: true); // nothing else would show that it is torn
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (FileProblem.IsOne(e))
         {
             // Only --offline would have wanted it.
         }
@@ -107,7 +162,7 @@ public sealed class BlobCache
     {
         try
         {
-            return File.ReadAllLines(PathOf(reference)) is [_, string digest, string mediaType, ..] && Digest.TryParse(digest, out Digest parsed)
+            return Encoding.UTF8.GetString(ReadFile(PathOf(reference))).Split('\n') is [_, string digest, string mediaType, ..] && Digest.TryParse(digest, out Digest parsed)
                 ? new Descriptor(mediaType, parsed, 0)
                 : null;
         }
@@ -130,11 +185,11 @@ public sealed class BlobCache
     public (int Files, long Bytes) Prune(long keep, DateTime unusedSince) => _trimmer.Trim(keep, keep, unusedSince);
 
     /// <summary>Reads all blobs and chunks, and drops those that are not what they should be.</summary>
-    /// <param name="chunksOf">The chunk digests of a blob, where they are known.</param>
+    /// <param name="chunksOf">The digests of a blob's chunks in the scope of a key, null for that of everybody, where they are known.</param>
     /// <param name="cancellationToken">Ends it between two files.</param>
-    public CacheReport Verify(Func<Digest, ChunkDigests?> chunksOf, CancellationToken cancellationToken)
+    public CacheReport Verify(Func<Digest, string?, ChunkDigests?> chunksOf, CancellationToken cancellationToken)
     {
-        int files = 0;
+        int files = 0, unverifiable = 0;
         long read = 0;
         List<string> damaged = [];
         foreach (string path in Directory.EnumerateFiles(GetDirectory("blobs"), "*", SearchOption.AllDirectories))
@@ -144,16 +199,21 @@ public sealed class BlobCache
         }
         foreach (string directory in Directory.EnumerateDirectories(GetDirectory("chunks")).SelectMany(Directory.EnumerateDirectories))
         {
-            ChunkDigests? chunks = Digest.TryParse($"{Path.GetFileName(Path.GetDirectoryName(directory))}:{Path.GetFileName(directory)}", out Digest digest) ? chunksOf(digest) : null;
-            foreach (string path in Directory.EnumerateFiles(directory))
+            // Below an algorithm's directory are the chunks of everybody, below any other those of a scope.
+            string owner = Path.GetFileName(Path.GetDirectoryName(directory)!), hex = Path.GetFileName(directory);
+            ChunkDigests? chunks = Digest.TryParse($"{owner}:{hex}", out Digest blob) ? chunksOf(blob, null)
+                : Digest.TryParseHex(hex, out blob) ? chunksOf(blob, owner)
+                : null;
+            foreach (string path in FilesOf(directory))
             {
-                if (long.TryParse(Path.GetFileName(path), NumberStyles.None, CultureInfo.InvariantCulture, out long offset))
-                    Check(path, () => ChunkStore.Verify(path, offset, chunks));
+                if (long.TryParse(Path.GetFileName(path), NumberStyles.None, CultureInfo.InvariantCulture, out long offset) && Check(path, () => ChunkStore.Verify(path, offset, chunks)) && chunks is null)
+                    unverifiable++;
             }
         }
-        return new CacheReport(files, read, damaged);
+        return new CacheReport(files, read, damaged, unverifiable);
 
-        void Check(string path, Func<(long Bytes, bool IsSound)> verify)
+        // True for a file that is there and sound.
+        bool Check(string path, Func<(long Bytes, bool IsSound)> verify)
         {
             cancellationToken.ThrowIfCancellationRequested();
             try
@@ -161,17 +221,31 @@ public sealed class BlobCache
                 (long bytes, bool isSound) = verify();
                 (files, read) = (files + 1, read + bytes);
                 if (isSound)
-                    return;
+                    return true;
             }
-            catch (FileNotFoundException)
+            catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
             {
-                return; // evicted meanwhile
+                return false; // evicted meanwhile
             }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            catch (Exception e) when (FileProblem.IsOne(e))
             {
-                File.Delete(path); // what cannot be read is as good as damaged
+                AtomicFile.TryDelete(path); // what cannot be read is as good as damaged
             }
-            damaged.Add(path);
+            damaged.Add(NameOf(path));
+            return false;
+        }
+
+        // Another process may delete the directory at any time.
+        static string[] FilesOf(string directory)
+        {
+            try
+            {
+                return Directory.GetFiles(directory);
+            }
+            catch (Exception e) when (FileProblem.IsOne(e))
+            {
+                return [];
+            }
         }
 
         static (long Bytes, bool IsSound) VerifyBlob(string path, Digest digest)
@@ -179,7 +253,7 @@ public sealed class BlobCache
             using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
             bool isSound = digest.Hex == HashOf(file, digest);
             if (!isSound)
-                File.Delete(path);
+                AtomicFile.TryDelete(path);
             return (file.Length, isSound);
         }
 
@@ -207,26 +281,8 @@ public sealed class BlobCache
         string directory = Path.GetDirectoryName(path)!;
         EnsureDirectory(directory);
         if (Interlocked.Exchange(ref _swept, 1) == 0)
-            BlobStaging.Sweep(directory);
+            AtomicFile.Sweep(directory);
         return new BlobStaging(this, path, size);
-    }
-
-    /// <summary>Where caches live when the user names none: $LAZYMOUNT_CACHE, $XDG_CACHE_HOME/lazymount, root: /var/cache/lazymount, else ~/.cache/lazymount.</summary>
-    public static string DefaultRoot
-    {
-        get
-        {
-            if (Environment.GetEnvironmentVariable("LAZYMOUNT_CACHE") is { Length: > 0 } own)
-                return Path.GetFullPath(own);
-            // The XDG base directory specification: a relative path is to be ignored.
-            if (Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } xdg && Path.IsPathRooted(xdg))
-                return Path.Combine(xdg, "lazymount");
-            if (OperatingSystem.IsWindows())
-                return Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData), "lazymount");
-            return Environment.IsPrivilegedProcess
-                ? "/var/cache/lazymount"
-                : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify), ".cache", "lazymount");
-        }
     }
 
     /// <summary>A small blob's bytes, verified, or null: absent, and corrupt ones are as good as absent.</summary>
@@ -261,7 +317,10 @@ public sealed class BlobCache
     }
 
     internal ImageException Failure(string what, Exception cause)
-        => new(ImageError.Local, $"Cannot {what} in the cache {Root}: {Reason(cause)}; free some space there, or choose another directory with --cache-dir.", cause);
+        => new(ImageError.Local, $"Cannot {what} in the cache {Root}: {FileProblem.Reason(cause)}; {FileProblem.Advice(cause, "it", Otherwise)}.", cause);
+
+    internal ImageException TooLarge(string what)
+        => new(ImageError.Local, $"Cannot {what} in the cache {Root}: with it the cache would hold more than the {_trimmer.Limit} bytes that it may; raise --cache-limit.");
 
     /// <summary>Notes that a file is in use.</summary>
     internal static void Touch(SafeFileHandle file, TimeSpan precision)
@@ -278,31 +337,16 @@ public sealed class BlobCache
         }
     }
 
-    internal string ChunkDirectoryOf(Digest digest, ChunkScope scope) => Path.Combine(Root, Version, "chunks", scope.Key ?? digest.Algorithm, digest.Hex);
+    internal string ChunkDirectoryOf(Digest digest, ChunkScope scope) => Path.Combine(_directory, "chunks", scope.Key ?? digest.Algorithm, digest.Hex);
 
-    internal string PathOf(Digest digest) => Path.Combine(Root, Version, "blobs", digest.Algorithm, digest.Hex);
+    internal string PathOf(Digest digest) => Path.Combine(_directory, "blobs", digest.Algorithm, digest.Hex);
 
     // Directories are made again whenever they are needed, because the cache may be deleted under a running mount.
-    internal static void EnsureDirectory(string directory)
+    internal void EnsureDirectory(string directory)
     {
-        try
-        {
-            if (OperatingSystem.IsWindows())
-                Directory.CreateDirectory(directory);
-            else
-                Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new ImageException(ImageError.Local, $"Cannot make the cache directory {directory}: {Reason(e)}; choose another with --cache-dir.", e);
-        }
-    }
-
-    // The runtime's messages end in " : 'PATH'" and a full stop; the sentence has named the place already.
-    private static string Reason(Exception e)
-    {
-        string message = e.Message;
-        int path = message.IndexOf(" : '", StringComparison.Ordinal);
-        return (path < 0 ? message : message[..path]).TrimEnd('.');
+        if (Directory.Exists(directory))
+            return;
+        EnsureOwned();
+        Make(directory);
     }
 }

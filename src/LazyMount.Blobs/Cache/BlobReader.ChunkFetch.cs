@@ -90,31 +90,49 @@ public sealed partial class BlobReader
 
         private async Task FetchAsync(CancellationToken cancellationToken)
         {
-            _buffer = ArrayPool<byte>.Shared.Rent(reader.Extent(first, end).Length);
+            _buffer = ArrayPool<byte>.Shared.Rent(reader._grid.Extent(first, end).Length);
             if (IsAfresh)
             {
                 await FetchAsync(first, end, cancellationToken).ConfigureAwait(false);
                 return;
             }
 
-            // Another process may have fetched them while we waited for it.
-            ChunkStore? store = reader.Store;
-            using IDisposable? claim = store is null ? null : await store.ClaimAsync(first, end, cancellationToken).ConfigureAwait(false);
+            if (reader.Store is not { } store)
+            {
+                await FetchAsync(first, end, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            using IDisposable? claim = await store.ClaimAsync(first, end, cancellationToken).ConfigureAwait(false);
             for (int chunk = first; chunk < end;)
             {
-                int read = store is null ? 0 : reader.ReadCached(chunk, BufferOf(chunk, end).Span);
-                chunk += read;
-                if (read > 0)
-                    continue;
-                int gapEnd = store?.Find(present: true, chunk + 1, end) ?? end;
+                // Another process may have fetched them while we waited for it.
+                (int cached, int gapEnd) = ReadCached(store, chunk);
+                chunk += cached;
+                if (chunk == end)
+                    break;
                 await FetchAsync(chunk, gapEnd, cancellationToken).ConfigureAwait(false);
                 chunk = gapEnd;
             }
         }
 
+        // How many chunks from this one on the cache has, which are read, and the end of the gap behind them.
+        private (int Cached, int GapEnd) ReadCached(ChunkStore store, int chunk)
+        {
+            var reading = new ChunkStore.Reading(store);
+            try
+            {
+                int cached = reader.ReadCached(ref reading, chunk, BufferOf(chunk, end).Span);
+                return (cached, chunk + cached == end ? end : reading.Find(present: true, chunk + cached + 1, end));
+            }
+            finally
+            {
+                reading.Dispose();
+            }
+        }
+
         private async Task FetchAsync(int from, int to, CancellationToken cancellationToken)
         {
-            (long begin, int wanted) = reader.Extent(from, to);
+            (long begin, int wanted) = reader._grid.Extent(from, to);
             List<int>? bad = null;
             Stream stream = await reader._source.OpenBlobAsync(reader._blob, begin, wanted, cancellationToken).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
@@ -129,7 +147,7 @@ public sealed partial class BlobReader
             {
                 reader._logger.ChunkMismatch(reader._blob.Digest, chunk);
                 reader._source.Distrust(reader._blob);
-                (long offset, int length) = reader.Extent(chunk, chunk + 1);
+                (long offset, int length) = reader._grid.Extent(chunk, chunk + 1);
                 Stream again = await reader._source.OpenBlobAsync(reader._blob, offset, length, cancellationToken).ConfigureAwait(false);
                 await using (again.ConfigureAwait(false))
                 {
@@ -143,7 +161,7 @@ public sealed partial class BlobReader
 
         private async Task<bool> TryReadAsync(Stream stream, int chunk, CancellationToken cancellationToken)
         {
-            (long offset, int length) = reader.Extent(chunk, chunk + 1);
+            (long offset, int length) = reader._grid.Extent(chunk, chunk + 1);
             Memory<byte> bytes = BufferOf(chunk, chunk + 1);
             try
             {
@@ -157,18 +175,19 @@ public sealed partial class BlobReader
             {
                 throw new ImageException(ImageError.Invalid, $"Blob {reader._blob.Digest} ends before byte {offset + length}: its source is at fault; push or copy the image again.", e);
             }
-            if (!reader.IsGood(chunk, bytes.Span))
+            Ground ground = reader._ground; // what is not verified stays in its scope, even if the blob is proved meanwhile
+            if (!IsGood(ground.Chunks, chunk, bytes.Span))
                 return false;
-            if (reader._isVerifiedOnly && reader.Chunks is null && !reader._source.IsVerified)
+            if (reader._isVerifiedOnly && ground.Chunks is null && !reader._source.IsVerified)
                 throw new ImageException(ImageError.Verification, $"Bytes {offset}-{offset + length - 1} of blob {reader._blob.Digest} came over a connection that is not verified, and nobody else vouches for them; mount the image again with --index-trust bound, which reads the layer whole.");
-            reader.Store?.Keep(chunk, bytes.Span);
+            ground.Store?.Keep(chunk, bytes.Span);
             return true;
         }
 
         private Memory<byte> BufferOf(int from, int to)
         {
-            (long offset, int length) = reader.Extent(from, to);
-            return _buffer.AsMemory((int)(offset - reader.Extent(first, end).Offset), length);
+            (long offset, int length) = reader._grid.Extent(from, to);
+            return _buffer.AsMemory((int)(offset - reader._grid.Extent(first, end).Offset), length);
         }
 
         private void Unlist()

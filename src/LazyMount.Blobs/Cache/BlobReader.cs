@@ -15,8 +15,9 @@ namespace LazyMount.Blobs.Cache;
 public sealed partial class BlobReader : IDisposable
 {
     private readonly Descriptor _blob;
-    private readonly int _chunkSize;
+    private readonly ChunkGrid _grid;
     private readonly IBlobSource _source;
+    private readonly IDisposable? _owned;
     private readonly BlobCache _cache;
     private readonly ILogger _logger;
     private readonly bool _isVerifiedOnly;
@@ -30,26 +31,26 @@ public sealed partial class BlobReader : IDisposable
 
     /// <param name="blob">The blob.</param>
     /// <param name="chunks">Its chunk digests, from the LayerIndex; null when it has none, and the caller verifies what it gets.</param>
-    /// <param name="source">Where to fetch what is not cached. Not owned.</param>
+    /// <param name="source">Where to fetch what is not cached.</param>
     /// <param name="cache">The cache, looked into first; not used for a source that is local.</param>
     /// <param name="logger">Told of corrupt chunks.</param>
     /// <param name="scope">Where chunks are kept. Those of everybody only when <paramref name="chunks"/> are what the blob's digest proved.</param>
-    public BlobReader(Descriptor blob, ChunkDigests? chunks, IBlobSource source, BlobCache cache, ILogger<BlobReader>? logger = null, ChunkScope scope = default)
+    /// <param name="owned">Disposed with the reader: the source, if nobody else uses it.</param>
+    public BlobReader(
+        Descriptor blob, ChunkDigests? chunks, IBlobSource source, BlobCache cache, ILogger<BlobReader>? logger = null, ChunkScope scope = default, IDisposable? owned = null)
     {
         int chunkSize = chunks?.ChunkSize ?? ChunkDigests.DefaultChunkSize;
         if (chunks is not null && chunks.Count != (blob.Size + chunkSize - 1) / chunkSize)
             throw new ArgumentException("there is not one digest for each chunk of the blob", nameof(chunks));
         if (chunks is null && scope.IsShared && !source.IsLocal)
             throw new ArgumentException("bytes that nobody has verified are not for everybody", nameof(scope));
-        (_blob, _chunkSize, _source, _cache, _isVerifiedOnly) = (blob, chunkSize, source, cache, scope.IsVerifiedOnly);
+        (_blob, _grid, _source, _cache, _isVerifiedOnly, _owned) = (blob, new ChunkGrid(blob.Size, chunkSize), source, cache, scope.IsVerifiedOnly, owned);
         _logger = logger ?? (ILogger)NullLogger.Instance;
         _ground = new Ground(chunks, OpenStore(scope));
     }
 
     /// <summary>What chunks are verified with, and where they are kept; no store when nothing is kept.</summary>
     private sealed record Ground(ChunkDigests? Chunks, ChunkStore? Store);
-
-    private ChunkDigests? Chunks => _ground.Chunks;
 
     private ChunkStore? Store => _ground.Store;
 
@@ -58,7 +59,7 @@ public sealed partial class BlobReader : IDisposable
     {
         lock (_lock)
         {
-            if (_disposed || _source.IsLocal || chunks.ChunkSize != _chunkSize)
+            if (_disposed || _source.IsLocal || chunks.ChunkSize != _grid.ChunkSize)
                 return;
             _ground = new Ground(chunks, OpenStore(ChunkScope.Shared));
         }
@@ -68,7 +69,7 @@ public sealed partial class BlobReader : IDisposable
     {
         if (_source.IsLocal)
             return null;
-        var store = new ChunkStore(_cache, _blob, _chunkSize, _logger, scope);
+        var store = new ChunkStore(_cache, _blob, _grid.ChunkSize, _logger, scope);
         _stores.Add(store);
         return store;
     }
@@ -76,7 +77,8 @@ public sealed partial class BlobReader : IDisposable
     /// <summary>
     /// Fills <paramref name="destination"/> from <paramref name="compressedOffset"/>. Every chunk touched is verified
     /// first; a bad chunk is fetched once more, then <see cref="ImageException"/> (<see cref="ImageError.Verification"/>).
-    /// Bounded in time: a dead source throws <see cref="ImageError.Unreachable"/> after the source's time-outs.
+    /// Bounded in time: a dead or slow source throws <see cref="ImageError.Unreachable"/> after the source's time-outs, and another process
+    /// that fetches the same is waited for as long as <see cref="ChunkStore.ClaimPatience"/>.
     /// </summary>
     public async ValueTask ReadAsync(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
     {
@@ -86,22 +88,40 @@ public sealed partial class BlobReader : IDisposable
         if (destination.IsEmpty)
             return;
 
-        int first = (int)(compressedOffset / _chunkSize);
-        int end = (int)((compressedOffset + destination.Length - 1) / _chunkSize) + 1;
-        List<Task>? gaps = null;
-        for (int chunk = first; chunk < end;)
-        {
-            int read = ReadCached(chunk, end, compressedOffset, destination.Span);
-            chunk += read;
-            if (read > 0)
-                continue;
-            int gapEnd = Store?.Find(present: true, chunk + 1, end) ?? end;
-            (gaps ??= []).Add(FetchAsync(chunk, gapEnd, compressedOffset, destination, cancellationToken));
-            chunk = gapEnd;
-        }
-        if (gaps is not null)
+        if (BeginToRead(compressedOffset, destination, cancellationToken) is { } gaps)
             await Task.WhenAll(gaps).ConfigureAwait(false);
     }
+
+    // Reads what the cache has, and begins to fetch the rest.
+    private List<Task>? BeginToRead(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        int first = _grid.ChunkAt(compressedOffset), end = _grid.ChunkAt(compressedOffset + destination.Length - 1) + 1;
+        if (Store is not { } store)
+            return [FetchAsync(first, end, compressedOffset, destination, cancellationToken)];
+        List<Task>? gaps = null;
+        var reading = new ChunkStore.Reading(store);
+        try
+        {
+            for (int chunk = first; chunk < end;)
+            {
+                int read = ReadCached(ref reading, chunk, end, compressedOffset, destination.Span);
+                chunk += read;
+                if (read > 0)
+                    continue;
+                int gapEnd = reading.Find(present: true, chunk + 1, end);
+                (gaps ??= []).Add(FetchAsync(chunk, gapEnd, compressedOffset, destination, cancellationToken));
+                chunk = gapEnd;
+            }
+        }
+        finally
+        {
+            reading.Dispose();
+        }
+        return gaps;
+    }
+
+    /// <summary>How long another process that fetches the same chunks is waited for.</summary>
+    internal TimeSpan ClaimPatience { init => Store?.ClaimPatience = value; }
 
     /// <summary>Bytes of the blob.</summary>
     public long Size => _blob.Size;
@@ -110,14 +130,14 @@ public sealed partial class BlobReader : IDisposable
     /// <returns>Bytes that were fetched.</returns>
     public async Task<long> PrefetchAsync(long offset, long end, CancellationToken cancellationToken)
     {
-        if (Store is null || offset >= end)
+        if (Store is not { } store || offset >= end)
             return 0;
         long fetched = 0;
-        int endChunk = (int)((end - 1) / _chunkSize) + 1;
-        for (int chunk = (int)(offset / _chunkSize); (chunk = Store.Find(present: false, chunk, endChunk)) < endChunk;)
+        int endChunk = _grid.ChunkAt(end - 1) + 1;
+        for (int chunk = _grid.ChunkAt(offset); (chunk = store.Find(present: false, chunk, endChunk)) < endChunk;)
         {
-            int gapEnd = Store.Find(present: true, chunk, endChunk);
-            (long gapOffset, int gapLength) = Extent(chunk, gapEnd);
+            int gapEnd = store.Find(present: true, chunk, endChunk);
+            (long gapOffset, int gapLength) = _grid.Extent(chunk, gapEnd);
             await FetchAsync(chunk, gapEnd, gapOffset, Memory<byte>.Empty, cancellationToken).ConfigureAwait(false);
             fetched += gapLength;
             chunk = gapEnd;
@@ -131,8 +151,7 @@ public sealed partial class BlobReader : IDisposable
     /// </summary>
     public async ValueTask FetchAgainAsync(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
     {
-        int first = (int)(compressedOffset / _chunkSize);
-        int end = (int)((compressedOffset + destination.Length - 1) / _chunkSize) + 1;
+        int first = _grid.ChunkAt(compressedOffset), end = _grid.ChunkAt(compressedOffset + destination.Length - 1) + 1;
         for (int chunk = first; chunk < end && Store is not null; chunk++)
             _logger.CachedChunkDropped(_blob.Digest, chunk, "what it decodes to is not what it should be");
         var fetch = new ChunkFetch(this, first, end) { IsAfresh = true };
@@ -154,28 +173,22 @@ public sealed partial class BlobReader : IDisposable
         foreach (ChunkFetch fetch in underWay)
             fetch.Cancel();
         _stores.ForEach(store => store.Dispose());
+        _owned?.Dispose();
     }
 
-    /// <summary>Offset and length in the blob of chunks [first, end).</summary>
-    private (long Offset, int Length) Extent(int first, int end)
+    private static bool IsGood(ChunkDigests? chunks, int chunk, ReadOnlySpan<byte> bytes)
     {
-        long offset = (long)first * _chunkSize;
-        return (offset, (int)(Math.Min((long)end * _chunkSize, _blob.Size) - offset));
-    }
-
-    private bool IsGood(int chunk, ReadOnlySpan<byte> bytes)
-    {
-        if (Chunks is null)
+        if (chunks is null)
             return true;
         Span<byte> hash = stackalloc byte[ChunkDigests.DigestSize];
         SHA256.HashData(bytes, hash);
-        return hash.SequenceEqual(Chunks[chunk]);
+        return hash.SequenceEqual(chunks[chunk]);
     }
 
     // Copies the part of a chunk that destination, which begins at compressedOffset of the blob, wants.
     private void Deliver(int chunk, ReadOnlySpan<byte> bytes, long compressedOffset, Span<byte> destination)
     {
-        long begin = (long)chunk * _chunkSize;
+        long begin = _grid.Extent(chunk, chunk + 1).Offset;
         int skip = (int)Math.Max(0, compressedOffset - begin);
         int at = (int)Math.Max(0, begin - compressedOffset);
         int length = Math.Min(bytes.Length - skip, destination.Length - at);
@@ -186,20 +199,18 @@ public sealed partial class BlobReader : IDisposable
 
     // Reads chunks from first on while the cache has them; returns how many. Those that lie whole in the destination are read
     // straight into it: nobody looks at it unless ReadAsync succeeds.
-    private int ReadCached(int first, int end, long compressedOffset, Span<byte> destination)
+    private int ReadCached(ref ChunkStore.Reading reading, int first, int end, long compressedOffset, Span<byte> destination)
     {
-        if (Store is null)
-            return 0;
-        int whole = Extent(first, end) is var (offset, length) && offset + length > compressedOffset + destination.Length ? end - 1 : end;
+        int whole = _grid.Extent(first, end) is var (offset, length) && offset + length > compressedOffset + destination.Length ? end - 1 : end;
         if (offset >= compressedOffset && first < whole)
-            return ReadCached(first, destination.Slice((int)(offset - compressedOffset), Extent(first, whole).Length));
+            return ReadCached(ref reading, first, destination.Slice((int)(offset - compressedOffset), _grid.Extent(first, whole).Length));
 
-        length = Extent(first, first + 1).Length;
+        length = _grid.Extent(first, first + 1).Length;
         byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
         try
         {
             Span<byte> bytes = buffer.AsSpan(0, length);
-            if (ReadCached(first, bytes) == 0)
+            if (ReadCached(ref reading, first, bytes) == 0)
                 return 0;
             Deliver(first, bytes, compressedOffset, destination);
             return 1;
@@ -211,14 +222,14 @@ public sealed partial class BlobReader : IDisposable
     }
 
     // The same, of whole chunks.
-    private int ReadCached(int first, Span<byte> bytes)
+    private int ReadCached(ref ChunkStore.Reading reading, int first, Span<byte> bytes)
     {
-        int read = Store!.Read(first, bytes);
+        int read = reading.Read(first, bytes);
         for (int i = 0; i < read; i++)
         {
-            if (!IsGood(first + i, bytes.Slice(i * _chunkSize, Extent(first + i, first + i + 1).Length)))
+            if (!IsGood(_ground.Chunks, first + i, bytes.Slice(i * _grid.ChunkSize, _grid.Extent(first + i, first + i + 1).Length)))
             {
-                Store.Drop(first + i, "it does not match its SHA-256");
+                reading.Drop(first + i, "it does not match its SHA-256");
                 return i;
             }
         }

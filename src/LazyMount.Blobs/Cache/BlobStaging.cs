@@ -1,27 +1,20 @@
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
-using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs.Cache;
 
 /// <summary>
 /// A blob on its way into the cache. <see cref="Append"/> in order, then <see cref="Commit()"/>; disposing without
-/// commit removes the staged file. The caller has hashed the bytes itself and commits only what it verified.
-/// <para>The file is <c>HEX.PID.RANDOM.staging</c> beside its final name and locked (flock) while it grows, so that
-/// <see cref="Sweep"/> can tell what a killed process left behind from what another is writing.</para>
+/// commit removes the staged file. The caller has hashed the bytes itself and commits only what it verified. What is staged counts
+/// against the cache's limit as it grows.
 /// </summary>
 public sealed class BlobStaging : IDisposable
 {
-    internal const string Suffix = ".staging";
-
-    // Covers the moments when a living process's file is not locked: between open and flock, and between close and rename.
-    private static readonly TimeSpan s_abandonedAge = TimeSpan.FromSeconds(10);
-
     private readonly BlobCache _cache;
     private string _path;
-    private readonly string _stagingPath;
     private readonly long _size;
-    private readonly SafeFileHandle _file;
+    private readonly AtomicFile _file;
     private long _length;
     private bool _ended;
 
@@ -30,23 +23,18 @@ public sealed class BlobStaging : IDisposable
         _cache = cache;
         _path = path;
         _size = size;
-        _stagingPath = $"{path}.{Environment.ProcessId}.{Guid.NewGuid():N}{Suffix}";
         try
         {
-            // Space is reserved first: a disk that cannot hold the blob says so before it is fetched.
-            _file = File.OpenHandle(_stagingPath, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, preallocationSize: Math.Max(0, size));
-            if (!OperatingSystem.IsWindows())
-                File.SetUnixFileMode(_file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            _file = AtomicFile.Create(Path.GetDirectoryName(path)!, AtomicFile.Private, Math.Max(0, size));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (FileProblem.IsOne(e))
         {
-            _file?.Dispose();
-            TryDelete(_stagingPath);
             throw cache.Failure(What, e);
         }
     }
 
-    /// <summary>Appends bytes. A full or failing disk throws <see cref="ImageException"/> (<see cref="ImageError.Local"/>).</summary>
+    /// <summary>Appends bytes.</summary>
+    /// <exception cref="ImageException"><see cref="ImageError.Local"/>: the disk is full or fails, or the cache may not hold so much.</exception>
     public void Append(ReadOnlySpan<byte> bytes)
     {
         ObjectDisposedException.ThrowIf(_ended, this);
@@ -54,13 +42,18 @@ public sealed class BlobStaging : IDisposable
             throw new InvalidOperationException("more bytes than the blob has");
         try
         {
-            RandomAccess.Write(_file, bytes, _length);
+            RandomAccess.Write(_file.Handle, bytes, _length);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (FileProblem.IsOne(e))
         {
             throw _cache.Failure(What, e);
         }
         _length += bytes.Length;
+        // A manifest is small, and bounded by others; what is encoded again may have any size.
+        if (_size >= 0)
+            _cache.Account(bytes.Length);
+        else if (!_cache.AccountStaged(bytes.Length, _length))
+            throw _cache.TooLarge(What);
     }
 
     private string What => _size < 0 ? "keep a transcoded layer" : $"keep {_size} bytes";
@@ -83,66 +76,22 @@ public sealed class BlobStaging : IDisposable
             throw new InvalidOperationException("fewer bytes than the blob has");
         try
         {
-            RandomAccess.FlushToDisk(_file);
-            _file.Dispose(); // gives up the lock: a reader of the final name must not find it locked
-            File.Move(_stagingPath, _path, overwrite: true);
-            _cache.Account(_length);
+            _file.Commit(_path, durable: true);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (FileProblem.IsOne(e))
         {
             throw _cache.Failure(What, e);
         }
-        _ended = true;
+        Dispose();
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        if (_ended)
-            return;
         _ended = true;
-        TryDelete(_stagingPath);
         _file.Dispose();
-    }
-
-    /// <summary>Removes what killed processes left: staged files that are old and that nobody holds the lock of.</summary>
-    internal static void Sweep(string directory, string prefix = "")
-    {
-        try
-        {
-            foreach (string path in Directory.EnumerateFiles(directory, prefix + "*" + Suffix))
-            {
-                if (DateTime.UtcNow - File.GetLastWriteTimeUtc(path) < s_abandonedAge)
-                    continue;
-                try
-                {
-                    using SafeFileHandle unlocked = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
-                    File.Delete(path);
-                }
-                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-                {
-                    // Locked: another process is writing it.
-                }
-            }
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // The directory is gone or unreadable; staging will say so if it matters.
-        }
-    }
-
-    private static void TryDelete(string path)
-    {
-        try
-        {
-            File.Delete(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // Left for Sweep.
-        }
     }
 }

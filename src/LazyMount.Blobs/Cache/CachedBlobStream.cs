@@ -162,12 +162,12 @@ internal sealed class CachedBlobStream : ForwardStream
         const int ChunksPerRange = RangeSize / ChunkDigests.DefaultChunkSize;
         try
         {
-            for (int first = 0; first < _own.Count; first += ChunksPerRange)
+            for (int first = 0; first < _own.Grid.Count; first += ChunksPerRange)
             {
                 if (!await _ranges.Writer.WaitToWriteAsync(_cancellation.Token).ConfigureAwait(false))
                     break;
                 await s_ahead.WaitAsync(_cancellation.Token).ConfigureAwait(false);
-                int begin = first, end = Math.Min(first + ChunksPerRange, _own.Count);
+                int begin = first, end = Math.Min(first + ChunksPerRange, _own.Grid.Count);
                 _ranges.Writer.TryWrite(Task.Run(() => GetAsync(begin, end, _cancellation.Token)));
             }
         }
@@ -183,7 +183,7 @@ internal sealed class CachedBlobStream : ForwardStream
 
     private async Task<Range> GetAsync(int first, int end, CancellationToken cancellationToken)
     {
-        (long begin, int length) = _own.Extent(first, end);
+        (long begin, int length) = _own.Grid.Extent(first, end);
         byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
         try
         {
@@ -213,13 +213,13 @@ internal sealed class CachedBlobStream : ForwardStream
 
         Memory<byte> BytesOf(int from, int to)
         {
-            (long offset, int bytes) = _own.Extent(from, to);
+            (long offset, int bytes) = _own.Grid.Extent(from, to);
             return buffer.AsMemory((int)(offset - begin), bytes);
         }
 
         async Task FetchAsync(int from, int to)
         {
-            (long offset, int wanted) = _own.Extent(from, to);
+            (long offset, int wanted) = _own.Grid.Extent(from, to);
             Stream stream = await _source.OpenBlobAsync(_blob, offset, wanted, cancellationToken).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
             {

@@ -4,6 +4,7 @@ using System.IO.Hashing;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
@@ -13,15 +14,15 @@ namespace LazyMount.Blobs.Cache;
 
 /// <summary>
 /// The chunks of one blob that the cache has, 64 of them in a file: <c>ROOT/v1/chunks/ALGORITHM/HEX/OFFSET</c>, where OFFSET is
-/// the first one's in the blob, or <c>ROOT/v1/chunks/KEY/HEX/OFFSET</c> for those of one <see cref="ChunkScope"/>. Such a segment is sparse: a table of the XXH128 of each chunk, zeros for one that is not there,
-/// and from byte 4,096 on the chunks at their places. A chunk is written first and its hash afterwards, so what a killed process,
+/// the first one's in the blob, or <c>ROOT/v1/chunks/KEY/HEX/OFFSET</c> for those of one <see cref="ChunkScope"/>. Such a segment is
+/// sparse: a table of the XXH128 of each chunk, zeros for one that is not there, and from byte 4,096 on the chunks at their places. A chunk is written first and its hash afterwards, so what a killed process,
 /// a lost page or the disk leaves behind does not match its hash, and counts as not there: a segment needs no lock, no fsync and
 /// no rename. Any process writes, reads and deletes segments without asking the others; whoever has one open that is deleted
 /// goes on, and what it writes there is lost. A segment's time of last use is its modification time.
 /// <para>A file for each chunk costs more: 256 MiB took 0.91 s to write and 0.11 s to read in chunks of 64 KiB, 0.35 s and 0.04 s in
 /// chunks of 256 KiB, beside 0.16 s and 0.05 s in segments of chunks of 64 KiB (CacheBenchmarks, medians of one run, ext4).</para>
 /// </summary>
-internal sealed class ChunkStore : IDisposable
+internal sealed partial class ChunkStore : IDisposable
 {
     /// <summary>Chunks of a segment: as many as bits tell of.</summary>
     private const int SegmentChunks = 64;
@@ -36,73 +37,42 @@ internal sealed class ChunkStore : IDisposable
     // A time of last use is only as good as this, so that reading does not become writing.
     private static readonly TimeSpan s_usePrecision = TimeSpan.FromMinutes(1);
 
-    // How often a fetch that another process has under way is looked for.
-    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(10);
+    /// <summary>How long a fetch of another process is waited for: as long as a registry that is silent. A process that is stopped fetches nothing, and keeps its claim.</summary>
+    internal TimeSpan ClaimPatience { get; set; } = TimeSpan.FromSeconds(20);
 
     private const string ClaimsName = "claims";
 
     private readonly BlobCache _cache;
     private readonly Digest _blob;
-    private readonly long _size;
-    private readonly int _chunkSize;
     private readonly ILogger _logger;
     private readonly string _directory;
     private readonly Lock _claimsLock = new();
-    private FileStream? _claims;
+    private RangeLocks? _claims;
     private int _complained;
     private bool _disposed;
 
     public ChunkStore(BlobCache cache, Descriptor blob, int chunkSize, ILogger logger, ChunkScope scope = default)
     {
-        (_cache, _blob, _size, _chunkSize, _logger) = (cache, blob.Digest, blob.Size, chunkSize, logger);
+        (_cache, _blob, _logger) = (cache, blob.Digest, logger);
+        Grid = new ChunkGrid(blob.Size, chunkSize);
         _directory = cache.ChunkDirectoryOf(blob.Digest, scope);
     }
 
-    /// <summary>Number of chunks of the blob.</summary>
-    public int Count => (int)((_size + _chunkSize - 1) / _chunkSize);
+    /// <summary>How the blob is divided.</summary>
+    public ChunkGrid Grid { get; }
 
-    /// <summary>Offset and length in the blob of chunks [first, end).</summary>
-    public (long Offset, int Length) Extent(int first, int end)
-    {
-        long offset = (long)first * _chunkSize;
-        return (offset, (int)(Math.Min((long)end * _chunkSize, _size) - offset));
-    }
-
-    /// <summary>
-    /// The first of chunks [first, end) that is there (or, when <paramref name="present"/> is false, that is not), else
-    /// <paramref name="end"/>. Nobody has looked at the bytes yet.
-    /// </summary>
+    /// <summary>As <see cref="Reading.Find"/>.</summary>
     public int Find(bool present, int first, int end)
     {
-        while (first < end)
-        {
-            int segment = first / SegmentChunks, index = first % SegmentChunks;
-            ulong found = PresentIn(segment);
-            found = (present ? found : ~found) >> index;
-            if (found != 0)
-                return Math.Min(first + BitOperations.TrailingZeroCount(found), end);
-            first = (segment + 1) * SegmentChunks;
-        }
-        return end;
+        using var reading = new Reading(this);
+        return reading.Find(present, first, end);
     }
 
-    /// <summary>
-    /// Reads chunks from <paramref name="first"/> on, as they were written, until one is missing or <paramref name="bytes"/> is full;
-    /// that must have room for whole chunks. One that has changed is logged and forgotten.
-    /// </summary>
-    /// <returns>How many were read.</returns>
+    /// <summary>As <see cref="Reading.Read"/>.</summary>
     public int Read(int first, Span<byte> bytes)
     {
-        int read = 0;
-        while (!bytes.IsEmpty)
-        {
-            int here = ReadFromSegment(first + read, bytes);
-            if (here == 0)
-                break;
-            bytes = bytes[Extent(first + read, first + read + here).Length..];
-            read += here;
-        }
-        return read;
+        using var reading = new Reading(this);
+        return reading.Read(first, bytes);
     }
 
     /// <summary>Keeps a chunk. What cannot be kept is fetched again when it is wanted again: that is logged, not thrown.</summary>
@@ -147,17 +117,17 @@ internal sealed class ChunkStore : IDisposable
     /// <summary>Moves all chunks to another store of the same blob: segments that it lacks as they are, of others the chunks that it lacks.</summary>
     public void MoveTo(ChunkStore other)
     {
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(_chunkSize);
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(Grid.ChunkSize);
         try
         {
-            for (int first = 0; (first = Find(present: true, first, Count)) < Count;)
+            for (int first = 0; (first = Find(present: true, first, Grid.Count)) < Grid.Count;)
             {
-                int segment = first / SegmentChunks, end = Math.Min((segment + 1) * SegmentChunks, Count);
-                if (!TryMove(PathOf(segment), other.PathOf(segment), other._directory))
+                int segment = first / SegmentChunks, end = Math.Min((segment + 1) * SegmentChunks, Grid.Count);
+                if (!other.TryTake(PathOf(segment), segment))
                 {
                     for (int chunk = first; chunk < end; chunk++)
                     {
-                        Span<byte> bytes = buffer.AsSpan(0, Extent(chunk, chunk + 1).Length);
+                        Span<byte> bytes = buffer.AsSpan(0, Grid.Extent(chunk, chunk + 1).Length);
                         if (other.Find(present: true, chunk, chunk + 1) > chunk && Read(chunk, bytes) > 0)
                             other.Keep(chunk, bytes);
                     }
@@ -172,17 +142,18 @@ internal sealed class ChunkStore : IDisposable
         DropAll();
     }
 
-    private static bool TryMove(string from, string to, string directory)
+    // Takes a segment that this store lacks. False when it is there already, or cannot be moved.
+    private bool TryTake(string from, int segment)
     {
         try
         {
-            BlobCache.EnsureDirectory(directory);
-            File.Move(from, to, overwrite: false);
+            _cache.EnsureDirectory(_directory);
+            File.Move(from, PathOf(segment), overwrite: false);
             return true;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+        catch (Exception e) when (FileProblem.IsOne(e) || e is ImageException)
         {
-            return false; // it is there already, or cannot be made: what cannot be kept is logged
+            return false; // what cannot be kept then is logged
         }
     }
 
@@ -193,9 +164,9 @@ internal sealed class ChunkStore : IDisposable
     {
         try
         {
-            using SafeFileHandle file = OpenToRead(path);
+            using SafeFileHandle? file = Interop.TryOpenToRead(path);
             Span<byte> table = stackalloc byte[TableSize];
-            return Math.Min(length, DataStart + BitOperations.PopCount(ReadTable(file, table)) * (long)ChunkDigests.DefaultChunkSize);
+            return file is null ? 0 : Math.Min(length, DataStart + BitOperations.PopCount(ReadTable(file, table)) * (long)ChunkDigests.DefaultChunkSize);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -211,7 +182,7 @@ internal sealed class ChunkStore : IDisposable
         byte[] buffer = ArrayPool<byte>.Shared.Rent(chunkSize);
         try
         {
-            using SafeFileHandle file = OpenToRead(path);
+            using SafeFileHandle file = Interop.Open(path, Interop.ReadOnly);
             Span<byte> table = stackalloc byte[TableSize], digest = stackalloc byte[ChunkDigests.DigestSize];
             ulong present = ReadTable(file, table);
             long read = 0;
@@ -243,35 +214,29 @@ internal sealed class ChunkStore : IDisposable
     }
 
     /// <summary>
-    /// Waits until no other process fetches any of these chunks, and says that this one does. Disposing the claim ends it, as
-    /// the end of the process does. Where files cannot be locked everybody has the claim, and some chunks are fetched twice.
+    /// Waits until nobody else fetches any of these chunks, and says that this store does. Disposing the claim ends it, as the end
+    /// of the process does. Null, after <see cref="ClaimPatience"/> at the latest, when there is no claim to be had: then some
+    /// chunks are fetched twice.
     /// </summary>
     public async ValueTask<IDisposable?> ClaimAsync(int first, int end, CancellationToken cancellationToken)
     {
-        while (true)
+        RangeLocks? claims;
+        lock (_claimsLock)
         {
-            // POSIX record locks on a range of a file of no length: one system call, given back when the process dies.
-            lock (_claimsLock)
+            if (_claims is { IsDeleted: true })
             {
-                if ((_claims ??= OpenClaims()) is not { } claims)
-                    return null;
-                try
-                {
-#pragma warning disable CA1416 // not on macOS, where there is no FUSE either
-                    claims.Lock(first, end - first);
-#pragma warning restore CA1416
-                    return new Claim(this, first, end - first);
-                }
-                catch (IOException)
-                {
-                    // Another process has it.
-                }
-                catch (Exception e) when (e is NotSupportedException or UnauthorizedAccessException)
-                {
-                    return null;
-                }
+                _claims.Dispose();
+                _claims = null;
             }
-            await Task.Delay(s_poll, cancellationToken).ConfigureAwait(false);
+            claims = _claims ??= OpenClaims();
+        }
+        try
+        {
+            return claims is null ? null : await claims.TryTakeAsync(first, end - first, ClaimPatience, cancellationToken).ConfigureAwait(false);
+        }
+        catch (ObjectDisposedException)
+        {
+            return null;
         }
     }
 
@@ -285,66 +250,11 @@ internal sealed class ChunkStore : IDisposable
         }
     }
 
-    private string PathOf(int segment) => Path.Combine(_directory, ((long)segment * SegmentChunks * _chunkSize).ToString(CultureInfo.InvariantCulture));
+    private string PathOf(int segment) => Path.Combine(_directory, ((long)segment * SegmentChunks * Grid.ChunkSize).ToString(CultureInfo.InvariantCulture));
 
     private static int EntryOf(int chunk) => chunk % SegmentChunks * HashSize;
 
-    private long PlaceOf(int chunk) => DataStart + chunk % SegmentChunks * (long)_chunkSize;
-
-    private ulong PresentIn(int segment)
-    {
-        string path = PathOf(segment);
-        try
-        {
-            if (!File.Exists(path))
-                return 0;
-            using SafeFileHandle file = OpenToRead(path);
-            Span<byte> table = stackalloc byte[TableSize];
-            return ReadTable(file, table);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return 0;
-        }
-    }
-
-    // As Read, and no farther than the segment's end.
-    private int ReadFromSegment(int first, Span<byte> bytes)
-    {
-        string path = PathOf(first / SegmentChunks);
-        try
-        {
-            if (!File.Exists(path))
-                return 0;
-            using SafeFileHandle file = OpenToRead(path);
-            Span<byte> table = stackalloc byte[TableSize];
-            int index = first % SegmentChunks;
-            int wanted = Math.Min(BitOperations.TrailingZeroCount(~(ReadTable(file, table) >> index)), (bytes.Length + _chunkSize - 1) / _chunkSize);
-            bytes = bytes[..Math.Min(bytes.Length, Extent(first, first + wanted).Length)];
-            int length = ReadFully(file, bytes, PlaceOf(first));
-            for (int i = 0; i < wanted; i++)
-            {
-                (long at, int chunkLength) = (i * (long)_chunkSize, Extent(first + i, first + i + 1).Length);
-                if (at + chunkLength <= length && IsHashed(bytes.Slice((int)at, chunkLength), table.Slice((index + i) * HashSize, HashSize)))
-                    continue;
-                if (IsStill(file, first + i, table.Slice((index + i) * HashSize, HashSize)))
-                    Drop(first + i, "it has changed on disk");
-                wanted = i;
-            }
-            if (wanted > 0)
-                BlobCache.Touch(file, s_usePrecision);
-            return wanted;
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
-            return 0; // evicted meanwhile
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            Drop(first, e.Message);
-            return 0;
-        }
-    }
+    private long PlaceOf(int chunk) => DataStart + chunk % SegmentChunks * (long)Grid.ChunkSize;
 
     // Whether nobody has forgotten or written a chunk since its hash was read.
     private static bool IsStill(SafeFileHandle file, int chunk, ReadOnlySpan<byte> hash)
@@ -384,8 +294,6 @@ internal sealed class ChunkStore : IDisposable
         }
     }
 
-    private static SafeFileHandle OpenToRead(string path) => File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-
     private SafeFileHandle OpenToWrite(string path)
     {
         try
@@ -394,42 +302,25 @@ internal sealed class ChunkStore : IDisposable
         }
         catch (DirectoryNotFoundException)
         {
-            BlobCache.EnsureDirectory(_directory); // the first segment, or the cache was deleted meanwhile
+            _cache.EnsureDirectory(_directory); // the first segment, or the cache was deleted meanwhile
             return Open();
         }
 
         SafeFileHandle Open() => File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
     }
 
-    private FileStream? OpenClaims()
+    private RangeLocks? OpenClaims()
     {
         if (_disposed)
             return null;
         try
         {
-            BlobCache.EnsureDirectory(_directory);
-            return new FileStream(Path.Combine(_directory, ClaimsName), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+            _cache.EnsureDirectory(_directory);
+            return new RangeLocks(Path.Combine(_directory, ClaimsName));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+        catch (Exception e) when (FileProblem.IsOne(e) || e is ImageException)
         {
             return null;
-        }
-    }
-
-    private void Release(int first, int count)
-    {
-        lock (_claimsLock)
-        {
-            try
-            {
-#pragma warning disable CA1416
-                _claims?.Unlock(first, count);
-#pragma warning restore CA1416
-            }
-            catch (IOException)
-            {
-                // Closing the file gives it back.
-            }
         }
     }
 
@@ -439,10 +330,5 @@ internal sealed class ChunkStore : IDisposable
         while (filled < bytes.Length && RandomAccess.Read(file, bytes[filled..], offset + filled) is var read && read > 0)
             filled += read;
         return filled;
-    }
-
-    private sealed class Claim(ChunkStore store, int first, int count) : IDisposable
-    {
-        public void Dispose() => store.Release(first, count);
     }
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Text.RegularExpressions;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Blobs.Images;
@@ -90,7 +91,7 @@ public sealed partial record ImageReference
     }
 
     /// <summary>The same with an absolute path: it means the same in every working directory.</summary>
-    public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = Path.GetFullPath(Location) };
+    public ImageReference ToAbsolute() => Transport == Transport.Registry ? this : this with { Location = PathText.FullPath(Location) };
 
     /// <summary>What a tag names in the same repository or layout.</summary>
     /// <exception cref="FormatException">It is not a tag; says so in one sentence.</exception>

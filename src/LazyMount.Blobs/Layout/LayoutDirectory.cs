@@ -1,4 +1,3 @@
-using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using Microsoft.Win32.SafeHandles;
@@ -8,15 +7,14 @@ namespace LazyMount.Blobs.Layout;
 /// <summary>A layout that is a directory.</summary>
 internal sealed class LayoutDirectory : LayoutFiles
 {
-    // Of files that are not complete yet. They stand in the root: what lies among the blobs is a blob to all readers.
-    internal const string StagedPrefix = ".lazymount-";
-
-    private readonly string _directory;
+    private readonly string _named;
+    private readonly string _directory; // the same, as file calls take it
     private readonly string _location;
 
     public LayoutDirectory(ImageReference reference)
     {
-        (_directory, _location) = (Path.GetFullPath(reference.Location), reference.Location);
+        (_named, _location) = (PathText.FullPath(reference.Location), reference.Location);
+        _directory = PathText.ForCalls(_named);
         if (!IsDirectory(reference))
             throw new ImageException(ImageError.Invalid, $"{reference.Location} is a file, not an OCI layout directory: for an archive write oci-archive:{reference.Location} or docker-archive:{reference.Location}.");
     }
@@ -41,56 +39,50 @@ internal sealed class LayoutDirectory : LayoutFiles
         }
     }
 
-    public override string NameOf(string path) => $"the layout's file {Path.Combine(_directory, path)}";
+    public override string NameOf(string path) => $"the layout's file {Path.Combine(_named, path)}";
 
     public override bool Exists(string path) => File.Exists(Path.Combine(_directory, path));
 
     public override Stream Open(string path, long offset, long? length, out long size)
     {
+        string name = Path.Combine(_named, path);
         path = Path.Combine(_directory, path);
         if (FileIdentity.TryOf(path) is { Kind: not FileKind.Regular })
-            throw new ImageException(ImageError.Invalid, $"The layout's file {path} is not a regular file: the layout is damaged, copy the image again.");
+            throw new ImageException(ImageError.Invalid, $"The layout's file {name} is not a regular file: the layout is damaged, copy the image again.");
         try
         {
             SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             size = RandomAccess.GetLength(file);
-            return new FileRangeStream(file, $"The layout's file {path}", offset, length ?? size - offset);
+            return new FileRangeStream(file, $"The layout's file {name}", offset, length ?? size - offset);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new ImageException(ImageError.NotFound, $"The layout's file {path} is missing: copy the image again.", e);
+            throw new ImageException(ImageError.NotFound, $"The layout's file {name} is missing: copy the image again.", e);
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new ImageException(ImageError.Denied, $"The layout's file {path} may not be read: ask its owner for permission.", e);
+            throw new ImageException(ImageError.Denied, $"The layout's file {name} may not be read: ask its owner for permission.", e);
         }
         catch (IOException e)
         {
-            throw new ImageException(ImageError.Local, $"The layout's file {path} cannot be read: {e.Message}", e);
+            throw new ImageException(ImageError.Local, $"The layout's file {name} cannot be read: {e.Message}", e);
         }
     }
-
-    /// <summary>Where a file may stand until it is complete; <see cref="BlobStaging.Sweep"/> finds what nobody writes any more.</summary>
-    internal static string NewStagedPath(string directory) => Path.Combine(directory, $"{StagedPrefix}{Guid.NewGuid():N}{BlobStaging.Suffix}");
 
     public override void Write(string path, ReadOnlySpan<byte> bytes)
     {
         string target = Path.Combine(_directory, path);
-        string staged = NewStagedPath(_directory);
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            using (SafeFileHandle file = File.OpenHandle(staged, FileMode.CreateNew, FileAccess.Write, FileShare.None))
-            {
-                RandomAccess.Write(file, bytes, 0);
-                RandomAccess.FlushToDisk(file); // others read this, and it may be the only copy
-            }
-            File.Move(staged, target, overwrite: true); // no longer locked: readers open it at once
+            // Staged in the root: what lies among the blobs is a blob to all readers. Others read this, and it may be the only copy.
+            using AtomicFile file = AtomicFile.Create(_directory, AtomicFile.Shared, bytes.Length);
+            RandomAccess.Write(file.Handle, bytes, 0);
+            file.Commit(target, durable: true);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (FileProblem.IsOne(e))
         {
-            File.Delete(staged);
-            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"Cannot write {path} in {_location}: {e.Message}", e);
+            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"Cannot write {path} in {_location}: {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "use another layout")}.", e);
         }
     }
 
@@ -118,7 +110,7 @@ internal sealed class LayoutDirectory : LayoutFiles
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"Cannot write {path} in {_location}: {e.Message}", e);
+            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"Cannot write {path} in {_location}: {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "use another layout")}.", e);
         }
         if (turn is not null)
             return turn;

@@ -1,7 +1,7 @@
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
-using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs.Layout;
 
@@ -22,16 +22,18 @@ public sealed class LayoutWriter
     /// <exception cref="ImageException">There is something else in its place, or it cannot be made.</exception>
     public LayoutWriter(ImageReference reference)
     {
-        (_reference, _directory) = (reference, Path.GetFullPath(reference.Location));
+        string named = PathText.FullPath(reference.Location);
+        (_reference, _directory) = (reference, PathText.ForCalls(named));
         try
         {
             // Another process may be making it at the same time.
-            if (!IsLayout && Directory.Exists(_directory) && Directory.EnumerateFileSystemEntries(_directory).Any(entry => !Path.GetFileName(entry).StartsWith(LayoutDirectory.StagedPrefix, StringComparison.Ordinal)) && !IsLayout)
+            if (!IsLayout && Directory.Exists(_directory) && Directory.EnumerateFileSystemEntries(_directory).Any(entry => !Path.GetFileName(entry).StartsWith(AtomicFile.Prefix, StringComparison.Ordinal)) && !IsLayout)
                 throw new ImageException(ImageError.Invalid, $"{reference.Location} is neither empty nor an OCI layout: it has no file {LayoutMarker.File}; name another directory.");
-            Directory.CreateDirectory(_directory);
+            PathText.CreateDirectory(named);
+            _directory = PathText.ForCalls(named);
             if (!Files.Exists(LayoutMarker.File))
                 Files.Write(LayoutMarker.File, LayoutMarker.Content.Span);
-            BlobStaging.Sweep(_directory, LayoutDirectory.StagedPrefix);
+            AtomicFile.Sweep(_directory);
             Directory.CreateDirectory(Path.Combine(_directory, "blobs"));
         }
         catch (Exception e) when (e is UnauthorizedAccessException or (IOException and not ImageException))
@@ -75,28 +77,20 @@ public sealed class LayoutWriter
     /// <summary>Writes a blob; false, and nothing is written, when the bytes are not what the descriptor says.</summary>
     public async Task<bool> TryWriteAsync(Descriptor blob, Stream from, Action<long> progress, CancellationToken cancellationToken)
     {
-        string path = PathOf(blob.Digest), staged = LayoutDirectory.NewStagedPath(_directory);
+        string path = PathOf(blob.Digest);
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            bool isRight;
-            using (SafeFileHandle file = File.OpenHandle(staged, FileMode.CreateNew, FileAccess.Write, FileShare.None, FileOptions.None, blob.Size))
-            {
-                isRight = await VerifiedCopy.RunAsync(blob, from, file, progress, cancellationToken).ConfigureAwait(false);
-                if (isRight)
-                    RandomAccess.FlushToDisk(file);
-            }
+            // In the root: what lies among the blobs is a blob to all readers.
+            using AtomicFile file = AtomicFile.Create(_directory, AtomicFile.Shared, blob.Size);
+            bool isRight = await VerifiedCopy.RunAsync(blob, from, file.Handle, progress, cancellationToken).ConfigureAwait(false);
             if (isRight)
-                File.Move(staged, path, overwrite: true); // no longer locked: readers open it at once
+                file.Commit(path, durable: true);
             return isRight;
         }
         catch (Exception e) when (e is UnauthorizedAccessException or (IOException and not ImageException))
         {
             throw Failure($"write the blob {blob.Digest}", e);
-        }
-        finally
-        {
-            File.Delete(staged);
         }
     }
 
@@ -157,5 +151,5 @@ public sealed class LayoutWriter
     private string PathOf(Digest digest) => Path.Combine(_directory, "blobs", digest.Algorithm, digest.Hex);
 
     private ImageException Failure(string what, Exception e)
-        => new(ImageError.Local, $"Cannot {what} in {_reference.Location}: {e.Message}", e);
+        => new(ImageError.Local, $"Cannot {what} in {_reference.Location}: {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "use another layout")}.", e);
 }

@@ -43,6 +43,9 @@ public readonly record struct Digest
         return true;
     }
 
+    /// <summary>Parses the hex alone, as files are named: how many digits there are says which algorithm it is.</summary>
+    public static bool TryParseHex(string hex, out Digest digest) => TryParse($"{(hex.Length == 128 ? "sha512" : "sha256")}:{hex}", out digest);
+
     /// <summary>The SHA-256 digest of some bytes.</summary>
     public static Digest OfSha256(ReadOnlySpan<byte> bytes) => FromSha256(SHA256.HashData(bytes));
 

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
@@ -21,10 +22,8 @@ internal static class DockerConfig
     /// <summary>The credentials for a registry ("docker.io" for Docker Hub), or null. A file that cannot be read is logged and counts as none.</summary>
     public static Credentials? Find(string? directory, string registry, ILogger logger)
     {
-        directory ??= Environment.GetEnvironmentVariable("DOCKER_CONFIG") is { Length: > 0 } set
-            ? set
-            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify), ".docker");
-        string path = Path.Combine(directory, "config.json");
+        directory ??= PathText.FromEnvironment("DOCKER_CONFIG") ?? Path.Combine(StandardDirectory.Home, ".docker");
+        string path = PathText.ForCalls(Path.Combine(directory, "config.json"));
         try
         {
             var file = new FileInfo(path);

@@ -9,7 +9,8 @@ namespace LazyMount.Blobs.Registry;
 
 /// <summary>
 /// A range of a blob as it comes from the registry. When the body breaks off, the rest is asked for from the byte where
-/// it stopped; progress earns new patience, so that a long blob on a bad line gets through and a dead one does not hang.
+/// it stopped; progress earns new patience, so that a long blob on a bad line gets through and a dead one does not hang. A body that comes too
+/// slowly is given up (<see cref="BodyPace"/>).
 /// </summary>
 internal sealed class RegistryBlobStream : ForwardStream
 {
@@ -21,6 +22,7 @@ internal sealed class RegistryBlobStream : ForwardStream
     private readonly Descriptor _blob;
     private readonly string _subject;
     private readonly Uri? _elsewhere;
+    private readonly BodyPace _pace;
     private readonly long _end;
     private HttpResponseMessage? _response;
     private Stream? _body;
@@ -36,6 +38,7 @@ internal sealed class RegistryBlobStream : ForwardStream
         _blob = blob;
         _subject = subject;
         _elsewhere = elsewhere;
+        _pace = client.Http.NewPace();
         _at = _brokeAt = offset;
         _end = offset + length;
     }
@@ -62,7 +65,7 @@ internal sealed class RegistryBlobStream : ForwardStream
             {
                 if (_body is null)
                     await RequestAsync(cancellationToken).ConfigureAwait(false);
-                int read = await _client.Http.ReadAsync(_body!, buffer, _response!.RequestMessage, _subject, cancellationToken).ConfigureAwait(false);
+                int read = await _client.Http.ReadAsync(_body!, buffer, _pace, _response!.RequestMessage, _subject, cancellationToken).ConfigureAwait(false);
                 if (read > 0)
                 {
                     _at += read;
@@ -164,7 +167,7 @@ internal sealed class RegistryBlobStream : ForwardStream
         byte[] sink = count == 0 ? [] : new byte[Math.Min(count, 64 << 10)];
         while (count > 0)
         {
-            int read = await _client.Http.ReadAsync(body, sink.AsMemory(0, (int)Math.Min(count, sink.Length)), response.RequestMessage, _subject, cancellationToken).ConfigureAwait(false);
+            int read = await _client.Http.ReadAsync(body, sink.AsMemory(0, (int)Math.Min(count, sink.Length)), _pace, response.RequestMessage, _subject, cancellationToken).ConfigureAwait(false);
             if (read == 0)
                 throw RegistryHttp.Cut(response.RequestMessage, _subject, "it ended early");
             count -= read;

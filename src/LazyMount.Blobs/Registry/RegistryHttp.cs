@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
@@ -91,21 +92,36 @@ internal sealed class RegistryHttp : IDisposable
         }
     }
 
-    /// <summary>Reads from a body; a stalled or broken one throws a temporary <see cref="RegistryException"/>.</summary>
-    public async ValueTask<int> ReadAsync(Stream body, Memory<byte> buffer, HttpRequestMessage? request, string subject, CancellationToken cancellationToken)
+    /// <summary>For the reader of one body, or of one range in several bodies.</summary>
+    public BodyPace NewPace() => new(_timeouts);
+
+    /// <summary>
+    /// Reads from a body. A stalled or broken one throws a temporary <see cref="RegistryException"/>, one that is too slow one that
+    /// is not: the next would be as slow.
+    /// </summary>
+    public async ValueTask<int> ReadAsync(Stream body, Memory<byte> buffer, BodyPace pace, HttpRequestMessage? request, string subject, CancellationToken cancellationToken)
     {
+        long began = Stopwatch.GetTimestamp();
         using var stall = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         stall.CancelAfter(_timeouts.Stall);
+        int read;
         try
         {
-            return await body.ReadAsync(buffer, stall.Token).ConfigureAwait(false);
+            read = await body.ReadAsync(buffer, stall.Token).ConfigureAwait(false);
         }
         catch (Exception e) when (e is IOException or HttpRequestException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
             string reason = e is OperationCanceledException ? $"no byte within {_timeouts.Stall.TotalSeconds:0.#} s" : "the connection broke";
             throw Cut(request, subject, reason, e);
         }
+        return read == 0 || pace.Count(began, read) ? read : throw TooSlow(request, subject);
     }
+
+    private RegistryException TooSlow(HttpRequestMessage? request, string subject)
+        => new(ImageError.Unreachable, $"Cannot get all of {subject}: {(request?.RequestUri is { } place ? Place(place) : Registry)} gives less than {_timeouts.PaceBytes} bytes in {_timeouts.PaceWindow.TotalSeconds:0.#} s; check the network and try again.")
+        {
+            Url = request?.RequestUri is { } url ? Redact(url) : "",
+        };
 
     /// <summary>A body ended before all of it was there.</summary>
     public static RegistryException Cut(HttpRequestMessage? request, string subject, string reason, Exception? cause = null)
@@ -126,9 +142,10 @@ internal sealed class RegistryHttp : IDisposable
         {
             byte[] buffer = new byte[announced is { } length ? (int)length + 1 : 4096];
             int filled = 0;
+            BodyPace pace = NewPace();
             while (true)
             {
-                int read = await ReadAsync(body, buffer.AsMemory(filled), response.RequestMessage, subject, cancellationToken).ConfigureAwait(false);
+                int read = await ReadAsync(body, buffer.AsMemory(filled), pace, response.RequestMessage, subject, cancellationToken).ConfigureAwait(false);
                 if (read == 0)
                     return buffer[..filled];
                 filled += read;

@@ -11,6 +11,12 @@ internal sealed record RegistryTimeouts
     /// <summary>Without a byte: for the headers, and for each read of a body.</summary>
     public TimeSpan Stall { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>How long a reader of a body may have waited, in all, until <see cref="PaceBytes"/> have come.</summary>
+    public TimeSpan PaceWindow { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Bytes that must come in each <see cref="PaceWindow"/>: about 1 KiB a second.</summary>
+    public long PaceBytes { get; init; } = 64 << 10;
+
     /// <summary>Tries after the first.</summary>
     public int Retries { get; init; } = 4;
 

@@ -4,7 +4,6 @@ using System.Text;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
-using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
 
 namespace LazyMount.Indexes.Format;
@@ -39,12 +38,12 @@ internal static class LayerIndexFile
 
     private static ReadOnlySpan<byte> Magic => "LMLAYER\n"u8;
 
-    /// <summary>Reads the index of a layer; null when there is none that can be used.</summary>
+    /// <summary>Reads the index of a layer, and notes its use; null when there is none that can be used.</summary>
     public static LayerIndex? TryLoad(string path, Digest digest)
     {
         try
         {
-            return TryDecode(File.ReadAllBytes(path), digest);
+            return TryDecode(BlobCache.ReadFile(path), digest);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -52,12 +51,14 @@ internal static class LayerIndexFile
         }
     }
 
-    /// <summary>Writes it as <see cref="StagedFile"/> does.</summary>
-    public static void Save(string path, LayerIndex index)
-    {
-        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        StagedFile.Write(path, Encode(index));
-    }
+    /// <summary>Writes it into the cache.</summary>
+    /// <exception cref="IOException">No space, or no directory.</exception>
+    /// <exception cref="UnauthorizedAccessException">No permission.</exception>
+    public static void Save(string path, LayerIndex index, BlobCache cache) => cache.WriteFile(path, Encode(index));
+
+    /// <summary>True for the start of an index file that another version of the program wrote: of no use here, but not damaged.</summary>
+    public static bool IsOfOtherVersion(ReadOnlySpan<byte> file)
+        => file.Length >= PayloadStart && file.StartsWith(Magic) && BinaryPrimitives.ReadUInt32LittleEndian(file[Magic.Length..]) != Version;
 
     public static byte[] Encode(LayerIndex index)
     {

@@ -61,9 +61,12 @@ public sealed record Proof
     public ChunkScope ScopeFor(Image image) => By switch
     {
         Voucher.Layer => ChunkScope.Shared,
-        Voucher.Manifest => ChunkScope.Of("document", Document!.Value.ToString()),
+        Voucher.Manifest => DocumentScope,
         _ => ImageScope(image, IsFromVerified),
     };
+
+    /// <summary>For everybody who believes <see cref="Document"/>, which must be there.</summary>
+    internal ChunkScope DocumentScope => ChunkScope.Of("document", Document!.Value.ToString());
 
     /// <summary>What the digest of a reference vouches for: the same wherever the image comes from.</summary>
     internal static ChunkScope ManifestScope(Image image) => ChunkScope.Of("manifest", image.RootDigest.ToString(), image.ManifestDescriptor.Digest.ToString());

@@ -1,46 +1,84 @@
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Oci;
 using LazyMount.Indexes.Format;
 using LazyMount.Indexes.Model;
 
 namespace LazyMount.Indexes.Store;
 
-/// <summary>Reads a whole cache: blobs against their digests, chunks against their hashes and, where an index vouches for them, their SHA-256, indexes for being sound. What is damaged is deleted.</summary>
+/// <summary>
+/// Reads a whole cache: blobs against their digests, chunks against their hashes and, where an index vouches for them, their
+/// SHA-256, indexes for being sound. What is damaged is deleted. What another version of the program wrote is left alone.
+/// </summary>
 public sealed class CacheVerifier(BlobCache cache)
 {
-    /// <summary>Everything, one file after the other.</summary>
+    /// <summary>Everything, one file after the other. Other processes may use the cache meanwhile.</summary>
     public CacheReport Run(CancellationToken cancellationToken)
     {
-        var chunks = new Dictionary<Digest, ChunkDigests>();
+        var chunks = new Dictionary<(Digest Blob, string? ScopeKey), ChunkDigests>();
         int files = 0;
         long bytes = 0;
         List<string> damaged = [];
-        foreach (string kind in (string[])["layers", "image-layers"])
+        foreach (string kind in (string[])["layers", "image-layers", "archives"])
         {
             foreach (string path in Directory.EnumerateFiles(cache.GetDirectory(kind), "*", SearchOption.AllDirectories))
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                // DIRECTORY/sha256/HEX, or DIRECTORY/IMAGE/HEX.
-                string algorithm = kind == "layers" ? Path.GetFileName(Path.GetDirectoryName(path))! : "sha256";
-                if (!Digest.TryParse($"{algorithm}:{Path.GetFileName(path)}", out Digest digest))
+                if (!Digest.TryParseHex(Path.GetFileName(path), out Digest digest) || TryRead(path) is not { } file)
                 {
-                    continue; // staged, or a lock
+                    continue; // staged, or a lock, or gone meanwhile
                 }
                 files++;
-                bytes += new FileInfo(path) is { Exists: true } file ? file.Length : 0;
-                LayerIndex? index = LayerIndexFile.TryLoad(path, digest);
-                if (index is null)
+                bytes += file.Length;
+                if (LayerIndexFile.TryDecode(file, digest) is { } index)
                 {
-                    File.Delete(path);
-                    damaged.Add(path);
+                    if (index is { Proof.Chunks: { } known, Transcoding: null })
+                    {
+                        chunks[(digest, index.Proof.By switch
+                        {
+                            Voucher.Layer => null,
+                            Voucher.Manifest => index.Proof.DocumentScope.Key,
+                            _ => Path.GetFileName(Path.GetDirectoryName(path)), // an image's indexes and chunks lie under the same key
+                        })] = known;
+                    }
                 }
-                else if (index is { Proof: { By: Voucher.Layer, Chunks: { } known }, Transcoding: null })
+                else if (!LayerIndexFile.IsOfOtherVersion(file))
                 {
-                    chunks[digest] = known;
+                    TryDelete(path);
+                    damaged.Add(cache.NameOf(path));
                 }
             }
         }
-        CacheReport blobs = cache.Verify(digest => chunks.GetValueOrDefault(digest), cancellationToken);
-        return new CacheReport(files + blobs.Files, bytes + blobs.Bytes, [.. damaged, .. blobs.Damaged]);
+        CacheReport rest = cache.Verify((digest, key) => chunks.GetValueOrDefault((digest, key)), cancellationToken);
+        return rest with { Files = files + rest.Files, Bytes = bytes + rest.Bytes, Damaged = [.. damaged, .. rest.Damaged] };
+    }
+
+    // Null for a file that another process has deleted meanwhile; empty, and so damaged, for one that cannot be read.
+    private static byte[]? TryRead(string path)
+    {
+        try
+        {
+            return File.ReadAllBytes(path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            return [];
+        }
+    }
+
+    private static void TryDelete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            // Another process was faster, or it is not ours to delete.
+        }
     }
 }

@@ -43,6 +43,9 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     /// </summary>
     internal long MaxTableSize { get; init; } = 60_000_000;
 
+    /// <summary>How long another process that indexes a layer may show no life: one that is stopped shows none, and has the layer's turn all the same.</summary>
+    internal TimeSpan TurnPatience { get; init; } = TimeSpan.FromSeconds(20);
+
     private IndexStore Store => new(cache, _logger);
 
     private LayerPass Passes => new(cache, KeepsBlobs, _logger);
@@ -195,8 +198,8 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
             return Told(stored);
         }
         // Another process may be at it: what it finds is ours too.
-        using IDisposable? turn = await store.WaitForTurnAsync(layer.Digest, cancellationToken).ConfigureAwait(false);
-        if (turn is not null && TryLoad() is { } made)
+        using IDisposable? turn = await store.TryTakeTurnAsync(layer.Digest, TurnPatience, cancellationToken).ConfigureAwait(false);
+        if (TryLoad() is { } made)
         {
             return Told(made);
         }

@@ -1,4 +1,5 @@
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Indexes.Format;
@@ -15,9 +16,6 @@ namespace LazyMount.Indexes.Store;
 /// </summary>
 internal sealed class IndexStore(BlobCache cache, ILogger logger)
 {
-    // How often another process's indexing is looked at.
-    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
-
     /// <summary>The index of a layer that the layer's own digest proved; null when there is none.</summary>
     public LayerIndex? TryLoadProved(Descriptor layer)
         => TryLoad(layer, () => SharedPath(layer.Digest)) is { Proof.By: Voucher.Layer } index ? index : null;
@@ -34,9 +32,9 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger)
     {
         try
         {
-            LayerIndexFile.Save(PathOf(index, image), index);
+            LayerIndexFile.Save(PathOf(index, image), index, cache);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+        catch (Exception e) when (FileProblem.IsOne(e) || e is ImageException)
         {
             logger.IndexNotSaved(index.Digest.ToString(), e.Message);
         }
@@ -45,26 +43,20 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger)
     /// <summary>Bytes of a stored index; null when it is not there.</summary>
     public long? SizeOf(LayerIndex index, Image image) => new FileInfo(PathOf(index, image)) is { Exists: true } file ? file.Length : null;
 
-    /// <summary>A lock among processes that index the same layer, given back when it is disposed or the process ends. Null where there can be none.</summary>
-    public async Task<IDisposable?> WaitForTurnAsync(Digest layer, CancellationToken cancellationToken)
+    /// <summary>
+    /// A turn at a layer among processes that index it, given back when it is disposed or the process ends. Null where there can be
+    /// none, and when the holder shows no life for as long as <paramref name="patience"/>.
+    /// </summary>
+    public async Task<IDisposable?> TryTakeTurnAsync(Digest layer, TimeSpan patience, CancellationToken cancellationToken)
     {
-        const int WouldBlock = 11; // EWOULDBLOCK, as the runtime reports a file that another has locked
-        while (true)
+        try
         {
-            try
-            {
-                string path = SharedPath(layer) + ".lock";
-                Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.None, bufferSize: 0, FileOptions.DeleteOnClose);
-            }
-            catch (IOException e) when (e.HResult == WouldBlock)
-            {
-                await Task.Delay(s_poll, cancellationToken).ConfigureAwait(false);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
-            {
-                return null;
-            }
+            string directory = cache.GetDirectory(Path.Combine("layers", layer.Algorithm));
+            return await CrossProcessLock.TryTakeTurnAsync(Path.Combine(directory, layer.Hex + ".lock"), patience, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (FileProblem.IsOne(e) || e is ImageException)
+        {
+            return null;
         }
     }
 
@@ -83,19 +75,12 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger)
     {
         try
         {
-            string path = pathOf();
-            LayerIndex? index = LayerIndexFile.TryLoad(path, layer.Digest);
-            if (index?.CompressedSize != layer.Size || !IsTranscodingThere(index, cache))
-            {
-                return null;
-            }
-            using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            BlobCache.NoteUse(file); // the dearest file of all: it costs a pass over the layer
-            return index;
+            LayerIndex? index = LayerIndexFile.TryLoad(pathOf(), layer.Digest);
+            return index?.CompressedSize == layer.Size && IsTranscodingThere(index, cache) ? index : null;
         }
-        catch (Exception e) when (e is ImageException or IOException or UnauthorizedAccessException)
+        catch (ImageException)
         {
-            return null; // no directory for indexes, or evicted meanwhile
+            return null; // no directory for indexes
         }
     }
 

@@ -49,7 +49,7 @@ internal sealed class ArchiveFile : LayoutFiles
     public static async Task<ArchiveFile> OpenAsync(ImageReference reference, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         SafeFileHandle file = OpenFile(reference, out FileIdentity identity);
-        string fullPath = System.IO.Path.GetFullPath(reference.Location);
+        string fullPath = PathText.FullPath(reference.Location);
         Digest key = identity.KeyFor(fullPath);
         (SpanCache? spans, Layer? layer) = (null, null);
         try
@@ -144,7 +144,7 @@ internal sealed class ArchiveFile : LayoutFiles
         }
         try
         {
-            SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess);
+            SafeFileHandle file = File.OpenHandle(PathText.ForCalls(path), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess);
             identity = FileIdentity.TryOf(file)
                 ?? new FileIdentity(FileKind.Regular, RandomAccess.GetLength(file), 0, 0, 0, File.GetLastWriteTimeUtc(file).Ticks, 0);
             return file;
@@ -211,7 +211,7 @@ internal sealed class ArchiveFile : LayoutFiles
         LayerIndex index = await IndexAsync(whole, source, cache, loggers, cancellationToken).ConfigureAwait(false);
         try
         {
-            LayerIndexFile.Save(stored, index);
+            LayerIndexFile.Save(stored, index, cache);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -7,7 +7,6 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
 using LazyMount.Compression;
-using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Tar;
 using Microsoft.Extensions.Logging;
 
@@ -226,7 +225,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
     {
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllBytes(path), ArchiveJson.Default.DictionaryInt64Digest) ?? [];
+            return JsonSerializer.Deserialize(BlobCache.ReadFile(path), ArchiveJson.Default.DictionaryInt64Digest) ?? [];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
         {
@@ -239,7 +238,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
     {
         try
         {
-            StagedFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(digests, ArchiveJson.Default.DictionaryInt64Digest));
+            cache.WriteFile(path, JsonSerializer.SerializeToUtf8Bytes(digests, ArchiveJson.Default.DictionaryInt64Digest));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

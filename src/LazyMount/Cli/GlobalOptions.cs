@@ -1,5 +1,6 @@
 using System.CommandLine;
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Oci;
 using LazyMount.Images;
 using LazyMount.Indexes.Store;
@@ -72,7 +73,7 @@ internal sealed class GlobalOptions
 {
     public Option<string?> CacheDirectory { get; } = new("--cache-dir")
     {
-        Description = "Where fetched blobs and layer indexes are kept [$LAZYMOUNT_CACHE, else $XDG_CACHE_HOME/lazymount, root: /var/cache/lazymount]",
+        Description = "Where fetched blobs and layer indexes are kept [$LAZYMOUNT_CACHE; root: /var/cache/lazymount; else $XDG_CACHE_HOME/lazymount]",
         HelpName = "DIR",
         Recursive = true,
     };
@@ -167,9 +168,9 @@ internal sealed class GlobalOptions
         {
             CacheDirectory = cache switch
             {
-                null => BlobCache.DefaultRoot,
+                null => StandardDirectory.Cache,
                 "" => throw new UsageException("--cache-dir needs a directory"),
-                _ => Path.GetFullPath(cache),
+                _ => PathText.FullPath(cache),
             },
             CacheLimit = parsed.GetValue(CacheLimit) switch
             {
@@ -192,7 +193,7 @@ internal sealed class GlobalOptions
             {
                 null => null,
                 "" => throw new UsageException("--log-file needs a file name"),
-                _ => Path.GetFullPath(logFile),
+                _ => PathText.FullPath(logFile),
             },
             LogFormat = parsed.GetValue(LogFormat) switch
             {

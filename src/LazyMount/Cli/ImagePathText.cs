@@ -1,16 +1,12 @@
 using System.Diagnostics;
 using System.Text;
+using LazyMount.Blobs.Files;
 
 namespace LazyMount.Cli;
 
-/// <summary>
-/// Paths inside images are bytes, and arguments reach .NET as text. Bytes that are not UTF-8 become lone surrogates, U+DC80 to
-/// U+DCFF, on the way here and bytes again on the way back, as Python has it (PEP 383).
-/// </summary>
+/// <summary>Arguments of the program, which may name files, as text that keeps all bytes (<see cref="PathText"/>).</summary>
 internal static class ImagePathText
 {
-    private const int Escape = 0xDC00;
-
     // For a process that is started with arguments that .NET cannot pass on: all of them, in hexadecimal digits.
     private const string Variable = "LAZYMOUNT_ARGUMENTS";
 
@@ -47,43 +43,11 @@ internal static class ImagePathText
         }
     }
 
-    public static string Decode(ReadOnlySpan<byte> bytes)
-    {
-        var text = new StringBuilder(bytes.Length);
-        while (!bytes.IsEmpty)
-        {
-            bool isText = Rune.DecodeFromUtf8(bytes, out Rune rune, out int length) == System.Buffers.OperationStatus.Done;
-            if (isText)
-            {
-                text.Append(rune.ToString());
-            }
-            for (int i = 0; i < length && !isText; i++)
-            {
-                text.Append((char)(Escape + bytes[i]));
-            }
-            bytes = bytes[length..];
-        }
-        return text.ToString();
-    }
+    /// <inheritdoc cref="PathText.Decode"/>
+    public static string Decode(ReadOnlySpan<byte> bytes) => PathText.Decode(bytes);
 
-    public static byte[] Encode(string text)
-    {
-        var bytes = new List<byte>(text.Length);
-        Span<byte> utf8 = stackalloc byte[4];
-        for (int i = 0; i < text.Length; i++)
-        {
-            if (Rune.TryGetRuneAt(text, i, out Rune rune))
-            {
-                bytes.AddRange(utf8[..rune.EncodeToUtf8(utf8)]);
-                i += rune.Utf16SequenceLength - 1;
-            }
-            else
-            {
-                bytes.Add((byte)text[i]);
-            }
-        }
-        return [.. bytes];
-    }
+    /// <inheritdoc cref="PathText.Encode"/>
+    public static byte[] Encode(string text) => PathText.Encode(text);
 
     private static List<string> Split(ReadOnlySpan<byte> commandLine)
     {

@@ -98,7 +98,7 @@ internal static class CacheCommand
 
     private static Verb CreateVerify(CommandHost host)
     {
-        var json = Verb.JsonOption("{ files, bytes, damaged: [path] }");
+        var json = Verb.JsonOption("{ files, bytes, damaged: [path], unverifiable }");
         var verb = new Verb("verify", "Read every file in the cache and delete damaged ones; they are fetched again when they are needed. Exits with 1 if any was damaged. Every read is verified anyway: use this when a disk is suspect.",
             """
             lazymount cache verify
@@ -110,7 +110,7 @@ internal static class CacheCommand
             CacheReport report = new CacheVerifier(cache).Run(cancellationToken);
             if (parsed.GetValue(json))
             {
-                var listing = new VerifyListing { Files = report.Files, Bytes = report.Bytes, Damaged = report.Damaged };
+                var listing = new VerifyListing { Files = report.Files, Bytes = report.Bytes, Damaged = report.Damaged, Unverifiable = report.Unverifiable };
                 host.Output.WriteDocument(listing, ListingJson.Default.VerifyListing);
             }
             else
@@ -122,6 +122,10 @@ internal static class CacheCommand
                     host.Output.WriteLine();
                 }
                 host.Output.WriteLine($"verified {report.Files.ToString(CultureInfo.InvariantCulture)} files, {ByteSize.Format(report.Bytes)}: {(report.Damaged.Count == 0 ? "all are sound" : $"{report.Damaged.Count.ToString(CultureInfo.InvariantCulture)} were damaged")}");
+                if (report.Unverifiable > 0)
+                {
+                    host.Output.WriteLine($"not verifiable: {report.Unverifiable.ToString(CultureInfo.InvariantCulture)} files of chunks are as they were written, but no index here says what they should be");
+                }
             }
             return Task.FromResult(report.Damaged.Count == 0 ? ExitCode.Done : ExitCode.Failed);
         });

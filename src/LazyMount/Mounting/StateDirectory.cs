@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 
 namespace LazyMount.Mounting;
@@ -11,55 +12,34 @@ namespace LazyMount.Mounting;
 /// </summary>
 internal sealed class StateDirectory
 {
+    private const string Otherwise = "name another one in $LAZYMOUNT_STATE";
+
     private static readonly TimeSpan s_logsKept = TimeSpan.FromDays(7);
 
     private StateDirectory(string root) => Root = root;
 
     public string Root { get; }
 
-    /// <summary>$LAZYMOUNT_STATE, root: /var/lib/lazymount, else $XDG_STATE_HOME/lazymount, else ~/.local/state/lazymount.</summary>
-    public static string DefaultRoot
-    {
-        get
-        {
-            if (Environment.GetEnvironmentVariable("LAZYMOUNT_STATE") is { Length: > 0 } given)
-            {
-                return Path.GetFullPath(given);
-            }
-            if (Environment.IsPrivilegedProcess)
-            {
-                return "/var/lib/lazymount";
-            }
-            string? home = Environment.GetEnvironmentVariable("XDG_STATE_HOME");
-            return Path.Combine(
-                string.IsNullOrEmpty(home) ? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify), ".local/state") : home,
-                "lazymount");
-        }
-    }
-
     /// <summary>For reading: a directory that is not there has no records.</summary>
-    public static StateDirectory Open() => At(DefaultRoot);
+    public static StateDirectory Open() => At(StandardDirectory.State);
 
     public static StateDirectory At(string root) => new(root);
 
-    /// <summary>For writing: creates it.</summary>
-    public static StateDirectory Create()
+    /// <summary>For writing: creates it. Who can write there can tell us lies about mounts, so it must be this user's.</summary>
+    public static StateDirectory Create() => Create(StandardDirectory.State);
+
+    internal static StateDirectory Create(string root)
     {
-        string root = DefaultRoot;
         try
         {
-            if (OperatingSystem.IsWindows())
+            if (OwnedDirectory.Ensure(root, Otherwise, isPrivate: true) is { } problem)
             {
-                Directory.CreateDirectory(root);
-            }
-            else
-            {
-                Directory.CreateDirectory(root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+                throw new CommandException($"cannot use the state directory '{root}': {problem}");
             }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (FileProblem.IsOne(e))
         {
-            throw new CommandException($"cannot create the state directory '{root}': {e.Message.TrimEnd('.')}; name another one in $LAZYMOUNT_STATE", inner: e);
+            throw new CommandException($"cannot create the state directory '{root}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "the directory above it", Otherwise)}", inner: e);
         }
         return new StateDirectory(root);
     }
@@ -81,19 +61,17 @@ internal sealed class StateDirectory
         return $"{name.ToString(0, Math.Min(name.Length, 40))}-{hash}";
     }
 
-    /// <summary>Writes a record: staged beside it, then renamed.</summary>
+    /// <summary>Writes a record, in the place of one that is there.</summary>
     public void Write(MountRecord record)
     {
-        string path = RecordFileOf(record.MountPoint), staged = $"{path}.{record.Pid}.tmp";
+        string path = RecordFileOf(record.MountPoint);
         try
         {
-            File.WriteAllBytes(staged, JsonSerializer.SerializeToUtf8Bytes(record, DocumentJson.Default.MountRecord));
-            File.Move(staged, path, overwrite: true);
+            AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(record, DocumentJson.Default.MountRecord));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (FileProblem.IsOne(e))
         {
-            Delete(staged);
-            throw new CommandException($"cannot write '{path}': {e.Message}", inner: e);
+            throw new CommandException($"cannot write '{path}': {FileProblem.Reason(e)}", inner: e);
         }
     }
 
@@ -139,6 +117,7 @@ internal sealed class StateDirectory
         }
         if (Directory.Exists(Root))
         {
+            AtomicFile.Sweep(Root);
             foreach (string log in Directory.EnumerateFiles(Root, "*.log"))
             {
                 if (DateTime.UtcNow - File.GetLastWriteTimeUtc(log) > s_logsKept && !File.Exists(Path.ChangeExtension(log, ".json")))

@@ -159,6 +159,9 @@ internal sealed record VerifyListing
     public required int Files { get; init; }
     public required long Bytes { get; init; }
     public required IReadOnlyList<string> Damaged { get; init; }
+
+    /// <summary>Files of chunks that are as they were written, but of which no index says what they should be.</summary>
+    public required int Unverifiable { get; init; }
 }
 
 /// <summary>How the documents of `--json` are written. Properties that are null are left out.</summary>

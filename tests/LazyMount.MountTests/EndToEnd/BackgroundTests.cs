@@ -157,7 +157,8 @@ public sealed class BackgroundTests : IDisposable
         // Swept when it is old enough that nobody can be about to rename it; what another writes is locked.
         File.SetLastWriteTimeUtc(left, DateTime.UtcNow.AddMinutes(-1));
         string mine = Path.Combine(layout, ".lazymount-mine.staging");
-        using (new FileStream(mine, FileMode.CreateNew, FileAccess.Write, FileShare.None))
+        await File.WriteAllTextAsync(mine, "", TestContext.Current.CancellationToken);
+        using (FileLock.Hold(mine))
         {
             File.SetLastWriteTimeUtc(mine, DateTime.UtcNow.AddMinutes(-1));
             _lazymount.Run("pull", _image, $"oci:{layout}:v1").EnsureSuccess();

@@ -7,7 +7,7 @@ namespace LazyMount.MountTests.EndToEnd;
 public sealed class BadMomentTests : IDisposable
 {
     private const int MiB = 1 << 20;
-    private const int SigInt = 2;
+    private const int SigInt = 2, SigKill = 9, SigStop = 19;
 
     private readonly RegistryServer _server = new();
     private readonly LazyMountCli _lazymount = new();
@@ -85,6 +85,84 @@ public sealed class BadMomentTests : IDisposable
         }
         _lazymount.Run("mount", _image, directory).EnsureSuccess();
         Assert.Equal(Noise(2, 8 * MiB), await File.ReadAllBytesAsync(Path.Combine(directory, "middle"), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public async Task StoppedWhileIndexing_HoldsNobodyUpForLong()
+    {
+        using var proxy = new StallingProxy(_server.Port, bytesUntilStall: 4 * MiB);
+        using Tool stopped = _lazymount.Start("ls", $"{proxy.Host}/app:v1");
+        await proxy.Stalled.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+        stopped.Signal(SigStop);
+        // It has the layer's turn. The bound is 20 s, and Run's far more.
+        Assert.Contains("middle", _lazymount.Run("ls", _image).EnsureSuccess().Output, StringComparison.Ordinal);
+        stopped.Signal(SigKill);
+    }
+
+    [Fact]
+    public async Task StoppedWhileFetching_HoldsNoReaderUpForLong()
+    {
+        _lazymount.Run("--no-keep", "ls", _image).EnsureSuccess();
+        using var proxy = new StallingProxy(_server.Port, bytesUntilStall: 2 * MiB);
+        using Tool stopped = _lazymount.Start("cat", $"{proxy.Host}/app:v1", "/middle");
+        await proxy.Stalled.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+        stopped.Signal(SigStop);
+        string directory = _lazymount.Mount(_image);
+        Assert.Equal(Noise(2, 8 * MiB), await File.ReadAllBytesAsync(Path.Combine(directory, "middle"), TestContext.Current.CancellationToken));
+        stopped.Signal(SigKill);
+    }
+
+    [Fact]
+    public void FilesThatAnotherUserHasLocked_AreReadAllTheSame()
+    {
+        string layout = _lazymount.Directory["layout"];
+        string directory = _lazymount.Mount($"oci:{layout}:v1");
+        List<Tool> others = [];
+        try
+        {
+            foreach (string file in Directory.EnumerateFiles(layout, "*", SearchOption.AllDirectories).ToArray())
+                others.Add(FileLock.Hold(file));
+            Assert.Equal(Noise(2, 8 * MiB), File.ReadAllBytes(Path.Combine(directory, "middle")));
+            Assert.Equal(Noise(3, 64 << 10), _lazymount.Run("cat", $"oci:{layout}:v1", "/last").EnsureSuccess().OutputBytes);
+        }
+        finally
+        {
+            others.ForEach(other => other.Dispose());
+        }
+    }
+
+    [Fact]
+    public void LayerThatIsEncodedAgain_StaysWithinTheCacheLimit()
+    {
+        // 300 MiB of tar in some 2 MiB of xz.
+        string tar = _lazymount.Directory["tar"], layout = _lazymount.Directory["xz"];
+        File.WriteAllBytes(_lazymount.Directory["noise"], Noise(4, 2 * MiB));
+        Tool.Shell("cd \"$1\" && for i in $(seq 150); do cat noise; done > f && tar -cf tar f && rm f && xz -T1 -1 --lzma2=preset=1,dict=4MiB -f tar", _lazymount.Directory.Path).EnsureSuccess();
+        new OciLayoutBuilder(layout).AddLayer(File.ReadAllBytes(tar + ".xz"), "application/vnd.oci.image.layer.v1.tar+xz", "").WriteImage("v1");
+        using Tool ls = _lazymount.Start("--cache-limit", "32M", "ls", $"oci:{layout}:v1");
+        long most = 0;
+        while (!ls.HasExited)
+        {
+            most = Math.Max(most, new DirectoryInfo(_lazymount.CacheDirectory) is { Exists: true } cache ? SizeOf(cache) : 0);
+            Thread.Sleep(2);
+        }
+        ToolResult result = ls.WaitForExit();
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("raise --cache-limit", result.Error, StringComparison.Ordinal);
+        Assert.InRange(most, 8 * MiB, 38 * MiB);
+        Assert.Empty(CacheFiles.Unfinished(_lazymount));
+
+        static long SizeOf(DirectoryInfo directory)
+        {
+            try
+            {
+                return directory.EnumerateFiles("*", SearchOption.AllDirectories).Sum(file => file.Exists ? file.Length : 0);
+            }
+            catch (IOException)
+            {
+                return 0; // a file came or went
+            }
+        }
     }
 
     [Fact]

@@ -116,8 +116,8 @@ public sealed class BlobCacheTests : IDisposable
     {
         using BlobStaging living = _cache.Stage(_blob);
         string livingPath = Assert.Single(Directory.GetFiles(BlobDirectory));
-        string old = Path.Combine(BlobDirectory, "aa.1.x.staging");
-        string young = Path.Combine(BlobDirectory, "bb.1.x.staging");
+        string old = Path.Combine(BlobDirectory, ".lazymount-a.staging");
+        string young = Path.Combine(BlobDirectory, ".lazymount-b.staging");
         foreach (string path in (string[])[old, young])
             await File.WriteAllTextAsync(path, "left behind", TestContext.Current.CancellationToken);
         foreach (string path in (string[])[old, livingPath])
@@ -139,6 +139,75 @@ public sealed class BlobCacheTests : IDisposable
         Assert.Equal(ImageError.Local, e.Error);
         Assert.Contains(file, e.Message, StringComparison.Ordinal);
         Assert.Contains("--cache-dir", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void RootThatTakesNoDirectory_IsToldAsThat()
+    {
+        var e = Assert.Throws<ImageException>(() => new BlobCache("/proc/lazymount-test"));
+        Assert.Equal("Cannot make the cache directory '/proc/lazymount-test': No such file or directory; choose another directory with --cache-dir.", e.Message);
+    }
+
+    [Fact]
+    public void CacheThatMayNotBeWritten_IsAMatterOfPermission_NotOfSpace()
+    {
+        string Of(Exception e) => _cache.Failure("keep 5 bytes", e).Message;
+        Assert.Equal($"Cannot keep 5 bytes in the cache {_cache.Root}: Permission denied; get permission to write to it, or choose another directory with --cache-dir.",
+            Of(new UnauthorizedAccessException("Access to the path is denied.", new IOException("Permission denied", 13))));
+        Assert.Equal($"Cannot keep 5 bytes in the cache {_cache.Root}: No space left on device; free some space there, or choose another directory with --cache-dir.",
+            Of(new IOException("No space left on device : '/x'", 28)));
+        Assert.Equal($"Cannot keep 5 bytes in the cache {_cache.Root}: Read-only file system; choose another directory with --cache-dir.",
+            Of(new IOException("Read-only file system : '/x'", 30)));
+    }
+
+    [Fact]
+    public void DirectoryOfAnotherUser_OrOneThatOthersMayWriteTo_IsRefused()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root to give directories away");
+        foreach (string victim in (string[])[_cache.Root, Path.Combine(_cache.Root, "v1")])
+        {
+            foreach ((string command, string undo, string reason) in ((string, string, string)[])[
+                ("chown 65534 $1", "chown 0 $1", "it belongs to user 65534, who could change"),
+                ("chmod 777 $1", "chmod 700 $1", "others may write to it (mode 777); run chmod go-w")])
+            {
+                Run("bash", "-c", command, "bash", victim);
+                var e = Assert.Throws<ImageException>(() => new BlobCache(_cache.Root));
+                Assert.StartsWith($"Cannot use the cache directory '{victim}': {reason}", e.Message, StringComparison.Ordinal);
+                Assert.EndsWith(" choose another directory with --cache-dir.", e.Message, StringComparison.Ordinal);
+                Run("bash", "-c", undo, "bash", victim);
+            }
+        }
+        _ = new BlobCache(_cache.Root);
+    }
+
+    [Fact]
+    public void DirectoryThatTheUserMade_KeepsItsMode_AndWhatIsInItIsTheirsAlone()
+    {
+        string root = Directory.CreateDirectory(Path.Combine(_directory.Path, "made")).FullName;
+        File.SetUnixFileMode(root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
+        UnixFileMode mode = File.GetUnixFileMode(root);
+        for (int i = 0; i < 2; i++)
+        {
+            new BlobCache(root).Keep(_blob, _content);
+            Assert.Equal(mode, File.GetUnixFileMode(root));
+            foreach (string level in (string[])["v1", "v1/blobs", "v1/blobs/sha256"])
+                Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(Path.Combine(root, level)));
+            File.SetUnixFileMode(Path.Combine(root, "v1"), mode); // as older versions made it
+            if (i == 0)
+                continue;
+            _ = new BlobCache(root);
+            Assert.NotEqual(mode, File.GetUnixFileMode(Path.Combine(root, "v1")));
+        }
+    }
+
+    [Fact]
+    public void RootWhoseNameIsNotUtf8_IsUsedAndNoOther()
+    {
+        string root = Path.Combine(_directory.Path, LazyMount.Blobs.Files.PathText.Decode([(byte)'c', 0xE9]));
+        new BlobCache(root).Keep(_blob, _content);
+        Assert.Equal(_content, new BlobCache(root).TryRead(_blob.Digest, 5000));
+        Run("bash", "-c", "test -e \"$1/\"$'c\\xe9/v1/blobs/sha256/'$2", "bash", _directory.Path, _blob.Digest.Hex);
+        Assert.Equal(2, Directory.GetFileSystemEntries(_directory.Path).Length); // the other cache, and this
     }
 
     [Fact]

@@ -37,8 +37,8 @@ public sealed class BlobReaderTests : IDisposable
     private void KeepAll()
     {
         using var store = new ChunkStore(_cache, _blob, ChunkSize, NullLogger.Instance);
-        for (int chunk = 0; chunk < store.Count; chunk++)
-            store.Keep(chunk, _content.AsSpan((int)store.Extent(chunk, chunk + 1).Offset, store.Extent(chunk, chunk + 1).Length));
+        for (int chunk = 0; chunk < store.Grid.Count; chunk++)
+            store.Keep(chunk, _content.AsSpan((int)store.Grid.Extent(chunk, chunk + 1).Offset, store.Grid.Extent(chunk, chunk + 1).Length));
     }
 
     public void Dispose() => _directory.Dispose();
@@ -159,6 +159,85 @@ public sealed class BlobReaderTests : IDisposable
         other.Signal(9);
         await claimed;
         Assert.Equal([(0, 199), (400, 499)], server.Requests.Select(request => request.Range!.Value).Order());
+    }
+
+    [Fact]
+    public async Task ChunkThatAStoppedProcessFetches_IsFetchedAllTheSame()
+    {
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(_content, request));
+        using var stopped = new ChunkStore(_cache, _blob, ChunkSize, NullLogger.Instance);
+        using IDisposable? claim = await stopped.ClaimAsync(2, 4, Token);
+        Assert.NotNull(claim);
+        await using RegistrySource source = SourceOf(server);
+        using var reader = new BlobReader(_blob, _chunks, source, _cache) { ClaimPatience = TimeSpan.FromMilliseconds(100) };
+        await AssertReadsAsync(reader, 0, 1030);
+    }
+
+    [Fact]
+    public async Task Claims_HoldAgain_AfterTheCacheWasDeleted()
+    {
+        using ChunkStore one = new(_cache, _blob, ChunkSize, NullLogger.Instance) { ClaimPatience = TimeSpan.FromMilliseconds(50) }, two = new(_cache, _blob, ChunkSize, NullLogger.Instance);
+        (await one.ClaimAsync(0, 5, Token))!.Dispose();
+        Directory.Delete(_cache.Root, recursive: true);
+        using IDisposable? claim = await two.ClaimAsync(0, 5, Token);
+        Assert.NotNull(claim);
+        Assert.Null(await one.ClaimAsync(4, 6, Token));
+    }
+
+    [Fact]
+    public async Task ManyProcessesOfWhichSomeStopOrDie_AllReadTheRightBytes()
+    {
+        await using var server = new ScriptedServer(async request =>
+        {
+            await Task.Delay(Random.Shared.Next(30), Token);
+            return ScriptedResponse.Of(_content, request);
+        });
+        for (int round = 0; round < 6; round++)
+        {
+            int seed = round;
+            Directory.Delete(_cache.Root, recursive: true);
+            using var unstop = new CancellationTokenSource();
+            // A reader with a cache and a source of its own is a process to the others.
+            await Task.WhenAll(Enumerable.Range(0, 6).Select(process => Task.Run(async () =>
+            {
+                var random = new Random(seed * 100 + process);
+                bool stops = process == 0, dies = process == 1;
+                await using RegistrySource source = SourceOf(server);
+                var slow = new StoppableSource(source, stops ? random.Next(3) : int.MaxValue, unstop.Token);
+                using var reader = new BlobReader(_blob, _chunks, slow, new BlobCache(_cache.Root)) { ClaimPatience = TimeSpan.FromMilliseconds(150) };
+                for (int i = 0; i < 12; i++)
+                {
+                    int offset = random.Next(1000);
+                    Task read = AssertReadsAsync(reader, offset, random.Next(1, 1030 - offset));
+                    if (dies && i == 3)
+                        return; // with what it has under way
+                    if (stops)
+                        _ = read.ContinueWith(static ended => ended.Exception, TaskScheduler.Default);
+                    else
+                        await read;
+                }
+            }, Token)));
+            await unstop.CancelAsync();
+        }
+    }
+
+    /// <summary>A source that gives nothing more after some requests, as one of a process that is stopped.</summary>
+    private sealed class StoppableSource(IBlobSource source, int requests, CancellationToken end) : IBlobSource
+    {
+        private int _left = requests;
+
+        public bool IsLocal => false;
+
+        public bool IsVerified => source.IsVerified;
+
+        public void Distrust(Descriptor blob) => source.Distrust(blob);
+
+        public async Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
+        {
+            if (Interlocked.Decrement(ref _left) < 0)
+                await Task.Delay(Timeout.Infinite, end);
+            return await source.OpenBlobAsync(blob, offset, length, cancellationToken);
+        }
     }
 
     [Fact]

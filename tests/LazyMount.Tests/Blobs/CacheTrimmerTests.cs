@@ -1,4 +1,5 @@
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -39,22 +40,22 @@ public sealed class CacheTrimmerTests : IDisposable
     public void Find_TellsWhatIsThereOverTheEndsOfSegments()
     {
         using var store = new ChunkStore(Open(BlobCache.DefaultLimit), _blob, ChunkSize, NullLogger.Instance);
-        Assert.Equal(store.Count, store.Find(present: true, 0, store.Count));
-        Assert.Equal(5, store.Find(present: false, 5, store.Count));
-        foreach (int chunk in (int[])[0, 62, 63, 64, 65, 200, store.Count - 1])
+        Assert.Equal(store.Grid.Count, store.Find(present: true, 0, store.Grid.Count));
+        Assert.Equal(5, store.Find(present: false, 5, store.Grid.Count));
+        foreach (int chunk in (int[])[0, 62, 63, 64, 65, 200, store.Grid.Count - 1])
             store.Keep(chunk, Chunk(chunk));
         Assert.Equal(
-            [0, 62, 62, 200, store.Count - 1, 150],
-            new (int First, int End)[] { (0, 100), (1, 100), (62, 63), (66, 768), (201, store.Count), (66, 150) }.Select(range => store.Find(present: true, range.First, range.End)));
+            [0, 62, 62, 200, store.Grid.Count - 1, 150],
+            new (int First, int End)[] { (0, 100), (1, 100), (62, 63), (66, 768), (201, store.Grid.Count), (66, 150) }.Select(range => store.Find(present: true, range.First, range.End)));
         Assert.Equal(
-            [1, 66, 66, 64, store.Count],
-            new (int First, int End)[] { (0, 100), (62, 100), (66, 67), (62, 64), (store.Count - 1, store.Count) }.Select(range => store.Find(present: false, range.First, range.End)));
+            [1, 66, 66, 64, store.Grid.Count],
+            new (int First, int End)[] { (0, 100), (62, 100), (66, 67), (62, 64), (store.Grid.Count - 1, store.Grid.Count) }.Select(range => store.Find(present: false, range.First, range.End)));
 
         var bytes = new byte[100 * ChunkSize];
         Assert.Equal(4, store.Read(62, bytes));
         Assert.Equal(_content.AsSpan(62 * ChunkSize, 4 * ChunkSize), bytes.AsSpan(0, 4 * ChunkSize));
         Assert.Equal(2, store.Read(63, bytes.AsSpan(0, 2 * ChunkSize)));
-        Assert.Equal(1, store.Read(store.Count - 1, bytes.AsSpan(0, 100)));
+        Assert.Equal(1, store.Read(store.Grid.Count - 1, bytes.AsSpan(0, 100)));
         Assert.Equal(_content.AsSpan(_content.Length - 100), bytes.AsSpan(0, 100));
         Assert.Equal(0, store.Read(1, bytes));
     }
@@ -144,12 +145,13 @@ public sealed class CacheTrimmerTests : IDisposable
         cache.Keep(TestImage.DescriptorOf(manifest), manifest);
         cache.Keep(TestImage.DescriptorOf(config), config);
         using var store = new ChunkStore(cache, _blob, ChunkSize, NullLogger.Instance);
-        int last = store.Count - 1;
+        int last = store.Grid.Count - 1;
         foreach (int chunk in (int[])[0, 1, 2, 3, Segment, last])
             store.Keep(chunk, Chunk(chunk == 3 ? 2 : chunk)); // one is whole, but not what the index says
-        CacheReport sound = cache.Verify(_ => null, TestContext.Current.CancellationToken);
+        CacheReport sound = cache.Verify((_, _) => null, TestContext.Current.CancellationToken);
         Assert.Empty(sound.Damaged);
         Assert.Equal((5, 5 * ChunkSize + 100 + 5000), (sound.Files, sound.Bytes));
+        Assert.Equal(3, sound.Unverifiable); // segments
 
         CacheSegment.Flip(PathOf(cache, 0), 1, -1, rehash: false);
         string manifestPath = Path.Combine(cache.Root, "v1", "blobs", "sha256", TestImage.DescriptorOf(manifest).Digest.Hex);
@@ -157,12 +159,135 @@ public sealed class CacheTrimmerTests : IDisposable
         bytes[^1] ^= 4;
         File.WriteAllBytes(manifestPath, bytes);
         ChunkDigests chunks = TestImage.ChunksOf(_content, ChunkSize);
-        CacheReport report = cache.Verify(digest => digest == _blob.Digest ? chunks : null, TestContext.Current.CancellationToken);
+        CacheReport report = cache.Verify((digest, key) => key is null && digest == _blob.Digest ? chunks : null, TestContext.Current.CancellationToken);
         Assert.Equal([manifestPath, PathOf(cache, 0)], report.Damaged);
-        Assert.Equal([0, 2, Segment, last], Enumerable.Range(0, store.Count).Where(chunk => Contains(store, chunk)));
+        Assert.Equal(0, report.Unverifiable);
+        Assert.Equal([0, 2, Segment, last], Enumerable.Range(0, store.Grid.Count).Where(chunk => Contains(store, chunk)));
         Assert.Equal(config, cache.TryRead(TestImage.DescriptorOf(config).Digest, 5000));
 
         CacheSegment.Flip(PathOf(cache, 12), 0, 50, rehash: false); // the last chunk is short
-        Assert.Equal([PathOf(cache, 12)], cache.Verify(_ => null, TestContext.Current.CancellationToken).Damaged);
+        Assert.Equal([PathOf(cache, 12)], cache.Verify((_, _) => null, TestContext.Current.CancellationToken).Damaged);
+    }
+
+    // What the cache may hold at any moment: see CacheTrimmer.
+    private static long BoundOf(long limit, int processes) => limit + Math.Max(limit / 16, 2 << 20) + processes * ((1L << 20) + ChunkSize);
+
+    [Theory]
+    [InlineData(6)]
+    [InlineData(24)]
+    public async Task ManyProcessesThatWrite_NeverPassTheLimitByMoreThanTheBound(int mebibytes)
+    {
+        const int Processes = 3;
+        long limit = (long)mebibytes << 20, most = 0;
+        using var done = new CancellationTokenSource();
+        Task sampling = Task.Run(() =>
+        {
+            for (BlobCache watched = Open(limit); !done.IsCancellationRequested;)
+                most = Math.Max(most, watched.Measure().Bytes);
+        }, TestContext.Current.CancellationToken);
+        // Each has a cache object of its own, which is all that makes a process to the others.
+        await Task.WhenAll(Enumerable.Range(0, Processes).Select(process => Task.Run(() =>
+        {
+            BlobCache cache = Open(limit);
+            byte[] content = TestImage.RandomBytes(ChunkSize, process);
+            var blob = new Descriptor("", Digest.OfSha256(content), 12L * Segment * ChunkSize);
+            using var store = new ChunkStore(cache, blob, ChunkSize, NullLogger.Instance);
+            for (int chunk = 0; chunk < 8 * Segment; chunk++)
+            {
+                if (chunk % Segment == 0 && process == 0)
+                    StageUntilRefused(cache, content, limit);
+                store.Keep(chunk, content);
+            }
+        }, TestContext.Current.CancellationToken)));
+        await done.CancelAsync();
+        await sampling;
+        Assert.InRange(most, limit / 2, BoundOf(limit, Processes));
+        Assert.DoesNotContain(Directory.EnumerateFiles(Open(limit).Root, "*", SearchOption.AllDirectories), path => path.EndsWith(".staging", StringComparison.Ordinal));
+    }
+
+    private static void StageUntilRefused(BlobCache cache, byte[] piece, long limit)
+    {
+        using BlobStaging staging = cache.StageDerived(Digest.OfSha256(piece));
+        var e = Assert.Throws<ImageException>(() =>
+        {
+            for (long length = 0; length <= 2 * limit; length += piece.Length)
+                staging.Append(piece);
+        });
+        Assert.Equal(ImageError.Local, e.Error);
+        Assert.Contains($"more than the {limit} bytes that it may; raise --cache-limit", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void StagedFilesOfTwoProcesses_CountTogether_AndOneOfThemIsRefused()
+    {
+        const long Limit = 16 << 20;
+        byte[] piece = TestImage.RandomBytes(ChunkSize, 1);
+        BlobCache one = Open(Limit), two = Open(Limit);
+        using BlobStaging first = one.StageDerived(Digest.OfSha256(piece));
+        for (int i = 0; i < 10 << 20; i += piece.Length)
+            first.Append(piece);
+        using (BlobStaging second = two.StageDerived(Digest.OfSha256(piece)))
+        {
+            Assert.Throws<ImageException>(() =>
+            {
+                for (int i = 0; i < 10 << 20; i += piece.Length)
+                    second.Append(piece);
+            });
+        }
+        first.Append(piece);
+        first.Commit(_blob);
+        Assert.True(one.Measure().Bytes > 10 << 20);
+    }
+
+    [Fact]
+    public void Trimming_LeavesWhatIsBeingStaged_AndDeletesWhatKilledProcessesLeft()
+    {
+        BlobCache cache = Open(BlobCache.DefaultLimit);
+        using BlobStaging staging = cache.StageDerived(_blob.Digest);
+        staging.Append(Chunk(0));
+        string left = Path.Combine(cache.GetDirectory("layers"), ".lazymount-0.staging");
+        File.WriteAllText(left, "");
+        Age(cache, TimeSpan.FromHours(1));
+        cache.Prune(0, DateTime.MaxValue);
+        Assert.False(File.Exists(left));
+        staging.Append(Chunk(1));
+        staging.Commit(_blob);
+        Assert.NotEqual(0, cache.Measure().Kinds["blobs"].Bytes);
+    }
+
+    [Fact]
+    public void WhatIsDearToGetAgain_GoesAfterChunks_UnlessItWasNotUsedForLong()
+    {
+        BlobCache cache = Open(BlobCache.DefaultLimit);
+        using var store = new ChunkStore(cache, _blob, ChunkSize, NullLogger.Instance);
+        for (int segment = 0; segment < 4; segment++)
+            store.Keep(segment * Segment, Chunk(segment * Segment));
+        string[] documents = [.. ((string[])["layers", "image-layers", "references", "archives", "blobs/sha256"]).Select(kind => Path.Combine(cache.GetDirectory(kind), "document"))];
+        Array.ForEach(documents, path => File.WriteAllBytes(path, new byte[3000]));
+        string transcoding = Path.Combine(cache.GetDirectory("blobs/sha256"), "transcoding"), stale = Path.Combine(cache.GetDirectory("layers"), "stale");
+        File.WriteAllBytes(transcoding, new byte[5 << 20]);
+        File.WriteAllBytes(stale, new byte[3000]);
+        Array.ForEach([.. documents, transcoding], path => File.SetLastWriteTimeUtc(path, DateTime.UtcNow.AddDays(-7)));
+        File.SetLastWriteTimeUtc(stale, DateTime.UtcNow.AddDays(-60));
+
+        cache.Prune(documents.Length * 4096 + Single, DateTime.MaxValue);
+        Assert.All(documents, path => Assert.True(File.Exists(path)));
+        Assert.False(File.Exists(transcoding));
+        Assert.False(File.Exists(stale));
+        Assert.Equal((1, (long)Single), cache.Measure().Kinds["chunks"]);
+        cache.Prune(4096, DateTime.MaxValue);
+        Assert.Single(documents, File.Exists);
+    }
+
+    [Fact]
+    public void WhatAnOfflineCommandRecalls_CountsAsUsed()
+    {
+        BlobCache cache = Open(BlobCache.DefaultLimit);
+        ImageReference reference = ImageReference.Parse("localhost:5000/app:v1");
+        cache.Remember(reference, _blob);
+        Age(cache, TimeSpan.FromDays(2));
+        Assert.Equal(_blob.Digest, cache.TryRecall(reference)?.Digest);
+        Assert.Equal(0, cache.Prune(0, DateTime.UtcNow.AddDays(-1)).Files);
+        Assert.NotNull(cache.TryRecall(reference));
     }
 }

@@ -53,6 +53,38 @@ public sealed class RegistryFaultTests : IDisposable
     private static ScriptedResponse Unauthorized(ScriptedServer tokenServer)
         => new(401, "", $"WWW-Authenticate: Bearer realm=\"http://{tokenServer.Host}/token?x=1\",service=\"the service\",scope=\"repository:app:pull\"");
 
+    [Fact]
+    public async Task ServerThatGivesAByteNowAndThen_IsGivenUp()
+    {
+        var timeouts = RegistrySourceTests.Impatient with { PaceWindow = TimeSpan.FromMilliseconds(300), PaceBytes = 2000 };
+        await using var server = new ScriptedServer(request => request.Path.Contains("blobs", StringComparison.Ordinal)
+            ? ScriptedResponse.Of(s_content, request) with { Drip = TimeSpan.FromMilliseconds(5) }
+            : Manifest() with { Drip = TimeSpan.FromMilliseconds(5) });
+        await using RegistrySource source = Open(server, timeouts: timeouts);
+        var e = await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 100_000));
+        Assert.Equal(ImageError.Unreachable, e.Error);
+        Assert.Equal($"Cannot get all of blob {s_blob.Digest} of {server.Host}/app:v1: {server.Host} gives less than 2000 bytes in 0.3 s; check the network and try again.", e.Message);
+        Assert.Single(server.Requests); // the next would be as slow
+        e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
+        Assert.Contains("gives less than 2000 bytes in 0.3 s", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ReaderThatTakesItsTime_IsNotTakenForASlowServer()
+    {
+        var timeouts = RegistrySourceTests.Impatient with { PaceWindow = TimeSpan.FromMilliseconds(50), PaceBytes = 1_000_000 };
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
+        await using RegistrySource source = Open(server, timeouts: timeouts);
+        await using Stream stream = await source.OpenBlobAsync(s_blob, 0, s_content.Length, Token);
+        byte[] buffer = new byte[20_000];
+        for (int at = 0, read; at < s_content.Length; at += read)
+        {
+            read = await stream.ReadAsync(buffer, Token);
+            await Task.Delay(30, Token);
+            Assert.NotEqual(0, read);
+        }
+    }
+
     [Theory]
     [InlineData("token")]
     [InlineData("access_token")]

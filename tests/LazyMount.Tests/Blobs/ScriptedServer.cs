@@ -38,6 +38,9 @@ internal sealed record ScriptedResponse(int Status, byte[] Body, params string[]
     /// <summary>After <see cref="CutAfter"/> bytes, go silent instead.</summary>
     public bool Stall { get; init; }
 
+    /// <summary>How long to wait before each byte of the body.</summary>
+    public TimeSpan? Drip { get; init; }
+
     /// <summary>The part of some content that a range asks for, as a well-behaved server gives it.</summary>
     public static ScriptedResponse Of(byte[] content, ScriptedRequest request)
         => request.Range is { } range
@@ -103,6 +106,11 @@ internal sealed class ScriptedServer : IAsyncDisposable
             string head = $"HTTP/1.1 {response.Status} Scripted\r\n{(response.Endless ? "" : $"Content-Length: {response.Body.Length}\r\n")}Connection: close\r\n"
                 + string.Concat(response.Headers.Select(header => header + "\r\n")) + "\r\n";
             await socket.SendAsync(Encoding.ASCII.GetBytes(head), _end.Token);
+            for (int i = 0; response.Drip is { } drip && i < response.Body.Length; i++)
+            {
+                await Task.Delay(drip, _end.Token);
+                await socket.SendAsync(response.Body.AsMemory(i, 1), _end.Token);
+            }
             await socket.SendAsync(response.Body.AsMemory(0, response.CutAfter ?? response.Body.Length), _end.Token);
             while (response.Endless)
                 await socket.SendAsync(response.Body, _end.Token);

@@ -1,7 +1,9 @@
+using LazyMount.Cli;
 using LazyMount.Commands;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
 using LazyMount.Output;
+using LazyMount.TestKit;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -23,6 +25,18 @@ public sealed class StateDirectoryTests : IDisposable
         Assert.Equal(record, _state.Find("/mnt/a"));
         Assert.True(record.IsRunning);
         Assert.DoesNotContain(Directory.EnumerateFiles(_root), file => file.EndsWith(".tmp", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void DirectoryThatOthersMayWriteTo_IsRefused()
+    {
+        string root = Path.Combine(_root, "a", "b");
+        StateDirectory.Create(root).Write(Record("/mnt"));
+        Tool.Run("chmod", "777", root).EnsureSuccess();
+        Assert.Equal($"cannot use the state directory '{root}': others may write to it (mode 777); run chmod go-w '{root}', or name another one in $LAZYMOUNT_STATE",
+            Assert.Throws<CommandException>(() => StateDirectory.Create(root)).Message);
+        Assert.Equal("cannot create the state directory '/proc/lazymount-test': No such file or directory; name another one in $LAZYMOUNT_STATE",
+            Assert.Throws<CommandException>(() => StateDirectory.Create("/proc/lazymount-test")).Message);
     }
 
     [Fact]

@@ -6,7 +6,7 @@ namespace LazyMount.Tests.Layers;
 /// <summary>The source of one blob that is in memory.</summary>
 internal sealed class BytesSource(byte[] blob) : IBlobSource
 {
-    public bool IsLocal => true;
+    public bool IsLocal { get; init; } = true;
 
     public bool IsVerified => true;
 

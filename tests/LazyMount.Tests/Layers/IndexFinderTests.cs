@@ -269,6 +269,22 @@ public sealed class IndexFinderTests : IDisposable
         Assert.Equal(0, other.Opened); // the config is cached too
     }
 
+    [Fact]
+    public async Task LayerThatAStoppedProcessIndexes_IsIndexedAllTheSame()
+    {
+        byte[] tar = Tar(20, files: 20);
+        string digest = _layout.AddLayer(tar).WriteImage("test")[0];
+        string turn = Path.Combine(_cache.GetDirectory("layers/sha256"), digest["sha256:".Length..] + ".lock");
+        WriteAll(turn, []);
+        using Tool stopped = FileLock.Hold(turn);
+        await using RemoteSource source = Source();
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        var store = new IndexFinder(_cache, NullLoggerFactory.Instance) { TurnPatience = TimeSpan.FromMilliseconds(200) };
+        var layers = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
+        Assert.Equal(tar, await ReadAllAsync(layers[0]));
+        Close(layers);
+    }
+
     private async Task<ImageException> FailsAsync(RemoteSource source)
     {
         var e = await Assert.ThrowsAsync<ImageException>(() => OpenAsync(source));

@@ -90,10 +90,24 @@ public sealed class LayerIndexFileTests
     {
         using var directory = new TemporaryDirectory();
         LayerIndex index = Sample(2000);
-        string path = directory["layers/sha256/x"];
-        LayerIndexFile.Save(path, index);
+        var cache = new BlobCache(directory["cache"]);
+        string path = Path.Combine(cache.GetDirectory("layers"), "sha256", "x");
+        LayerIndexFile.Save(path, index, cache);
         AssertSame(index, LayerIndexFile.TryLoad(path, s_digest));
-        Assert.Single(Directory.GetFiles(directory["layers/sha256"]));
+        Assert.Single(Directory.GetFiles(Path.GetDirectoryName(path)!));
+    }
+
+    [Fact]
+    public void Index_ThatIsLoaded_CountsAsUsed()
+    {
+        using var directory = new TemporaryDirectory();
+        var cache = new BlobCache(directory["cache"]);
+        string path = Path.Combine(cache.GetDirectory("layers"), "x");
+        LayerIndexFile.Save(path, Sample(), cache);
+        File.SetLastWriteTimeUtc(path, DateTime.UtcNow.AddDays(-2));
+        Assert.NotNull(LayerIndexFile.TryLoad(path, s_digest));
+        Assert.Equal((0, 0L), cache.Prune(0, DateTime.UtcNow.AddDays(-1)));
+        Assert.True(File.Exists(path));
     }
 
     private static LayerIndex WithRanges(bool ofCompressed)

@@ -105,6 +105,19 @@ public sealed class TranscodedLayerTests : IDisposable
     }
 
     [Fact]
+    public async Task TranscodingIsClosed_WithTheLayerThatReadsIt()
+    {
+        Add("zstd -3 -c < $1", s_tar);
+        await using var source = new RemoteSource(_layout.Reference("test"));
+        (Layer layer, LayerIndex index) = await OpenAsync(source);
+        await AssertReadsAsync(layer, 1);
+        string[] Open() => [.. new DirectoryInfo("/proc/self/fd").EnumerateFileSystemInfos().Select(file => file.LinkTarget ?? "").Where(target => target.Contains(index.Transcoding!.Digest.Hex, StringComparison.Ordinal))];
+        Assert.Single(Open());
+        layer.Dispose();
+        Assert.Empty(Open());
+    }
+
+    [Fact]
     public async Task OneFrameLongerThanASpanMayBe_IsTranscoded()
     {
         byte[] blob = Compress("truncate -s 1100M $1.zeros; tar -C / -cf - ${1#/}.zeros 2>/dev/null | zstd -q -T1 -c; rm $1.zeros", []);

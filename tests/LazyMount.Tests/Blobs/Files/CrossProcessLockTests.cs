@@ -60,8 +60,59 @@ public sealed class CrossProcessLockTests : IDisposable
         using CrossProcessLock? turn = await CrossProcessLock.TryTakeAsync(_directory.Path, s_long, Token);
         using var cancellation = new CancellationTokenSource(s_short);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => CrossProcessLock.TryTakeAsync(_directory.Path, s_long, cancellation.Token));
-        var e = await Assert.ThrowsAsync<IOException>(() => CrossProcessLock.TryTakeAsync(_directory["no/such/file"], s_long, Token));
+        var e = await Assert.ThrowsAnyAsync<IOException>(() => CrossProcessLock.TryTakeAsync(_directory["no/such/file"], s_long, Token));
         Assert.Contains("No such file or directory", e.Message, StringComparison.Ordinal);
         Assert.Null(CrossProcessLock.FindHolder(_directory["no/such/file"]));
     }
+
+    [Fact]
+    public async Task TurnOfAProcessThatShowsNoLife_IsWaitedForWithinBounds()
+    {
+        string path = _directory["turn"];
+        await File.WriteAllTextAsync(path, "", Token);
+        using Tool other = FileLock.Hold(path);
+        Assert.Null(await CrossProcessLock.TryTakeTurnAsync(path, s_short, Token));
+        other.Signal(9);
+        using CrossProcessLock? taken = await CrossProcessLock.TryTakeTurnAsync(path, s_long, Token);
+        Assert.NotNull(taken);
+    }
+
+    [Fact]
+    public async Task TurnOfAProcessThatLives_IsWaitedForAsLongAsItTakes()
+    {
+        string path = _directory["turn"];
+        TimeSpan patience = TimeSpan.FromSeconds(3);
+        CrossProcessLock? first = await CrossProcessLock.TryTakeTurnAsync(path, patience, Token);
+        Task<CrossProcessLock?> second = CrossProcessLock.TryTakeTurnAsync(path, patience, Token);
+        await Task.Delay(patience * 1.5, Token);
+        Assert.False(second.IsCompleted);
+        first!.Dispose();
+        using CrossProcessLock? taken = await second;
+        Assert.NotNull(taken);
+    }
+
+    [Fact]
+    public async Task Turns_HaveOneHolderAtATime_ThoughTheirFileComesAndGoes()
+    {
+        string path = _directory["turn"];
+        int holders = 0, turns = 0;
+        await Parallel.ForEachAsync(Enumerable.Range(0, 8), new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = Token }, async (_, token) =>
+        {
+            for (int i = 0; i < 25; i++)
+            {
+                using CrossProcessLock? turn = await CrossProcessLock.TryTakeTurnAsync(path, s_long, token);
+                Assert.NotNull(turn);
+                Assert.Equal(1, Interlocked.Increment(ref holders));
+                await Task.Yield();
+                turns++;
+                Interlocked.Decrement(ref holders);
+            }
+        });
+        Assert.Equal(8 * 25, turns);
+        Assert.False(File.Exists(path));
+    }
+
+    [Fact]
+    public async Task DirectoryThatIsNotThere_IsAnError()
+        => await Assert.ThrowsAsync<FileNotFoundException>(() => CrossProcessLock.TryTakeTurnAsync(_directory["none/turn"], s_short, Token));
 }

@@ -1,0 +1,40 @@
+namespace LazyMount.Blobs.Files;
+
+/// <summary>Says in a few words why a file call failed, and what may help.</summary>
+public static class FileProblem
+{
+    /// <summary>True for the failures of files that are a user's to mend, not bugs.</summary>
+    public static bool IsOne(Exception e) => e is IOException or UnauthorizedAccessException;
+
+    /// <summary>The reason without the path: the caller's sentence names the file.</summary>
+    public static string Reason(Exception e)
+    {
+        // The runtime's messages end in " : 'PATH'" or hold "'PATH'", and end with a full stop.
+        string message = e switch
+        {
+            FileNotFoundException or DirectoryNotFoundException => "No such file or directory",
+            UnauthorizedAccessException { InnerException: IOException inner } => inner.Message,
+            _ => e.Message,
+        };
+        int path = message.IndexOf(" : '", StringComparison.Ordinal);
+        return (path < 0 ? message : message[..path]).TrimEnd('.');
+    }
+
+    /// <summary>What to do about a directory in which nothing can be written: free space, get permission, or neither.</summary>
+    /// <param name="e">The failure.</param>
+    /// <param name="directory">How the sentence names the directory.</param>
+    /// <param name="otherwise">How to choose another directory, such as "choose another directory with --cache-dir".</param>
+    public static string Advice(Exception e, string directory, string otherwise)
+        => ErrorOf(e) switch
+        {
+            Interop.NoSpace or Interop.QuotaExceeded => $"free some space there, or {otherwise}",
+            Interop.ReadOnlyFileSystem => otherwise,
+            Interop.NotPermitted or Interop.NoAccess => $"get permission to write to {directory}, or {otherwise}",
+            _ => otherwise,
+        };
+
+    // The runtime has the error number in HResult: of the exception itself, or of the cause of a refusal.
+    private static int ErrorOf(Exception e) => e is UnauthorizedAccessException
+        ? e.InnerException is { HResult: Interop.NotPermitted } ? Interop.NotPermitted : Interop.NoAccess
+        : e.HResult;
+}
