@@ -19,6 +19,10 @@ internal sealed class TerminationSignals : IDisposable
             PosixSignalRegistration.Create(PosixSignal.SIGINT, context => OnSignal(context, 2)),
             PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => OnSignal(context, 15)),
             PosixSignalRegistration.Create(PosixSignal.SIGHUP, context => OnSignal(context, 1)),
+            // These end a process too, and would leave a dead mount behind.
+            PosixSignalRegistration.Create(PosixSignal.SIGQUIT, context => OnSignal(context, 3)),
+            PosixSignalRegistration.Create((PosixSignal)10 /* SIGUSR1 */, context => OnSignal(context, 10)),
+            PosixSignalRegistration.Create((PosixSignal)12 /* SIGUSR2 */, context => OnSignal(context, 12)),
         ];
 
     /// <summary>Cancelled by the first signal.</summary>

@@ -20,8 +20,8 @@ internal static class Loggers
         => Create(settings, settings.LogFile is null ? StandardError() : File(Interop.OpenLog(settings.LogFile, truncate: false)), LogLevel.Information);
 
     /// <summary>For a daemon whose log file is open already.</summary>
-    public static ILoggerFactory ForDaemon(CommandSettings settings, SafeFileHandle logFile)
-        => Create(settings, File(logFile), LogLevel.Information);
+    public static ILoggerFactory ForDaemon(CommandSettings settings, Stream log)
+        => Create(settings, new StreamWriter(log) { AutoFlush = true }, LogLevel.Information);
 
     /// <summary>
     /// The console logger writes to <see cref="Console.Error"/> as it is when the logger is made, so pointing that at the
