@@ -4,13 +4,11 @@ using LazyMount.Blobs.Sources;
 namespace LazyMount.Fuzz;
 
 /// <summary>The source of one blob that is in memory.</summary>
-internal sealed class MemorySource(byte[] blob) : IImageSource
+internal sealed class MemorySource(byte[] blob) : IBlobSource
 {
     public bool IsLocal => true;
 
-    public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
-
-    public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken) => throw new NotSupportedException();
+    public bool IsVerified => true;
 
     public Task<Stream> OpenBlobAsync(Descriptor asked, long offset, long length, CancellationToken cancellationToken)
     {
@@ -18,5 +16,7 @@ internal sealed class MemorySource(byte[] blob) : IImageSource
         return Task.FromResult<Stream>(new MemoryStream(blob, (int)offset, (int)length));
     }
 
-    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    public void Distrust(Descriptor asked)
+    {
+    }
 }

@@ -97,7 +97,9 @@ internal static class IndexTarget
         payload.Unsigned(0); // no transcoding
         payload.Unsigned(0);
         payload.Unsigned((ulong)IndexOrigin.Built);
-        payload.Unsigned(1);
+        payload.Unsigned((ulong)Voucher.Layer);
+        payload.Unsigned(1); // from a verified source
+        payload.Unsigned(0); // no document
         payload.Unsigned(0); // nothing to fetch first
         payload.Unsigned(Size); // one chunk
         payload.Unsigned(1);

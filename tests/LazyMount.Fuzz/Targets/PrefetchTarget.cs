@@ -32,9 +32,8 @@ internal static class PrefetchTarget
         lengths.AsSpan().Fill(SpanSize);
         return TreeWalk.Index(new LayerEntriesBuilder(new IndexBudget(IndexLimits.Default)), Spans * SpanSize) with
         {
-            Chunks = null,
             Checkpoints = new CheckpointTable(offsets, offsets, [.. Enumerable.Repeat((byte)0x80, Spans)], new int[Spans], new int[Spans], []),
-            Ranges = new RangeDigests(ofCompressed: true, offsets[..Spans], lengths, new byte[32 * Spans]),
+            Proof = Proof.OfParser(new RangeDigests(ofCompressed: true, offsets[..Spans], lengths, new byte[32 * Spans])),
         };
     }
 

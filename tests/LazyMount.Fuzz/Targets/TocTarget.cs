@@ -43,7 +43,7 @@ internal static class TocTarget
                     {
                         TocJson.Read(rest, builder);
                         (CompressionFormat format, IndexOrigin origin) = kind == 'z' ? (CompressionFormat.Zstd, IndexOrigin.ZstdChunked) : (CompressionFormat.Gzip, IndexOrigin.Estargz);
-                        Check(builder.Build(new Descriptor("", TreeWalk.Digest, DataEnd + 1000), format, origin, isBound: true));
+                        Check(builder.Build(new Descriptor("", TreeWalk.Digest, DataEnd + 1000), format, origin));
                     }
                     break;
             }

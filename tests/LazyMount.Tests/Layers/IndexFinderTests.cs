@@ -476,7 +476,7 @@ public sealed class IndexFinderTests : IDisposable
         var readers = new LayerReaders(finder, _cache, NullLoggerFactory.Instance);
         (Layer layer, LayerIndex index) = (await readers.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken))[0];
         Assert.Equal((IndexOrigin.TarHeaders, Voucher.Source), (index.Origin, index.Proof.By));
-        (await layer.GetSpanAsync(0, TestContext.Current.CancellationToken)).Release();
+        (await layer.GetSpanAsync(0, TestContext.Current.CancellationToken)).Dispose();
         string everybodys = Path.Combine(_cache.Root, "v1", "chunks", "sha256", digest["sha256:".Length..]);
         Assert.True(KeptBytes() > 0 && !Directory.Exists(everybodys), "what nobody has proved is not for everybody");
 

@@ -280,23 +280,23 @@ public sealed class LayerTests : IAsyncLifetime
         Assert.Equal(32, opened);
     }
 
-    private sealed class CountingSource(byte[] bytes, Action opening) : IImageSource
+    private sealed class CountingSource(byte[] bytes, Action opening) : IBlobSource
     {
         private readonly BytesSource _source = new(bytes);
 
         public bool IsLocal => true;
 
-        public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
+        public bool IsVerified => true;
 
-        public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken) => throw new NotSupportedException();
+        public void Distrust(Descriptor blob)
+        {
+        }
 
         public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
         {
             opening();
             return _source.OpenBlobAsync(blob, offset, length, cancellationToken);
         }
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 
     [Fact]
