@@ -10,6 +10,12 @@ namespace LazyMount.FileSystem;
 /// <param name="logger">Every failed read is logged here, with path, layer and cause.</param>
 public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
 {
+    /// <summary>
+    /// Bytes of a span that a read may hold while it waits for the next one. What it needs of a longer span is copied, so that
+    /// many reads at once cannot hold much more than they answer. Our spans have 2 MiB and those of other tools 4 MiB.
+    /// </summary>
+    private const int LongestHeld = 4 << 20;
+
     private volatile bool _refused;
 
     /// <summary>The tree.</summary>
@@ -65,7 +71,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
                 data.Clear();
                 return false;
             }
-            offset += Add(data, span, at, wanted);
+            offset += Add(data, span, at, wanted, isLast: true);
         }
         return true;
     }
@@ -87,8 +93,8 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         {
             while (TryFindData(id, ref offset, end, data, out long at, out long wanted, out long fileEnd))
             {
-                var span = await layers[layer].GetSpanAsync(at, cancellationToken, wanted, fileEnd).ConfigureAwait(false);
-                offset += Add(data, span, at, wanted);
+                SpanLease span = await layers[layer].GetSpanAsync(at, cancellationToken, wanted, fileEnd).ConfigureAwait(false);
+                offset += Add(data, span, at, wanted, isLast: offset + Math.Min(wanted, span.UncompressedOffset + span.Length - at) == end);
             }
             if (_refused)
             {
@@ -146,10 +152,15 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         return offset + Math.Min(length, Math.Max(0, size - offset));
     }
 
-    private static int Add(FileData data, DecodedSpan span, long at, long wanted)
+    private static int Add(FileData data, SpanLease span, long at, long wanted, bool isLast)
     {
         int start = (int)(at - span.UncompressedOffset);
         int length = (int)Math.Min(wanted, span.Length - start);
+        if (!isLast && span.Length > LongestHeld)
+        {
+            data.AddCopy(span, start, length);
+            return length;
+        }
         data.Add(span, start, length);
         return length;
     }

@@ -13,7 +13,10 @@ namespace LazyMount.Indexes.Store;
 /// other lies in the scope of what vouches for it: another reference, or another way of asking, does not find it. Files are
 /// versioned; a corrupt or older one counts as absent.
 /// </summary>
-internal sealed class IndexStore(BlobCache cache, ILogger logger)
+/// <param name="cache">The cache.</param>
+/// <param name="logger">Told of indexes that cannot be stored.</param>
+/// <param name="memory">What the indexes of the image's layers take together; null for layers that are looked at one by one.</param>
+internal sealed class IndexStore(BlobCache cache, ILogger logger, ImageBudget? memory = null)
 {
     // How often another process's indexing is looked at.
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
@@ -84,7 +87,7 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger)
         try
         {
             string path = pathOf();
-            LayerIndex? index = LayerIndexFile.TryLoad(path, layer.Digest);
+            LayerIndex? index = LayerIndexFile.TryLoad(path, layer.Digest, new IndexBudget(layer.Size, memory));
             if (index?.CompressedSize != layer.Size || !IsTranscodingThere(index, cache))
             {
                 return null;
