@@ -146,6 +146,15 @@ int main(void)
 	FIELD(fuse_lseek_in, fh);
 	FIELD(fuse_lseek_in, offset);
 	FIELD(fuse_lseek_in, whence);
+	SIZE(fuse_notify_inval_inode_out);
+	FIELD(fuse_notify_inval_inode_out, ino);
+	FIELD(fuse_notify_inval_inode_out, off);
+	FIELD(fuse_notify_inval_inode_out, len);
+
+	SIZE(fuse_notify_inval_entry_out);
+	FIELD(fuse_notify_inval_entry_out, parent);
+	FIELD(fuse_notify_inval_entry_out, namelen);
+
 	SIZE(fuse_lseek_out);
 	FIELD(fuse_lseek_out, offset);
 
@@ -214,6 +223,12 @@ int main(void)
 	VALUE(FUSE_INIT_EXT);
 #if FUSE_KERNEL_MINOR_VERSION >= 40
 	VALUE(FUSE_HAS_RESEND);
+#endif
+
+	VALUE(FUSE_NOTIFY_INVAL_INODE);
+	VALUE(FUSE_NOTIFY_INVAL_ENTRY);
+#if FUSE_KERNEL_MINOR_VERSION >= 44
+	VALUE(FUSE_NOTIFY_INC_EPOCH);
 #endif
 
 	VALUE(FOPEN_KEEP_CACHE);

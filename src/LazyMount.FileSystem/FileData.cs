@@ -18,10 +18,19 @@ public sealed class FileData
     private static readonly byte[] s_zeros = GC.AllocateArray<byte>(128 << 10, pinned: true);
 
     // A read of at most 1 MiB touches two spans of 2 MiB; layers with smaller spans, and holes, make these grow once.
-    private (DecodedSpan? Span, int Start, int Length)[] _pieces = new (DecodedSpan?, int, int)[4];
+    private Piece[] _pieces = new Piece[4];
 
     private byte[] _copy = []; // pinned
     private int _copied;
+
+    private readonly record struct Piece(PieceKind Kind, SpanLease Lease, int Start, int Length);
+
+    private enum PieceKind
+    {
+        Span,
+        Zeros,
+        Copy,
+    }
 
     /// <summary>Bytes in all.</summary>
     public int Length { get; private set; }
@@ -35,23 +44,32 @@ public sealed class FileData
         get
         {
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(piece, Count);
-            var (span, start, length) = _pieces[piece];
-            return span is not null ? span.Bytes.Slice(start, length)
-                : piece < MaxPieces - 1 ? s_zeros.AsSpan(0, length)
-                : _copy.AsSpan(0, length);
+            (PieceKind kind, SpanLease lease, int start, int length) = _pieces[piece];
+            return kind switch
+            {
+                PieceKind.Span => lease.Bytes.Slice(start, length),
+                PieceKind.Zeros => s_zeros.AsSpan(0, length),
+                _ => _copy.AsSpan(start, length),
+            };
         }
     }
 
-    /// <summary>Adds a piece and takes over the caller's hold on the span.</summary>
-    public void Add(DecodedSpan span, int start, int length)
+    /// <summary>Adds bytes of a span and takes over the caller's lease.</summary>
+    public void Add(SpanLease span, int start, int length)
     {
         if (Count < MaxPieces - 1)
         {
-            AddPiece(span, start, length);
+            AddPiece(new Piece(PieceKind.Span, span, start, length));
             return;
         }
+        AddCopy(span, start, length);
+    }
+
+    /// <summary>Adds a copy of bytes of a span, and gives the caller's lease back at once.</summary>
+    public void AddCopy(SpanLease span, int start, int length)
+    {
         span.Bytes.Slice(start, length).CopyTo(Copy(length));
-        span.Release();
+        span.Dispose();
     }
 
     /// <summary>Adds bytes of a hole.</summary>
@@ -59,7 +77,7 @@ public sealed class FileData
     {
         for (; length > 0 && Count < MaxPieces - 1; length -= _pieces[Count - 1].Length)
         {
-            AddPiece(null, 0, Math.Min(length, s_zeros.Length));
+            AddPiece(new Piece(PieceKind.Zeros, default, 0, Math.Min(length, s_zeros.Length)));
         }
         if (length > 0)
         {
@@ -72,7 +90,7 @@ public sealed class FileData
     {
         for (int i = 0; i < Count; i++)
         {
-            _pieces[i].Span?.Release();
+            _pieces[i].Lease.Dispose();
             _pieces[i] = default;
         }
         Count = 0;
@@ -80,22 +98,22 @@ public sealed class FileData
         _copied = 0;
     }
 
-    private void AddPiece(DecodedSpan? span, int start, int length)
+    private void AddPiece(in Piece piece)
     {
         if (Count == _pieces.Length)
         {
             Array.Resize(ref _pieces, Count * 2);
         }
-        _pieces[Count++] = (span, start, length);
-        Length += length;
+        _pieces[Count++] = piece;
+        Length += piece.Length;
     }
 
-    // Room for more bytes in the last piece.
+    // Room for more copied bytes: in the last piece if that is a copy, else in a new one.
     private Span<byte> Copy(int length)
     {
-        if (_copied == 0)
+        if (Count == 0 || _pieces[Count - 1].Kind != PieceKind.Copy)
         {
-            AddPiece(null, 0, 0);
+            AddPiece(new Piece(PieceKind.Copy, default, _copied, 0));
         }
         if (_copy.Length - _copied < length)
         {
@@ -106,7 +124,8 @@ public sealed class FileData
         Span<byte> room = _copy.AsSpan(_copied, length);
         _copied += length;
         Length += length;
-        _pieces[Count - 1].Length = _copied;
+        ref Piece last = ref _pieces[Count - 1];
+        last = last with { Length = last.Length + length };
         return room;
     }
 }

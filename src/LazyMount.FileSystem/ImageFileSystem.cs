@@ -1,4 +1,4 @@
-using System.Collections.Concurrent;
+using System.Text;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
 
@@ -7,10 +7,15 @@ namespace LazyMount.FileSystem;
 /// <summary>The merged tree and its files' bytes: what every frontend serves. Thread-safe.</summary>
 /// <param name="tree">The tree.</param>
 /// <param name="layers">Its layers, lowest first. Not owned.</param>
-/// <param name="logger">Read failures are logged here once per node, with node, layer and cause.</param>
+/// <param name="logger">Every failed read is logged here, with path, layer and cause.</param>
 public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
 {
-    private readonly ConcurrentDictionary<ulong, bool> _logged = new();
+    /// <summary>
+    /// Bytes of a span that a read may hold while it waits for the next one. What it needs of a longer span is copied, so that
+    /// many reads at once cannot hold much more than they answer. Our spans have 2 MiB and those of other tools 4 MiB.
+    /// </summary>
+    private const int LongestHeld = 4 << 20;
+
     private volatile bool _refused;
 
     /// <summary>The tree.</summary>
@@ -22,8 +27,29 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// </summary>
     public Action<Exception>? ReadFailed { get; set; }
 
-    /// <summary>From now on no file can be read: the tree turned out not to be the image's.</summary>
-    public void RefuseReads() => _refused = true;
+    /// <summary>The tree is not the image's: nothing of it may be shown any more.</summary>
+    public bool IsRefused => _refused;
+
+    /// <summary>
+    /// From now on every read fails with EIO, those that wait already too: the tree turned out not to be the image's. Frontends must not
+    /// show names and attributes any more either (<see cref="IsRefused"/>), and take back what they have shown.
+    /// </summary>
+    public void Refuse() => _refused = true;
+
+    /// <summary>The path of a node for messages, quoted; control characters become question marks.</summary>
+    public string Describe(ulong id)
+    {
+        if (!Tree.IsNode(id))
+        {
+            return $"node {id}";
+        }
+        var text = new StringBuilder("'").Append(Encoding.UTF8.GetString(Tree.PathOf(id)));
+        for (int i = 1; i < text.Length; i++)
+        {
+            text[i] = char.IsControl(text[i]) ? '?' : text[i];
+        }
+        return text.Append('\'').ToString();
+    }
 
     /// <summary>
     /// Reads when all bytes are decoded in memory: fills <paramref name="data"/> and returns true. False: nothing was
@@ -35,6 +61,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         {
             return false;
         }
+        // :: Step 7: contents.
         long end = End(id, offset, length);
         int layer = Tree.LayerOf(id);
         while (TryFindData(id, ref offset, end, data, out long at, out long wanted, out long fileEnd))
@@ -44,7 +71,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
                 data.Clear();
                 return false;
             }
-            offset += Add(data, span, at, wanted);
+            offset += Add(data, span, at, wanted, isLast: true);
         }
         return true;
     }
@@ -55,6 +82,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// </summary>
     public async ValueTask<Errno> ReadAsync(ulong id, long offset, int length, FileData data, CancellationToken cancellationToken)
     {
+        // :: Step 8: contents that must be waited for.
         long end = End(id, offset, length);
         int layer = Tree.LayerOf(id);
         if (_refused)
@@ -65,15 +93,20 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         {
             while (TryFindData(id, ref offset, end, data, out long at, out long wanted, out long fileEnd))
             {
-                var span = await layers[layer].GetSpanAsync(at, cancellationToken, wanted, fileEnd).ConfigureAwait(false);
-                offset += Add(data, span, at, wanted);
+                SpanLease span = await layers[layer].GetSpanAsync(at, cancellationToken, wanted, fileEnd).ConfigureAwait(false);
+                offset += Add(data, span, at, wanted, isLast: offset + Math.Min(wanted, span.UncompressedOffset + span.Length - at) == end);
+            }
+            if (_refused)
+            {
+                data.Clear();
+                return Errno.EIO;
             }
             return Errno.None;
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
             data.Clear();
-            return Errno.EINTR;
+            return _refused ? Errno.EIO : Errno.EINTR;
         }
 #pragma warning disable CA1031 // The one place where whatever went wrong below becomes an errno.
         catch (Exception cause)
@@ -81,10 +114,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         {
             data.Clear();
             ReadFailed?.Invoke(cause);
-            if (_logged.TryAdd(id, true))
-            {
-                LogReadFailed(id, layer, cause.Message, cause);
-            }
+            LogReadFailed(Describe(id), layer, cause.Message, cause);
             return Errno.EIO;
         }
     }
@@ -122,14 +152,19 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         return offset + Math.Min(length, Math.Max(0, size - offset));
     }
 
-    private static int Add(FileData data, DecodedSpan span, long at, long wanted)
+    private static int Add(FileData data, SpanLease span, long at, long wanted, bool isLast)
     {
         int start = (int)(at - span.UncompressedOffset);
         int length = (int)Math.Min(wanted, span.Length - start);
+        if (!isLast && span.Length > LongestHeld)
+        {
+            data.AddCopy(span, start, length);
+            return length;
+        }
         data.Add(span, start, length);
         return length;
     }
 
-    [LoggerMessage(1, LogLevel.Error, "cannot read node {Node} of layer {Layer}: {Reason}")]
-    private partial void LogReadFailed(ulong node, int layer, string reason, Exception cause);
+    [LoggerMessage(1, LogLevel.Error, "cannot read {Path} (layer {Layer}): {Reason}")]
+    private partial void LogReadFailed(string path, int layer, string reason, Exception cause);
 }

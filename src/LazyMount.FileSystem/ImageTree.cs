@@ -109,8 +109,30 @@ public sealed class ImageTree
         return FileMode.IsDirectory(node.Mode) ? ((int)node.Place, node.ChildCount) : (0, 0);
     }
 
-    /// <summary>Node id of the directory that holds a directory (the root's is itself).</summary>
-    public ulong ParentOf(ulong directory) => (ulong)_nodes[directory - 1].Parent + 1;
+    /// <summary>Node id of the directory that holds the first name of a node (the root's is itself).</summary>
+    public ulong ParentOf(ulong id) => (ulong)_nodes[id - 1].Parent + 1;
+
+    /// <summary>Absolute path of the first name of a node, byte-exact.</summary>
+    public byte[] PathOf(ulong id)
+    {
+        if (id == RootId)
+        {
+            return [(byte)'/'];
+        }
+        int length = 0;
+        for (ulong at = id; at != RootId; at = ParentOf(at))
+        {
+            length += 1 + NameAt((int)at - 1).Length;
+        }
+        var path = new byte[length];
+        for (ulong at = id; at != RootId; at = ParentOf(at))
+        {
+            ReadOnlySpan<byte> name = NameAt((int)at - 1);
+            name.CopyTo(path.AsSpan(length -= name.Length));
+            path[--length] = (byte)'/';
+        }
+        return path;
+    }
 
     /// <summary>Finds a child position by name: binary search; -1 when there is none.</summary>
     public int Find(ulong directory, ReadOnlySpan<byte> name)
@@ -221,7 +243,7 @@ public sealed class ImageTree
         /// <summary>Directories; a file's <see cref="SparseMap"/> has the same place.</summary>
         public int ChildCount;
 
-        /// <summary>Directories only: position of the directory above.</summary>
+        /// <summary>Position of the directory that holds the first name.</summary>
         public int Parent;
 
         /// <summary>-1 for none.</summary>

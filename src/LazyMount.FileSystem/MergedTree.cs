@@ -181,6 +181,7 @@ internal sealed class MergedTree
             {
                 firstName = position;
                 nodes[position] = MakeNode(content, target);
+                nodes[position].Parent = families[position].Parent;
             }
             firstNames[position] = firstName;
             nodes[firstName].LinkCount++;

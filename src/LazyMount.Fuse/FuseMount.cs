@@ -6,88 +6,169 @@ using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Fuse;
 
-/// <summary>A mounted image: owns the device, the reader threads and the mount point.</summary>
+/// <summary>A mounted image: owns the device, the reader threads and the mount.</summary>
 public sealed class FuseMount : IAsyncDisposable
 {
-    private readonly string _directory;
-    private readonly string? _deviceNumber;
     private readonly FuseSession _session;
     private readonly ILogger _logger;
 
-    private FuseMount(string directory, string? deviceNumber, FuseSession session, ILogger logger)
+    private FuseMount(string directory, string? device, FuseSession session, ILogger logger)
     {
-        (_directory, _deviceNumber, _session, _logger) = (directory, deviceNumber, session, logger);
+        (Directory, Device, _session, _logger) = (directory, device, session, logger);
         Completion = CompleteAsync();
     }
 
-    /// <summary>Mounts and returns once the kernel's INIT has been answered, so that the tree answers. Throws <see cref="FuseException"/>.</summary>
-    public static FuseMount Mount(string directory, ImageFileSystem fileSystem, FuseMountOptions options, ILoggerFactory loggers)
+    /// <summary>
+    /// Mounts and returns once the kernel's INIT has been answered, so that the tree answers. When it fails nothing stays mounted.
+    /// </summary>
+    /// <exception cref="FuseException">It cannot be mounted; nothing stays behind.</exception>
+    public static FuseMount Mount(MountDirectory directory, ImageFileSystem fileSystem, FuseMountOptions options, ILoggerFactory loggers)
     {
+        ArgumentNullException.ThrowIfNull(directory);
         ArgumentNullException.ThrowIfNull(fileSystem);
         ArgumentNullException.ThrowIfNull(options);
         ILogger logger = loggers.CreateLogger<FuseMount>();
-        string path = MountPoint.Resolve(directory);
+        directory.EnsureUsable();
+        string path = directory.Path;
 
-        FuseDevice device = Attach(path, options);
-        FuseSession session;
-        Negotiated negotiated;
+        // :: Step 5: the mount, and the kernel's first request.
+        FuseDevice device = Attach(directory, options);
+        FuseSession? session = null;
+        string? number = null;
         try
         {
-            negotiated = Negotiate(device, path);
+            Negotiated negotiated = Negotiate(device, path);
+            number = device.FileSystemNumber();
+            if (number is not null && !MountPlaces.Of(number).Exists(place => place.MountPoint == directory.Path))
+            {
+                throw MountFailure.Replaced(path); // fusermount3 has resolved the path once more
+            }
+            number ??= NumberOf(path);
             session = new FuseSession(device, negotiated, fileSystem, options, logger);
+            RaiseReadAhead(number);
+            logger.Mounted(options.Source, path, negotiated.Minor, negotiated.Flags, session.Threads);
+            return new FuseMount(path, number, session, logger);
         }
         catch
         {
-            device.Dispose();
-            MountPoint.TryDetach(path);
+            // The descriptors first: unmounting needs some, and there may be none left.
+            if (session is null)
+            {
+                device.Dispose();
+            }
+            else
+            {
+                session.Stop();
+                session.Completion.Wait();
+            }
+            Undo(number, path);
             throw;
         }
-        string? deviceNumber = MountInfo.Find(path)?.Device;
-        RaiseReadAhead(deviceNumber);
-        logger.Mounted(options.Source, path, negotiated.Minor, negotiated.Flags, session.Threads);
-        return new FuseMount(path, deviceNumber, session, logger);
     }
 
-    /// <summary>Completes when the mount is gone, by whatever means.</summary>
+    /// <summary>Where it was mounted: absolute, without symbolic links.</summary>
+    public string Directory { get; }
+
+    /// <summary>Device number (major:minor) of the file system, by which the mount table knows it wherever it is mounted. Null when it is not known.</summary>
+    public string? Device { get; }
+
+    /// <summary>Completes when nobody is served any more, for whatever reason.</summary>
     public Task Completion { get; }
 
-    /// <summary>Unmounts. False when it is busy; with <paramref name="lazy"/> it is detached at once and ends when the last user leaves.</summary>
+    /// <summary>
+    /// Unmounts from all places of this mount namespace. False when one is busy; with <paramref name="lazy"/> they are detached at once,
+    /// and the mount ends when the last user leaves. Mounts in other mount namespaces stay.
+    /// </summary>
+    /// <exception cref="FuseException">It may not be unmounted, or cannot be.</exception>
     public bool TryUnmount(bool lazy)
     {
-        if (!IsMounted())
+        if (Device is null || Completion.IsCompleted && MountPlaces.Of(Device).Count == 0)
         {
             return true;
         }
-        return MountPoint.TryUnmount(_directory, lazy, out FuseException? failure) || (failure!.IsBusy ? false : throw failure);
+        MountPlaces.Unmount(Device, lazy, out FuseException? failure);
+        return failure is null || (failure.IsBusy ? false : throw failure);
     }
 
     /// <summary>
-    /// Detaches if still mounted, waits for the threads, closes the device. Whoever still has a file open gets ENOTCONN
-    /// when the mount was made as root; else, and after a lazy unmount, this waits for them to leave.
+    /// The tree turned out not to be the image's: from now on everything is answered EIO, and the kernel forgets all content, names and
+    /// attributes that it was given. Returns when it has.
+    /// </summary>
+    public void Refuse() => _session.Refuse();
+
+    /// <summary>As far as <see cref="Refuse"/> comes with kernels before Linux 6.16.</summary>
+    internal void ForgetEach() => _session.ForgetEach();
+
+    /// <summary>
+    /// Detaches from all places, ends the connection and waits for the threads. Whoever still uses the mount, here or in another mount
+    /// namespace, gets ENOTCONN.
     /// </summary>
     public async ValueTask DisposeAsync()
     {
-        if (IsMounted() && !MountPoint.TryDetach(_directory))
-        {
-            _logger.CannotUnmount(_directory, "it could not be detached");
-            return; // waiting would be for ever; the kernel cleans up when the process ends
-        }
+        bool detached = TryDetach();
+        _session.Stop();
         await Completion.ConfigureAwait(false);
+        if (!detached)
+        {
+            Undo(Device, Directory); // there are free descriptors now
+        }
+    }
+
+    // False when the mount table could not be read.
+    private bool TryDetach()
+    {
+        if (Device is null)
+        {
+            return true;
+        }
+        try
+        {
+            List<MountInfo> left = MountPlaces.Unmount(Device, lazy: true, out FuseException? failure);
+            if (failure is not null)
+            {
+                _logger.CannotUnmount(Directory, failure.Message);
+            }
+            else if (left.Count > 0)
+            {
+                _logger.Covered(left[0].MountPoint);
+            }
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
     }
 
     private async Task CompleteAsync()
     {
         await _session.Completion.ConfigureAwait(false);
-        _logger.Unmounted(_directory);
+        _logger.Unmounted(Directory);
     }
 
-    /// <summary>Whether what is mounted on our directory is still ours, dead or alive.</summary>
-    private bool IsMounted() => MountInfo.Find(_directory)?.Device == _deviceNumber && _deviceNumber is not null;
+    private static void Undo(string? number, string path)
+    {
+        try
+        {
+            if ((number ?? NumberOf(path)) is { } mounted)
+            {
+                MountPlaces.Unmount(mounted, lazy: true, out _);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The mount table cannot be read, for want of descriptors. What was mounted last is what we have mounted.
+            MountPoint.TryUnmount(path, lazy: true, out _);
+        }
+    }
 
-    private static FuseDevice Attach(string directory, FuseMountOptions options)
+    // What is mounted on the directory, on kernels that do not tell which file system a device belongs to.
+    private static string? NumberOf(string directory) => MountInfo.Find(directory) is { Type: MountPoint.Type } mount ? mount.Device : null;
+
+    private static FuseDevice Attach(MountDirectory directory, FuseMountOptions options)
         => Interop.GetEffectiveUserId() == 0 ? AttachAsRoot(directory, options) : Fusermount.Mount(directory, FusermountOptions(options));
 
-    private static FuseDevice AttachAsRoot(string directory, FuseMountOptions options)
+    private static FuseDevice AttachAsRoot(MountDirectory directory, FuseMountOptions options)
     {
         nuint flags = Interop.MS_RDONLY;
         flags |= options.Suid ? 0 : Interop.MS_NOSUID;
@@ -96,11 +177,11 @@ public sealed class FuseMount : IAsyncDisposable
 
         FuseDevice device = FuseDevice.Open();
         string data = string.Create(CultureInfo.InvariantCulture, $"fd={device.Descriptor},rootmode=40000,user_id={Interop.GetEffectiveUserId()},group_id={Interop.GetEffectiveGroupId()},allow_other,default_permissions,max_read={Negotiation.MaxRead}");
-        if (Interop.Mount(options.Source, directory, MountPoint.Type, flags, data) < 0)
+        if (Interop.Mount(options.Source, directory.DescriptorPath, MountPoint.Type, flags, data) < 0)
         {
             int errno = Marshal.GetLastPInvokeError();
             device.Dispose();
-            throw MountFailure.Mount(directory, errno);
+            throw MountFailure.Mount(directory.Path, errno);
         }
         return device;
     }

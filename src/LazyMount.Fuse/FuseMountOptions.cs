@@ -24,6 +24,6 @@ public sealed record FuseMountOptions
     /// <summary>Refuse to execute programs.</summary>
     public bool NoExec { get; init; }
 
-    /// <summary>Reader threads; 0: one per core, at least 2.</summary>
+    /// <summary>Reader threads; 0: one per core, 2 to 4.</summary>
     public int Threads { get; init; }
 }

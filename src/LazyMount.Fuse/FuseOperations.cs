@@ -6,7 +6,7 @@ namespace LazyMount.Fuse;
 
 /// <summary>
 /// Answers every request that the tree alone can answer, without I/O and without allocating (step 6 of
-/// docs/path-of-a-read.md). READ, INTERRUPT and the session's own requests are <see cref="FuseSession"/>'s.
+/// docs/path-of-a-read.md). READ is <see cref="FuseReader"/>'s, INTERRUPT is <see cref="Interrupts"/>'s.
 /// </summary>
 internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid)
 {
@@ -22,6 +22,7 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
     private const uint SeekHole = 4;
 
     /// <summary>Builds the reply at the start of <paramref name="reply"/>; returns its length, 0 when none is wanted.</summary>
+    // :: Step 6: names and attributes, from the tree's arrays.
     public int Answer(in FuseRequest request, Span<byte> reply)
     {
         switch (request.Opcode)

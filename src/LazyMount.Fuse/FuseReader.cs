@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using LazyMount.FileSystem;
 using LazyMount.Fuse.Protocol;
 using Microsoft.Extensions.Logging;
@@ -8,19 +9,25 @@ namespace LazyMount.Fuse;
 /// One reader thread's loop with all that it owns: a device file, buffers and the data of the read at hand. Answers
 /// from memory on its own thread, without allocating.
 /// </summary>
-internal sealed class FuseReader(FuseDevice device, ImageFileSystem fileSystem, FuseOperations operations, PendingReads pending, FuseSession session, ILogger logger)
+internal sealed class FuseReader(FuseDevice device, RequestWait wait, ImageFileSystem fileSystem, FuseOperations operations, PendingReads pending, Interrupts interrupts, ILogger logger)
 {
+    /// <summary>
+    /// Whoever walks a tree asks its next question a few microseconds after the last answer, and waking a sleeping thread
+    /// on an idle core takes longer than answering. A first `find` of 114,377 paths on 2 cores: 1.19 s without, 0.90 s with
+    /// 30, 0.80 s with 100, 0.85 s with 300 microseconds; `tar` of all of it 8.9 s without, 7.1 s with 100.
+    /// </summary>
+    private static readonly TimeSpan s_spinTime = TimeSpan.FromMicroseconds(100);
+
     private readonly FileData _data = new();
 
-    /// <summary>Serves until the mount is gone.</summary>
+    /// <summary>Serves until the mount is gone or the session is stopped.</summary>
     public void Run()
     {
         using var requests = new NativeBuffer(Negotiation.RequestBufferSize);
         using var replies = new NativeBuffer(Negotiation.ReplyBufferSize);
-        device.SpinBeforeWaiting();
-        while (true)
+        while (!wait.IsStopped)
         {
-            int length = device.Read(requests, out int errno);
+            int length = Read(requests, out int errno);
             if (length >= 0)
             {
                 Serve(requests.Span[..length], replies.Span);
@@ -28,15 +35,41 @@ internal sealed class FuseReader(FuseDevice device, ImageFileSystem fileSystem, 
             }
             switch (errno)
             {
+                case Interop.EAGAIN:
+                    wait.Wait(device);
+                    continue;
                 case Interop.EINTR:
                 case Interop.ENOENT: // the request was interrupted while it was handed out
                     continue;
                 case Interop.ENODEV: // unmounted
                 case Interop.ECONNABORTED: // aborted
-                    return;
+                    break;
                 default:
                     logger.DeviceFailed(errno);
-                    return;
+                    break;
+            }
+            wait.Stop(); // the others leave as well
+        }
+    }
+
+    /// <summary>Asks for a request again and again for <see cref="s_spinTime"/>. Returns its length, or -1 with the error number.</summary>
+    private int Read(NativeBuffer requests, out int errno)
+    {
+        long began = 0;
+        while (true)
+        {
+            int length = device.Read(requests, out errno);
+            if (length >= 0 || errno != Interop.EAGAIN)
+            {
+                return length;
+            }
+            if (began == 0)
+            {
+                began = Stopwatch.GetTimestamp();
+            }
+            else if (Stopwatch.GetElapsedTime(began) > s_spinTime)
+            {
+                return length;
             }
         }
     }
@@ -49,7 +82,7 @@ internal sealed class FuseReader(FuseDevice device, ImageFileSystem fileSystem, 
             logger.MalformedRequest(error == RequestError.HeaderTooShort ? default : request.Opcode, error);
             if (error != RequestError.HeaderTooShort && !RequestShape.IsSilent(request.Opcode))
             {
-                device.WriteError(request.Unique, error == RequestError.LengthMismatch ? Errno.EIO : Errno.EINVAL);
+                device.Answer(request.Unique, error == RequestError.LengthMismatch ? Errno.EIO : Errno.EINVAL);
             }
             return;
         }
@@ -57,51 +90,57 @@ internal sealed class FuseReader(FuseDevice device, ImageFileSystem fileSystem, 
         try
         {
             int refused = Dispatch(request, reply);
-            if (FuseSession.IsRefusal(refused))
+            if (refused != 0)
             {
-                logger.ReplyRefused(request.Opcode, request.NodeId, refused);
+                logger.ReplyRefused(request.Opcode, fileSystem.Describe(request.NodeId), refused);
             }
         }
 #pragma warning disable CA1031 // The one converter from exceptions: one bad request must not end the mount.
         catch (Exception cause)
 #pragma warning restore CA1031
         {
-            logger.RequestFailed(request.Opcode, request.NodeId, cause.Message, cause);
+            logger.RequestFailed(request.Opcode, fileSystem.Describe(request.NodeId), cause.Message, cause);
             if (!RequestShape.IsSilent(request.Opcode))
             {
-                device.WriteError(request.Unique, Errno.EIO);
+                device.Answer(request.Unique, Errno.EIO);
             }
         }
     }
 
-    /// <summary>Returns the error number with which the kernel took the reply, or 0.</summary>
+    /// <summary>Returns the error number with which the kernel refused the reply, or 0.</summary>
     private int Dispatch(in FuseRequest request, Span<byte> reply)
     {
-        switch (request.Opcode)
+        if (request.Opcode == FuseOpcode.Interrupt)
         {
-            case FuseOpcode.Read:
-                return Read(request);
-            case FuseOpcode.Interrupt:
-                session.Interrupt(request.InterruptedUnique, request.Unique);
-                return 0;
-            default:
-                int length = operations.Answer(request, reply);
-                return length == 0 ? 0 : device.Write(reply[..length]);
+            interrupts.Interrupt(request.InterruptedUnique, request.Unique);
+            return 0;
         }
+        if (fileSystem.IsRefused && !RequestShape.IsSilent(request.Opcode))
+        {
+            return device.Answer(request.Unique, Errno.EIO);
+        }
+        if (request.Opcode == FuseOpcode.Read)
+        {
+            return Read(request);
+        }
+        // :: Step 6: everything but READ.
+        int length = operations.Answer(request, reply);
+        return length == 0 ? 0 : device.Answer(request.Unique, reply[..length]);
     }
 
+    // :: Step 7: contents that are in memory.
     private int Read(in FuseRequest request)
     {
         Errno errno = operations.CheckRead(request);
         if (errno != Errno.None)
         {
-            return device.WriteError(request.Unique, errno);
+            return device.Answer(request.Unique, errno);
         }
         try
         {
             if (fileSystem.TryRead(request.NodeId, (long)request.Offset, (int)request.Size, _data))
             {
-                return device.WriteData(request.Unique, _data);
+                return device.Answer(request.Unique, _data);
             }
         }
         finally

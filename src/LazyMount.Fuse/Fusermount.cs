@@ -17,8 +17,11 @@ internal static unsafe class Fusermount
     private const int ChildSocket = 3;
     private const int MaxStderr = 4096;
 
-    /// <summary>Mounts; returns the device. Throws <see cref="FuseException"/>.</summary>
-    public static FuseDevice Mount(string directory, string options)
+    /// <summary>
+    /// Mounts on an open directory; returns the device. fusermount3 takes nothing but a path, so it is started in the directory and told
+    /// to mount on "."; it makes a path of that again, so the caller must look where the mount is. Throws <see cref="FuseException"/>.
+    /// </summary>
+    public static FuseDevice Mount(MountDirectory directory, string options)
     {
         var (ours, childs) = SocketPair();
         using (ours)
@@ -26,19 +29,19 @@ internal static unsafe class Fusermount
             Running child;
             using (childs)
             {
-                child = Start(["-o", options, "--", directory], childs);
+                child = Start([.. Strings("-o", options, "--", ".")], childs, directory.Handle);
             }
             SafeFileHandle? device = ReceiveDescriptor(ours);
             string stderr = child.Wait(out _);
-            return device is null ? throw MountFailure.Fusermount(directory, stderr) : new FuseDevice(device);
+            return device is null ? throw MountFailure.Fusermount(directory.Path, stderr) : new FuseDevice(device);
         }
     }
 
     /// <summary>Unmounts; false with what it said when that failed.</summary>
-    public static bool TryUnmount(string directory, bool lazy, out string stderr)
+    public static bool TryUnmount(byte[] directory, bool lazy, out string stderr)
     {
-        string[] arguments = lazy ? ["-u", "-z", "--", directory] : ["-u", "--", directory];
-        stderr = Start(arguments, null).Wait(out int exitCode);
+        byte[][] arguments = [.. Strings(lazy ? ["-u", "-z", "--"] : ["-u", "--"]), directory];
+        stderr = Start(arguments, null, null).Wait(out int exitCode);
         return exitCode == 0;
     }
 
@@ -46,12 +49,12 @@ internal static unsafe class Fusermount
     /// posix_spawn rather than Process: it hands over exactly the descriptors named, while all of ours stay
     /// close-on-exec, so that no program started meanwhile by another thread inherits one.
     /// </summary>
-    private static Running Start(string[] arguments, SafeHandle? socket)
+    private static Running Start(byte[][] arguments, SafeHandle? socket, SafeHandle? directory)
     {
         var (stderr, childsStderr) = SocketPair();
         byte* actions = stackalloc byte[Interop.SpawnActionsSize];
-        using var argv = new NativeStrings([Program, .. arguments]);
-        using var envp = new NativeStrings(Environment(socket is not null));
+        using var argv = new NativeStrings([.. Strings(Program), .. arguments]);
+        using var envp = new NativeStrings(Strings([.. Environment(socket is not null)]));
         Check(Interop.SpawnActionsInit(actions));
         try
         {
@@ -62,6 +65,10 @@ internal static unsafe class Fusermount
                 if (socket is not null)
                 {
                     Check(Interop.SpawnActionsDuplicate(actions, socket, ChildSocket));
+                }
+                if (directory is not null)
+                {
+                    Check(Interop.SpawnActionsChangeDirectory(actions, directory));
                 }
                 int errno = Interop.Spawn(out int pid, Program, actions, null, argv.Pointers, envp.Pointers);
                 if (errno != 0)
@@ -77,6 +84,9 @@ internal static unsafe class Fusermount
             _ = Interop.SpawnActionsDestroy(actions);
         }
     }
+
+    // Zero-terminated, as C has them.
+    private static IEnumerable<byte[]> Strings(params string[] texts) => texts.Select(text => Encoding.UTF8.GetBytes(text + '\0'));
 
     private static IEnumerable<string> Environment(bool withSocket)
     {
@@ -176,14 +186,16 @@ internal static unsafe class Fusermount
     {
         private readonly int _count;
 
-        public NativeStrings(IEnumerable<string> strings)
+        /// <param name="strings">Zero-terminated.</param>
+        public NativeStrings(IEnumerable<byte[]> strings)
         {
-            string[] all = [.. strings];
+            byte[][] all = [.. strings];
             _count = all.Length;
             Pointers = (byte**)NativeMemory.AllocZeroed((nuint)_count + 1, (nuint)sizeof(byte*));
             for (int i = 0; i < _count; i++)
             {
-                Pointers[i] = (byte*)Marshal.StringToCoTaskMemUTF8(all[i]);
+                Pointers[i] = (byte*)NativeMemory.Alloc((nuint)all[i].Length);
+                all[i].CopyTo(new Span<byte>(Pointers[i], all[i].Length));
             }
         }
 
@@ -193,7 +205,7 @@ internal static unsafe class Fusermount
         {
             for (int i = 0; i < _count; i++)
             {
-                Marshal.FreeCoTaskMem((nint)Pointers[i]);
+                NativeMemory.Free(Pointers[i]);
             }
             NativeMemory.Free(Pointers);
         }

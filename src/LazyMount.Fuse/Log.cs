@@ -12,14 +12,14 @@ internal static partial class Log
     [LoggerMessage(2, LogLevel.Information, "unmounted {Directory}")]
     public static partial void Unmounted(this ILogger logger, string directory);
 
-    [LoggerMessage(3, LogLevel.Error, "request {Opcode} of node {NodeId} failed: {Reason}")]
-    public static partial void RequestFailed(this ILogger logger, FuseOpcode opcode, ulong nodeId, string reason, Exception cause);
+    [LoggerMessage(3, LogLevel.Error, "request {Opcode} of {Path} failed: {Reason}")]
+    public static partial void RequestFailed(this ILogger logger, FuseOpcode opcode, string path, string reason, Exception cause);
 
     [LoggerMessage(4, LogLevel.Warning, "malformed request {Opcode}: {Error}")]
     public static partial void MalformedRequest(this ILogger logger, FuseOpcode opcode, RequestError error);
 
-    [LoggerMessage(5, LogLevel.Warning, "the kernel refused the reply to {Opcode} of node {NodeId} with error {Errno}")]
-    public static partial void ReplyRefused(this ILogger logger, FuseOpcode opcode, ulong nodeId, int errno);
+    [LoggerMessage(5, LogLevel.Warning, "the kernel refused the reply to {Opcode} of {Path} with error {Errno}; it was answered EIO")]
+    public static partial void ReplyRefused(this ILogger logger, FuseOpcode opcode, string path, int errno);
 
     [LoggerMessage(6, LogLevel.Error, "reading the FUSE device failed with error {Errno}; the mount ends")]
     public static partial void DeviceFailed(this ILogger logger, int errno);
@@ -27,6 +27,9 @@ internal static partial class Log
     [LoggerMessage(7, LogLevel.Debug, "cannot clone the FUSE device (error {Errno}); the threads share one")]
     public static partial void CannotClone(this ILogger logger, int errno);
 
-    [LoggerMessage(8, LogLevel.Warning, "cannot unmount {Directory}: {Reason}")]
+    [LoggerMessage(8, LogLevel.Warning, "{Directory} stays in the mount table, and every access to it fails: {Reason}")]
     public static partial void CannotUnmount(this ILogger logger, string directory, string reason);
+
+    [LoggerMessage(9, LogLevel.Warning, "{Directory} stays in the mount table, because another mount covers it; unmount that one, then run `lazymount umount {Directory}`")]
+    public static partial void Covered(this ILogger logger, string directory);
 }

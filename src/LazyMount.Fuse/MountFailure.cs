@@ -21,6 +21,7 @@ internal static class MountFailure
         Interop.EPERM or Interop.EACCES
             => $"cannot mount on {directory}: the system does not permit it; run as root, {Container}",
         Interop.ENODEV => $"cannot mount on {directory}: the kernel knows no FUSE; load it with `modprobe fuse`",
+        Interop.ENOENT => $"cannot mount on {directory}: it was removed; create it again",
         Interop.EBUSY => $"cannot mount on {directory}: it is busy; choose another directory",
         _ => $"cannot mount on {directory}: {Describe(errno)}; see `dmesg`",
     });
@@ -37,6 +38,15 @@ internal static class MountFailure
     public static FuseException Unreadable(string directory, int errno)
         => new($"cannot mount on {directory}: {Describe(errno)}; name a directory that you own");
 
+    public static FuseException Unreadable(string directory, string reason)
+        => new($"cannot mount on {directory}: {reason}; name an empty directory");
+
+    public static FuseException BeingMounted(string directory)
+        => new($"cannot mount on {directory}: another process is mounting an image there; wait for it or choose another directory");
+
+    public static FuseException Replaced(string directory)
+        => new($"cannot mount on {directory}: the directory was moved while it was being mounted on; try again");
+
     public static FuseException AlreadyMounted(string directory, string source)
         => new($"cannot mount on {directory}: {source} is mounted there; unmount it with `lazymount umount {directory}`");
 
@@ -45,6 +55,9 @@ internal static class MountFailure
 
     public static FuseException DeadForeign(string directory)
         => new($"cannot mount on {directory}: a dead mount of another FUSE program is there; clean it with `fusermount3 -u {directory}`");
+
+    public static FuseException Threads(int errno)
+        => new($"cannot serve a mount: {Describe(errno)}; raise the limit of open files with `ulimit -n`");
 
     public static FuseException KernelTooOld(uint oldestMinor)
         => new($"cannot mount: the kernel's FUSE protocol is older than 7.{oldestMinor}; Linux 3.15 or later is needed");
@@ -89,6 +102,9 @@ internal static class MountFailure
 
     public static FuseException NotMounted(string directory)
         => new($"cannot unmount {directory}: no image is mounted there; `lazymount list` shows what is");
+
+    public static FuseException Covered(string directory)
+        => new($"cannot unmount {directory}: another mount covers it; unmount that one first (`findmnt` shows all)");
 
     public static FuseException Unmount(string directory, int errno) => errno switch
     {

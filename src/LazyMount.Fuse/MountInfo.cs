@@ -1,21 +1,51 @@
+using System.Globalization;
 using System.Text;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Fuse;
 
 /// <summary>One line of /proc/self/mountinfo (proc_pid_mountinfo(5)).</summary>
+/// <param name="Id">Number of the mount, unique among the mounts that there are.</param>
 /// <param name="Device">major:minor of the file system; unique among the mounted ones.</param>
-/// <param name="MountPoint">Where it is mounted.</param>
+/// <param name="Path">Where it is mounted: bytes, each as one character (Latin-1).</param>
 /// <param name="Type">File system type with subtype.</param>
 /// <param name="Source">What was given as the source.</param>
-internal sealed record MountInfo(string Device, string MountPoint, string Type, string Source)
+internal sealed record MountInfo(int Id, string Device, string Path, string Type, string Source)
 {
-    private const string Path = "/proc/self/mountinfo";
+    private const string Table = "/proc/self/mountinfo";
+
+    /// <summary>Where it is mounted, as text; what is not UTF-8 becomes U+FFFD.</summary>
+    public string MountPoint => Encoding.UTF8.GetString(Encoding.Latin1.GetBytes(Path));
+
+    /// <summary>Where it is mounted, for system calls: zero-terminated.</summary>
+    public byte[] PathBytes => Encoding.Latin1.GetBytes(Path + '\0');
 
     /// <summary>All mounts of this mount namespace, in the order in which they were made.</summary>
-    public static List<MountInfo> ReadAll() => Parse(File.ReadAllBytes(Path));
+    public static List<MountInfo> ReadAll() => Parse(File.ReadAllBytes(Table));
 
-    /// <summary>The topmost mount on a directory, or null.</summary>
+    /// <summary>The mount made last on a directory, or null. Another mount on a directory above may hide it.</summary>
     public static MountInfo? Find(string directory) => ReadAll().FindLast(mount => mount.MountPoint == directory);
+
+    /// <summary>The number of the mount that an open file belongs to, or null.</summary>
+    public static int? IdOf(SafeFileHandle file)
+    {
+        const string Label = "mnt_id:";
+        foreach (string line in File.ReadLines(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fdinfo/{file.DangerousGetHandle()}")))
+        {
+            if (line.StartsWith(Label, StringComparison.Ordinal))
+            {
+                return int.Parse(line[Label.Length..], CultureInfo.InvariantCulture);
+            }
+        }
+        return null;
+    }
+
+    /// <summary>Whether the path of the mount leads to it: no other mount covers it. Nothing is asked of the file system.</summary>
+    public bool IsReachable()
+    {
+        using SafeFileHandle root = Interop.Open(PathBytes, Interop.O_PATH | Interop.O_NOFOLLOW | Interop.O_CLOEXEC);
+        return !root.IsInvalid && IdOf(root) == Id;
+    }
 
     /// <summary>Lines that are not as documented are left out.</summary>
     internal static List<MountInfo> Parse(ReadOnlySpan<byte> text)
@@ -24,15 +54,17 @@ internal sealed record MountInfo(string Device, string MountPoint, string Type, 
         foreach (Range line in text.Split((byte)'\n'))
         {
             // 36 35 98:0 /root /mount/point options [optional fields] - type source super-options
-            string[] fields = Encoding.UTF8.GetString(text[line]).Split(' ');
+            string[] fields = Encoding.Latin1.GetString(text[line]).Split(' ');
             int separator = Array.IndexOf(fields, "-");
-            if (separator >= 6 && fields.Length > separator + 2)
+            if (separator >= 6 && fields.Length > separator + 2 && int.TryParse(fields[0], NumberStyles.None, CultureInfo.InvariantCulture, out int id))
             {
-                mounts.Add(new MountInfo(fields[2], Unescape(fields[4]), Unescape(fields[separator + 1]), Unescape(fields[separator + 2])));
+                mounts.Add(new MountInfo(id, fields[2], Unescape(fields[4]), Text(fields[separator + 1]), Text(fields[separator + 2])));
             }
         }
         return mounts;
     }
+
+    private static string Text(string field) => Encoding.UTF8.GetString(Encoding.Latin1.GetBytes(Unescape(field)));
 
     /// <summary>Undoes the kernel's \ooo for space, tab, newline and backslash.</summary>
     private static string Unescape(string field)
@@ -58,7 +90,4 @@ internal sealed record MountInfo(string Device, string MountPoint, string Type, 
 
         static bool IsOctal(string text, int at) => text[at] is >= '0' and <= '7';
     }
-
-    /// <summary>The number under which fusectl shows the connection: the device's minor part.</summary>
-    public string ConnectionId => Device[(Device.IndexOf(':', StringComparison.Ordinal) + 1)..];
 }

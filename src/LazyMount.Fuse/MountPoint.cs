@@ -1,12 +1,13 @@
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace LazyMount.Fuse;
 
-/// <summary>What stands at a mount point of ours, from /proc/self/mountinfo.</summary>
+/// <summary>A place where a file system of ours is mounted, from /proc/self/mountinfo.</summary>
 /// <param name="Directory">Absolute path.</param>
 /// <param name="Source">The source given when mounting.</param>
-/// <param name="IsDead">The daemon is gone: every access gives ENOTCONN.</param>
-public sealed record MountPoint(string Directory, string Source, bool IsDead)
+/// <param name="Device">Device number of the file system, major:minor: the same for all its places.</param>
+public sealed record MountPoint(string Directory, string Source, string Device)
 {
     /// <summary>The file system type is fuse, this its subtype.</summary>
     internal const string Subtype = "lazymount";
@@ -18,95 +19,113 @@ public sealed record MountPoint(string Directory, string Source, bool IsDead)
 
     /// <summary>All LazyMount mounts of this mount namespace.</summary>
     public static IReadOnlyList<MountPoint> List()
-        => [.. MountInfo.ReadAll().FindAll(mount => mount.Type == Type).Select(mount => new MountPoint(mount.MountPoint, mount.Source, Probe(mount.MountPoint) == Interop.ENOTCONN))];
+        => [.. MountInfo.ReadAll().FindAll(mount => mount.Type == Type).Select(mount => new MountPoint(mount.MountPoint, mount.Source, mount.Device))];
 
-    /// <summary>Checks that a directory can be mounted on, or throws <see cref="FuseException"/> with the reason: missing, not a directory, not empty, already a mount (alive or dead).</summary>
-    public static void EnsureUsable(string directory) => Resolve(directory);
+    /// <summary>The daemon is gone: every access gives ENOTCONN. Waits up to a second for one that does not answer, and counts it as alive.</summary>
+    public bool IsDead() => Probe(Directory) == Interop.ENOTCONN;
 
     /// <summary>
-    /// Unmounts from outside the daemon: umount2 as root, else fusermount3 -u. Cleans a dead mount. Throws
-    /// <see cref="FuseException"/> when busy (naming the next step) or not a LazyMount mount.
+    /// Unmounts one place from outside the daemon: umount2 as root, else fusermount3 -u. Cleans a dead mount. Throws
+    /// <see cref="FuseException"/> when busy (naming the next step), covered by another mount or not a LazyMount mount.
     /// </summary>
     public static void Unmount(string directory, bool lazy)
     {
-        string path = RealPath(directory, out _) ?? Path.GetFullPath(directory);
-        if (MountInfo.Find(path)?.Type != Type)
+        string path = PathOf(directory);
+        List<MountInfo> there = MountInfo.ReadAll().FindAll(mount => mount.MountPoint == path);
+        if (!there.Exists(mount => mount.Type == Type))
         {
             throw MountFailure.NotMounted(directory);
         }
-        if (!TryUnmount(path, lazy, out FuseException? failure))
+        if (there[^1].Type != Type || !there[^1].IsReachable())
+        {
+            throw MountFailure.Covered(directory);
+        }
+        if (!TryUnmount(there[^1], lazy, out FuseException? failure))
         {
             throw failure!;
         }
     }
 
-    /// <summary><see cref="EnsureUsable"/>, returning the path without symbolic links, as mountinfo will show it.</summary>
-    internal static string Resolve(string directory)
+    /// <summary>
+    /// Unmounts a file system of ours from all its places in this mount namespace; as <see cref="Unmount"/>.
+    /// </summary>
+    /// <param name="device">Its device number, major:minor.</param>
+    /// <param name="lazy">Detach the places now although they are in use.</param>
+    public static void UnmountAll(string device, bool lazy)
     {
-        string? path = RealPath(directory, out int errno);
-        // A mount that does not answer must not be touched: mountinfo and the probe come first.
-        MountInfo? mount = MountInfo.Find(path ?? Path.GetFullPath(directory));
-        bool dead = mount is not null && Probe(mount.MountPoint) == Interop.ENOTCONN;
-        if (mount?.Type == Type)
+        List<MountInfo> left = MountPlaces.Unmount(device, lazy, out FuseException? failure);
+        if (failure is not null)
         {
-            throw dead ? MountFailure.Dead(directory) : MountFailure.AlreadyMounted(directory, mount.Source);
+            throw failure;
         }
-        if (dead || errno == Interop.ENOTCONN)
+        if (left.Count > 0)
         {
-            throw MountFailure.DeadForeign(directory);
+            throw MountFailure.Covered(left[0].MountPoint);
         }
-        if (path is null)
-        {
-            throw errno switch
-            {
-                Interop.ENOENT => MountFailure.Missing(directory),
-                Interop.ENOTDIR => MountFailure.NotDirectory(directory),
-                _ => MountFailure.Unreadable(directory, errno),
-            };
-        }
-        if (!System.IO.Directory.Exists(path))
-        {
-            throw MountFailure.NotDirectory(directory);
-        }
-        bool empty;
-        try
-        {
-            empty = !System.IO.Directory.EnumerateFileSystemEntries(path).Any();
-        }
-        catch (UnauthorizedAccessException)
-        {
-            throw MountFailure.Unreadable(directory, Interop.EACCES);
-        }
-        return empty ? path : throw MountFailure.NotEmpty(directory);
     }
 
-    internal static bool TryUnmount(string path, bool lazy, out FuseException? failure)
+    /// <summary>
+    /// A directory's path as the mount table has it. On a dead mount every look at the directory itself may fail, so that only the
+    /// symbolic links above it can be followed.
+    /// </summary>
+    public static string PathOf(string directory)
+    {
+        if (RealPath(directory, out _) is { } real)
+        {
+            return real;
+        }
+        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory));
+        return Path.GetDirectoryName(full) is { } parent && RealPath(parent, out _) is { } realParent ? Path.Combine(realParent, Path.GetFileName(full)) : full;
+    }
+
+    /// <summary>A process of another mount namespace in which a file system of ours is mounted, or null when there is none that we may see.</summary>
+    /// <param name="device">Device number of the file system, major:minor.</param>
+    public static int? FindElsewhere(string device)
+    {
+        foreach (string process in System.IO.Directory.EnumerateDirectories("/proc"))
+        {
+            try
+            {
+                if (int.TryParse(Path.GetFileName(process), out int id)
+                    && MountInfo.Parse(File.ReadAllBytes($"{process}/mountinfo")).Exists(mount => mount.Device == device && mount.Type == Type))
+                {
+                    return id;
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // It has ended, or is another user's.
+            }
+        }
+        return null;
+    }
+
+    internal static bool TryUnmount(MountInfo place, bool lazy, out FuseException? failure) => TryUnmount(place.MountPoint, place.PathBytes, lazy, out failure);
+
+    internal static bool TryUnmount(string path, bool lazy, out FuseException? failure) => TryUnmount(path, Encoding.UTF8.GetBytes(path + '\0'), lazy, out failure);
+
+    private static bool TryUnmount(string path, byte[] bytes, bool lazy, out FuseException? failure)
     {
         failure = null;
         if (Interop.GetEffectiveUserId() == 0)
         {
-            if (Interop.Unmount(path, Interop.UMOUNT_NOFOLLOW | (lazy ? Interop.MNT_DETACH : 0)) < 0)
+            if (Interop.Unmount(bytes, Interop.UMOUNT_NOFOLLOW | (lazy ? Interop.MNT_DETACH : 0)) < 0)
             {
                 failure = MountFailure.Unmount(path, Marshal.GetLastPInvokeError());
             }
         }
-        else if (!Fusermount.TryUnmount(path, lazy, out string stderr))
+        else if (!Fusermount.TryUnmount(bytes, lazy, out string stderr))
         {
             failure = MountFailure.FusermountUnmount(path, stderr);
         }
         return failure is null;
     }
 
-    /// <summary>Takes our own mount away whoever uses it; as root the connection is aborted too, so that nobody waits.</summary>
-    internal static bool TryDetach(string path) => Interop.GetEffectiveUserId() == 0
-        ? Interop.Unmount(path, Interop.UMOUNT_NOFOLLOW | Interop.MNT_FORCE | Interop.MNT_DETACH) == 0
-        : Fusermount.TryUnmount(path, lazy: true, out _);
-
     /// <summary>
     /// The error of statfs(2), which always asks the daemon: ENOTCONN from the kernel at once when it is gone. In a thread
     /// of its own that may stay behind, because a daemon that is stuck would hold us as long as it likes.
     /// </summary>
-    private static unsafe int Probe(string directory)
+    internal static unsafe int Probe(string directory)
     {
         int errno = 0;
         var thread = new Thread(() =>
@@ -119,7 +138,7 @@ public sealed record MountPoint(string Directory, string Source, bool IsDead)
         return thread.Join(s_probeTime) ? errno : 0;
     }
 
-    private static unsafe string? RealPath(string path, out int errno)
+    internal static unsafe string? RealPath(string path, out int errno)
     {
         byte* resolved = stackalloc byte[Interop.PathMax];
         bool found = Interop.RealPath(path, resolved) != null;

@@ -6,17 +6,12 @@ namespace LazyMount.Fuse;
 
 /// <summary>
 /// READs whose bytes are not in memory: each waits for disk, network and decoding in a task and is answered from
-/// wherever it completes (step 8 of docs/path-of-a-read.md). An interrupted one answers EINTR.
+/// wherever it completes (step 8 of docs/path-of-a-read.md). An interrupted one answers EINTR. Their number is bounded by the kernel
+/// (<see cref="Negotiation.MaxBackground"/>) and by nothing here: a READ that waits for the network must not hold up one whose
+/// chunks are on disk. What costs, decoding and memory, is bounded where it is done.
 /// </summary>
 internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger) : IAsyncDisposable
 {
-    /// <summary>
-    /// Reads being worked on at a time; further ones wait their turn, and there are never more than the kernel has
-    /// readers. Bounds the decoded spans that are held besides the cache: 64 of 2 MiB.
-    /// </summary>
-    public const int MaxActive = 32;
-
-    private readonly SemaphoreSlim _active = new(MaxActive);
     private readonly Lock _gate = new();
     private readonly Dictionary<ulong, Read> _byUnique = []; // guarded by _gate
     private readonly Stack<Read> _pool = []; // guarded by _gate
@@ -50,6 +45,18 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger) :
         }
     }
 
+    /// <summary>Ends all waiting: each READ is answered EINTR, or EIO when the file system refuses reads.</summary>
+    public void CancelAll()
+    {
+        lock (_gate)
+        {
+            foreach (Read read in _byUnique.Values)
+            {
+                _ = read.Cancellation.CancelAsync();
+            }
+        }
+    }
+
     /// <summary>Cancels everything and waits until nothing is left. No READ may begin any more.</summary>
     public async ValueTask DisposeAsync()
     {
@@ -61,54 +68,40 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger) :
             {
                 _drained.SetResult();
             }
-            foreach (Read read in _byUnique.Values)
-            {
-                _ = read.Cancellation.CancelAsync();
-            }
             drained = _drained.Task;
         }
+        CancelAll();
         await drained.ConfigureAwait(false);
-        _active.Dispose();
     }
 
     private async Task RunAsync(Read read)
     {
-        bool active = false;
+        // :: Step 8: whoever completes the READ writes the answer.
         try
         {
-            await _active.WaitAsync(read.Cancellation.Token).ConfigureAwait(false);
-            active = true;
             Errno errno = await fileSystem.ReadAsync(read.Node, read.Offset, read.Length, read.Data, read.Cancellation.Token).ConfigureAwait(false);
             Answer(read, errno);
-        }
-        catch (OperationCanceledException)
-        {
-            Answer(read, Errno.EINTR);
         }
 #pragma warning disable CA1031 // The kernel must be answered whatever happened.
         catch (Exception cause)
 #pragma warning restore CA1031
         {
-            logger.RequestFailed(FuseOpcode.Read, read.Node, cause.Message, cause);
+            logger.RequestFailed(FuseOpcode.Read, fileSystem.Describe(read.Node), cause.Message, cause);
             Answer(read, Errno.EIO);
         }
         finally
         {
             read.Data.Clear();
-            if (active)
-            {
-                _active.Release();
-            }
             End(read);
         }
     }
 
     private void Answer(Read read, Errno errno)
     {
-        int refused = errno == Errno.None ? read.Device.WriteData(read.Unique, read.Data) : read.Device.WriteError(read.Unique, errno);
-        if (FuseSession.IsRefusal(refused))
+        int refused = errno == Errno.None ? read.Device.Answer(read.Unique, read.Data) : read.Device.Answer(read.Unique, errno);
+        if (refused != 0)
         {
-            logger.ReplyRefused(FuseOpcode.Read, read.Node, refused);
+            logger.ReplyRefused(FuseOpcode.Read, fileSystem.Describe(read.Node), refused);
         }
     }
 

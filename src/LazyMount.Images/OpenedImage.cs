@@ -39,33 +39,39 @@ public sealed class OpenedImage : IAsyncDisposable
     public LayerProofs Proofs { get; }
 
     /// <summary>
-    /// Streams every layer whose index others made and compares. A difference turns all reads into errors and is logged in one line.
+    /// Streams every layer whose index others made and compares. Returns what is wrong with the first index that differs from its layer, or
+    /// null when none does; layers that could not be compared, and the result, are logged.
     /// </summary>
-    public async Task VerifyAsync(ILogger logger, CancellationToken cancellationToken)
+    public async Task<string?> FindLieAsync(ILogger logger, CancellationToken cancellationToken)
     {
-        bool all = _unverified.Count > 0;
+        int notVerified = 0, total = _unverified.Count;
         foreach ((Descriptor layer, Layer inUse, LayerIndex index) in _unverified)
         {
             try
             {
                 if (await _readers.FindDifferenceAsync(layer, Image, index, inUse, cancellationToken).ConfigureAwait(false) is { } difference)
                 {
-                    logger.ReadsRefused(Image.Reference.ToString(), difference);
-                    FileSystem.RefuseReads();
-                    return;
+                    return difference;
                 }
             }
-            catch (ImageException e)
+#pragma warning disable CA1031 // Whatever keeps one layer from being verified must be said, and must not keep the others from it.
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+#pragma warning restore CA1031
             {
                 logger.LayerNotVerified(layer.Digest.ToString(), e.Message);
-                all = false;
+                notVerified++;
             }
         }
         _unverified = []; // indexes are large
-        if (all)
+        if (notVerified > 0)
+        {
+            logger.IndexesNotVerified(Image.Reference.ToString(), notVerified, total);
+        }
+        else if (total > 0)
         {
             logger.IndexesVerified(Image.Reference.ToString());
         }
+        return null;
     }
 
     /// <summary>Fetches ranges of layers in the background.</summary>

@@ -28,6 +28,6 @@ public sealed record OpeningOptions
     /// <summary>The one layer that is opened alone. Null: all layers, merged.</summary>
     public LayerChoice? Layer { get; init; }
 
-    /// <summary>Indexes that others made stay in memory until <see cref="OpenedImage.VerifyAsync"/> has compared them with their layers.</summary>
+    /// <summary>Indexes that others made stay in memory until <see cref="OpenedImage.FindLieAsync"/> has compared them with their layers.</summary>
     public bool VerifiesFully { get; init; }
 }

@@ -65,38 +65,33 @@ internal sealed class IndexComparison(LayerIndex believed, Layer believedLayer, 
     {
         for (long offset = 0; offset < a.Size;)
         {
-            (DecodedSpan? spanA, int startA, long lengthA) = await ReadAsync(believed, believedLayer, a, offset, cancellationToken).ConfigureAwait(false);
-            (DecodedSpan? spanB, int startB, long lengthB) = default((DecodedSpan?, int, long));
-            try
+            (SpanLease leaseA, int startA, long lengthA) = await ReadAsync(believed, believedLayer, a, offset, cancellationToken).ConfigureAwait(false);
+            using (leaseA)
             {
-                (spanB, startB, lengthB) = await ReadAsync(built, builtLayer, b, offset, cancellationToken).ConfigureAwait(false);
+                (SpanLease leaseB, int startB, long lengthB) = await ReadAsync(built, builtLayer, b, offset, cancellationToken).ConfigureAwait(false);
+                using SpanLease heldB = leaseB;
                 int length = (int)Math.Min(Math.Min(lengthA, lengthB), 1 << 20);
-                if (!AreEqual(spanA, startA, spanB, startB, length))
+                if (!AreEqual(leaseA, startA, leaseB, startB, length))
                 {
                     return false;
                 }
                 offset += length;
             }
-            finally
-            {
-                spanA?.Release();
-                spanB?.Release();
-            }
         }
         return true;
     }
 
-    private static bool AreEqual(DecodedSpan? a, int startA, DecodedSpan? b, int startB, int length)
-        => (a, b) switch
+    private static bool AreEqual(SpanLease a, int startA, SpanLease b, int startB, int length)
+        => (a.IsHeld, b.IsHeld) switch
         {
-            (null, null) => true,
-            (null, { } some) => !some.Bytes.Slice(startB, length).ContainsAnyExcept((byte)0),
-            ({ } some, null) => !some.Bytes.Slice(startA, length).ContainsAnyExcept((byte)0),
-            ({ } one, { } other) => one.Bytes.Slice(startA, length).SequenceEqual(other.Bytes.Slice(startB, length)),
+            (false, false) => true,
+            (false, true) => !b.Bytes.Slice(startB, length).ContainsAnyExcept((byte)0),
+            (true, false) => !a.Bytes.Slice(startA, length).ContainsAnyExcept((byte)0),
+            (true, true) => a.Bytes.Slice(startA, length).SequenceEqual(b.Bytes.Slice(startB, length)),
         };
 
     // The span that holds a byte of a file, where it stands in it, and how many bytes follow there; no span for a hole.
-    private static async Task<(DecodedSpan? Span, int Start, long Length)> ReadAsync(LayerIndex index, Layer layer, LayerEntry entry, long offset, CancellationToken cancellationToken)
+    private static async Task<(SpanLease Lease, int Start, long Length)> ReadAsync(LayerIndex index, Layer layer, LayerEntry entry, long offset, CancellationToken cancellationToken)
     {
         long at = entry.DataOffset + offset, wanted = entry.Size - offset;
         if (entry.SparseMap > 0)
@@ -106,11 +101,11 @@ internal sealed class IndexComparison(LayerIndex believed, Layer believedLayer, 
             end = Math.Min(end, entry.Size);
             if (stored < 0)
             {
-                return (null, 0, end - offset);
+                return (default, 0, end - offset);
             }
             (at, wanted) = (entry.DataOffset + stored, end - offset);
         }
-        DecodedSpan span = await layer.GetSpanAsync(at, cancellationToken).ConfigureAwait(false);
+        SpanLease span = await layer.GetSpanAsync(at, cancellationToken).ConfigureAwait(false);
         int start = (int)(at - span.UncompressedOffset);
         return (span, start, Math.Min(wanted, span.Length - start));
     }

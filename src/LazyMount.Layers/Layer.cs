@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Diagnostics.CodeAnalysis;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
@@ -17,12 +16,25 @@ public sealed class Layer : IDisposable
     /// <summary>Bytes of the blob that are asked for at once ahead of a reader.</summary>
     private const int AheadRequest = 1 << 20;
 
+    /// <summary>
+    /// Spans that one read begins at once; it waits for the first, then for the next. Our spans have 2 MiB and those of other tools
+    /// 4 MiB, so a read of 1 MiB touches two: more are begun of spans of 64 KiB, where the layer has a checkpoint for every file.
+    /// </summary>
+    private const int MostBegun = 32;
+
+    /// <summary>Most bytes of the blob that one read asks for at once.</summary>
+    private const int LongestRequest = 4 << 20;
+
+    /// <summary>The pool keeps its arrays for the life of the process, so larger ones do not come from there.</summary>
+    private const int LargestPooled = 4 << 20;
+
     private readonly Digest _digest;
     private readonly CompressionFormat _format;
+    private readonly CheckpointTable _checkpoints;
     private readonly RangeDigests? _ranges;
     private readonly BlobReader _blob;
     private readonly SpanCache _spans;
-    private readonly object?[] _slots; // see SpanCache
+    private readonly SpanTable _table;
     private readonly ReadAhead _readAhead = new();
     private readonly CancellationTokenSource _disposal = new();
     private int _decodeAhead = -1; // the span whose being read makes the one after it be decoded
@@ -32,17 +44,21 @@ public sealed class Layer : IDisposable
     /// <param name="spans">Where decoded spans are kept; shared by layers, not owned.</param>
     public Layer(LayerIndex index, BlobReader blob, SpanCache spans)
     {
-        (Checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.SpanFormat, blob, spans);
+        (_checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.SpanFormat, blob, spans);
         _ranges = index.Proof.Ranges;
         Prefetch = index.Prefetch;
-        _slots = new object?[index.Checkpoints.Count];
+        Spans = new SpanMap(index.Checkpoints);
+        _table = new SpanTable(spans, Spans, DecodeAsync);
     }
 
     /// <summary>As in <see cref="LayerIndex.Prefetch"/>.</summary>
     public IReadOnlyList<PrefetchRange> Prefetch { get; }
 
     /// <summary>As in <see cref="LayerIndex.UncompressedSize"/>.</summary>
-    public long UncompressedSize => Checkpoints.UncompressedOffset(Checkpoints.Count);
+    public long UncompressedSize => Spans.UncompressedSize;
+
+    /// <summary>What is fetched and decoded as one.</summary>
+    public SpanMap Spans { get; }
 
     /// <summary>
     /// The layer has passed whole and matched its digest, and its index was found to be right: from now on its bytes are verified
@@ -60,102 +76,86 @@ public sealed class Layer : IDisposable
     /// <summary>Its bytes.</summary>
     internal BlobReader Blob => _blob;
 
-    /// <summary>Where decoding can start.</summary>
-    public CheckpointTable Checkpoints { get; }
-
     /// <summary>
     /// The span that holds a byte of the tar, if it is decoded in memory. Does not allocate, wait or lock for long.
-    /// The caller must <see cref="DecodedSpan.Release"/> it.
     /// </summary>
     /// <param name="uncompressedOffset">Offset of the byte.</param>
-    /// <param name="span">The span.</param>
+    /// <param name="lease">The span; the caller disposes it.</param>
     /// <param name="fileEnd">Offset behind the file that is read: a reader that goes in order is gone ahead of up to there, and not much farther.</param>
-    public bool TryGetSpan(long uncompressedOffset, [NotNullWhen(true)] out DecodedSpan? span, long fileEnd = long.MaxValue)
+    public bool TryGetSpan(long uncompressedOffset, out SpanLease lease, long fileEnd = long.MaxValue)
     {
-        int number = Checkpoints.Find(uncompressedOffset);
-        if (!_spans.TryGet(_slots, number, out span))
+        int span = Spans.Find(uncompressedOffset);
+        if (!_table.TryLease(span, out lease))
         {
             return false;
         }
         // Once, or every read from memory would note it.
-        if (number == Volatile.Read(ref _decodeAhead) && Interlocked.CompareExchange(ref _decodeAhead, -1, number) == number)
+        if (span == Volatile.Read(ref _decodeAhead) && Interlocked.CompareExchange(ref _decodeAhead, -1, span) == span)
         {
-            GoAhead(number, fileEnd);
+            GoAhead(span, fileEnd);
         }
         return true;
     }
 
-    /// <summary>The same, fetching and decoding it when needed; equal concurrent calls share the work. The caller must release the span.</summary>
+    /// <summary>The same, fetching and decoding it when needed; equal concurrent calls share the work. The caller disposes the lease.</summary>
     /// <param name="uncompressedOffset">Offset of the byte.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>
-    /// <param name="wanted">Bytes that are read from there on: if that is more than the span has, those behind it are begun as well.</param>
+    /// <param name="wanted">Bytes that are read from there on: if that is more than the span has, some of those behind it are begun as well.</param>
     /// <param name="fileEnd">As in <see cref="TryGetSpan"/>.</param>
-    public ValueTask<DecodedSpan> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken, long wanted = 1, long fileEnd = long.MaxValue)
+    public ValueTask<SpanLease> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken, long wanted = 1, long fileEnd = long.MaxValue)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        int number = Checkpoints.Find(uncompressedOffset);
-        if (_spans.GetOrJoin(_slots, number, out PendingSpan? pending, out bool isNew) is { } span)
+        int span = Spans.Find(uncompressedOffset);
+        if (_table.TryLease(span, out SpanLease lease, out SpanTable.Wait wait))
         {
-            return new ValueTask<DecodedSpan>(span);
+            return new ValueTask<SpanLease>(lease);
         }
-        int last = number;
-        while (last + 1 < Checkpoints.Count && Checkpoints.UncompressedOffset(last + 1) - uncompressedOffset < wanted)
+        int last = span;
+        while (last + 1 < Math.Min(Spans.Count, span + MostBegun) && Spans.UncompressedOffset(last + 1) - uncompressedOffset < wanted)
         {
             last++;
         }
-        if (last > number)
+        if (last > span)
         {
-            _ = PrefetchAsync(Checkpoints.CompressedOffset(number), Checkpoints.CompressedEnd(last)); // one request, which the spans join
+            long offset = Spans.CompressedOffset(span);
+            _ = PrefetchAsync(offset, Math.Min(Spans.CompressedEnd(last), offset + LongestRequest)); // one request, which the spans join
         }
-        if (isNew)
+        Task<SpanLease> waiting = wait.RunAsync(cancellationToken);
+        for (int next = span + 1; next <= last; next++)
         {
-            Begin(number, pending!);
+            _table.Begin(next);
         }
-        for (int next = number + 1; next <= last; next++)
-        {
-            BeginUnlessThere(next);
-        }
-        GoAhead(number, fileEnd);
-        return new ValueTask<DecodedSpan>(WaitAsync(number, pending!, cancellationToken));
+        GoAhead(span, fileEnd);
+        return new ValueTask<SpanLease>(waiting);
     }
 
     /// <summary>The bytes of the blob that the spans of a range of uncompressed bytes are decoded from.</summary>
     internal (long Offset, long End) CompressedRange(long uncompressedOffset, long uncompressedEnd)
     {
-        uncompressedEnd = Math.Min(uncompressedEnd, Checkpoints.UncompressedOffset(Checkpoints.Count));
+        uncompressedEnd = Math.Min(uncompressedEnd, UncompressedSize);
         return uncompressedOffset >= uncompressedEnd
             ? default
-            : (Checkpoints.CompressedOffset(Checkpoints.Find(uncompressedOffset)), Checkpoints.CompressedEnd(Checkpoints.Find(uncompressedEnd - 1)));
+            : (Spans.CompressedOffset(Spans.Find(uncompressedOffset)), Spans.CompressedEnd(Spans.Find(uncompressedEnd - 1)));
     }
 
     /// <summary>A span is read: when others were read in order before it, what follows is fetched and the next span decoded.</summary>
-    private void GoAhead(int number, long fileEnd)
+    private void GoAhead(int span, long fileEnd)
     {
-        long lastEnd = fileEnd >= UncompressedSize ? _blob.Size : Checkpoints.CompressedEnd(Checkpoints.Find(fileEnd - 1));
-        (long offset, long end) = _readAhead.Note(Checkpoints.CompressedOffset(number), Checkpoints.CompressedEnd(number), lastEnd, _blob.Size);
+        long lastEnd = fileEnd >= UncompressedSize ? _blob.Size : Spans.CompressedEnd(Spans.Find(fileEnd - 1));
+        (long offset, long end) = _readAhead.Note(Spans.CompressedOffset(span), Spans.CompressedEnd(span), lastEnd, _blob.Size);
         if (end > offset)
         {
             BeginFetching(offset, end);
         }
-        if (_readAhead.IsWanted(Checkpoints.CompressedEnd(number)) && number + 1 < Checkpoints.Count && Checkpoints.Length(number) >= LongSpan)
+        if (_readAhead.IsWanted(Spans.CompressedEnd(span)) && span + 1 < Spans.Count && Spans.Length(span) >= LongSpan)
         {
-            Volatile.Write(ref _decodeAhead, number + 1);
-            BeginUnlessThere(number + 1);
+            Volatile.Write(ref _decodeAhead, span + 1);
+            _table.Begin(span + 1);
         }
     }
 
-    // Methods of their own: what a lambda captures is allocated where its method begins, and GoAhead begins often.
-    private void Begin(int number, PendingSpan pending) => _ = Task.Run(() => ProduceAsync(number, pending), CancellationToken.None);
-
+    // A method of its own: what a lambda captures is allocated where its method begins, and GoAhead begins often.
     private void BeginFetching(long offset, long end) => _ = Task.Run(() => FetchAheadAsync(offset, end), CancellationToken.None);
-
-    private void BeginUnlessThere(int number)
-    {
-        if (_spans.TryBegin(_slots, number) is { } pending)
-        {
-            Begin(number, pending);
-        }
-    }
 
     private async Task FetchAheadAsync(long offset, long end)
     {
@@ -169,6 +169,11 @@ public sealed class Layer : IDisposable
     {
         try
         {
+            if (_blob.IsHere(offset, end))
+            {
+                return;
+            }
+            using SpanReservation reservation = await _spans.Remote.ReserveAsync(end - offset, _disposal.Token).ConfigureAwait(false);
             await _blob.PrefetchAsync(offset, end, _disposal.Token).ConfigureAwait(false);
         }
         catch (Exception e) when (e is ImageException or OperationCanceledException or ObjectDisposedException)
@@ -177,76 +182,53 @@ public sealed class Layer : IDisposable
         }
     }
 
-    private async Task<DecodedSpan> WaitAsync(int number, PendingSpan pending, CancellationToken cancellationToken)
+    private async Task<SpanMemory> DecodeAsync(SpanEntry entry, CancellationToken cancellationToken)
     {
-        _spans.BeginWaiting();
+        long compressedOffset = Spans.CompressedOffset(entry.Span);
+        int compressedLength = (int)(Spans.CompressedEnd(entry.Span) - compressedOffset);
+        bool isHere = _blob.IsHere(compressedOffset, compressedOffset + compressedLength);
+        long size = (isHere ? 1L : 2L) * compressedLength + Spans.Length(entry.Span) + SpanCache.Overhead; // what is fetched is in a buffer of its own first
+        entry.Reservation = await (isHere ? _spans.Local : _spans.Remote).ReserveAsync(size, cancellationToken).ConfigureAwait(false);
+        if (compressedLength > LargestPooled)
+        {
+            using var memory = new SpanMemory(compressedLength);
+            return await DecodeAsync(entry.Span, compressedOffset, memory.Memory, cancellationToken).ConfigureAwait(false);
+        }
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(compressedLength);
         try
         {
-            return await pending.Completion.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
-        {
-            _spans.Leave(_slots, number, pending);
-            throw;
+            return await DecodeAsync(entry.Span, compressedOffset, buffer.AsMemory(0, compressedLength), cancellationToken).ConfigureAwait(false);
         }
         finally
         {
-            _spans.EndWaiting();
+            ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 
-    private async Task ProduceAsync(int number, PendingSpan pending)
+    private async Task<SpanMemory> DecodeAsync(int span, long compressedOffset, Memory<byte> compressed, CancellationToken cancellationToken)
     {
+        await _blob.ReadAsync(compressedOffset, compressed, cancellationToken).ConfigureAwait(false);
         try
         {
-            DecodedSpan span = await DecodeAsync(number, pending.Cancellation.Token).ConfigureAwait(false);
-            _spans.Complete(_slots, number, pending, span);
-            pending.Completion.SetResult(span);
+            return await DecodeVerifiedAsync(span, compressedOffset, compressed, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception e)
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException && _ranges is not null)
         {
-            _spans.Fail(_slots, number, pending);
-            // Cancelled: because all have left, or because the layer is gone under those who still wait.
-            pending.Completion.SetException(e is OperationCanceledException ? new ObjectDisposedException(nameof(Layer)) : e);
-            _ = pending.Completion.Task.Exception; // seen: nobody may be left to do so
+            // What was cached may be damaged: nobody has verified it before.
+            await _blob.FetchAgainAsync(compressedOffset, compressed, cancellationToken).ConfigureAwait(false);
         }
-    }
-
-    private async Task<DecodedSpan> DecodeAsync(int number, CancellationToken cancellationToken)
-    {
-        long compressedOffset = Checkpoints.CompressedOffset(number);
-        int compressedLength = (int)(Checkpoints.CompressedEnd(number) - compressedOffset);
-        byte[] compressed = ArrayPool<byte>.Shared.Rent(compressedLength);
         try
         {
-            Memory<byte> bytes = compressed.AsMemory(0, compressedLength);
-            await _blob.ReadAsync(compressedOffset, bytes, cancellationToken).ConfigureAwait(false);
-            try
-            {
-                return await DecodeAsync(number, compressedOffset, bytes, cancellationToken).ConfigureAwait(false);
-            }
-            catch (Exception e) when (e is InvalidDataException or NotSupportedException && _ranges is not null)
-            {
-                // What was cached may be damaged: nobody has verified it before.
-                await _blob.FetchAgainAsync(compressedOffset, bytes, cancellationToken).ConfigureAwait(false);
-            }
-            try
-            {
-                return await DecodeAsync(number, compressedOffset, bytes, cancellationToken).ConfigureAwait(false);
-            }
-            catch (Exception e) when (e is InvalidDataException or NotSupportedException && _ranges is not null)
-            {
-                throw new ImageException(ImageError.Verification, $"Span {number} of layer {_digest}, bytes {compressedOffset}-{compressedOffset + compressedLength - 1}, does not have the SHA-256 that its table of contents gives, twice: what its source holds is damaged; push or copy the image again.", e);
-            }
+            return await DecodeVerifiedAsync(span, compressedOffset, compressed, cancellationToken).ConfigureAwait(false);
         }
-        finally
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException && _ranges is not null)
         {
-            ArrayPool<byte>.Shared.Return(compressed);
+            throw new ImageException(ImageError.Verification, $"Span {span} of layer {_digest}, bytes {compressedOffset}-{compressedOffset + compressed.Length - 1}, does not have the SHA-256 that its table of contents gives, twice: what its source holds is damaged; push or copy the image again.", e);
         }
     }
 
     /// <exception cref="InvalidDataException">The bytes are not those of the span.</exception>
-    private async Task<DecodedSpan> DecodeAsync(int number, long compressedOffset, ReadOnlyMemory<byte> compressed, CancellationToken cancellationToken)
+    private async Task<SpanMemory> DecodeVerifiedAsync(int span, long compressedOffset, ReadOnlyMemory<byte> compressed, CancellationToken cancellationToken)
     {
         if (_ranges is { OfCompressed: true } && !_ranges.Verifies(compressedOffset, compressed.Span))
         {
@@ -255,22 +237,27 @@ public sealed class Layer : IDisposable
         await _spans.DecoderGate.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            int length = Checkpoints.Length(number);
+            int length = Spans.Length(span);
             SpanMemory memory = _spans.Rent(length);
             try
             {
-                Decode(number, compressed, memory.Bytes[..length]);
-                if (_ranges is { OfCompressed: false } && !_ranges.Verifies(Checkpoints.UncompressedOffset(number), memory.Bytes[..length]))
+                long start = Spans.UncompressedOffset(span);
+                for (int i = Spans.First(span); i < Spans.First(span + 1); i++)
+                {
+                    int offset = (int)(_checkpoints.UncompressedOffset(i) - start), from = (int)(_checkpoints.CompressedOffset(i) - compressedOffset);
+                    Decode(i, compressed[from..(int)(_checkpoints.CompressedEnd(i) - compressedOffset)], memory.Span.Slice(offset, _checkpoints.Length(i)));
+                }
+                if (_ranges is { OfCompressed: false } && !_ranges.Verifies(start, memory.Span[..length]))
                 {
                     throw new InvalidDataException("uncompressed bytes with another SHA-256");
                 }
+                return memory;
             }
             catch
             {
                 _spans.Return(memory);
                 throw;
             }
-            return new DecodedSpan(_spans, memory, Checkpoints.UncompressedOffset(number), length);
         }
         finally
         {
@@ -280,7 +267,11 @@ public sealed class Layer : IDisposable
 
     private void Decode(int number, ReadOnlyMemory<byte> compressed, Span<byte> span)
     {
-        Checkpoint checkpoint = Checkpoints[number];
+        if (span.IsEmpty)
+        {
+            return;
+        }
+        Checkpoint checkpoint = _checkpoints[number];
         using Decompressor decompressor = Decompressor.Resume(_format, checkpoint);
         decompressor.Push(compressed);
         bool ended = false;
@@ -289,7 +280,7 @@ public sealed class Layer : IDisposable
             if (!decompressor.TryRead(out ReadOnlySpan<byte> run))
             {
                 // The last bytes of a blob may come only when it is known to have ended.
-                if (!ended && number == Checkpoints.Count - 1)
+                if (!ended && number == _checkpoints.Count - 1)
                 {
                     decompressor.Complete();
                     ended = true;
@@ -307,7 +298,7 @@ public sealed class Layer : IDisposable
     public void Dispose()
     {
         _disposal.Cancel(); // not disposed: it holds nothing, and those who look at it may come late
-        _spans.Drop(_slots);
+        _table.Close();
         _blob.Dispose();
     }
 }

@@ -17,17 +17,22 @@ public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFac
     private const long ComparisonSpans = 16 << 20;
 
     /// <summary>
-    /// Opens all layers of an image, lowest first in the result. The indexes are for merging: a layer itself keeps only what
-    /// reading needs, so the rest may go afterwards.
+    /// Opens all layers of an image, lowest first in the result; a digest that stands in the image twice is one layer, at both
+    /// places. The indexes are for merging: a layer itself keeps only what reading needs, so the rest may go afterwards.
     /// </summary>
     /// <exception cref="ImageException">The first layer that failed; the others are given up.</exception>
     public async Task<(Layer Layer, LayerIndex Index)[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
     {
         LayerIndex[] indexes = await finder.GetAsync(image, progress, cancellationToken).ConfigureAwait(false);
         var layers = new (Layer, LayerIndex)[indexes.Length];
+        var opened = new Dictionary<Digest, Layer>(); // a layer may stand in the image more than once
         for (int i = 0; i < layers.Length; i++)
         {
-            layers[i] = (Open(image.Layers[i], image, indexes[i], spans), indexes[i]);
+            if (!opened.TryGetValue(image.Layers[i].Digest, out Layer? layer))
+            {
+                opened[image.Layers[i].Digest] = layer = Open(image.Layers[i], image, indexes[i], spans);
+            }
+            layers[i] = (layer, indexes[i]);
         }
         return layers;
     }

@@ -1,37 +1,53 @@
-using System.Diagnostics.CodeAnalysis;
-
 namespace LazyMount.Layers;
 
 /// <summary>
-/// Decoded spans of all layers of a process in bounded memory, least recently used out first. Thread-safe.
-/// <para>Every layer has an array of slots, one a span: null, a <see cref="DecodedSpan"/> that is kept, or a
-/// <see cref="PendingSpan"/> that somebody waits for. One lock guards all slots, the list of use and the count of bytes; it is
-/// held for some dozen instructions and never while decoding or waiting. A span in somebody's hands is never evicted, so
-/// eviction frees memory at once.</para>
+/// Memory for the decoded spans of all layers of a process, least recently used out first. Thread-safe.
+/// <para>One lock guards the order of use, the count of bytes and the state of every span (<see cref="SpanTable"/>); it is held
+/// for some dozen instructions and never while decoding or waiting. A span in a reader's hands is never evicted, so eviction frees
+/// memory at once.</para>
 /// </summary>
 public sealed class SpanCache : IDisposable
 {
-    private readonly Lock _lock = new();
+    /// <summary>Bytes that a span takes besides its own: the entry, its memory's object, malloc's share, the slot.</summary>
+    internal const int Overhead = 512;
+
+    /// <summary>
+    /// Bytes of the spans that are being fetched and decoded, compressed and decoded ones, for each of the two
+    /// <see cref="SpanBudget"/>s. Some twenty of our spans of 2 MiB; a slow registry with a round trip of 200 ms then still gives 70 MB/s.
+    /// </summary>
+    internal const long InFlight = 64 << 20;
+
     private readonly long _capacity;
-    private DecodedSpan? _newest, _oldest;
+    private SpanEntry? _newest, _oldest;
     private long _allocated; // bytes of all memory: kept, held or being filled
-    private bool _disposed;
     private int _waiters;
 
     /// <param name="capacity">Bytes of decoded spans to keep.</param>
-    public SpanCache(long capacity)
+    public SpanCache(long capacity) : this(capacity, InFlight)
+    {
+    }
+
+    /// <param name="capacity">Bytes of decoded spans to keep.</param>
+    /// <param name="inFlight">In place of <see cref="InFlight"/>.</param>
+    internal SpanCache(long capacity, long inFlight)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(capacity);
         _capacity = capacity;
+        (Local, Remote) = (new SpanBudget(inFlight), new SpanBudget(inFlight));
     }
 
     /// <summary>
-    /// Passed while decoding, not while fetching: more decoders than cores gain nothing and each takes memory that the
-    /// capacity cannot bound.
+    /// Passed while decoding, not while fetching: more decoders than cores gain nothing, and each has a window of its own.
     /// </summary>
     internal SemaphoreSlim DecoderGate { get; } = new(Math.Max(2, Environment.ProcessorCount));
 
-    /// <summary>Whether somebody waits for a span.</summary>
+    /// <summary>Memory of spans whose compressed bytes are on this machine.</summary>
+    internal SpanBudget Local { get; }
+
+    /// <summary>Memory of spans that have to be fetched. Of its own, so that those that are here do not wait for a slow source.</summary>
+    internal SpanBudget Remote { get; }
+
+    /// <summary>Whether a reader waits for a span.</summary>
     internal bool HasWaiters => Volatile.Read(ref _waiters) > 0;
 
     internal void BeginWaiting() => Interlocked.Increment(ref _waiters);
@@ -42,153 +58,10 @@ public sealed class SpanCache : IDisposable
 
     internal long AllocatedBytes => Volatile.Read(ref _allocated);
 
-    /// <summary>A kept span, held for the caller.</summary>
-    internal bool TryGet(object?[] slots, int slot, [NotNullWhen(true)] out DecodedSpan? span)
-    {
-        lock (_lock)
-        {
-            span = slots[slot] as DecodedSpan;
-            if (span is null)
-            {
-                return false;
-            }
-            span.Hold();
-            Touch(span);
-            return true;
-        }
-    }
+    internal Lock Lock { get; } = new();
 
-    /// <summary>The kept span, held for the caller; or the work to wait for, which the caller has joined and must start if it is new.</summary>
-    internal DecodedSpan? GetOrJoin(object?[] slots, int slot, out PendingSpan? pending, out bool isNew)
-    {
-        lock (_lock)
-        {
-            ObjectDisposedException.ThrowIf(_disposed, this);
-            pending = null;
-            isNew = false;
-            switch (slots[slot])
-            {
-                case DecodedSpan span:
-                    span.Hold();
-                    Touch(span);
-                    return span;
-                case PendingSpan joined:
-                    joined.Waiters++;
-                    pending = joined;
-                    return null;
-                default:
-                    slots[slot] = pending = new PendingSpan { Waiters = 1 };
-                    isNew = true;
-                    return null;
-            }
-        }
-    }
-
-    /// <summary>Begins a span that nobody waits for yet: the work to start, or null when it is there or under way.</summary>
-    internal PendingSpan? TryBegin(object?[] slots, int slot)
-    {
-        lock (_lock)
-        {
-            if (_disposed || slots[slot] is not null)
-            {
-                return null;
-            }
-            var pending = new PendingSpan();
-            slots[slot] = pending;
-            return pending;
-        }
-    }
-
-    /// <summary>Keeps what was decoded, and holds it once for each who waits.</summary>
-    internal void Complete(object?[] slots, int slot, PendingSpan pending, DecodedSpan span)
-    {
-        bool kept;
-        lock (_lock)
-        {
-            pending.Result = span;
-            pending.IsCompleted = true;
-            span.Hold(pending.Waiters);
-            kept = slots[slot] == pending && !_disposed;
-            if (kept)
-            {
-                span.Hold();
-                (span.Slots, span.Slot) = (slots, slot);
-                slots[slot] = span;
-                Link(span);
-            }
-            else if (pending.Waiters == 0)
-            {
-                span.Hold(); // nobody wants it any more: released below
-            }
-        }
-        if (!kept && pending.Waiters == 0)
-        {
-            span.Release();
-        }
-    }
-
-    /// <summary>The work failed: those who wait are told, the next caller tries again.</summary>
-    internal void Fail(object?[] slots, int slot, PendingSpan pending)
-    {
-        lock (_lock)
-        {
-            pending.IsCompleted = true;
-            if (slots[slot] == pending)
-            {
-                slots[slot] = null;
-            }
-        }
-    }
-
-    /// <summary>One who waited goes away. The last one ends the work.</summary>
-    internal void Leave(object?[] slots, int slot, PendingSpan pending)
-    {
-        bool isLast = false;
-        DecodedSpan? held;
-        lock (_lock)
-        {
-            held = pending.Result; // it came while the caller was leaving, and is held for it
-            if (!pending.IsCompleted)
-            {
-                isLast = --pending.Waiters == 0;
-                if (isLast && slots[slot] == pending)
-                {
-                    slots[slot] = null; // nobody can join any more
-                }
-            }
-        }
-        held?.Release();
-        if (isLast)
-        {
-            pending.Cancellation.Cancel();
-        }
-    }
-
-    /// <summary>Empties a layer's slots and ends its work.</summary>
-    internal void Drop(object?[] slots)
-    {
-        List<PendingSpan>? running = null;
-        lock (_lock)
-        {
-            for (int i = 0; i < slots.Length; i++)
-            {
-                switch (slots[i])
-                {
-                    case DecodedSpan span:
-                        if (Evict(span) is { } memory)
-                        {
-                            Free(memory);
-                        }
-                        break;
-                    case PendingSpan pending:
-                        (running ??= []).Add(pending);
-                        break;
-                }
-                slots[i] = null;
-            }
-        }
-        running?.ForEach(static pending => pending.Cancellation.Cancel());
-    }
+    /// <summary>Under the lock.</summary>
+    internal bool IsDisposed { get; private set; }
 
     /// <summary>
     /// Memory of at least <paramref name="length"/> bytes. Room is made for it, and what is evicted for that is used again
@@ -196,20 +69,20 @@ public sealed class SpanCache : IDisposable
     /// </summary>
     internal SpanMemory Rent(int length)
     {
-        lock (_lock)
+        lock (Lock)
         {
             if (MakeRoom(length) is { } used)
             {
                 return used;
             }
-            Volatile.Write(ref _allocated, _allocated + length);
+            Volatile.Write(ref _allocated, _allocated + length + Overhead);
         }
         return new SpanMemory(length);
     }
 
     internal void Return(SpanMemory memory)
     {
-        lock (_lock)
+        lock (Lock)
         {
             Free(memory);
         }
@@ -217,7 +90,7 @@ public sealed class SpanCache : IDisposable
 
     internal void Trim()
     {
-        lock (_lock)
+        lock (Lock)
         {
             MakeRoom(0);
         }
@@ -226,18 +99,44 @@ public sealed class SpanCache : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        lock (_lock)
+        lock (Lock)
         {
-            _disposed = true;
-            for (DecodedSpan? span = _oldest; span is not null;)
+            IsDisposed = true;
+            while (_oldest is not null)
             {
-                DecodedSpan? newer = span.Newer;
-                if (Evict(span) is { } memory)
-                {
-                    Free(memory);
-                }
-                span = newer;
+                Evict(_oldest);
             }
+        }
+    }
+
+    /// <summary>The span is the one used last. Under the lock.</summary>
+    internal void Touch(SpanEntry span)
+    {
+        if (span != _newest)
+        {
+            Unlink(span);
+            Link(span);
+        }
+    }
+
+    /// <summary>Keeps a span. Under the lock.</summary>
+    internal void Link(SpanEntry span)
+    {
+        (span.Older, span.Newer) = (_newest, null);
+        if (_newest is not null)
+        {
+            _newest.Newer = span;
+        }
+        _newest = span;
+        _oldest ??= span;
+    }
+
+    /// <summary>Keeps a span no longer. Under the lock.</summary>
+    internal void Evict(SpanEntry span)
+    {
+        if (Take(span) is { } memory)
+        {
+            Free(memory);
         }
     }
 
@@ -247,10 +146,10 @@ public sealed class SpanCache : IDisposable
     /// </summary>
     private SpanMemory? MakeRoom(int size)
     {
-        for (DecodedSpan? span = _oldest; span is not null && _allocated + size > _capacity;)
+        for (SpanEntry? span = _oldest; span is not null && _allocated + size > _capacity;)
         {
-            DecodedSpan? newer = span.Newer;
-            if (span.IsHeldByCacheOnly && Evict(span) is { } memory)
+            SpanEntry? newer = span.Newer;
+            if (span.IsHeldByCacheOnly && Take(span) is { } memory)
             {
                 if (_allocated <= _capacity && memory.Length >= size && memory.Length / 2 <= size)
                 {
@@ -263,41 +162,21 @@ public sealed class SpanCache : IDisposable
         return null;
     }
 
-    /// <summary>Takes a span out of the cache. Returns its memory, or null when somebody holds the span, who will return it.</summary>
-    private SpanMemory? Evict(DecodedSpan span)
+    // Returns the span's memory, or null when a reader holds the span, who will return it.
+    private SpanMemory? Take(SpanEntry span)
     {
         Unlink(span);
-        span.Slots![span.Slot] = null;
-        return span.ReleaseWithoutReturn();
+        span.Table.Forget(span);
+        return span.ReleaseOfCache();
     }
 
     private void Free(SpanMemory memory)
     {
-        Volatile.Write(ref _allocated, _allocated - memory.Length);
-        memory.Dispose();
+        Volatile.Write(ref _allocated, _allocated - memory.Length - Overhead);
+        ((IDisposable)memory).Dispose();
     }
 
-    private void Touch(DecodedSpan span)
-    {
-        if (span != _newest)
-        {
-            Unlink(span);
-            Link(span);
-        }
-    }
-
-    private void Link(DecodedSpan span)
-    {
-        (span.Older, span.Newer) = (_newest, null);
-        if (_newest is not null)
-        {
-            _newest.Newer = span;
-        }
-        _newest = span;
-        _oldest ??= span;
-    }
-
-    private void Unlink(DecodedSpan span)
+    private void Unlink(SpanEntry span)
     {
         if (span.Newer is null)
         {

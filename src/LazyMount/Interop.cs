@@ -39,8 +39,8 @@ internal static partial class Interop
     [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
     private static partial int Poll(ref PollDescriptor file, nuint count, int milliseconds);
 
-    [LibraryImport("libc", EntryPoint = "realpath", SetLastError = true)]
-    private static partial nint ResolvePath(ReadOnlySpan<byte> path, nint resolved);
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    private static partial int ControlLock(SafeFileHandle file, int command, ref FileLock settings);
 
     /// <summary>
     /// Opens a log file so that whoever writes to it, by whatever descriptor, writes at its end (FileMode.Append does
@@ -154,19 +154,37 @@ internal static partial class Interop
         _ = Poll(ref descriptor, 1, Milliseconds);
     }
 
-    /// <summary>The path without symlinks, or null with errno set.</summary>
-    public static string? RealPath(string path)
+    /// <summary>struct flock with 64-bit offsets, the same on all 64-bit architectures.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct FileLock
     {
-        nint resolved = ResolvePath(ImagePathText.Encode(path + '\0'), 0);
-        if (resolved == 0)
-        {
-            return null;
-        }
-        unsafe
-        {
-            string text = ImagePathText.Decode(MemoryMarshal.CreateReadOnlySpanFromNullTerminated((byte*)resolved));
-            NativeMemory.Free((void*)resolved);
-            return text;
-        }
+        public short Type, Whence;
+        public long Start, Length;
+        public int Process;
+    }
+
+    private const short WriteLock = 1, NoLock = 2; // F_WRLCK, F_UNLCK
+
+    /// <summary>Locks a whole file until its last descriptor is closed, by an open file description lock. False when another has it, or there are no locks.</summary>
+    public static bool TryLock(SafeFileHandle file)
+    {
+        const int SetLock = 37; // F_OFD_SETLK
+        var wanted = new FileLock { Type = WriteLock };
+        return ControlLock(file, SetLock, ref wanted) == 0;
+    }
+
+    /// <summary>Whether some process has locked a file with <see cref="TryLock"/>. Takes no lock itself.</summary>
+    public static bool IsLocked(SafeFileHandle file)
+    {
+        const int GetLock = 36; // F_OFD_GETLK
+        var found = new FileLock { Type = WriteLock };
+        return ControlLock(file, GetLock, ref found) == 0 && found.Type != NoLock;
+    }
+
+    /// <summary>Lets the programs that we start have an open file.</summary>
+    public static void Inherit(SafeFileHandle file)
+    {
+        const int SetFlags = 2;
+        _ = ControlFileDescriptor((int)file.DangerousGetHandle(), SetFlags, 0);
     }
 }

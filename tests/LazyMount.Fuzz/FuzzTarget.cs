@@ -19,6 +19,10 @@ internal sealed record FuzzTarget(string Name, Action<byte[]> Run, Func<IEnumera
         new("document", DocumentTarget.Run, DocumentTarget.Seeds),
         new("docker-manifest", DockerManifestTarget.Run, DockerManifestTarget.Seeds),
         new("ztoc", ZtocTarget.Run, ZtocTarget.Seeds),
+        new("toc", TocTarget.Run, TocTarget.Seeds),
+        new("seekable", SeekableTarget.Run, SeekableTarget.Seeds),
+        new("xz", XzTarget.Run, XzTarget.Seeds),
+        new("prefetch", PrefetchTarget.Run, PrefetchTarget.Seeds),
     ];
 
     public static FuzzTarget Named(string name)

@@ -126,6 +126,15 @@ public sealed partial class BlobReader : IDisposable
     /// <summary>Bytes of the blob.</summary>
     public long Size => _blob.Size;
 
+    /// <summary>Whether bytes [offset, end) need not be fetched: the source is local, or the cache has them (they may be damaged).</summary>
+    public bool IsHere(long offset, long end)
+    {
+        if (Store is not { } store || offset >= end)
+            return _source.IsLocal || offset >= end;
+        int endChunk = _grid.ChunkAt(end - 1) + 1;
+        return store.Find(present: false, _grid.ChunkAt(offset), endChunk) == endChunk;
+    }
+
     /// <summary>Gets the chunks of bytes [offset, end) into the cache that are not there. Nothing to do for a local source.</summary>
     /// <returns>Bytes that were fetched.</returns>
     public async Task<long> PrefetchAsync(long offset, long end, CancellationToken cancellationToken)

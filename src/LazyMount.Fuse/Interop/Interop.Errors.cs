@@ -16,6 +16,8 @@ internal static unsafe partial class Interop
     internal const int ENODEV = 19;
     internal const int ENOTDIR = 20;
     internal const int EINVAL = 22;
+    internal const int EMFILE = 24;
+    internal const int ELOOP = 40;
     internal const int ECONNABORTED = 103;
     internal const int ENOTCONN = 107;
 }

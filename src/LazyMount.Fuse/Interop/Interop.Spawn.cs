@@ -13,6 +13,10 @@ internal static unsafe partial class Interop
     [LibraryImport(Libc, EntryPoint = "posix_spawn_file_actions_adddup2")]
     internal static partial int SpawnActionsDuplicate(void* actions, SafeHandle fd, int childFd);
 
+    /// <summary>The program starts in this directory. glibc 2.29, musl 1.1.24.</summary>
+    [LibraryImport(Libc, EntryPoint = "posix_spawn_file_actions_addfchdir_np")]
+    internal static partial int SpawnActionsChangeDirectory(void* actions, SafeHandle fd);
+
     [LibraryImport(Libc, EntryPoint = "posix_spawn_file_actions_destroy")]
     internal static partial int SpawnActionsDestroy(void* actions);
 

@@ -9,6 +9,8 @@ internal static unsafe partial class Interop
     internal const int MNT_DETACH = 2;
     internal const int UMOUNT_NOFOLLOW = 8;
 
-    [LibraryImport(Libc, EntryPoint = "umount2", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int Unmount(string target, int flags);
+    /// <param name="target">Zero-terminated.</param>
+    /// <param name="flags">As of umount2(2).</param>
+    [LibraryImport(Libc, EntryPoint = "umount2", SetLastError = true)]
+    internal static partial int Unmount(byte[] target, int flags);
 }

@@ -196,3 +196,18 @@ internal struct fuse_lseek_out
 {
     public ulong offset;
 }
+
+internal struct fuse_notify_inval_inode_out
+{
+    public ulong ino;
+    public long off;
+    public long len;
+}
+
+/// <summary>Followed by the name and its zero byte.</summary>
+internal struct fuse_notify_inval_entry_out
+{
+    public ulong parent;
+    public uint namelen;
+    public uint padding;
+}

@@ -26,3 +26,12 @@ internal enum OpenReplyFlags : uint
     KeepCache = 1 << 1,
     CacheDir = 1 << 3,
 }
+
+/// <summary>What a message to the kernel that answers no request asks for. The kernel's names without FUSE_.</summary>
+internal enum FuseNotifyCode
+{
+    None = 0,
+    NotifyInvalInode = 2,
+    NotifyInvalEntry = 3,
+    NotifyIncEpoch = 8,
+}

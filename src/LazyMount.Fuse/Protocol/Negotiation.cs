@@ -46,10 +46,16 @@ internal static class Negotiation
     /// <summary>Directories are listed in pieces of at most this; it also holds the longest xattr (64 KiB).</summary>
     public const int ReplyBufferSize = 128 << 10;
 
+    /// <summary>
+    /// READs for the page cache that the kernel sends before it has answers; more wait in the kernel, in order, so that a READ that
+    /// could be answered waits for the network with the others. The kernel lowers it to /sys/module/fuse/parameters/max_user_bgreq for
+    /// users other than root.
+    /// </summary>
+    public const ushort MaxBackground = 512;
+
     private const uint MaxWrite = 4096;
     private const int PageSize = 4096;
-    private const ushort MaxBackground = 64;
-    private const ushort CongestionThreshold = 48;
+    private const ushort CongestionThreshold = 384;
 
     private const InitFlags Wanted =
         InitFlags.AsyncRead | InitFlags.ExportSupport | InitFlags.DoReadDirPlus | InitFlags.NoOpenSupport

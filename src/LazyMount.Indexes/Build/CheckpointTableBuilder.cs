@@ -5,7 +5,8 @@ using LazyMount.Indexes.Tar;
 namespace LazyMount.Indexes.Build;
 
 /// <summary>Collects checkpoints in order and packs their windows as they come.</summary>
-internal sealed class CheckpointTableBuilder : IDisposable
+/// <param name="budget">Counts what the checkpoints take.</param>
+internal sealed class CheckpointTableBuilder(IndexBudget budget) : IDisposable
 {
     /// <summary>
     /// Of 203 sparse windows of a 266 MB layer (5.2 MB) zstd 3 makes 373 kB at 130 us each; brotli 5 makes 337 kB at ten
@@ -13,10 +14,7 @@ internal sealed class CheckpointTableBuilder : IDisposable
     /// </summary>
     private const int CompressionLevel = 3;
 
-    /// <summary>
-    /// A span is decoded whole into memory. Encoders end a block after some hundred KiB, so this is met in made-up
-    /// streams only; up to here it is served, slowly but rightly.
-    /// </summary>
+    /// <summary>Bounds what a table of contents may leave out between two spans. What is read is bounded by <see cref="CheckpointTable.LongestSpan"/>.</summary>
     private const long MaxSpan = 1L << 30;
 
     private readonly List<long> _uncompressedOffsets = [];
@@ -30,6 +28,7 @@ internal sealed class CheckpointTableBuilder : IDisposable
 
     public void Add(in Checkpoint checkpoint)
     {
+        budget.Take(IndexBudget.Checkpoint);
         _uncompressedOffsets.Add(checkpoint.UncompressedOffset);
         _compressedOffsets.Add(checkpoint.CompressedOffset);
         _bits.Add((byte)(checkpoint.Bit | (checkpoint.AtMemberStart ? 0x80 : 0)));
@@ -37,20 +36,24 @@ internal sealed class CheckpointTableBuilder : IDisposable
         if (!checkpoint.Window.IsEmpty)
         {
             int length = _compressor.Wrap(checkpoint.Window.Span, _scratch);
+            budget.Take(length);
             _packed.Append(_scratch.AsSpan(0, length));
         }
         _packedEnds.Add(_packed.Length);
     }
 
-    /// <summary>Uncompressed bytes of the longest span.</summary>
-    /// <param name="uncompressedSize">Where the last one ends.</param>
-    public long LongestSpan(long uncompressedSize)
+    /// <summary>Bytes of the longest span: the most uncompressed ones of any, and the most of the blob.</summary>
+    /// <param name="uncompressedSize">Where the last span ends.</param>
+    /// <param name="compressedSize">Where the last span ends in the blob.</param>
+    public (long Uncompressed, long Compressed) LongestSpan(long uncompressedSize, long compressedSize)
+        => (Longest(_uncompressedOffsets, uncompressedSize), Longest(_compressedOffsets, compressedSize));
+
+    private static long Longest(List<long> offsets, long size)
     {
         long longest = 0;
-        for (int i = 0; i < _uncompressedOffsets.Count; i++)
+        for (int i = 0; i < offsets.Count; i++)
         {
-            long end = i + 1 < _uncompressedOffsets.Count ? _uncompressedOffsets[i + 1] : uncompressedSize;
-            longest = Math.Max(longest, end - _uncompressedOffsets[i]);
+            longest = Math.Max(longest, (i + 1 < offsets.Count ? offsets[i + 1] : size) - offsets[i]);
         }
         return longest;
     }

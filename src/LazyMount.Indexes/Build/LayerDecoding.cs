@@ -3,6 +3,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
 using LazyMount.Compression;
+using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Tar;
 
 namespace LazyMount.Indexes.Build;
@@ -12,11 +13,14 @@ namespace LazyMount.Indexes.Build;
 /// <see cref="TryTakeCheckpoint"/>. Keeps the first failure and ignores what comes after it.
 /// </summary>
 /// <param name="checkpointSpacing">Uncompressed bytes between checkpoints.</param>
+/// <param name="budget">Counts what the entries take.</param>
 /// <param name="contentHash">Fed with the uncompressed bytes, if they are to be hashed; owned.</param>
 /// <param name="startTranscoder">Called for a format that may not be readable at random.</param>
-internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? contentHash = null, Func<Transcoder>? startTranscoder = null) : IDisposable
+internal sealed class LayerDecoding(long checkpointSpacing, IndexBudget budget, IncrementalHash? contentHash = null, Func<Transcoder>? startTranscoder = null) : IDisposable
 {
     private const int MaxSkippedKept = 20;
+
+    // DEFLATE cannot do better than 1032 to 1.
     private const int MaxRatio = 1100;
 
     private readonly TarScanner _scanner = new();
@@ -26,17 +30,23 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
     private byte[]? _head = new byte[ForeignContent.HeadSize]; // the first bytes, until there is an entry
     private int _headLength;
 
-    public LayerEntriesBuilder Entries { get; } = new(TarLimits.Default);
+    public LayerEntriesBuilder Entries { get; } = new(budget);
 
     public CompressionFormat Format { get; private set; }
 
     public long UncompressedSize { get; private set; }
 
+    /// <summary>Whether the transcoder is also started for gzip.</summary>
+    public bool TranscodesGzip { get; init; }
+
     /// <summary>What is encoding the tar again, if anything is.</summary>
     public Transcoder? Transcoder { get; private set; }
 
-    /// <summary>Uncompressed bytes of which nobody asks how well they were compressed.</summary>
-    public long FreeBytes { get; init; } = 64L << 30;
+    /// <summary>
+    /// Uncompressed bytes that any layer may have, however small its blob is: zstd makes 300 KB of a file of 10 GB of zeros, bzip2 less,
+    /// and people have such files. A pass over so many zeros takes half a minute.
+    /// </summary>
+    public long FreeBytes { get; init; } = 16L << 30;
 
     /// <summary>The first of the members that made no entry, and why.</summary>
     public List<(string Path, string Reason)> Skipped { get; } = [];
@@ -104,7 +114,7 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
     private Decompressor Start(ReadOnlySpan<byte> head)
     {
         Format = Decompressor.Detect(head);
-        if (Format is CompressionFormat.Zstd or CompressionFormat.Bzip2 or CompressionFormat.Xz)
+        if (TranscodesGzip || Format is CompressionFormat.Zstd or CompressionFormat.Bzip2 or CompressionFormat.Xz)
         {
             Transcoder = startTranscoder?.Invoke();
         }
@@ -144,7 +154,7 @@ internal sealed class LayerDecoding(long checkpointSpacing, IncrementalHash? con
         }
     }
 
-    // Memory is bounded without this; what a bomb takes is time. gzip cannot reach the ratio that is refused.
+    // Bounds the time of a pass. Memory is bounded by the budget, disk by the transcoder. gzip cannot reach the ratio that is refused.
     private void CheckRatio(Decompressor decompressor)
     {
         if (decompressor.UncompressedOffset > FreeBytes && decompressor.UncompressedOffset / MaxRatio > decompressor.CompressedOffset)

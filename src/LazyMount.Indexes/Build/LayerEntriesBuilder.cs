@@ -1,29 +1,19 @@
-using System.IO.Hashing;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Tar;
 
 namespace LazyMount.Indexes.Build;
 
-/// <summary>Collects what a scanned tar holds in the form of a <see cref="LayerIndex"/>.</summary>
-internal sealed class LayerEntriesBuilder(TarLimits limits)
+/// <summary>Collects the entries of a layer in the form of a <see cref="LayerIndex"/>.</summary>
+/// <param name="budget">Counts what they take.</param>
+internal sealed class LayerEntriesBuilder(IndexBudget budget)
 {
-    // What Linux holds: XATTR_NAME_MAX and XATTR_SIZE_MAX.
-    internal const int MaxXattrName = 255;
-    internal const int MaxXattrValue = 64 << 10;
-
-    // What an attribute takes besides its name and value: two arrays and what points to them.
-    private const int XattrOverhead = 96;
-
-    private readonly LayerPathsBuilder _paths = new(limits);
+    private readonly LayerPathsBuilder _paths = new(budget);
     private readonly ByteBuffer _linkTargets = new();
     private readonly List<int> _linkTargetEnds = [];
     private readonly List<SparseMap> _sparseMaps = [];
-    private readonly List<Xattr[]> _xattrSets = [];
-    private readonly Dictionary<ulong, int> _xattrSetsByHash = [];
+    private readonly XattrSetsBuilder _xattrSets = new(budget);
     private LayerEntry[] _entries = new LayerEntry[1024];
     private int _count;
-    private long _xattrBytes, _xattrMemory;
-    private int _sparseExtents;
 
     /// <summary>
     /// Adds one member. What no file system can show is left out and told: null, or why. What breaks a bound throws
@@ -48,6 +38,7 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
         int linkTarget = member.Type == EntryType.Symlink ? AddLinkTarget(member) : -1;
         int sparseMap = member.SparseMap is null ? 0 : AddSparseMap(member.SparseMap);
         int xattrSet = AddXattrs(member, out string? skipped);
+        budget.Take(IndexBudget.Entry);
         if (_count == _entries.Length)
         {
             Array.Resize(ref _entries, _count * 2);
@@ -75,18 +66,16 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
 
     private int AddLinkTarget(TarMember member)
     {
-        if (member.Link.Length > limits.LinkTargetLength)
+        int max = budget.Limits.LinkTargetLength;
+        if (member.Link.Length > max)
         {
-            throw new InvalidDataException($"the target of the symbolic link {TarText.Quote(member.Path)} has {member.Link.Length} bytes, more than the {limits.LinkTargetLength} that Linux allows");
+            throw new InvalidDataException($"the target of the symbolic link {TarText.Quote(member.Path)} has {member.Link.Length} bytes, more than the {max} that Linux allows");
         }
         if (member.Link.IsEmpty)
         {
             throw new InvalidDataException($"the symbolic link {TarText.Quote(member.Path)} has no target");
         }
-        if (_linkTargets.Length > limits.LinkTargetBytes - member.Link.Length)
-        {
-            throw new InvalidDataException($"the targets of its symbolic links have more than {limits.LinkTargetBytes} bytes together");
-        }
+        budget.Take(IndexBudget.LinkTarget + member.Link.Length);
         _linkTargets.Append(member.Link);
         _linkTargetEnds.Add(_linkTargets.Length);
         return _linkTargetEnds.Count - 1;
@@ -94,11 +83,7 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
 
     private int AddSparseMap(SparseMap map)
     {
-        _sparseExtents += 1 + map.Count;
-        if (_sparseExtents > limits.SparseExtents)
-        {
-            throw new InvalidDataException($"its sparse files have more than {limits.SparseExtents} extents together");
-        }
+        budget.Take(IndexBudget.SparseMap + (long)map.Count * IndexBudget.SparseExtent);
         _sparseMaps.Add(map);
         return _sparseMaps.Count;
     }
@@ -110,65 +95,12 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
         {
             return -1;
         }
-        var set = new List<Xattr>(member.XattrCount);
-        long memory = 0;
+        _xattrSets.Begin();
         for (int i = 0; i < member.XattrCount; i++)
         {
-            if (member.XattrName(i).Length > MaxXattrName || member.XattrValue(i).Length > MaxXattrValue || member.XattrName(i).Contains((byte)0))
-            {
-                skipped = $"its attribute {TarText.Quote(member.XattrName(i))} is larger than Linux allows (the file is there without it)";
-                continue;
-            }
-            if (member.XattrName(i).StartsWith("trusted.overlay."u8))
-            {
-                skipped = $"its attribute {TarText.Quote(member.XattrName(i))} is overlayfs's own, which no container sees (the file is there without it)";
-                continue;
-            }
-            set.Add(new Xattr(member.XattrName(i).ToArray(), member.XattrValue(i).ToArray()));
-            memory += member.XattrName(i).Length + member.XattrValue(i).Length + XattrOverhead;
+            skipped = _xattrSets.Add(member.XattrName(i), member.XattrValue(i)) ?? skipped;
         }
-        _xattrBytes += memory;
-        if (_xattrBytes > limits.XattrBytes)
-        {
-            throw new InvalidDataException($"the extended attributes of its entries take more than {limits.XattrBytes} bytes together");
-        }
-        if (set.Count == 0)
-        {
-            return -1;
-        }
-        set.Sort(static (a, b) => a.Name.Span.SequenceCompareTo(b.Name.Span));
-
-        var hash = new XxHash3();
-        foreach (Xattr xattr in set)
-        {
-            hash.Append(xattr.Name.Span);
-            hash.Append([0]);
-            hash.Append(xattr.Value.Span);
-        }
-        ulong key = hash.GetCurrentHashAsUInt64();
-        if (_xattrSetsByHash.TryGetValue(key, out int known) && AreEqual(_xattrSets[known], set))
-        {
-            return known;
-        }
-        _xattrMemory += memory;
-        if (_xattrMemory > limits.XattrMemory)
-        {
-            throw new InvalidDataException($"its extended attributes take more than {limits.XattrMemory} bytes together, equal ones counted once");
-        }
-        _xattrSets.Add([.. set]);
-        return _xattrSetsByHash[key] = _xattrSets.Count - 1;
-    }
-
-    private static bool AreEqual(Xattr[] a, List<Xattr> b)
-    {
-        for (int i = 0; i < a.Length; i++)
-        {
-            if (a.Length != b.Count || !a[i].Name.Span.SequenceEqual(b[i].Name.Span) || !a[i].Value.Span.SequenceEqual(b[i].Value.Span))
-            {
-                return false;
-            }
-        }
-        return true;
+        return _xattrSets.End();
     }
 
     public LayerPaths BuildPaths() => _paths.Build();
@@ -177,7 +109,7 @@ internal sealed class LayerEntriesBuilder(TarLimits limits)
 
     public SparseMap[] BuildSparseMaps() => [.. _sparseMaps];
 
-    public Xattr[][] BuildXattrSets() => [.. _xattrSets];
+    public Xattr[][] BuildXattrSets() => _xattrSets.Build();
 
     public ReadOnlyMemory<byte>[] BuildLinkTargets() => Slice(_linkTargets.ToArray(), _linkTargetEnds);
 

@@ -32,16 +32,23 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     /// <summary>What the blob's content must have for a digest; null when that need not be looked at.</summary>
     public Digest? DiffId { get; init; }
 
-    /// <summary>A span longer than this is not read at random: the layer is transcoded.</summary>
+    /// <summary>A zstd span longer than this is not read at random: the layer is transcoded.</summary>
     public const int LongestSpan = 16 << 20;
 
     /// <summary>Where a transcoding goes, if it turns out to be needed; without one such a layer is refused.</summary>
     public Func<BlobStaging>? StageTranscoding { get; init; }
 
+    /// <summary>Whether a gzip layer is transcoded as it passes: set for the pass after <see cref="NeedsTranscodingException"/>.</summary>
+    public bool TranscodesGzip { get; init; }
+
+    /// <summary>What the indexes of the image's layers take together; null for a layer that is indexed alone.</summary>
+    public ImageBudget? Memory { get; init; }
+
     private readonly record struct Piece(byte[] Buffer, int Length);
 
     /// <summary>Indexes a blob from its bytes in order.</summary>
     /// <exception cref="ImageException">Verification, Invalid or Unsupported, or what the source or the disk failed with.</exception>
+    /// <exception cref="NeedsTranscodingException">A second pass is needed.</exception>
     public async Task<LayerIndex> IndexAsync(Descriptor blob, Stream source, Action<long>? progress, CancellationToken cancellationToken)
     {
         try
@@ -53,6 +60,10 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             }
             logger.LayerIndexed(blob.Digest.ToString(), index.Entries.Length, index.UncompressedSize, index.Checkpoints.Count);
             return index;
+        }
+        catch (NeedsTranscodingException)
+        {
+            throw;
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && MediaTypes.IsEncrypted(blob.MediaType))
         {
@@ -82,8 +93,9 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         return new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}, which is not a tree of files: {reason}; the type is that of {what}; {nextStep}.", cause);
     }
 
-    /// <summary>Indexes an archive that is compressed as a whole: its digest is whatever it is, and its errors are the caller's to tell.</summary>
+    /// <summary>Indexes a compressed archive. The archive's digest is not checked; decoding errors are thrown to the caller.</summary>
     /// <exception cref="InvalidDataException">It is malformed.</exception>
+    /// <exception cref="NeedsTranscodingException">A second pass is needed.</exception>
     /// <exception cref="NotSupportedException">It is of a kind that is not supported.</exception>
     public Task<LayerIndex> IndexArchiveAsync(Descriptor archive, Stream source, CancellationToken cancellationToken)
         => PassAsync(archive, verify: false, source, progress: null, cancellationToken);
@@ -91,11 +103,30 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     private async Task<LayerIndex> PassAsync(
         Descriptor blob, bool verify, Stream source, Action<long>? progress, CancellationToken cancellationToken)
     {
+        var budget = new IndexBudget(blob.Size, Memory);
+        try
+        {
+            return await PassAsync(blob, verify, source, budget, progress, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            budget.Dispose();
+            throw;
+        }
+    }
+
+    private async Task<LayerIndex> PassAsync(
+        Descriptor blob, bool verify, Stream source, IndexBudget budget, Action<long>? progress, CancellationToken cancellationToken)
+    {
         using var hash = blob.Digest.StartHash();
         using var digests = new MemoryStream();
         using var decoding = new LayerDecoding(
-            checkpointSpacing, DiffId?.StartHash(), StageTranscoding is { } stage ? () => new Transcoder(stage()) : null);
-        using var checkpoints = new CheckpointTableBuilder();
+            checkpointSpacing, budget, DiffId?.StartHash(), StageTranscoding is { } stage ? () => new Transcoder(stage(), blob.Size, budget) : null)
+        {
+            TranscodesGzip = TranscodesGzip,
+        };
+        using var checkpoints = new CheckpointTableBuilder(budget);
+        InvalidDataException? tooMany = null;
         var filled = Channel.CreateBounded<Piece>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
         var free = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(Pieces) { SingleReader = true, SingleWriter = true });
         for (int i = 0; i < Pieces; i++)
@@ -128,10 +159,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
                 }
                 tail = TailAfter(tail, buffer.AsSpan(0, length));
                 size += length;
-                while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
-                {
-                    checkpoints.Add(checkpoint);
-                }
+                TakeCheckpoints();
                 progress?.Invoke(size);
             }
         }
@@ -147,9 +175,10 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             Verify(blob, size, hash);
         }
         decoding.ThrowIfFailed();
-        while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
+        TakeCheckpoints();
+        if (tooMany is not null)
         {
-            checkpoints.Add(checkpoint);
+            throw tooMany;
         }
         if (DiffId is { } diffId)
         {
@@ -157,9 +186,14 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         }
         LogSkipped(blob, decoding);
         Transcoder? transcoder = null;
-        if (checkpoints.LongestSpan(decoding.UncompressedSize) > LongestReadable(decoding.Format))
+        (long longest, long longestOfBlob) = checkpoints.LongestSpan(decoding.UncompressedSize, size);
+        if (longest > LongestReadable(decoding.Format) || longestOfBlob > CheckpointTable.LongestSpan)
         {
-            transcoder = decoding.Transcoder!;
+            transcoder = decoding.Transcoder ?? throw new NeedsTranscodingException();
+            if (transcoder.IsTooLarge)
+            {
+                throw new InvalidDataException($"decoding cannot start inside it, and a copy in which it can takes more than {Transcoder.MaxGrowth} times its {blob.Size} bytes");
+            }
             transcoder.Commit();
         }
         LayerPaths paths = decoding.Entries.BuildPaths();
@@ -181,6 +215,25 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             XattrSets = decoding.Entries.BuildXattrSets(),
         };
         return TocFiles.Hide(index, tail);
+
+        // A table that is too large is told after the digest was checked.
+        void TakeCheckpoints()
+        {
+            try
+            {
+                while (decoding.TryTakeCheckpoint(out Checkpoint checkpoint))
+                {
+                    if (tooMany is null)
+                    {
+                        checkpoints.Add(checkpoint);
+                    }
+                }
+            }
+            catch (InvalidDataException e)
+            {
+                tooMany = e;
+            }
+        }
     }
 
     // The last bytes of the blob, after some more of it.
@@ -195,7 +248,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     {
         CompressionFormat.Zstd => LongestSpan,
         CompressionFormat.Bzip2 or CompressionFormat.Xz => 4 << 20,
-        _ => long.MaxValue,
+        _ => CheckpointTable.LongestSpan, // of gzip only a made-up layer passes it: one deflate block, or what follows the last member
     };
 
     private static void Verify(Descriptor blob, long size, IncrementalHash hash)

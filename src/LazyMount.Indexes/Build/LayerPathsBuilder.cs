@@ -16,7 +16,8 @@ internal sealed class LayerPathsBuilder
     // Secret per process, so that no tar can be made whose names all collide.
     private static readonly long s_seed = Random.Shared.NextInt64();
 
-    private readonly TarLimits _limits;
+    private readonly IndexBudget _budget;
+    private readonly IndexLimits _limits;
     private int[] _parents = new int[1024];
     private int[] _nameEnds = new int[1024];
     private readonly ByteBuffer _names = new();
@@ -29,9 +30,10 @@ internal sealed class LayerPathsBuilder
     private int _lastDirectoryDepth;
     private Range[] _components = new Range[16];
 
-    public LayerPathsBuilder(TarLimits limits)
+    /// <param name="budget">Counts what the paths take.</param>
+    public LayerPathsBuilder(IndexBudget budget)
     {
-        _limits = limits;
+        (_budget, _limits) = (budget, budget.Limits);
         _parents[Root] = -1;
     }
 
@@ -144,14 +146,7 @@ internal sealed class LayerPathsBuilder
         {
             throw new InvalidDataException($"the name {TarText.Quote(name)} holds a zero byte");
         }
-        if (_count >= _limits.Paths)
-        {
-            throw new InvalidDataException($"it has more than {_limits.Paths} distinct paths");
-        }
-        if (_names.Length > _limits.NameBytes - name.Length)
-        {
-            throw new InvalidDataException($"the names of its paths have more than {_limits.NameBytes} bytes together");
-        }
+        _budget.Take(IndexBudget.Path + name.Length);
         int node = _count++;
         if (node == _parents.Length)
         {

@@ -9,10 +9,19 @@ namespace LazyMount.Indexes.Build;
 /// <summary>
 /// Encodes a tar again while it passes, as zstd frames of one span each, so that a layer which cannot be read at random has
 /// something that can. The same tar always gives the same bytes. A few frames are encoded at a time; each under way takes
-/// two buffers of a span, so that is the bound of memory.
+/// two buffers of a span, so that is the bound of memory. One that becomes much larger than the layer's blob is given up.
 /// </summary>
-internal sealed class Transcoder(BlobStaging staging) : IDisposable
+/// <param name="staging">Where the bytes go.</param>
+/// <param name="blobSize">Bytes of the layer's blob.</param>
+/// <param name="budget">Counts what the checkpoints take.</param>
+internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget budget) : IDisposable
 {
+    /// <summary>
+    /// Bytes on disk for each byte of the layer's blob, and those that any transcoding may have. Real layers take two to three times the
+    /// bytes of xz; what takes more is the same bytes again and again, farther apart than a span.
+    /// </summary>
+    internal const long MaxGrowth = 64, FreeBytes = 256 << 20;
+
     /// <summary>What is decoded to read one byte. In frames of 4 MiB the same bytes are 1 % smaller, and a first read waits four times as long.</summary>
     public const int SpanSize = 1 << 20;
 
@@ -26,9 +35,12 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly IncrementalHash _chunkHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly MemoryStream _chunks = new();
-    private readonly CheckpointTableBuilder _checkpoints = new();
+    private readonly CheckpointTableBuilder _checkpoints = new(budget);
     private int _chunkFilled;
     private long _uncompressed, _size;
+
+    /// <summary>It was given up: it is more than <see cref="MaxGrowth"/> times as large as the blob.</summary>
+    public bool IsTooLarge { get; private set; }
 
     /// <summary>Digest and size of the transcoding, once complete.</summary>
     public Descriptor? Blob { get; private set; }
@@ -41,7 +53,7 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
 
     public void Append(ReadOnlySpan<byte> tar)
     {
-        while (!tar.IsEmpty)
+        while (!tar.IsEmpty && !IsTooLarge)
         {
             _filling ??= NextEncoder();
             tar = tar[_filling.Take(tar)..];
@@ -54,13 +66,21 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
 
     public void Complete()
     {
+        if (IsTooLarge)
+        {
+            return;
+        }
         if (_filling is not null || (_uncompressed == 0 && _busy.Count == 0))
         {
             EndSpan();
         }
-        while (_busy.Count > 0)
+        while (_busy.Count > 0 && !IsTooLarge)
         {
             WriteOldest();
+        }
+        if (IsTooLarge)
+        {
+            return;
         }
         if (_chunkFilled > 0)
         {
@@ -108,6 +128,13 @@ internal sealed class Transcoder(BlobStaging staging) : IDisposable
     {
         FrameEncoder encoder = _busy.Dequeue();
         ReadOnlySpan<byte> bytes = encoder.Wait(out int uncompressedLength);
+        if (_size + bytes.Length > FreeBytes && (_size + bytes.Length - FreeBytes) / MaxGrowth > blobSize)
+        {
+            IsTooLarge = true;
+            staging.Dispose();
+            _idle.Push(encoder);
+            return;
+        }
         staging.Append(bytes);
         _checkpoints.Add(new Checkpoint(_size, 0, _uncompressed, AtMemberStart: true, default));
         _size += bytes.Length;

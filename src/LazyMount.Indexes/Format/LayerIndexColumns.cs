@@ -38,17 +38,23 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
     }
 
     /// <summary>Throws <see cref="InvalidDataException"/> or <see cref="OverflowException"/> for what is not sound.</summary>
-    public static LayerIndexColumns Decode(ReadOnlySpan<byte> columns, long uncompressedSize, long spansSize)
+    /// <param name="columns">The bytes.</param>
+    /// <param name="uncompressedSize">Where the last span ends.</param>
+    /// <param name="spansSize">Bytes of the blob that spans are read from.</param>
+    /// <param name="budget">Counts what is decoded, before it is allocated: columns of equal bytes pack very small.</param>
+    public static LayerIndexColumns Decode(ReadOnlySpan<byte> columns, long uncompressedSize, long spansSize, IndexBudget budget)
     {
         var reader = new IndexReader(columns);
-        LayerPaths paths = DecodePaths(ref reader);
-        ReadOnlyMemory<byte>[] linkTargets = DecodeTexts(ref reader);
-        Xattr[][] xattrSets = DecodeXattrSets(ref reader);
-        SparseMap[] sparseMaps = DecodeSparseMaps(ref reader);
-        LayerEntry[] entries = DecodeEntries(ref reader, uncompressedSize, paths.Count, linkTargets.Length, xattrSets.Length, sparseMaps);
-        RangeTable? ranges = DecodeRanges(ref reader, uncompressedSize, spansSize);
+        LayerPaths paths = DecodePaths(ref reader, budget);
+        ReadOnlyMemory<byte>[] linkTargets = DecodeLinkTargets(ref reader, budget);
+        var xattrSets = new XattrSetsBuilder(budget);
+        int[] xattrSetNumbers = DecodeXattrSets(ref reader, xattrSets, budget);
+        SparseMap[] sparseMaps = DecodeSparseMaps(ref reader, budget);
+        LayerEntry[] entries = DecodeEntries(ref reader, uncompressedSize, paths.Count, linkTargets.Length, xattrSetNumbers, sparseMaps, budget);
+        RangeTable? ranges = DecodeRanges(ref reader, uncompressedSize, spansSize, budget);
         LayerIndexFile.Require(reader.Remaining == 0);
-        return new LayerIndexColumns(paths, entries, linkTargets, xattrSets, sparseMaps, ranges);
+        budget.Give((long)xattrSetNumbers.Length * sizeof(int));
+        return new LayerIndexColumns(paths, entries, linkTargets, xattrSets.Build(), sparseMaps, ranges);
     }
 
     private static void EncodePaths(IndexWriter writer, LayerPaths paths)
@@ -68,30 +74,35 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         }
     }
 
-    private static LayerPaths DecodePaths(ref IndexReader reader)
+    private static LayerPaths DecodePaths(ref IndexReader reader, IndexBudget budget)
     {
+        IndexLimits limits = budget.Limits;
         int count = (int)reader.Bounded(reader.Remaining / 2 + 1); // the root takes no bytes
-        LayerIndexFile.Require(count > 0 && count <= TarLimits.Default.Paths);
+        LayerIndexFile.Require(count > 0);
+        budget.Take(count, IndexBudget.Path);
         var parents = new int[count];
         var nameEnds = new int[count];
+        var depths = new ushort[count];
         parents[0] = -1;
         long parent = 0;
         for (int i = 1; i < count; i++)
         {
             parent = checked(parent - reader.Signed());
-            LayerIndexFile.Require(parent >= 0 && parent < i);
+            LayerIndexFile.Require(parent >= 0 && parent < i && depths[parent] < limits.PathDepth);
             parents[i] = (int)parent;
+            depths[i] = (ushort)(depths[parent] + 1);
         }
         for (int i = 1; i < count; i++)
         {
-            nameEnds[i] = checked(nameEnds[i - 1] + (int)reader.Bounded(TarLimits.Default.PathLength));
+            nameEnds[i] = checked(nameEnds[i - 1] + (int)reader.Bounded(limits.PathLength));
         }
+        budget.Take(nameEnds[^1]);
         byte[] names = reader.Raw(nameEnds[^1]).ToArray();
         LayerIndexFile.Require(!names.AsSpan().ContainsAny((byte)0, (byte)'/'));
         var paths = new LayerPaths(parents, nameEnds, names);
         for (int i = 1; i < count; i++)
         {
-            LayerIndexFile.Require(paths.Name(i) is not ([] or [(byte)'.'] or [(byte)'.', (byte)'.']) && !LayerPaths.IsTooLong(paths.Name(i), TarLimits.Default.NameLength));
+            LayerIndexFile.Require(paths.Name(i) is not ([] or [(byte)'.'] or [(byte)'.', (byte)'.']) && !LayerPaths.IsTooLong(paths.Name(i), limits.NameLength));
         }
         return paths;
     }
@@ -109,14 +120,21 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         }
     }
 
-    private static ReadOnlyMemory<byte>[] DecodeTexts(ref IndexReader reader)
+    private static ReadOnlyMemory<byte>[] DecodeLinkTargets(ref IndexReader reader, IndexBudget budget)
     {
-        var ends = new int[reader.Count(1)];
+        int count = reader.Count(2);
+        budget.Take(count, IndexBudget.LinkTarget);
+        var ends = new int[count];
         for (int i = 0, end = 0; i < ends.Length; i++)
         {
-            ends[i] = end = checked(end + reader.Count(1));
+            int length = (int)reader.Bounded(budget.Limits.LinkTargetLength);
+            LayerIndexFile.Require(length > 0);
+            ends[i] = end = checked(end + length);
         }
-        return LayerEntriesBuilder.Slice(reader.Raw(ends.Length == 0 ? 0 : ends[^1]).ToArray(), ends);
+        ReadOnlySpan<byte> texts = reader.Raw(ends.Length == 0 ? 0 : ends[^1]);
+        LayerIndexFile.Require(!texts.Contains((byte)0));
+        budget.Take(texts.Length);
+        return LayerEntriesBuilder.Slice(texts.ToArray(), ends);
     }
 
     private static void EncodeXattrSets(IndexWriter writer, Xattr[][] sets)
@@ -135,19 +153,28 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         }
     }
 
-    private static Xattr[][] DecodeXattrSets(ref IndexReader reader)
+    // Returns the number that each stored set has in the builder, -1 for one of which nothing is left.
+    private static int[] DecodeXattrSets(ref IndexReader reader, XattrSetsBuilder builder, IndexBudget budget)
     {
-        var sets = new Xattr[reader.Count(1)][];
-        for (int i = 0; i < sets.Length; i++)
+        int count = reader.Count(3); // a set has an attribute, and that a name
+        budget.Take(count, sizeof(int));
+        var numbers = new int[count];
+        for (int i = 0; i < count; i++)
         {
-            sets[i] = new Xattr[reader.Count(2)];
-            for (int j = 0; j < sets[i].Length; j++)
+            builder.Begin();
+            int attributes = reader.Count(2);
+            LayerIndexFile.Require(attributes > 0);
+            ReadOnlySpan<byte> last = default;
+            for (int j = 0; j < attributes; j++)
             {
-                byte[] name = reader.Raw(reader.Count(1)).ToArray();
-                sets[i][j] = new Xattr(name, reader.Raw(reader.Count(1)).ToArray());
+                ReadOnlySpan<byte> name = reader.Raw(reader.Count(1));
+                LayerIndexFile.Require(name.SequenceCompareTo(last) > 0); // sorted, none twice
+                last = name;
+                builder.Add(name, reader.Raw(reader.Count(1)));
             }
+            numbers[i] = builder.End();
         }
-        return sets;
+        return numbers;
     }
 
     // Of each map the hole before and the length of every extent, so that it cannot but be in order.
@@ -165,12 +192,16 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         }
     }
 
-    private static SparseMap[] DecodeSparseMaps(ref IndexReader reader)
+    private static SparseMap[] DecodeSparseMaps(ref IndexReader reader, IndexBudget budget)
     {
-        var maps = new SparseMap[reader.Count(1)];
+        int count = reader.Count(1);
+        budget.Take(count, IndexBudget.SparseMap);
+        var maps = new SparseMap[count];
         for (int i = 0; i < maps.Length; i++)
         {
-            var extents = new SparseExtent[reader.Count(2)];
+            int extentCount = (int)reader.Bounded(Math.Min(reader.Remaining / 2, budget.Limits.SparseExtentsOfFile));
+            budget.Take(extentCount, IndexBudget.SparseExtent);
+            var extents = new SparseExtent[extentCount];
             long end = 0, stored = 0;
             for (int j = 0; j < extents.Length; j++)
             {
@@ -231,10 +262,11 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         }
     }
 
-    private static LayerEntry[] DecodeEntries(ref IndexReader reader, long uncompressedSize, int paths, int linkTargets, int xattrSets, SparseMap[] sparseMaps)
+    private static LayerEntry[] DecodeEntries(ref IndexReader reader, long uncompressedSize, int paths, int linkTargets, int[] xattrSets, SparseMap[] sparseMaps, IndexBudget budget)
     {
         int count = reader.Count(FullColumns);
-        LayerIndexFile.Require(count <= TarLimits.Default.Entries);
+        LayerIndexFile.Require(count <= budget.Limits.Entries);
+        budget.Take(count, IndexBudget.Entry);
         Span<int> lengths = stackalloc int[Columns];
         foreach (ref int length in lengths)
         {
@@ -284,7 +316,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
                 DeviceMinor = isDevice ? (uint)device.Bounded(uint.MaxValue) : 0,
                 LinkPath = entryType == EntryType.HardLink ? (int)hardLink.Bounded(paths - 1) : -1,
                 LinkTarget = entryType == EntryType.Symlink ? symlinks++ : -1,
-                XattrSet = (int)xattrSet.Bounded(xattrSets) - 1,
+                XattrSet = xattrSet.Bounded(xattrSets.Length) is > 0 and var set ? xattrSets[set - 1] : -1,
             };
             entries[i] = last;
         }
@@ -313,7 +345,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         }
     }
 
-    private static RangeTable? DecodeRanges(ref IndexReader reader, long uncompressedSize, long spansSize)
+    private static RangeTable? DecodeRanges(ref IndexReader reader, long uncompressedSize, long spansSize, IndexBudget budget)
     {
         long kind = reader.Bounded(2);
         if (kind == 0)
@@ -321,6 +353,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
             return null;
         }
         int count = reader.Count(2);
+        budget.Take(count, IndexBudget.Range);
         var offsets = new long[count];
         var lengths = new int[count];
         long end = 0;

@@ -36,14 +36,19 @@ internal static class LayerIndexFile
     // A frame cannot claim to be larger than this many times its bytes; columns that pack better are stored as they are.
     private const int MaxRatio = 4096;
 
+    private const string NotConsistent = "the index is not consistent";
+
     private static ReadOnlySpan<byte> Magic => "LMLAYER\n"u8;
 
     /// <summary>Reads the index of a layer, and notes its use; null when there is none that can be used.</summary>
-    public static LayerIndex? TryLoad(string path, Digest digest)
+    /// <param name="path">The file.</param>
+    /// <param name="digest">The layer that it must be of.</param>
+    /// <param name="budget">Counts what the index takes; null for the usual bounds.</param>
+    public static LayerIndex? TryLoad(string path, Digest digest, IndexBudget? budget = null)
     {
         try
         {
-            return TryDecode(BlobCache.ReadFile(path), digest);
+            return TryDecode(BlobCache.ReadFile(path), digest, budget);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -134,8 +139,27 @@ internal static class LayerIndexFile
     /// <summary>Null for anything that is not a whole, sound file of this version for this digest.</summary>
     /// <param name="file">The file's bytes.</param>
     /// <param name="digest">The layer that it must be of.</param>
-    /// <param name="maxColumns">Bytes that its columns may have once they are unpacked.</param>
-    public static LayerIndex? TryDecode(ReadOnlySpan<byte> file, Digest digest, int maxColumns = int.MaxValue)
+    /// <param name="budget">Counts what the index takes; null for the usual bounds.</param>
+    public static LayerIndex? TryDecode(ReadOnlySpan<byte> file, Digest digest, IndexBudget? budget = null)
+    {
+        budget ??= new IndexBudget(blobSize: long.MaxValue);
+        try
+        {
+            return Decode(file, digest, budget);
+        }
+        catch (InvalidDataException)
+        {
+            budget.Dispose();
+            return null;
+        }
+    }
+
+    /// <summary>Null for a file of another version or another kind, or whose bytes are damaged.</summary>
+    /// <param name="file">The file's bytes.</param>
+    /// <param name="digest">The layer that it must be of.</param>
+    /// <param name="budget">Counts what the index takes, before it is allocated.</param>
+    /// <exception cref="InvalidDataException">The index is not sound, or takes more than is accepted; says which.</exception>
+    public static LayerIndex? Decode(ReadOnlySpan<byte> file, Digest digest, IndexBudget budget)
     {
         if (file.Length < PayloadStart || !file.StartsWith(Magic)
             || BinaryPrimitives.ReadUInt32LittleEndian(file[Magic.Length..]) != Version
@@ -145,15 +169,15 @@ internal static class LayerIndexFile
         }
         try
         {
-            return Decode(new IndexReader(file[PayloadStart..]), digest, Math.Min(maxColumns, Array.MaxLength));
+            return Decode(new IndexReader(file[PayloadStart..]), digest, budget);
         }
-        catch (Exception e) when (e is InvalidDataException or ZstdSharp.ZstdException or OverflowException)
+        catch (Exception e) when (e is ZstdSharp.ZstdException or OverflowException)
         {
-            return null;
+            throw new InvalidDataException(NotConsistent, e);
         }
     }
 
-    private static LayerIndex Decode(IndexReader reader, Digest digest, int maxColumns)
+    private static LayerIndex Decode(IndexReader reader, Digest digest, IndexBudget budget)
     {
         ReadOnlySpan<byte> storedDigest = reader.Raw(reader.Count(1));
         Require(storedDigest.SequenceEqual(Encoding.ASCII.GetBytes(digest.ToString())));
@@ -172,21 +196,25 @@ internal static class LayerIndexFile
         bool isFromVerified = reader.Bounded(1) == 1;
         ReadOnlySpan<byte> storedDocument = reader.Raw(reader.Count(1));
         Require(Digest.TryParse(Encoding.ASCII.GetString(storedDocument), out Digest document) || storedDocument.IsEmpty);
-        var prefetch = new PrefetchRange[reader.Count(2)];
+        int prefetchCount = reader.Count(2);
+        budget.Take(prefetchCount, IndexBudget.PrefetchRange);
+        var prefetch = new PrefetchRange[prefetchCount];
         for (int i = 0; i < prefetch.Length; i++)
         {
             long begin = reader.Bounded(uncompressedSize);
             prefetch[i] = new PrefetchRange(begin, begin + reader.Bounded(uncompressedSize - begin));
         }
+        Require(PrefetchRange.AreApart(prefetch)); // so that no byte is fetched twice
         int chunkSize = (int)reader.Bounded(int.MaxValue);
         int digestCount = reader.Count(ChunkDigests.DigestSize);
         Require(chunkSize == 0 || digestCount == spansSize / chunkSize + (spansSize % chunkSize == 0 ? 0 : 1));
-        int columnsLength = (int)reader.Bounded(maxColumns);
+        int columnsLength = (int)reader.Bounded(Array.MaxLength);
         int packedLength = reader.Count(1);
         Require(packedLength <= columnsLength && columnsLength / MaxRatio <= packedLength);
         int windowsLength = reader.Count(1);
 
         int count = reader.Count(5);
+        budget.Take((long)count * IndexBudget.Checkpoint + (long)digestCount * ChunkDigests.DigestSize + windowsLength);
         var uncompressedOffsets = new long[count + 1];
         var compressedOffsets = new long[count + 1];
         var bits = new byte[count];
@@ -202,6 +230,8 @@ internal static class LayerIndexFile
             Require(spanFormat is not (CompressionFormat.Bzip2 or CompressionFormat.Xz) || i == 0);
             windowLengths[i] = (int)reader.Bounded(CheckpointTable.MaxWindow);
             packedEnds[i] = packedEnd = checked(packedEnd + (int)reader.Bounded(windowsLength));
+            long length = uncompressedOffsets[i + 1] - uncompressedOffsets[i];
+            Require(length <= CheckpointTable.LongestSpan && (length == 0 || compressedOffsets[i + 1] - compressedOffsets[i] < CheckpointTable.LongestSpan));
         }
         Require(uncompressedOffsets[count] == uncompressedSize && compressedOffsets[count] == spansSize);
 
@@ -211,13 +241,15 @@ internal static class LayerIndexFile
         Require(reader.Remaining == 0);
         if (packedLength < columnsLength)
         {
+            budget.Take(columnsLength);
             var unpacked = new byte[columnsLength];
             using var decompressor = new ZstdSharp.Decompressor();
             Require(decompressor.Unwrap(columns, unpacked) == columnsLength);
             columns = unpacked;
         }
 
-        LayerIndexColumns decoded = LayerIndexColumns.Decode(columns, uncompressedSize, spansSize);
+        LayerIndexColumns decoded = LayerIndexColumns.Decode(columns, uncompressedSize, spansSize, budget);
+        budget.Give(packedLength < columnsLength ? columnsLength : 0);
         RangeDigests? ranges = decoded.BuildRanges(digests);
         Require(chunkSize == 0 ? ranges?.Count == digestCount || digestCount == 0 : ranges is null);
         ChunkDigests? chunks = chunkSize == 0 ? null : new ChunkDigests(chunkSize, digests);
@@ -247,7 +279,7 @@ internal static class LayerIndexFile
     {
         if (!condition)
         {
-            throw new InvalidDataException("the index is not consistent");
+            throw new InvalidDataException(NotConsistent);
         }
     }
 }

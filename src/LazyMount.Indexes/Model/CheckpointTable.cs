@@ -12,10 +12,10 @@ public sealed class CheckpointTable
     internal const int MaxWindow = 32 << 10;
 
     /// <summary>
-    /// The longest span that an index made by others may have, in bytes of the blob and of what they decode to: each is fetched
-    /// and decoded whole. Their tools make spans of 4 MiB, but a file of zeros is one chunk to zstd:chunked, of whatever size.
+    /// The longest span that is read at random, in bytes of the blob and of what they decode to: a span is fetched and decoded
+    /// whole. Our spans have 2 MiB and those of other tools 4 MiB, but a file of zeros is one chunk to zstd:chunked, of whatever size.
     /// </summary>
-    internal const int LongestForeignSpan = 64 << 20;
+    internal const int LongestSpan = 64 << 20;
 
     private readonly long[] _uncompressedOffsets; // Count + 1
     private readonly long[] _compressedOffsets;   // Count + 1

@@ -7,7 +7,23 @@ namespace LazyMount.Indexes.Model;
 public readonly record struct Xattr(ReadOnlyMemory<byte> Name, ReadOnlyMemory<byte> Value);
 
 /// <summary>Uncompressed bytes from <paramref name="Offset"/> to before <paramref name="End"/>.</summary>
-public readonly record struct PrefetchRange(long Offset, long End);
+public readonly record struct PrefetchRange(long Offset, long End)
+{
+    /// <summary>Whether no two ranges share a byte. Ranges that do would have a few names fetch a layer many times over.</summary>
+    internal static bool AreApart(PrefetchRange[] ranges)
+    {
+        PrefetchRange[] sorted = [.. ranges];
+        Array.Sort(sorted, static (a, b) => a.Offset.CompareTo(b.Offset));
+        for (int i = 1; i < sorted.Length; i++)
+        {
+            if (sorted[i].Offset < sorted[i - 1].End)
+            {
+                return false;
+            }
+        }
+        return true;
+    }
+}
 
 /// <summary>
 /// Our table of contents of one layer: entries, checkpoints and digests. Immutable, keyed by the blob's digest.

@@ -3,7 +3,6 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
-using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Format;
 using LazyMount.Indexes.Model;
 
@@ -23,9 +22,6 @@ internal static class LayerIndexArtifact
     // Annotations: of the artifact the version of its blobs, of a blob the layer that it is of.
     private const string FileVersion = "vnd.lazymount.layer-index.version";
     private const string LayerDigest = "vnd.lazymount.layer-index.layer-digest";
-
-    /// <summary>Indexes that decode to more than this are not for reading from afar.</summary>
-    private const int MaxColumns = 512 << 20;
 
     private static string Version => LayerIndexFile.Version.ToString(CultureInfo.InvariantCulture);
 
@@ -69,44 +65,19 @@ internal static class LayerIndexArtifact
         => blob.Annotations?.TryGetValue(LayerDigest, out string? text) == true && Digest.TryParse(text, out Digest digest) ? digest : null;
 
     /// <summary>Decodes what somebody published, trusting nothing in it.</summary>
+    /// <param name="bytes">The blob.</param>
+    /// <param name="layer">The layer that it must be of.</param>
+    /// <param name="budget">Counts what the index takes.</param>
     /// <exception cref="InvalidDataException">It is not a sound index of this layer; says why.</exception>
-    public static LayerIndex Decode(ReadOnlySpan<byte> bytes, Descriptor layer)
+    public static LayerIndex Decode(ReadOnlySpan<byte> bytes, Descriptor layer, IndexBudget budget)
     {
-        LayerIndex index = LayerIndexFile.TryDecode(bytes, layer.Digest, MaxColumns)
+        LayerIndex index = LayerIndexFile.Decode(bytes, layer.Digest, budget)
             ?? throw new InvalidDataException("it is damaged, of another layer, or of another version of lazymount");
         Require(index.CompressedSize == layer.Size, "it is of a layer of another size");
         Require(index.Transcoding is null, "it is of a transcoded copy of the layer");
         ChunkDigests? chunks = index.Proof.Chunks;
         Require(chunks?.ChunkSize == ChunkDigests.DefaultChunkSize, "it does not say what the layer's bytes must be");
-        for (int i = 0; i < index.Checkpoints.Count; i++)
-        {
-            Require(index.Checkpoints.Length(i) <= CheckpointTable.LongestForeignSpan && index.Checkpoints.CompressedEnd(i) - index.Checkpoints.CompressedOffset(i) <= CheckpointTable.LongestForeignSpan, "it has a span of more than 64 MiB");
-        }
-        CheckTexts(index);
         return index with { Origin = IndexOrigin.Published, Proof = Proof.OfParser(chunks!), DiffId = null };
-    }
-
-    // What scanning a tar would have refused: later parts rely on it.
-    private static void CheckTexts(LayerIndex index)
-    {
-        var limits = Tar.TarLimits.Default;
-        var depths = new int[index.Paths.Count];
-        for (int i = 1; i < depths.Length; i++)
-        {
-            depths[i] = depths[index.Paths.Parent(i)] + 1;
-            Require(depths[i] <= limits.PathDepth, "it has a path of too many components");
-        }
-        foreach (ReadOnlyMemory<byte> target in index.LinkTargets)
-        {
-            Require(target.Length > 0 && target.Length <= limits.LinkTargetLength && !target.Span.Contains((byte)0), "it has a symbolic link that Linux does not allow");
-        }
-        foreach (Xattr[] set in index.XattrSets)
-        {
-            foreach (Xattr xattr in set)
-            {
-                Require(xattr.Name.Length <= LayerEntriesBuilder.MaxXattrName && xattr.Value.Length <= LayerEntriesBuilder.MaxXattrValue && !xattr.Name.Span.Contains((byte)0), "it has an extended attribute that Linux does not allow");
-            }
-        }
     }
 
     private static void Require(bool condition, string otherwise)

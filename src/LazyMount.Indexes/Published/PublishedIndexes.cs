@@ -25,7 +25,8 @@ internal sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, Descr
 /// <param name="image">The image.</param>
 /// <param name="by">Who vouches for them.</param>
 /// <param name="logger">Told what is used, and what is of no use.</param>
-internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger) : IIndexSource, IDisposable
+/// <param name="memory">What the indexes of the image's layers take together; null for layers that are looked at one by one.</param>
+internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger, ImageBudget? memory) : IIndexSource, IDisposable
 {
     // No index of a layer is half as large, but for tiny layers: then it is not worth having.
     private const long SmallIndex = 1 << 20;
@@ -52,22 +53,25 @@ internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger
         {
             return null;
         }
+        var budget = new IndexBudget(layer.Size, memory);
         try
         {
-            byte[] bytes = await ReadAsync(published.Blob, layer, cancellationToken).ConfigureAwait(false);
+            byte[] bytes = await ReadAsync(published.Blob, layer, budget, cancellationToken).ConfigureAwait(false);
             LayerIndex index = published.Origin == IndexOrigin.Published
-                ? LayerIndexArtifact.Decode(bytes, layer)
-                : await ReadZtocAsync(bytes, layer, cancellationToken).ConfigureAwait(false);
+                ? LayerIndexArtifact.Decode(bytes, layer, budget)
+                : await ReadZtocAsync(bytes, layer, budget, cancellationToken).ConfigureAwait(false);
             if (published.Prefetch is { } list)
             {
                 index = index with { Prefetch = await ReadPrefetchAsync(list, layer, index, cancellationToken).ConfigureAwait(false) };
             }
+            budget.Give(bytes.Length);
             logger.PublishedIndexUsed(layer.Digest.ToString(), index.Origin, published.Blob.Digest.ToString(), bytes.Length);
             Digest document = published.Blob.Digest;
             return index with { Proof = by == Voucher.Manifest ? index.Proof.ByManifest(document) : index.Proof.ByRepository(document, image.Source.IsVerified) };
         }
         catch (Exception e) when (IsUnusable(e) || e is OverflowException or EndOfStreamException)
         {
+            budget.Dispose();
             logger.PublishedIndexUnusable(layer.Digest.ToString(), published.Blob.Digest.ToString(), e.Message);
             return null;
         }
@@ -91,9 +95,9 @@ internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger
 
     private static bool IsUnusable(Exception e) => e is ImageException or InvalidDataException;
 
-    private async Task<LayerIndex> ReadZtocAsync(byte[] bytes, Descriptor layer, CancellationToken cancellationToken)
+    private async Task<LayerIndex> ReadZtocAsync(byte[] bytes, Descriptor layer, IndexBudget budget, CancellationToken cancellationToken)
     {
-        (LayerIndex index, bool assumesPlainHeader) = ZtocReader.Read(bytes, layer);
+        (LayerIndex index, bool assumesPlainHeader) = ZtocReader.Read(bytes, layer, budget);
         if (assumesPlainHeader && await ReadRangeAsync(layer, 4, cancellationToken).ConfigureAwait(false) is not [0x1F, 0x8B, 8, 0])
         {
             throw new InvalidDataException("it takes the layer's gzip header for one without a name or other options");
@@ -177,12 +181,13 @@ internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger
             ?? throw new InvalidDataException("it is an image index, not a manifest");
     }
 
-    private async Task<byte[]> ReadAsync(Descriptor blob, Descriptor layer, CancellationToken cancellationToken)
+    private async Task<byte[]> ReadAsync(Descriptor blob, Descriptor layer, IndexBudget budget, CancellationToken cancellationToken)
     {
         if (blob.Size > Math.Min(MaxIndex, SmallIndex + layer.Size / 2))
         {
             throw new InvalidDataException($"it has {blob.Size} bytes, too many for a layer of {layer.Size}");
         }
+        budget.Take(blob.Size);
         byte[] bytes = await ReadRangeAsync(blob with { Urls = null }, (int)blob.Size, cancellationToken).ConfigureAwait(false);
         return blob.Digest.Verifies(bytes) ? bytes : throw new InvalidDataException("it does not match its digest");
     }

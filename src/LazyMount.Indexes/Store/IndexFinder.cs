@@ -46,6 +46,9 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     /// <summary>How long another process that indexes a layer may show no life: one that is stopped shows none, and has the layer's turn all the same.</summary>
     internal TimeSpan TurnPatience { get; init; } = TimeSpan.FromSeconds(20);
 
+    /// <summary>Bytes of memory for the indexes of all layers of an image together.</summary>
+    internal long MaxMemory { get; init; } = IndexLimits.Default.Memory;
+
     private IndexStore Store => new(cache, _logger);
 
     private LayerPass Passes => new(cache, KeepsBlobs, _logger);
@@ -136,7 +139,8 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
 
     private async Task<LayerIndex[]> GetAllAsync(Image image, IndexPolicy policy, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
     {
-        using var sources = new IndexSources(image, policy, _logger);
+        var memory = new ImageBudget(MaxMemory);
+        using var sources = new IndexSources(image, policy, _logger, memory);
         // A digest that stands in the image twice is indexed once; the positions it stands at are told of together.
         var positions = new Dictionary<Digest, List<int>>();
         for (int i = 0; i < image.Layers.Count; i++)
@@ -159,7 +163,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
                 Descriptor blob = image.Layers[at[0]];
                 try
                 {
-                    LayerIndex index = await GetAsync(blob, image, policy, sources, bytes => Report(bytes, done: false), token).ConfigureAwait(false);
+                    LayerIndex index = await GetAsync(blob, image, policy, sources, memory, bytes => Report(bytes, done: false), token).ConfigureAwait(false);
                     if (Interlocked.Add(ref tableSize, ((long)index.Entries.Length + index.Paths.Count) * at.Count) > MaxTableSize)
                     {
                         throw new ImageException(ImageError.Invalid, $"The layers of {image.Reference} have more than {MaxTableSize} entries and paths together, which is the most that is accepted: the image must be built with fewer files.");
@@ -189,10 +193,10 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
         return indexes;
     }
 
-    private async Task<LayerIndex> GetAsync(Descriptor layer, Image image, IndexPolicy policy, IndexSources sources, Action<long> progress, CancellationToken cancellationToken)
+    private async Task<LayerIndex> GetAsync(Descriptor layer, Image image, IndexPolicy policy, IndexSources sources, ImageBudget memory, Action<long> progress, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        IndexStore store = Store;
+        var store = new IndexStore(cache, _logger, memory);
         if (TryLoad() is { } stored)
         {
             return Told(stored);
@@ -211,7 +215,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
                 index ??= await source.TryGetAsync(layer, cancellationToken).ConfigureAwait(false) is { } found && policy.Accepts(found) ? found : null;
             }
         }
-        index ??= await Passes.RunAsync(layer, image, believed: null, progress, cancellationToken).ConfigureAwait(false);
+        index ??= await new LayerPass(cache, KeepsBlobs, _logger, memory).RunAsync(layer, image, believed: null, progress, cancellationToken).ConfigureAwait(false);
         store.Save(index, image);
         return Told(index);
 

@@ -1,5 +1,6 @@
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published;
 using LazyMount.Indexes.Toc;
 using Microsoft.Extensions.Logging;
@@ -15,7 +16,11 @@ internal sealed class IndexSources : IDisposable
     private readonly Image _image;
     private readonly List<IIndexSource> _sources = [];
 
-    public IndexSources(Image image, IndexPolicy policy, ILogger logger)
+    /// <param name="image">The image.</param>
+    /// <param name="policy">Which of the ways count.</param>
+    /// <param name="logger">Told of what is used and what cannot be.</param>
+    /// <param name="memory">What the indexes of the image's layers take together; null for layers that are looked at one by one.</param>
+    public IndexSources(Image image, IndexPolicy policy, ILogger logger, ImageBudget? memory = null)
     {
         _image = image;
         if (!policy.IsOnline)
@@ -24,12 +29,12 @@ internal sealed class IndexSources : IDisposable
         }
         if (policy.TakesBound)
         {
-            _sources.Add(new BoundIndexes(image, logger)); // asks nobody unless the reference's documents name one
+            _sources.Add(new BoundIndexes(image, logger, memory)); // asks nobody unless the reference's documents name one
         }
-        _sources.Add(new LayerToc(image.Source, policy.TakesUnannounced, logger));
+        _sources.Add(new LayerToc(image.Source, policy.TakesUnannounced, logger, memory));
         if (policy.TakesReferrers)
         {
-            _sources.Add(new ReferrerIndexes(image, logger));
+            _sources.Add(new ReferrerIndexes(image, logger, memory));
         }
     }
 

@@ -14,7 +14,10 @@ namespace LazyMount.Indexes.Store;
 /// other lies in the scope of what vouches for it: another reference, or another way of asking, does not find it. Files are
 /// versioned; a corrupt or older one counts as absent.
 /// </summary>
-internal sealed class IndexStore(BlobCache cache, ILogger logger)
+/// <param name="cache">The cache.</param>
+/// <param name="logger">Told of indexes that cannot be stored.</param>
+/// <param name="memory">What the indexes of the image's layers take together; null for layers that are looked at one by one.</param>
+internal sealed class IndexStore(BlobCache cache, ILogger logger, ImageBudget? memory = null)
 {
     /// <summary>The index of a layer that the layer's own digest proved; null when there is none.</summary>
     public LayerIndex? TryLoadProved(Descriptor layer)
@@ -75,7 +78,7 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger)
     {
         try
         {
-            LayerIndex? index = LayerIndexFile.TryLoad(pathOf(), layer.Digest);
+            LayerIndex? index = LayerIndexFile.TryLoad(pathOf(), layer.Digest, new IndexBudget(layer.Size, memory));
             return index?.CompressedSize == layer.Size && IsTranscodingThere(index, cache) ? index : null;
         }
         catch (ImageException)

@@ -14,7 +14,8 @@ namespace LazyMount.Indexes.Store;
 /// <param name="cache">The cache.</param>
 /// <param name="keepsBlobs">Whether the compressed bytes that pass are kept.</param>
 /// <param name="logger">Told what was indexed, and of damage.</param>
-internal sealed class LayerPass(BlobCache cache, bool keepsBlobs, ILogger logger)
+/// <param name="memory">What the indexes of the image's layers take together; null for a layer that is indexed alone.</param>
+internal sealed class LayerPass(BlobCache cache, bool keepsBlobs, ILogger logger, ImageBudget? memory = null)
 {
     /// <summary>Bytes of the layer, of which nobody has proved anything here.</summary>
     public Task<Stream> OpenAsync(Descriptor layer, Image image, CancellationToken cancellationToken)
@@ -29,12 +30,30 @@ internal sealed class LayerPass(BlobCache cache, bool keepsBlobs, ILogger logger
     /// <exception cref="ImageException">The layer cannot be had, or is not what its digest says.</exception>
     public async Task<LayerIndex> RunAsync(Descriptor layer, Image image, LayerIndex? believed, Action<long>? progress, CancellationToken cancellationToken)
     {
-        var indexer = new LayerIndexer(logger) { DiffId = image.Source.DiffIdOf(layer.Digest), StageTranscoding = () => cache.StageDerived(layer.Digest) };
         ChunkScope scope = believed?.Proof is { By: not Voucher.Layer } proof ? proof.ScopeFor(image) : Proof.ImageScope(image, image.Source.IsVerified);
-        return await new BlobPass(cache, keepsBlobs, logger).RunAsync(
-            layer, image.Source, scope,
-            stream => indexer.IndexAsync(layer, stream, progress, cancellationToken),
-            index => index.Transcoding is not null, // that is what is read from now on
-            cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await RunAsync(transcodesGzip: false).ConfigureAwait(false);
+        }
+        catch (NeedsTranscodingException)
+        {
+            return await RunAsync(transcodesGzip: true).ConfigureAwait(false);
+        }
+
+        Task<LayerIndex> RunAsync(bool transcodesGzip)
+        {
+            var indexer = new LayerIndexer(logger)
+            {
+                DiffId = image.Source.DiffIdOf(layer.Digest),
+                StageTranscoding = () => cache.StageDerived(layer.Digest),
+                TranscodesGzip = transcodesGzip,
+                Memory = memory,
+            };
+            return new BlobPass(cache, keepsBlobs, logger).RunAsync(
+                layer, image.Source, scope,
+                stream => indexer.IndexAsync(layer, stream, progress, cancellationToken),
+                index => index.Transcoding is not null, // that is what is read from now on
+                cancellationToken);
+        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using LazyMount.Indexes.Model;
 
 namespace LazyMount.Indexes.Tar;
 
@@ -9,14 +10,8 @@ namespace LazyMount.Indexes.Tar;
 /// </summary>
 internal sealed class PaxAttributes
 {
-    /// <summary>
-    /// Attributes of one entry. File systems hold less: 64 KiB of names is all that listxattr(2) can give. It also keeps
-    /// the search for a name that comes twice cheap.
-    /// </summary>
-    internal const int MaxXattrs = 1024;
-
-    /// <summary>Bytes of one entry's attributes, those of the global header included: what one header may hold.</summary>
-    internal const int MaxXattrBytes = 1 << 20;
+    // Those of the global header included. Kept here too, before an entry is made of them: headers without entries cost nothing else.
+    private static readonly int s_maxXattrs = IndexLimits.Default.XattrsOfEntry, s_maxXattrBytes = IndexLimits.Default.XattrBytesOfEntry;
 
     private readonly ByteBuffer _path = new();
     private readonly ByteBuffer _linkPath = new();
@@ -205,9 +200,9 @@ internal sealed class PaxAttributes
         {
             return;
         }
-        if (_xattrs.Count == MaxXattrs || _xattrBytes.Length + name.Length + value.Length > MaxXattrBytes)
+        if (_xattrs.Count == s_maxXattrs || _xattrBytes.Length + name.Length + value.Length > s_maxXattrBytes)
         {
-            throw new InvalidDataException($"PAX headers give one entry more than {MaxXattrs} extended attributes, or more than {MaxXattrBytes} bytes of them");
+            throw new InvalidDataException($"PAX headers give one entry more than {s_maxXattrs} extended attributes, or more than {s_maxXattrBytes} bytes of them");
         }
         int start = _xattrBytes.Length;
         _xattrBytes.Append(name);

@@ -7,7 +7,7 @@ namespace LazyMount.Indexes.Tar;
 /// Reads the map of a GNU sparse file from wherever its format keeps it (GNU tar manual, "Storing Sparse Files"): in and
 /// behind the header (old GNU), in PAX records (0.0, 0.1), before the content (1.0). Used again for the next file.
 /// </summary>
-internal sealed class SparseMapReader(TarLimits limits)
+internal sealed class SparseMapReader(IndexLimits limits)
 {
     // A place in the map: offset and length, 12 bytes each. Four in the header, 21 in each block behind it.
     private const int PlaceSize = 24, FieldSize = 12;

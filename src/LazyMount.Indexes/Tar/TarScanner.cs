@@ -15,7 +15,7 @@ namespace LazyMount.Indexes.Tar;
 /// directories have no content, whatever their size field says; a record with an empty value is as if not there, but for
 /// extended attributes; padding missing after the last content is fine. Global PAX headers are applied as POSIX says (Go ignores them).</para>
 /// </summary>
-internal sealed class TarScanner(TarLimits limits)
+internal sealed class TarScanner(IndexLimits limits)
 {
     private enum State
     {
@@ -44,7 +44,7 @@ internal sealed class TarScanner(TarLimits limits)
     private bool _hasLongName, _hasLongLink, _hasLocal, _hasGlobal;
     private int _members;
 
-    public TarScanner() : this(TarLimits.Default)
+    public TarScanner() : this(IndexLimits.Default)
     {
     }
 

@@ -81,15 +81,16 @@ internal static class EstargzToc
 
     /// <summary>Makes the index, given where the table begins.</summary>
     /// <exception cref="InvalidDataException">The table is not sound.</exception>
-    public static async Task<LayerIndex> ReadAsync(BlobRanges ranges, long offset, CancellationToken cancellationToken)
+    public static async Task<LayerIndex> ReadAsync(BlobRanges ranges, long offset, IndexBudget budget, CancellationToken cancellationToken)
     {
         Descriptor blob = ranges.Blob;
         if (offset <= 0 || offset >= blob.Size || blob.Size - offset > MaxJson)
         {
             throw new InvalidDataException($"its footer says that the table begins at {offset}");
         }
+        budget.Take(blob.Size - offset);
         byte[] member = await ranges.ReadAsync(offset, (int)(blob.Size - offset), cancellationToken).ConfigureAwait(false);
-        byte[] json = Unpack(member);
+        byte[] json = Unpack(member, budget);
         Digest? announced = null;
         if (blob.Annotations?.TryGetValue(DigestAnnotation, out string? annotation) == true && annotation.Length > 0)
         {
@@ -97,13 +98,14 @@ internal static class EstargzToc
                 ? digest
                 : throw new InvalidDataException($"its digest is {Digest.OfSha256(json)} where the manifest says otherwise");
         }
-        using var builder = new TocIndexBuilder(TarLimits.Default, offset);
+        using var builder = new TocIndexBuilder(budget, offset);
         TocJson.Read(json, builder);
+        budget.Give(member.Length + json.Length);
         LayerIndex index = await TocFiles.HideAsync(builder.Build(blob, CompressionFormat.Gzip, IndexOrigin.Estargz), ranges, cancellationToken).ConfigureAwait(false);
         return announced is { } document ? index with { Proof = index.Proof.ByManifest(document) } : index;
     }
 
-    private static byte[] Unpack(byte[] member)
+    private static byte[] Unpack(byte[] member, IndexBudget budget)
     {
         using Decompressor gzip = Decompressor.Start(CompressionFormat.Gzip);
         var scanner = new TarScanner();
@@ -128,6 +130,7 @@ internal static class EstargzToc
                     {
                         throw new InvalidDataException($"its JSON claims to have {scanner.Member.Size} bytes");
                     }
+                    budget.Take(scanner.Member.Size);
                     json = new byte[scanner.Member.Size];
                     continue;
                 }

@@ -14,7 +14,8 @@ namespace LazyMount.Indexes.Toc;
 /// <param name="source">Where the layers are.</param>
 /// <param name="acceptsUnannounced">Whether a table counts that the manifest does not vouch for; else none of those is looked for.</param>
 /// <param name="logger">Told of tables that are read, and of those that cannot be used.</param>
-internal sealed class LayerToc(IBlobSource source, bool acceptsUnannounced, ILogger logger) : IIndexSource
+/// <param name="memory">What the indexes of the image's layers take together; null for a layer that is indexed alone.</param>
+internal sealed class LayerToc(IBlobSource source, bool acceptsUnannounced, ILogger logger, ImageBudget? memory = null) : IIndexSource
 {
     /// <summary>
     /// A smaller blob is fetched whole in the time that asking for its table takes, and is then verified and kept.
@@ -50,17 +51,19 @@ internal sealed class LayerToc(IBlobSource source, bool acceptsUnannounced, ILog
         {
             return null;
         }
+        var budget = new IndexBudget(blob.Size, memory);
+        LayerIndex? index = null;
         try
         {
             var ranges = new BlobRanges(source, blob);
-            LayerIndex? index = await ReadAsync(ranges, cancellationToken).ConfigureAwait(false);
+            index = await ReadAsync(ranges, budget, cancellationToken).ConfigureAwait(false);
             if (index is not null)
             {
                 if (index.Proof.By < Voucher.Manifest)
                 {
                     if (!acceptsUnannounced)
                     {
-                        return null; // announced by an annotation without a digest
+                        return index = null; // announced by an annotation without a digest
                     }
                     index = index with { Proof = index.Proof.BySource(source.IsVerified) };
                 }
@@ -73,14 +76,21 @@ internal sealed class LayerToc(IBlobSource source, bool acceptsUnannounced, ILog
             logger.TocUnusable(blob.Digest.ToString(), e.Message);
             return null;
         }
+        finally
+        {
+            if (index is null)
+            {
+                budget.Dispose();
+            }
+        }
     }
 
-    private async Task<LayerIndex?> ReadAsync(BlobRanges ranges, CancellationToken cancellationToken)
+    private async Task<LayerIndex?> ReadAsync(BlobRanges ranges, IndexBudget budget, CancellationToken cancellationToken)
     {
         Descriptor blob = ranges.Blob;
         if (ZstdChunkedToc.FindAnnotated(blob) is { } annotated)
         {
-            return await ZstdChunkedToc.ReadAsync(ranges, annotated, cancellationToken).ConfigureAwait(false);
+            return await ZstdChunkedToc.ReadAsync(ranges, annotated, budget, cancellationToken).ConfigureAwait(false);
         }
         bool isAnnounced = blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true;
         if (!isAnnounced && !acceptsUnannounced)
@@ -89,13 +99,13 @@ internal sealed class LayerToc(IBlobSource source, bool acceptsUnannounced, ILog
         }
         if (!isAnnounced && blob.MediaType.EndsWith(".tar", StringComparison.Ordinal))
         {
-            return await new PlainTarHops(ranges).ReadAsync(cancellationToken).ConfigureAwait(false);
+            return await new PlainTarHops(ranges, budget).ReadAsync(cancellationToken).ConfigureAwait(false);
         }
         int guess = isAnnounced ? (int)Math.Clamp(blob.Size / TableShare, SmallestTableGuess, LargestTableGuess) : FooterGuess;
         ReadOnlyMemory<byte> tail = await ranges.ReadTailAsync(guess, cancellationToken).ConfigureAwait(false);
         if (EstargzToc.ParseFooter(tail.Span) is { } offset)
         {
-            return await EstargzToc.ReadAsync(ranges, offset, cancellationToken).ConfigureAwait(false);
+            return await EstargzToc.ReadAsync(ranges, offset, budget, cancellationToken).ConfigureAwait(false);
         }
         if (!acceptsUnannounced)
         {
@@ -103,10 +113,10 @@ internal sealed class LayerToc(IBlobSource source, bool acceptsUnannounced, ILog
         }
         if (ZstdChunkedToc.ParseFooter(tail.Span) is { } place)
         {
-            return await ZstdChunkedToc.ReadAsync(ranges, place, cancellationToken).ConfigureAwait(false);
+            return await ZstdChunkedToc.ReadAsync(ranges, place, budget, cancellationToken).ConfigureAwait(false);
         }
-        TarHops? hops = await SeekableZstdHops.TryOpenAsync(ranges, tail, cancellationToken).ConfigureAwait(false)
-            ?? (tail.Span.ContainsAnyExcept((byte)0) ? (TarHops?)null : new PlainTarHops(ranges)); // a tar ends in zeros
+        TarHops? hops = await SeekableZstdHops.TryOpenAsync(ranges, tail, budget, cancellationToken).ConfigureAwait(false)
+            ?? (tail.Span.ContainsAnyExcept((byte)0) ? (TarHops?)null : new PlainTarHops(ranges, budget)); // a tar ends in zeros
         return hops is null ? null : await hops.ReadAsync(cancellationToken).ConfigureAwait(false);
     }
 }

@@ -19,8 +19,8 @@ internal sealed class SeekableZstdHops : TarHops
 
     private readonly long[] _compressedOffsets, _uncompressedOffsets; // of the frames, and where the last one ends
 
-    private SeekableZstdHops(BlobRanges ranges, long[] compressedOffsets, long[] uncompressedOffsets)
-        : base(ranges)
+    private SeekableZstdHops(BlobRanges ranges, IndexBudget budget, long[] compressedOffsets, long[] uncompressedOffsets)
+        : base(ranges, budget)
         => (_compressedOffsets, _uncompressedOffsets) = (compressedOffsets, uncompressedOffsets);
 
     protected override long Size => _uncompressedOffsets[^1];
@@ -29,7 +29,7 @@ internal sealed class SeekableZstdHops : TarHops
 
     /// <summary>Reads the table whose footer ends <paramref name="tail"/>; null when there is none, or one that nobody gains by.</summary>
     /// <exception cref="InvalidDataException">The table is not sound.</exception>
-    public static async Task<SeekableZstdHops?> TryOpenAsync(BlobRanges ranges, ReadOnlyMemory<byte> tail, CancellationToken cancellationToken)
+    public static async Task<SeekableZstdHops?> TryOpenAsync(BlobRanges ranges, ReadOnlyMemory<byte> tail, IndexBudget budget, CancellationToken cancellationToken)
     {
         if (tail.Length < FooterSize || BinaryPrimitives.ReadUInt32LittleEndian(tail.Span[^4..]) != Magic)
         {
@@ -44,6 +44,7 @@ internal sealed class SeekableZstdHops : TarHops
         {
             throw new InvalidDataException($"it claims to have {count} frames, in the form {descriptor}");
         }
+        budget.Take(tableSize + count * (2L * sizeof(long)));
         byte[] table = await ranges.ReadAsync(ranges.Blob.Size - tableSize, (int)tableSize, cancellationToken).ConfigureAwait(false);
         if (BinaryPrimitives.ReadUInt32LittleEndian(table) != SkippableMagic || BinaryPrimitives.ReadUInt32LittleEndian(table.AsSpan(4)) != tableSize - FrameHeader)
         {
@@ -78,7 +79,7 @@ internal sealed class SeekableZstdHops : TarHops
             }
         }
         return compressedOffsets[^1] == ranges.Blob.Size - tableSize && compressedOffsets.Count == uncompressedOffsets.Count && compressedOffsets[0] == 0
-            ? new SeekableZstdHops(ranges, [.. compressedOffsets], [.. uncompressedOffsets])
+            ? new SeekableZstdHops(ranges, budget, [.. compressedOffsets], [.. uncompressedOffsets])
             : throw new InvalidDataException("the frames of its seek table do not make up the blob");
     }
 
@@ -112,7 +113,7 @@ internal sealed class SeekableZstdHops : TarHops
 
     protected override CheckpointTable BuildCheckpoints()
     {
-        using var checkpoints = new CheckpointTableBuilder();
+        using var checkpoints = new CheckpointTableBuilder(Budget);
         for (int i = 0; i < _uncompressedOffsets.Length; i++) // the last one: an empty span of the table itself
         {
             checkpoints.Add(new Checkpoint(_compressedOffsets[i], 0, _uncompressedOffsets[i], AtMemberStart: true, default));

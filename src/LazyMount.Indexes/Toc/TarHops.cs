@@ -13,7 +13,7 @@ namespace LazyMount.Indexes.Toc;
 /// and kept.
 /// <para>Nobody vouches for what is found: the digest in the manifest is that of the whole blob.</para>
 /// </summary>
-internal abstract class TarHops(BlobRanges ranges)
+internal abstract class TarHops(BlobRanges ranges, IndexBudget budget)
 {
     /// <summary>
     /// Bytes fetched at a place: from the fewest up to the most, twice as many whenever the next header is closer than that,
@@ -40,6 +40,9 @@ internal abstract class TarHops(BlobRanges ranges)
     /// <summary>The format of the blob.</summary>
     protected abstract CompressionFormat Format { get; }
 
+    /// <summary>Counts what the index takes.</summary>
+    protected IndexBudget Budget => budget;
+
     /// <summary>The blob's ranges.</summary>
     protected BlobRanges Ranges => ranges;
 
@@ -58,7 +61,7 @@ internal abstract class TarHops(BlobRanges ranges)
             throw new InvalidDataException($"it claims to have {Size} bytes");
         }
         var scanner = new TarScanner();
-        var entries = new LayerEntriesBuilder(TarLimits.Default);
+        var entries = new LayerEntriesBuilder(budget);
         int window = SmallestWindow;
         long position = 0;
         while (position < Size)
@@ -117,7 +120,7 @@ internal abstract class TarHops(BlobRanges ranges)
 }
 
 /// <summary>Of an uncompressed layer.</summary>
-internal sealed class PlainTarHops(BlobRanges ranges) : TarHops(ranges)
+internal sealed class PlainTarHops(BlobRanges ranges, IndexBudget budget) : TarHops(ranges, budget)
 {
     private byte[] _buffer = [];
 
@@ -139,7 +142,7 @@ internal sealed class PlainTarHops(BlobRanges ranges) : TarHops(ranges)
 
     protected override CheckpointTable BuildCheckpoints()
     {
-        using var checkpoints = new CheckpointTableBuilder();
+        using var checkpoints = new CheckpointTableBuilder(Budget);
         for (long offset = 0; offset < Size; offset += Decompressor.DefaultCheckpointSpacing)
         {
             checkpoints.Add(new Checkpoint(offset, 0, offset, AtMemberStart: true, default));

@@ -12,14 +12,14 @@ namespace LazyMount.Indexes.Toc;
 /// so that what lies between (tar headers, padding) is not there, and a file's chunks follow each other without a gap.
 /// <para>Takes what writers write: chunks in the order of the blob, none twice, each with a digest. All else is refused.</para>
 /// </summary>
-/// <param name="limits">The same as for a tar.</param>
+/// <param name="budget">Counts what the index takes.</param>
 /// <param name="dataEnd">Where in the blob the table, or what belongs to it, begins: no content lies there.</param>
-internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposable
+internal sealed class TocIndexBuilder(IndexBudget budget, long dataEnd) : IDisposable
 {
-    private const int LongestSpan = CheckpointTable.LongestForeignSpan;
+    private const int LongestSpan = CheckpointTable.LongestSpan;
 
-    private readonly LayerEntriesBuilder _entries = new(limits);
-    private readonly CheckpointTableBuilder _checkpoints = new();
+    private readonly LayerEntriesBuilder _entries = new(budget);
+    private readonly CheckpointTableBuilder _checkpoints = new(budget);
     private readonly List<long> _rangeOffsets = [];
     private readonly List<int> _rangeLengths = [];
     private readonly ByteBuffer _rangeDigests = new();
@@ -32,8 +32,8 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
     private bool _hasHole;
     private int _count;
 
-    // The span that is being filled: where it begins in the blob, and its uncompressed range so far.
-    private long _spanOffset = -1;
+    // The span that is being filled: where it begins in the blob, null before the first one, and its uncompressed range so far.
+    private long? _spanOffset;
     private long _spanStart, _spanEnd;
 
     /// <summary>An empty entry to be filled and given to <see cref="Add"/>.</summary>
@@ -55,9 +55,9 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
             return;
         }
         EndFile();
-        if (++_count > limits.Entries)
+        if (++_count > budget.Limits.Entries)
         {
-            throw new InvalidDataException($"it has more than {limits.Entries} entries");
+            throw new InvalidDataException($"it has more than {budget.Limits.Entries} entries");
         }
         (_next, _file) = (_file, _next);
         (_filled, _stored, _hasHole) = (0, 0, false);
@@ -90,7 +90,7 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
     {
         EndFile();
         EndSpan(dataEnd);
-        if (_spanOffset < 0)
+        if (_spanOffset is null)
         {
             _checkpoints.Add(new Checkpoint(0, 0, 0, AtMemberStart: true, default)); // of a layer without content
         }
@@ -144,14 +144,15 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         }
         if (_extents.Count == 0 || _extents[^1].Offset - _extents[^1].Stored != _filled - _stored)
         {
-            if (_extents.Count == limits.SparseExtentsOfFile)
+            if (_extents.Count == budget.Limits.SparseExtentsOfFile)
             {
-                throw new InvalidDataException($"{TarText.Quote(file.Path)} has more than {limits.SparseExtentsOfFile} extents");
+                throw new InvalidDataException($"{TarText.Quote(file.Path)} has more than {budget.Limits.SparseExtentsOfFile} extents");
             }
             _extents.Add(new SparseExtent(_filled, _stored));
         }
         _filled += size;
         _stored += size;
+        budget.Take(IndexBudget.Range);
         _rangeOffsets.Add(start);
         _rangeLengths.Add((int)size);
         _rangeDigests.Append(digest);
@@ -163,15 +164,15 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
         if (chunk.CompressedOffset != _spanOffset)
         {
             // Where the blob begins there is a tar header, so that there content has an inner offset; a place that is left out reads as 0.
-            if (chunk.CompressedOffset <= _spanOffset || chunk.CompressedOffset >= dataEnd || (chunk.CompressedOffset == 0 && chunk.InnerOffset == 0))
+            if (chunk.CompressedOffset < 0 || chunk.CompressedOffset <= _spanOffset || chunk.CompressedOffset >= dataEnd || (chunk.CompressedOffset == 0 && chunk.InnerOffset == 0))
             {
                 throw new InvalidDataException($"the content of {TarText.Quote(_file.Member.Path)} is at {chunk.CompressedOffset}, which is not between what is before it and the end at {dataEnd}");
             }
             EndSpan(chunk.CompressedOffset);
             (_spanOffset, _spanStart) = (chunk.CompressedOffset, _spanEnd);
-            _checkpoints.Add(new Checkpoint(_spanOffset, 0, _spanStart, AtMemberStart: true, default));
+            _checkpoints.Add(new Checkpoint(chunk.CompressedOffset, 0, _spanStart, AtMemberStart: true, default));
         }
-        if (chunk.InnerOffset < _spanEnd - _spanStart || chunk.InnerOffset > LongestSpan || size > LongestSpan - chunk.InnerOffset)
+        if (chunk.InnerOffset < 0 || chunk.InnerOffset < _spanEnd - _spanStart || chunk.InnerOffset > LongestSpan || size > LongestSpan - chunk.InnerOffset)
         {
             throw new InvalidDataException($"the content of {TarText.Quote(_file.Member.Path)} overlaps with what is before it, or lies more than {LongestSpan} bytes behind the place where decoding can start");
         }
@@ -186,7 +187,7 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
     /// </summary>
     private void EndSpan(long nextOffset)
     {
-        if (_spanOffset < 0)
+        if (_spanOffset is not { } offset)
         {
             if (nextOffset > 0 && nextOffset < dataEnd)
             {
@@ -194,7 +195,7 @@ internal sealed class TocIndexBuilder(TarLimits limits, long dataEnd) : IDisposa
             }
             return;
         }
-        long end = _spanOffset + LongestCompressed(_spanEnd - _spanStart);
+        long end = offset + LongestCompressed(_spanEnd - _spanStart);
         if (end < nextOffset || nextOffset == dataEnd)
         {
             _checkpoints.Add(new Checkpoint(Math.Min(end, nextOffset), 0, _spanEnd, AtMemberStart: true, default));

@@ -126,7 +126,7 @@ internal ref struct TocJson
                     member.LinkBuffer.Set(Name());
                     break;
                 case var _ when key.SequenceEqual("size"u8):
-                    member.Size = Integer();
+                    member.Size = NotNegative(key);
                     break;
                 case var _ when key.SequenceEqual("mode"u8):
                     member.Mode = TarMember.ModeOf(Integer());
@@ -156,16 +156,16 @@ internal ref struct TocJson
                     entry.HasChunkDigest = ReadDigest(entry.ChunkDigestBuffer);
                     break;
                 case var _ when key.SequenceEqual("offset"u8):
-                    entry.CompressedOffset = Integer();
+                    entry.CompressedOffset = NotNegative(key);
                     break;
                 case var _ when key.SequenceEqual("innerOffset"u8):
-                    entry.InnerOffset = Integer();
+                    entry.InnerOffset = NotNegative(key);
                     break;
                 case var _ when key.SequenceEqual("chunkOffset"u8):
-                    entry.ChunkOffset = Integer();
+                    entry.ChunkOffset = NotNegative(key);
                     break;
                 case var _ when key.SequenceEqual("chunkSize"u8):
-                    entry.ChunkSize = Integer();
+                    entry.ChunkSize = NotNegative(key);
                     break;
                 case var _ when key.SequenceEqual("chunkType"u8):
                     ReadOnlySpan<byte> type = Text();
@@ -266,6 +266,9 @@ internal ref struct TocJson
 
     private readonly long Integer()
         => _reader.TokenType == JsonTokenType.Number && _reader.TryGetInt64(out long value) ? value : throw new JsonException();
+
+    // Of sizes and places. Ids may be negative: IdOf knows them.
+    private readonly long NotNegative(ReadOnlySpan<byte> key) => Integer() is >= 0 and var value ? value : throw Wrong(key);
 
     private readonly void Expect(JsonTokenType type)
     {

@@ -3,7 +3,6 @@ using System.Globalization;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 using LazyMount.Indexes.Model;
-using LazyMount.Indexes.Tar;
 
 namespace LazyMount.Indexes.Toc;
 
@@ -84,7 +83,7 @@ internal static class ZstdChunkedToc
 
     /// <summary>Makes the index.</summary>
     /// <exception cref="InvalidDataException">The table is not sound.</exception>
-    public static async Task<LayerIndex> ReadAsync(BlobRanges ranges, Place place, CancellationToken cancellationToken)
+    public static async Task<LayerIndex> ReadAsync(BlobRanges ranges, Place place, IndexBudget budget, CancellationToken cancellationToken)
     {
         Descriptor blob = ranges.Blob;
         if (place.Type != CrfsType)
@@ -96,13 +95,15 @@ internal static class ZstdChunkedToc
         {
             throw new InvalidDataException($"it is said to have {place.Length} bytes at {place.Offset}, unpacked {place.JsonLength}");
         }
+        budget.Take(place.Length + place.JsonLength);
         byte[] frame = await ranges.ReadAsync(place.Offset, (int)place.Length, cancellationToken).ConfigureAwait(false);
         if (place.Checksum is { } checksum && !checksum.Verifies(frame))
         {
             throw new InvalidDataException($"its digest is {Digest.OfSha256(frame)} where the manifest says {checksum}");
         }
-        using var builder = new TocIndexBuilder(TarLimits.Default, place.Offset - FrameHeader);
+        using var builder = new TocIndexBuilder(budget, place.Offset - FrameHeader);
         TocJson.Read(Unpack(frame, (int)place.JsonLength), builder);
+        budget.Give(place.Length + place.JsonLength);
         LayerIndex index = builder.Build(blob, CompressionFormat.Zstd, IndexOrigin.ZstdChunked);
         // The manifest's word is as good as the footer's, which a source might change.
         return place.Checksum is { } document

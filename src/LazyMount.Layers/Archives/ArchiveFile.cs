@@ -167,7 +167,7 @@ internal sealed class ArchiveFile : LayoutFiles
     private static ArchiveTable Scan(SafeFileHandle file, long size, CancellationToken cancellationToken)
     {
         var scanner = new TarScanner();
-        var entries = new LayerEntriesBuilder(TarLimits.Default);
+        var entries = new LayerEntriesBuilder(new IndexBudget(size));
         byte[] buffer = ArrayPool<byte>.Shared.Rent(ScanBufferSize);
         try
         {
@@ -204,7 +204,7 @@ internal sealed class ArchiveFile : LayoutFiles
     private static async Task<LayerIndex> GetIndexAsync(Descriptor whole, FileSource source, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         string stored = System.IO.Path.Combine(cache.GetDirectory("archives"), whole.Digest.Hex);
-        if (LayerIndexFile.TryLoad(stored, whole.Digest) is { } known && known.CompressedSize == whole.Size && IndexFinder.IsTranscodingThere(known, cache))
+        if (LayerIndexFile.TryLoad(stored, whole.Digest, new IndexBudget(whole.Size)) is { } known && known.CompressedSize == whole.Size && IndexFinder.IsTranscodingThere(known, cache))
         {
             return known;
         }
@@ -222,11 +222,20 @@ internal sealed class ArchiveFile : LayoutFiles
 
     private static async Task<LayerIndex> IndexAsync(Descriptor whole, FileSource source, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        Stream stream = await source.OpenBlobAsync(whole, 0, whole.Size, cancellationToken).ConfigureAwait(false);
-        await using (stream.ConfigureAwait(false))
+        for (bool transcodesGzip = false; ; transcodesGzip = true)
         {
-            var indexer = new LayerIndexer(loggers.CreateLogger<ArchiveFile>()) { StageTranscoding = () => cache.StageDerived(whole.Digest) };
-            return await indexer.IndexArchiveAsync(whole, stream, cancellationToken).ConfigureAwait(false);
+            Stream stream = await source.OpenBlobAsync(whole, 0, whole.Size, cancellationToken).ConfigureAwait(false);
+            await using (stream.ConfigureAwait(false))
+            {
+                try
+                {
+                    var indexer = new LayerIndexer(loggers.CreateLogger<ArchiveFile>()) { StageTranscoding = () => cache.StageDerived(whole.Digest), TranscodesGzip = transcodesGzip };
+                    return await indexer.IndexArchiveAsync(whole, stream, cancellationToken).ConfigureAwait(false);
+                }
+                catch (NeedsTranscodingException) when (!transcodesGzip)
+                {
+                }
+            }
         }
     }
 

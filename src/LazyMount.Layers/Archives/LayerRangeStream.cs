@@ -19,7 +19,7 @@ internal sealed class LayerRangeStream(Layer layer, string subject, long offset,
         {
             return 0;
         }
-        DecodedSpan span;
+        SpanLease span;
         try
         {
             span = await layer.GetSpanAsync(_at, cancellationToken).ConfigureAwait(false);
@@ -40,7 +40,7 @@ internal sealed class LayerRangeStream(Layer layer, string subject, long offset,
         }
         finally
         {
-            span.Release();
+            span.Dispose();
         }
     }
 }

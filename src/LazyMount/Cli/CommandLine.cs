@@ -4,6 +4,7 @@ using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
 using System.Reflection;
 using LazyMount.Commands;
+using LazyMount.Mounting;
 using LazyMount.Output;
 
 namespace LazyMount.Cli;
@@ -111,6 +112,7 @@ internal static class CommandLine
         root.Add(new VersionOption("--version") { Description = "Show the version", Action = new ShowVersion() });
         host.Options.AddTo(root);
         root.Add(MountCommand.Create(host));
+        root.Add(ServeCommand.Create(host));
         root.Add(UmountCommand.Create(host));
         root.Add(ListCommand.Create(host));
         root.Add(LsCommand.Create(host));

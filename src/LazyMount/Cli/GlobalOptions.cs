@@ -49,9 +49,6 @@ internal sealed record CommandSettings
     /// <summary>Show this layer alone; null means all of them merged.</summary>
     public LayerChoice? Layer { get; init; }
 
-    /// <summary>Set in the daemon by the process that started it: where to say that the mount answers.</summary>
-    public int? ReadyFileDescriptor { get; init; }
-
     public BlobCache OpenCache() => new(CacheDirectory, CacheLimit);
 
     /// <summary>What of it is about opening an image.</summary>
@@ -144,8 +141,6 @@ internal sealed class GlobalOptions
         HelpName = "N|DIGEST",
     };
 
-    public Option<int?> ReadyFileDescriptor { get; } = new("--ready-fd") { Hidden = true, Recursive = true };
-
     public void AddTo(Command root)
     {
         root.Add(CacheDirectory);
@@ -158,7 +153,6 @@ internal sealed class GlobalOptions
         root.Add(LogFile);
         root.Add(LogFormat);
         root.Add(Verbose);
-        root.Add(ReadyFileDescriptor);
     }
 
     public CommandSettings Read(ParseResult parsed)
@@ -203,7 +197,6 @@ internal sealed class GlobalOptions
             },
             Verbose = parsed.GetValue(Verbose),
             Layer = parsed.GetValue(Layer) is { } layer ? ParseLayer(layer) : null,
-            ReadyFileDescriptor = parsed.GetValue(ReadyFileDescriptor),
         };
     }
 

@@ -16,7 +16,12 @@ internal sealed class TerminationSignals : IDisposable
 
     public TerminationSignals()
     {
-        (PosixSignal Signal, int Number)[] signals = [(PosixSignal.SIGINT, 2), (PosixSignal.SIGTERM, 15), (PosixSignal.SIGHUP, 1)];
+        // SIGQUIT and the last two end a process as well, and would leave a dead mount behind.
+        (PosixSignal Signal, int Number)[] signals =
+        [
+            (PosixSignal.SIGINT, 2), (PosixSignal.SIGTERM, 15), (PosixSignal.SIGHUP, 1), (PosixSignal.SIGQUIT, 3),
+            ((PosixSignal)10 /* SIGUSR1 */, 10), ((PosixSignal)12 /* SIGUSR2 */, 12),
+        ];
         ulong ignored = Interop.IgnoredSignals();
         _registrations = [.. signals.Where(each => (ignored >> (each.Number - 1) & 1) == 0)
             .Select(each => PosixSignalRegistration.Create(each.Signal, context => OnSignal(context, each.Number)))];

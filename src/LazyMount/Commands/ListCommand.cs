@@ -22,9 +22,17 @@ internal static class ListCommand
         verb.Run(host, (parsed, _, _) =>
         {
             StateDirectory state = StateDirectory.Open();
-            IReadOnlyList<MountPoint> mounts = MountPoint.List();
-            state.Sweep(mounts.Select(mount => mount.Directory).ToHashSet());
-            IReadOnlyList<MountListing> listings = Join(mounts, state.ReadAll());
+            IReadOnlyList<StoredRecord> records = state.ReadAll();
+            IReadOnlyList<MountListing> listings = Join(MountPoint.List(), records);
+            foreach (StoredRecord record in records)
+            {
+                if (!record.IsHeld && !listings.Any(listing => listing.MountPoint == record.Record.MountPoint && listing.Pid == record.Record.Pid))
+                {
+                    state.Remove(record.Record); // its daemon was killed, and its mount is gone
+                }
+                record.Dispose();
+            }
+            state.SweepLogs();
             if (parsed.GetValue(json))
             {
                 host.Output.WriteDocument(listings, ListingJson.Default.IReadOnlyListMountListing);
@@ -38,16 +46,20 @@ internal static class ListCommand
         return verb;
     }
 
-    /// <summary>The mount table with what the records add to it.</summary>
-    internal static IReadOnlyList<MountListing> Join(IReadOnlyList<MountPoint> mounts, IReadOnlyList<MountRecord> records)
+    /// <summary>
+    /// The mount table with what the records add to it. A daemon that has locked its record lives; of other mounts the kernel is asked.
+    /// </summary>
+    internal static IReadOnlyList<MountListing> Join(IReadOnlyList<MountPoint> mounts, IReadOnlyList<StoredRecord> records)
         => [.. mounts.Select(mount =>
         {
-            MountRecord? record = records.FirstOrDefault(record => record.MountPoint == mount.Directory);
+            MountRecord? record = records.FirstOrDefault(record => record.IsHeld && record.Record.IsOf(mount))?.Record;
+            bool isDead = record is null && mount.IsDead();
+            record ??= isDead ? records.FirstOrDefault(record => record.Record.IsOf(mount))?.Record : null;
             return new MountListing
             {
                 MountPoint = mount.Directory,
                 Image = record?.Image ?? mount.Source,
-                State = mount.IsDead ? "dead" : "alive",
+                State = isDead ? "dead" : "alive",
                 ManifestDigest = record?.ManifestDigest,
                 Proof = record?.Proof,
                 Layer = record?.Layer,

@@ -10,6 +10,7 @@ namespace LazyMount.Commands;
 internal static class UmountCommand
 {
     private static readonly TimeSpan s_daemonEnds = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_daemonShouldEnd = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(5);
 
     public static Command Create(CommandHost host)
@@ -34,7 +35,7 @@ internal static class UmountCommand
             {
                 try
                 {
-                    await UnmountAsync(MountedPath(directory), parsed.GetValue(lazy), host, cancellationToken);
+                    await UnmountAsync(MountPoint.PathOf(directory), parsed.GetValue(lazy), host, cancellationToken);
                 }
                 catch (Exception e) when (e is FuseException or CommandException)
                 {
@@ -46,45 +47,82 @@ internal static class UmountCommand
         return verb;
     }
 
-    private static async Task UnmountAsync(string mountPoint, bool lazy, CommandHost host, CancellationToken cancellationToken)
+    private static async Task UnmountAsync(string directory, bool lazy, CommandHost host, CancellationToken cancellationToken)
     {
         StateDirectory state = StateDirectory.Open();
-        MountRecord? record = state.Find(mountPoint);
-        MountPoint.Unmount(mountPoint, lazy);
-        if (record is null)
+        MountPoint[] mounts = [.. MountPoint.List()];
+        MountPoint? mount = Array.FindLast(mounts, mount => mount.Directory == directory);
+        IReadOnlyList<StoredRecord> records = state.ReadAll();
+        try
         {
-            return;
-        }
-        if (!lazy)
-        {
-            var waited = Stopwatch.StartNew();
-            while (record.IsRunning && waited.Elapsed < s_daemonEnds)
+            // The device number is the mount's for certain only while its daemon lives, or its corpse is there.
+            StoredRecord? stored = mount is null
+                ? records.FirstOrDefault(record => record.IsHeld && record.Record.MountPoint == directory)
+                : records.FirstOrDefault(record => record.Record.IsOf(mount) && (record.IsHeld || mount.IsDead()));
+            if (stored?.Record is not { } record)
             {
-                await Task.Delay(s_poll, cancellationToken);
-            }
-            if (record.IsRunning)
-            {
-                host.Error.WriteLine($"lazymount: '{mountPoint}' is unmounted, but its daemon (process {record.Pid}) has not ended in {s_daemonEnds.TotalSeconds:0} s; its log is '{record.LogFile}'");
+                MountPoint.Unmount(directory, lazy);
                 return;
             }
+            if (mount is null && !mounts.Any(record.IsOf))
+            {
+                throw new CommandException($"cannot unmount {directory}: it is unmounted already, but programs or other mount namespaces still use it; end its daemon with `kill {record.Pid}`");
+            }
+            if (mount is not null && record.MountPoint != directory && mounts.Any(mount => record.IsOf(mount) && mount.Directory == record.MountPoint))
+            {
+                MountPoint.Unmount(directory, lazy); // a bind mount: the mount itself stays
+                return;
+            }
+            if (record.Device is { } device)
+            {
+                MountPoint.UnmountAll(device, lazy);
+            }
+            else
+            {
+                MountPoint.Unmount(directory, lazy);
+            }
+            if (!lazy)
+            {
+                await WaitForDaemonAsync(stored, directory, host, cancellationToken);
+            }
+            if (!stored.IsHeld && state.Find(record.MountPoint) is { } left)
+            {
+                if (left.Record == record)
+                {
+                    state.Remove(record); // of a daemon that was killed
+                }
+                left.Dispose();
+            }
         }
-        if (!record.IsRunning)
+        finally
         {
-            state.Remove(mountPoint, record.Pid);
+            foreach (StoredRecord record in records)
+            {
+                record.Dispose();
+            }
         }
     }
 
-    /// <summary>
-    /// The directory as the mount table has it. On a dead mount every look at the directory itself fails, so only its
-    /// parent is asked for symlinks.
-    /// </summary>
-    internal static string MountedPath(string directory)
+    private static async Task WaitForDaemonAsync(StoredRecord stored, string directory, CommandHost host, CancellationToken cancellationToken)
     {
-        if (Interop.RealPath(directory) is { } real)
+        MountRecord record = stored.Record;
+        var waited = Stopwatch.StartNew();
+        bool looked = false;
+        while (stored.IsHeld)
         {
-            return real;
+            bool looks = !looked && waited.Elapsed > s_daemonShouldEnd;
+            looked |= looks;
+            if (looks && record.Device is { } device && MountPoint.FindElsewhere(device) is int holder)
+            {
+                host.Error.WriteLine($"lazymount: note: '{directory}' is unmounted here, but its daemon (process {record.Pid}) goes on, because process {holder} has it in another mount namespace, such as a container's; `kill {record.Pid}` ends it for all");
+                return;
+            }
+            if (waited.Elapsed > s_daemonEnds)
+            {
+                host.Error.WriteLine($"lazymount: note: '{directory}' is unmounted, but its daemon (process {record.Pid}) has not ended in {s_daemonEnds.TotalSeconds:0} s; its log is '{record.LogFile}'");
+                return;
+            }
+            await Task.Delay(s_poll, cancellationToken);
         }
-        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory));
-        return Path.GetDirectoryName(full) is { } parent && Interop.RealPath(parent) is { } realParent ? Path.Combine(realParent, Path.GetFileName(full)) : full;
     }
 }

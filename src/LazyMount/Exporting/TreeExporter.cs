@@ -121,7 +121,7 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
     {
         for (long end = at + length; at < end;)
         {
-            DecodedSpan span = await files.GetSpanAsync(_tree.LayerOf(id), at, cancellationToken);
+            SpanLease span = await files.GetSpanAsync(_tree.LayerOf(id), at, cancellationToken);
             int start = (int)(at - span.UncompressedOffset);
             int count = (int)Math.Min(end - at, span.Length - start);
             output.Write(span.Bytes.Slice(start, count));

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.IO.Pipes;
 using LazyMount.Cli;
+using LazyMount.Fuse;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Mounting;
@@ -26,16 +27,24 @@ internal static class Daemon
         ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1048576"),
     ];
 
-    /// <summary>The first process's part: returns when the mount answers (0) or has failed.</summary>
-    public static async Task<int> StartAsync(CommandHost host, string logFile)
+    /// <summary>The first process's part: returns when the mount is ready (0) or has failed.</summary>
+    /// <param name="host">Its arguments are given to the second process.</param>
+    /// <param name="target">The directory to mount on; the second process inherits it, with its lock.</param>
+    /// <param name="logFile">For messages.</param>
+    public static async Task<int> StartAsync(CommandHost host, MountDirectory target, string logFile)
     {
         // A daemon outlives whoever gave us these, and may be waited for by whoever reads them.
         Interop.CloseInheritedOnExec();
+        Interop.Inherit(target.Handle);
         await using var pipe = new AnonymousPipeServerStream(PipeDirection.In, HandleInheritability.Inheritable);
 
         // /proc/self/exe is right even after the file was replaced, but ps would show that name.
         string program = Environment.ProcessPath is { } path && File.Exists(path) ? path : "/proc/self/exe";
-        var start = new ProcessStartInfo(program, [host.Options.ReadyFileDescriptor.Name, pipe.GetClientHandleAsString(), .. host.Arguments]);
+        var start = new ProcessStartInfo(program, [
+            ServeCommand.Name,
+            ServeCommand.ReadyOption, pipe.GetClientHandleAsString(),
+            ServeCommand.DirectoryOption, target.Handle.DangerousGetHandle().ToString(CultureInfo.InvariantCulture),
+            .. host.Arguments]);
         foreach ((string name, string value) in s_memorySettings)
         {
             start.Environment.TryAdd(name, value);
@@ -67,7 +76,7 @@ internal static class Daemon
     /// The second process's part, once the tree answers: nothing may be left that a closing terminal, a shell waiting
     /// for the end of our output, or an unmount of the current directory would trip over.
     /// </summary>
-    public static void Detach(int readyFileDescriptor, SafeFileHandle logFile)
+    public static void Detach(int readyFileDescriptor, DaemonLog log)
     {
         using var pipe = new AnonymousPipeClientStream(PipeDirection.Out, readyFileDescriptor.ToString(CultureInfo.InvariantCulture));
         Interop.StartSession();
@@ -76,8 +85,7 @@ internal static class Daemon
         {
             Interop.Redirect(Interop.StandardInput, nowhere);
         }
-        Interop.Redirect(Interop.StandardOutput, logFile);
-        Interop.Redirect(Interop.StandardError, logFile);
+        log.TakeStandardOutput();
         try
         {
             pipe.WriteByte(Ready);

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json.Serialization;
 
 namespace LazyMount.Mounting;
@@ -8,6 +7,9 @@ internal sealed record MountRecord
 {
     /// <summary>Absolute, without symlinks: as mountinfo has it.</summary>
     public required string MountPoint { get; init; }
+
+    /// <summary>Device number of the file system, major:minor: finds the mount when it was moved. Null when the kernel did not tell.</summary>
+    public string? Device { get; init; }
 
     /// <summary>The reference in full.</summary>
     public required string Image { get; init; }
@@ -22,9 +24,6 @@ internal sealed record MountRecord
     /// <summary>The one layer that is shown, lowest 0; null for all.</summary>
     public int? Layer { get; init; }
 
-    /// <summary>When the process began, in clock ticks since boot: with the pid it names one process, also after the pid is reused.</summary>
-    public required long ProcessStart { get; init; }
-
     public required DateTimeOffset Since { get; init; }
 
     /// <summary>Null when the log goes to standard error.</summary>
@@ -32,25 +31,8 @@ internal sealed record MountRecord
 
     public required string CacheDirectory { get; init; }
 
-    /// <summary>The process that wrote this still runs.</summary>
-    [JsonIgnore]
-    public bool IsRunning => StartOf(Pid) == ProcessStart;
-
-    /// <summary>When a process began (proc_pid_stat(5), field 22), or null when there is none or it has ended and only waits to be reaped.</summary>
-    public static long? StartOf(int pid)
-    {
-        try
-        {
-            // The second field is the program's name in parentheses and may hold anything.
-            string stat = File.ReadAllText($"/proc/{pid}/stat");
-            string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-            return fields[0] is "Z" or "X" ? null : long.Parse(fields[19], CultureInfo.InvariantCulture);
-        }
-        catch (IOException)
-        {
-            return null;
-        }
-    }
+    /// <summary>Whether a place in the mount table is of the mount that was recorded, wherever it was moved to.</summary>
+    public bool IsOf(Fuse.MountPoint place) => Device is null ? place.Directory == MountPoint : place.Device == Device;
 }
 
 /// <summary>How a record is written. Properties that are null are left out.</summary>

@@ -8,7 +8,7 @@ namespace LazyMount.Mounting;
 
 /// <summary>
 /// One record and one log file per mount point, in a directory of the user's. The kernel's mount table is the truth
-/// about what is mounted; records only add to it, and one whose process and mount are both gone is swept away.
+/// about what is mounted; records only add to it. A daemon locks its record while it lives.
 /// </summary>
 internal sealed class StateDirectory
 {
@@ -61,13 +61,14 @@ internal sealed class StateDirectory
         return $"{name.ToString(0, Math.Min(name.Length, 40))}-{hash}";
     }
 
-    /// <summary>Writes a record, in the place of one that is there.</summary>
-    public void Write(MountRecord record)
+    /// <summary>Writes the record of this process's mount, and locks it for as long as the process lives.</summary>
+    /// <exception cref="CommandException">It cannot be written.</exception>
+    public HeldRecord Write(MountRecord record)
     {
         string path = RecordFileOf(record.MountPoint);
         try
         {
-            AtomicFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(record, DocumentJson.Default.MountRecord));
+            return HeldRecord.Write(path, JsonSerializer.SerializeToUtf8Bytes(record, DocumentJson.Default.MountRecord));
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
@@ -75,68 +76,38 @@ internal sealed class StateDirectory
         }
     }
 
-    /// <summary>The record of a mount point, or null.</summary>
-    public MountRecord? Find(string mountPoint)
-        => Read(RecordFileOf(mountPoint)) is { } record && record.MountPoint == mountPoint ? record : null;
-
-    /// <summary>Removes the record of a mount point; with <paramref name="writtenBy"/> only if it is still that process's.</summary>
-    public void Remove(string mountPoint, int? writtenBy = null)
+    /// <summary>The record of a directory, or null. To be disposed.</summary>
+    public StoredRecord? Find(string mountPoint)
     {
-        if (writtenBy is null || Find(mountPoint)?.Pid == writtenBy)
+        StoredRecord? stored = StoredRecord.TryOpen(RecordFileOf(mountPoint));
+        if (stored is null || stored.Record.MountPoint == mountPoint)
         {
-            Delete(RecordFileOf(mountPoint));
+            return stored;
         }
+        stored.Dispose();
+        return null;
     }
 
-    /// <summary>All records, in no order. Unreadable ones are no records.</summary>
-    public IReadOnlyList<MountRecord> ReadAll()
-    {
-        List<MountRecord> records = [];
-        if (Directory.Exists(Root))
-        {
-            foreach (string file in Directory.EnumerateFiles(Root, "*.json"))
-            {
-                if (Read(file) is { } record)
-                {
-                    records.Add(record);
-                }
-            }
-        }
-        return records;
-    }
+    /// <summary>All records, in no order. Unreadable ones are no records. To be disposed.</summary>
+    public IReadOnlyList<StoredRecord> ReadAll()
+        => Directory.Exists(Root) ? [.. Directory.EnumerateFiles(Root, "*.json").Select(StoredRecord.TryOpen).OfType<StoredRecord>()] : [];
 
-    /// <summary>Removes records whose process and mount are gone, and logs that nobody has written to for long.</summary>
-    public void Sweep(IReadOnlySet<string> mounted)
+    /// <summary>Removes the record of a daemon that was killed.</summary>
+    public void Remove(MountRecord record) => Delete(RecordFileOf(record.MountPoint));
+
+    /// <summary>Removes logs that nobody has written to for long and whose mount is gone.</summary>
+    public void SweepLogs()
     {
-        foreach (MountRecord record in ReadAll())
-        {
-            if (!record.IsRunning && !mounted.Contains(record.MountPoint))
-            {
-                Remove(record.MountPoint, record.Pid);
-            }
-        }
         if (Directory.Exists(Root))
         {
-            AtomicFile.Sweep(Root);
-            foreach (string log in Directory.EnumerateFiles(Root, "*.log"))
+            foreach (string log in Directory.EnumerateFiles(Root, "*.log*"))
             {
-                if (DateTime.UtcNow - File.GetLastWriteTimeUtc(log) > s_logsKept && !File.Exists(Path.ChangeExtension(log, ".json")))
+                string record = Path.Combine(Root, Path.GetFileName(log).Split(".log")[0] + ".json");
+                if (DateTime.UtcNow - File.GetLastWriteTimeUtc(log) > s_logsKept && !File.Exists(record))
                 {
                     Delete(log);
                 }
             }
-        }
-    }
-
-    private static MountRecord? Read(string file)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize(File.ReadAllBytes(file), DocumentJson.Default.MountRecord);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
-        {
-            return null;
         }
     }
 

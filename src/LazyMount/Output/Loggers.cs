@@ -22,8 +22,8 @@ internal static class Loggers
         => Create(settings, settings.LogFile is null ? StandardError() : File(Interop.OpenLog(settings.LogFile, truncate: false)), LogLevel.Information);
 
     /// <summary>For a daemon whose log file is open already.</summary>
-    public static ILoggerFactory ForDaemon(CommandSettings settings, SafeFileHandle logFile)
-        => Create(settings, File(logFile), LogLevel.Information);
+    public static ILoggerFactory ForDaemon(CommandSettings settings, Stream log)
+        => Create(settings, log, LogLevel.Information);
 
     // The formats are those of the console logger. The logger itself is ours: that one writes to Console, of which there is one a process.
     private static ILoggerFactory Create(CommandSettings settings, Stream target, LogLevel level) => LoggerFactory.Create(builder =>

@@ -1,6 +1,5 @@
 using LazyMount.FileSystem;
 using LazyMount.Images;
-using LazyMount.Indexes.Model;
 using LazyMount.Layers;
 using FileMode = LazyMount.FileSystem.FileMode;
 
@@ -20,8 +19,8 @@ internal sealed class FilesInTarOrder : IDisposable
     private readonly IReadOnlyList<Layer> _layers;
     private readonly int[] _positions;
     private readonly IEnumerator<(int Layer, int Span)> _coming;
-    private readonly Queue<(int Layer, int Span, Task<DecodedSpan> Work)> _spans = new();
-    private DecodedSpan? _stray;
+    private readonly Queue<(int Layer, int Span, Task<SpanLease> Work)> _spans = new();
+    private SpanLease _stray;
 
     public FilesInTarOrder(OpenedImage image)
     {
@@ -62,10 +61,10 @@ internal sealed class FilesInTarOrder : IDisposable
     /// The span that holds a byte of a layer's tar. It is good until the next call; calls are to go forward in tar order. What
     /// cannot be read throws what was wrong with it.
     /// </summary>
-    public async ValueTask<DecodedSpan> GetSpanAsync(int layer, long at, CancellationToken cancellationToken)
+    public async ValueTask<SpanLease> GetSpanAsync(int layer, long at, CancellationToken cancellationToken)
     {
         ReleaseStray();
-        int wanted = _layers[layer].Checkpoints.Find(at);
+        int wanted = _layers[layer].Spans.Find(at);
         while (_spans.TryPeek(out var next) && (next.Layer, next.Span).CompareTo((layer, wanted)) < 0)
         {
             Release(_spans.Dequeue().Work);
@@ -76,7 +75,7 @@ internal sealed class FilesInTarOrder : IDisposable
             {
                 Layer from = _layers[_coming.Current.Layer];
                 _spans.Enqueue((_coming.Current.Layer, _coming.Current.Span,
-                    from.GetSpanAsync(from.Checkpoints.UncompressedOffset(_coming.Current.Span), cancellationToken).AsTask()));
+                    from.GetSpanAsync(from.Spans.UncompressedOffset(_coming.Current.Span), cancellationToken).AsTask()));
             }
         }
         if (_spans.TryPeek(out var head) && (head.Layer, head.Span) == (layer, wanted))
@@ -96,11 +95,11 @@ internal sealed class FilesInTarOrder : IDisposable
             int layer = _tree.LayerOf(id);
             foreach ((_, long at, long length) in Extents(id))
             {
-                CheckpointTable checkpoints = _layers[layer].Checkpoints;
-                int end = checkpoints.Find(at + length - 1);
-                for (int span = checkpoints.Find(at); span <= end; span++)
+                SpanMap spans = _layers[layer].Spans;
+                int end = spans.Find(at + length - 1);
+                for (int span = spans.Find(at); span <= end; span++)
                 {
-                    if ((layer, span).CompareTo(last) > 0 && checkpoints.UncompressedOffset(span + 1) > checkpoints.UncompressedOffset(span))
+                    if ((layer, span).CompareTo(last) > 0 && spans.UncompressedOffset(span + 1) > spans.UncompressedOffset(span))
                     {
                         yield return last = (layer, span);
                     }
@@ -111,17 +110,17 @@ internal sealed class FilesInTarOrder : IDisposable
 
     private void ReleaseStray()
     {
-        _stray?.Release();
-        _stray = null;
+        _stray.Dispose();
+        _stray = default;
     }
 
-    private static void Release(Task<DecodedSpan> work)
+    private static void Release(Task<SpanLease> work)
         => work.ContinueWith(
             static done =>
             {
                 if (done.Status == TaskStatus.RanToCompletion)
                 {
-                    done.Result.Release();
+                    done.Result.Dispose();
                 }
                 else
                 {

@@ -109,7 +109,7 @@ internal sealed class TreeUnpacker : IDisposable
         {
             for (long done = 0; done < length;)
             {
-                DecodedSpan span = await files.GetSpanAsync(_tree.LayerOf(id), at + done, cancellationToken);
+                SpanLease span = await files.GetSpanAsync(_tree.LayerOf(id), at + done, cancellationToken);
                 int start = (int)(at + done - span.UncompressedOffset);
                 int count = (int)Math.Min(length - done, span.Length - start);
                 Write(file, span.Bytes.Slice(start, count), offset + done, position);

@@ -83,15 +83,24 @@ internal static class IndexTarget
             entries.Raw(column);
         }
         columns.Raw(entries.Bytes);
+        columns.Unsigned(0); // no ranges
 
         var payload = new IndexWriter();
         byte[] digest = Encoding.ASCII.GetBytes(TreeWalk.Digest.ToString());
         const ulong Size = 1 << 20;
         payload.Unsigned((uint)digest.Length);
         payload.Raw(digest);
+        payload.Unsigned(0); // no diff id
         payload.Unsigned(Size);
         payload.Unsigned(Size);
         payload.Unsigned((ulong)CompressionFormat.None);
+        payload.Unsigned(0); // no transcoding
+        payload.Unsigned(0);
+        payload.Unsigned((ulong)IndexOrigin.Built);
+        payload.Unsigned((ulong)Voucher.Layer);
+        payload.Unsigned(1); // from a verified source
+        payload.Unsigned(0); // no document
+        payload.Unsigned(0); // nothing to fetch first
         payload.Unsigned(Size); // one chunk
         payload.Unsigned(1);
         payload.Unsigned((uint)columns.Bytes.Length);
@@ -120,7 +129,7 @@ internal static class IndexTarget
         {
             byte[] bytes = tar.ToArray();
             var scanner = new TarScanner();
-            var entries = new LayerEntriesBuilder(TarLimits.Default);
+            var entries = new LayerEntriesBuilder(new IndexBudget(IndexLimits.Default));
             ReadOnlySpan<byte> piece = bytes;
             while (scanner.TryRead(ref piece))
             {
@@ -135,7 +144,7 @@ internal static class IndexTarget
 
     private static LayerIndex WithCheckpoints(LayerIndex layer)
     {
-        using var table = new CheckpointTableBuilder();
+        using var table = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
         table.Add(new Checkpoint(0, 0, 0, AtMemberStart: true, default));
         table.Add(new Checkpoint(100, 3, 200, AtMemberStart: false, "a window"u8.ToArray()));
         table.Add(new Checkpoint(300, 0, 600, AtMemberStart: true, default));
@@ -159,8 +168,8 @@ internal static class IndexTarget
     private static byte[] Columns(LayerIndex layer)
     {
         byte[] columns = LayerIndexColumns.Encode(layer);
-        // Entries come last; without any, they take one byte for the count and one for the length of each column.
-        int head = LayerIndexColumns.Encode(WithoutEntries(layer)).Length - 1 - EntryColumns;
+        // Entries come last but for the ranges; without any, they take one byte for the count, one for the length of each column, and ranges one.
+        int head = LayerIndexColumns.Encode(WithoutEntries(layer)).Length - 1 - EntryColumns - 1;
         var reader = new IndexReader(columns.AsSpan(head));
         ushort count = (ushort)reader.Unsigned();
         int[] lengths = [.. new int[EntryColumns]];

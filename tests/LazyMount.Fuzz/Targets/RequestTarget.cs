@@ -4,6 +4,7 @@ using LazyMount.FileSystem;
 using LazyMount.Fuse;
 using LazyMount.Fuse.Protocol;
 using LazyMount.Indexes.Build;
+using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Tar;
 using LazyMount.TestKit;
 
@@ -139,7 +140,7 @@ internal static class RequestTarget
             tar.File($"many/{i}");
         }
         byte[] bytes = tar.ToArray();
-        var entries = new LayerEntriesBuilder(TarLimits.Default);
+        var entries = new LayerEntriesBuilder(new IndexBudget(IndexLimits.Default));
         var scanner = new TarScanner();
         ReadOnlySpan<byte> piece = bytes;
         while (scanner.TryRead(ref piece))

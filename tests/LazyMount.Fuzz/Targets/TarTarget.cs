@@ -14,7 +14,7 @@ namespace LazyMount.Fuzz.Targets;
 internal static class TarTarget
 {
     // Small, so that the bounds are met.
-    private static readonly TarLimits s_limits = new()
+    private static readonly IndexLimits s_limits = new()
     {
         PaxHeaderSize = 4096,
         LongNameSize = 2048,
@@ -22,9 +22,9 @@ internal static class TarTarget
         PathDepth = 40,
         LinkTargetLength = 300,
         SparseExtentsOfFile = 30,
-        SparseExtents = 40,
         Entries = 60,
-        Paths = 150,
+        Memory = 20_000,
+        SmallestMemory = 20_000,
     };
 
     public static void Run(byte[] input)
@@ -53,7 +53,7 @@ internal static class TarTarget
     {
         var found = new StringBuilder();
         var scanner = new TarScanner(s_limits);
-        var entries = new LayerEntriesBuilder(s_limits);
+        var entries = new LayerEntriesBuilder(new IndexBudget(s_limits));
         try
         {
             for (int at = 0; at < tar.Length;)

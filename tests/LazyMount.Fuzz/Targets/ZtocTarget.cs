@@ -17,7 +17,7 @@ internal static class ZtocTarget
         {
             // As if the manifest gave the size that it claims: everything else is then looked at.
             var layer = new Descriptor("", Digest.OfSha256([]), FlatTable.Root(input).Int64(ZtocFormat.Ztoc.CompressedSize));
-            LayerIndex index = ZtocReader.Read(input, layer).Index;
+            LayerIndex index = ZtocReader.Read(input, layer, new IndexBudget(IndexLimits.Default)).Index;
             LayerIndex? stored = LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), index.Digest);
             FuzzException.Require(stored is not null, "an index of a ztoc cannot be stored");
             TreeWalk.CheckLayer(stored!);

@@ -64,6 +64,22 @@ public sealed class BackgroundTests : IDisposable
         => Sentence.AssertOne(_lazymount.Run("mount", "--prefetch", "/nothing", _image, _lazymount.NewMountPoint()), 1, "/nothing");
 
     [Fact]
+    public void Outage_IsOneLineOfTheLog_ThatNamesTheFile()
+    {
+        _lazymount.Run("--no-keep", "index", "build", _image).EnsureSuccess();
+        string directory = _lazymount.Mount(_image, "--prefetch", "none");
+        _server.Stop();
+        for (int i = 0; i < 3; i++)
+        {
+            Assert.NotEqual(0, Tool.Run("cat", Path.Combine(directory, "small")).ExitCode);
+        }
+        string log = File.ReadAllText(Directory.GetFiles(_lazymount.StateDirectory, "*.log").Single());
+        string line = Assert.Single(log.Split('\n'), line => line.Contains("cannot read", StringComparison.Ordinal));
+        Assert.Contains("'/small' (layer 0)", line, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", log, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task VerifyFull_HoldsAPublishedIndexAgainstTheLayer()
     {
         _lazymount.Run("index", "push", _image).EnsureSuccess();

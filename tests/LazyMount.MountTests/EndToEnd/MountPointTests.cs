@@ -122,6 +122,165 @@ public sealed class MountPointTests : IDisposable
         Assert.False(LazyMountCli.IsMounted(directory));
     }
 
+    [Theory]
+    [InlineData("TERM")]
+    [InlineData("INT")]
+    [InlineData("HUP")]
+    [InlineData("QUIT")]
+    [InlineData("USR1")]
+    [InlineData("USR2")]
+    public void Signal_EndsTheDaemonAndUnmounts(string signal)
+    {
+        string directory = _lazymount.Mount(_image);
+        SignalAndWait(directory, signal);
+        Assert.False(LazyMountCli.IsMounted(directory));
+        Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
+    }
+
+    [Theory]
+    [InlineData("mv \"$PARENT\" \"$PARENT.moved\"", "\"$PARENT.moved/mnt\"", false)]
+    [InlineData("mkdir \"$PARENT/bind\" && mount --bind \"$MNT\" \"$PARENT/bind\"", "\"$PARENT/bind\"", false)]
+    [InlineData("mount --bind \"$MNT\" \"$MNT\"", "\"$MNT\"", false)]
+    [InlineData("mount -t tmpfs none \"$MNT\"", "", true)]
+    [InlineData("mkdir \"$PARENT/x\" && mount -t tmpfs none \"$PARENT\"", "", true)]
+    public void Terminated_WhateverWasDoneToItsPlace_TheDaemonEnds(string what, string place, bool isCovered)
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
+        string parent = _lazymount.Directory.CreateDirectory("parent"), directory = Directory.CreateDirectory(parent + "/mnt").FullName;
+        _lazymount.Run("mount", _image, directory).EnsureSuccess();
+        Dictionary<string, string?> variables = new() { ["PARENT"] = parent, ["MNT"] = directory };
+        try
+        {
+            Shell(what, variables).EnsureSuccess();
+            SignalAndWait(directory, "TERM");
+            if (!isCovered)
+            {
+                Shell($"! mountpoint -q {place}", variables).EnsureSuccess();
+            }
+        }
+        finally
+        {
+            if (isCovered)
+            {
+                Shell("umount \"$MNT\" || umount \"$PARENT\"", variables);
+                Assert.Contains(directory, _lazymount.Run("list").EnsureSuccess().Output, StringComparison.Ordinal);
+                _lazymount.Run("umount", directory).EnsureSuccess();
+            }
+        }
+        Assert.DoesNotContain(parent, File.ReadAllText("/proc/self/mountinfo"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Terminated_WhileInUse_TheDaemonEndsAllTheSame()
+    {
+        string directory = _lazymount.Mount(_image);
+        using FileStream file = File.OpenRead(Path.Combine(directory, "file"));
+        SignalAndWait(directory, "TERM");
+        Assert.False(LazyMountCli.IsMounted(directory));
+        Assert.Contains("still in use", Log(directory), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Terminated_WhileAContainerHasIt_TheDaemonEndsAllTheSame()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
+        string directory = _lazymount.Mount(_image), go = _lazymount.Directory["go"];
+        using Tool container = Tool.Start("unshare", ["--mount", "--propagation", "private", "bash", "-c", "stat \"$1/file\" >/dev/null && touch \"$2\" && exec sleep 300", "bash", directory, go]);
+        WaitUntil(() => File.Exists(go), "the container");
+        Assert.Contains("another mount namespace", _lazymount.Run("umount", directory).EnsureSuccess().Error, StringComparison.Ordinal);
+        Sentence.AssertOne(_lazymount.Run("umount", directory), 1, directory, "kill");
+        SignalAndWait(directory, "TERM");
+        Assert.Contains("not connected", Tool.Run("nsenter", "-t", $"{container.ProcessId}", "-m", "stat", "-f", directory).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void MovedWithItsParent_IsListedAndUnmountedUnderBothNames()
+    {
+        for (int i = 0; i < 2; i++)
+        {
+            string parent = _lazymount.Directory.CreateDirectory($"parent{i}"), moved = parent + ".moved", directory = Directory.CreateDirectory(parent + "/mnt").FullName;
+            _lazymount.Run("mount", _image, directory).EnsureSuccess();
+            int daemon = Assert.Single(LazyMountCli.DaemonsOf(directory));
+            Directory.Move(parent, moved);
+            Assert.Contains($"alive  {daemon}", _lazymount.Run("list").EnsureSuccess().Output.Split('\n').Single(line => line.Contains(moved, StringComparison.Ordinal)), StringComparison.Ordinal);
+            _lazymount.Run("umount", i == 0 ? directory : moved + "/mnt").EnsureSuccess();
+            Assert.Empty(LazyMountCli.DaemonsOf(directory));
+            Assert.False(LazyMountCli.IsMounted(moved + "/mnt"));
+        }
+    }
+
+    [Fact]
+    public void UnmountingABindMount_LeavesTheMount()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
+        string directory = _lazymount.Mount(_image), bind = _lazymount.NewMountPoint();
+        Tool.Run("mount", "--bind", directory, bind).EnsureSuccess();
+        _lazymount.Run("umount", bind).EnsureSuccess();
+        Assert.False(LazyMountCli.IsMounted(bind));
+        Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
+    }
+
+    [Fact]
+    public void TwoAtOnce_OneIsRefusedAndNothingIsMountedTwice()
+    {
+        string directory = _lazymount.NewMountPoint();
+        Tool[] mounts = [.. Enumerable.Range(0, 4).Select(_ => _lazymount.Start("mount", _image, directory))];
+        ToolResult[] results = [.. mounts.Select(mount => mount.WaitForExit())];
+        Array.ForEach(mounts, mount => mount.Dispose());
+        Assert.Single(results, result => result.ExitCode == 0);
+        foreach (ToolResult result in results.Where(result => result.ExitCode != 0))
+        {
+            Sentence.AssertOne(result, 1, directory);
+        }
+        Assert.Single(File.ReadLines("/proc/self/mounts"), line => line.Split(' ')[1] == directory);
+        _lazymount.Run("umount", directory).EnsureSuccess();
+        Assert.False(LazyMountCli.IsMounted(directory));
+    }
+
+    [Fact]
+    public void DetachedWhileInUse_TheDirectoryCanBeUsedAgainAtOnce()
+    {
+        string directory = _lazymount.Mount(_image);
+        using (FileStream file = File.OpenRead(Path.Combine(directory, "file")))
+        {
+            _lazymount.Run("umount", "-l", directory).EnsureSuccess();
+            _lazymount.Run("mount", _image, directory).EnsureSuccess();
+            Assert.Equal('c', file.ReadByte());
+        }
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 1, "the first daemon to end");
+        Assert.Contains("alive", _lazymount.Run("list").EnsureSuccess().Output.Split('\n').Single(line => line.Contains(directory, StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Single(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
+        _lazymount.Run("umount", directory).EnsureSuccess();
+    }
+
+    [Fact]
+    public void FewDescriptors_LeaveNoDeadMount()
+    {
+        string directory = _lazymount.NewMountPoint();
+        for (int limit = 6; limit <= 60; limit += limit < 30 ? 1 : 5)
+        {
+            using Tool tool = Tool.Start("bash", ["-c", $"ulimit -n {limit}; exec \"$@\"", "bash", LazyMountCli.Binary, "mount", _image, directory], _lazymount.Environment);
+            ToolResult result = tool.WaitForExit();
+            if (result.ExitCode == 0)
+            {
+                Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
+                _lazymount.Run("umount", directory).EnsureSuccess();
+            }
+            Assert.False(LazyMountCli.IsMounted(directory), $"a mount was left with {limit} descriptors");
+        }
+    }
+
+    [Fact]
+    public void UnwritableState_LeavesNoMount()
+    {
+        string file = _lazymount.Directory["file"];
+        File.WriteAllText(file, "");
+        _lazymount.Environment["LAZYMOUNT_STATE"] = file + "/state";
+        string directory = _lazymount.NewMountPoint();
+        Sentence.AssertOne(Mount(directory), 1, file);
+        Assert.False(LazyMountCli.IsMounted(directory));
+    }
+
     [Fact]
     public void NoFuseDevice_IsSaid()
     {
@@ -173,6 +332,21 @@ public sealed class MountPointTests : IDisposable
     }
 
     private ToolResult Mount(string directory) => _lazymount.Run("mount", _image, directory);
+
+    private static ToolResult Shell(string line, Dictionary<string, string?> variables)
+    {
+        using Tool tool = Tool.Start("bash", ["-c", line], variables);
+        return tool.WaitForExit();
+    }
+
+    private string Log(string directory) => File.ReadAllText(Directory.GetFiles(_lazymount.StateDirectory, Path.GetFileName(directory) + "-*.log").Single());
+
+    private static void SignalAndWait(string directory, string signal)
+    {
+        int daemon = Assert.Single(LazyMountCli.DaemonsOf(directory));
+        Tool.Run("kill", "-" + signal, $"{daemon}").EnsureSuccess();
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0, "the daemon to end");
+    }
 
     private static void Kill(string directory)
     {

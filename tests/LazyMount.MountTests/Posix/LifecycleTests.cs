@@ -116,7 +116,7 @@ public sealed class LifecycleTests : IAsyncLifetime
     {
         _root = _directory.CreateDirectory("a b\\c\tkäse");
         Mount(new FuseMountOptions { Source = "oci:/a b,c:tag" });
-        Assert.Contains(new MountPoint(_root, "oci:/a b,c:tag", IsDead: false), MountPoint.List());
+        Assert.Contains(MountPoint.List(), mount => mount.Directory == _root && mount.Source == "oci:/a b,c:tag" && !mount.IsDead());
         MountPoint.Unmount(_root, lazy: false);
         Assert.DoesNotContain(MountPoint.List(), mount => mount.Directory == _root);
     }
@@ -150,10 +150,10 @@ public sealed class LifecycleTests : IAsyncLifetime
     public void DeadMount_IsShownRefusedAndCleaned()
     {
         MountAndDie("fuse.lazymount", "test:dead");
-        Assert.Contains(new MountPoint(_root, "test:dead", IsDead: true), MountPoint.List());
+        Assert.Contains(MountPoint.List(), mount => mount.Directory == _root && mount.Source == "test:dead" && mount.IsDead());
         Refused(_root, $"cannot mount on {_root}: a dead mount is there, its daemon is gone; clean it with `lazymount umount {_root}`");
         MountPoint.Unmount(_root, lazy: false);
-        MountPoint.EnsureUsable(_root);
+        MountDirectory.Open(_root).Dispose();
     }
 
     [Fact]
@@ -169,9 +169,9 @@ public sealed class LifecycleTests : IAsyncLifetime
     public void DaemonThatDoesNotAnswer_HangsNobody()
     {
         using FuseDevice device = MountOnly("fuse.lazymount", "test:stuck");
-        Assert.Contains(new MountPoint(_root, "test:stuck", IsDead: false), MountPoint.List());
+        Assert.Contains(MountPoint.List(), mount => mount.Directory == _root && mount.Source == "test:stuck" && !mount.IsDead());
         Refused(_root, $"cannot mount on {_root}: test:stuck is mounted there; unmount it with `lazymount umount {_root}`");
-        Assert.True(MountPoint.TryDetach(_root));
+        Assert.True(MountPoint.TryUnmount(_root, lazy: true, out _));
     }
 
     private FuseMount Mount(FuseMountOptions? options = null)
@@ -182,7 +182,7 @@ public sealed class LifecycleTests : IAsyncLifetime
     }
 
     private static void Refused(string directory, string sentence)
-        => Assert.Equal(sentence, Assert.Throws<FuseException>(() => MountPoint.EnsureUsable(directory)).Message);
+        => Assert.Equal(sentence, Assert.Throws<FuseException>(() => MountDirectory.Open(directory)).Message);
 
     /// <summary>A connection whose only device is closed: what a killed daemon leaves.</summary>
     private void MountAndDie(string type, string source) => MountOnly(type, source).Dispose();

@@ -59,7 +59,7 @@ public sealed class OrdinaryUser : IAsyncLifetime
         await using (FuseMount mount = _image.Mount(_root, new FuseMountOptions { Source = "oci:/a,b:tag" }))
         {
             Assert.Equal("content\n", Tool.Run("cat", _root + "/file").EnsureSuccess().Output);
-            Assert.Contains(new MountPoint(_root, "oci:/a,b:tag", IsDead: false), MountPoint.List());
+            Assert.Contains(MountPoint.List(), mount => mount.Directory == _root && mount.Source == "oci:/a,b:tag" && !mount.IsDead());
             using (Tool user = Tool.Start("bash", ["-c", "cd \"$1\" && echo in && exec sleep 60", "bash", _root]))
             {
                 while (Directory.ResolveLinkTarget($"/proc/{user.ProcessId}/cwd", false)?.FullName != _root)

@@ -22,9 +22,11 @@ internal sealed class TestImage : IAsyncDisposable
     private readonly SpanCache _spans;
     private readonly GatedSource _source;
 
-    private TestImage(GatedSource source, (Layer Layer, LayerIndex Index)[] layers, SpanCache spans)
+    private readonly Image _opened;
+
+    private TestImage(Image image, GatedSource source, (Layer Layer, LayerIndex Index)[] layers, SpanCache spans)
     {
-        (_source, _layers, _spans) = (source, [.. layers.Select(each => each.Layer)], spans);
+        (_opened, _source, _layers, _spans) = (image, source, [.. layers.Select(each => each.Layer)], spans);
         FileSystem = new ImageFileSystem(TreeBuilder.Build([.. layers.Select(each => each.Index)]), _layers, NullLogger<ImageFileSystem>.Instance);
     }
 
@@ -49,16 +51,25 @@ internal sealed class TestImage : IAsyncDisposable
         var source = new GatedSource(ImageSource.Open(reference, new ImageSourceOptions(), loggers));
         Image image = await Image.ResolveAsync(reference, source, new("linux", "amd64"), cache, default);
         var spans = new SpanCache(64 << 20);
-        return new TestImage(source, await new LayerReaders(new IndexFinder(cache, loggers), cache, loggers).OpenAsync(image, spans, null, default), spans);
+        return new TestImage(image, source, await new LayerReaders(new IndexFinder(cache, loggers), cache, loggers).OpenAsync(image, spans, null, default), spans);
     }
 
     /// <summary>Holds back the blobs from now on until it is disposed.</summary>
-    public IDisposable HoldBlobs() => _source.Hold();
+    public IDisposable HoldBlobs() => _source.Hold(null);
+
+    /// <summary>Holds back one layer's blob only.</summary>
+    public IDisposable HoldBlob(int layer) => _source.Hold(_opened.Layers[layer].Digest);
 
     /// <summary>Completes when a read waits for a blob that is held back.</summary>
     public Task SomebodyWaits => _source.SomebodyWaits;
 
     public FuseMount Mount(string directory, FuseMountOptions? options = null)
+    {
+        using MountDirectory opened = MountDirectory.Open(directory);
+        return Mount(opened, options);
+    }
+
+    public FuseMount Mount(MountDirectory directory, FuseMountOptions? options = null)
         => FuseMount.Mount(directory, FileSystem, options ?? new FuseMountOptions { Source = "test:image" }, NullLoggerFactory.Instance);
 
     public async ValueTask DisposeAsync()
@@ -74,6 +85,7 @@ internal sealed class TestImage : IAsyncDisposable
     private sealed class GatedSource(IImageSource inner) : IImageSource
     {
         private TaskCompletionSource? _gate;
+        private Blobs.Oci.Digest? _held;
         private TaskCompletionSource _waits = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public bool IsLocal => true;
@@ -89,8 +101,9 @@ internal sealed class TestImage : IAsyncDisposable
 
         public Task SomebodyWaits => _waits.Task;
 
-        public IDisposable Hold()
+        public IDisposable Hold(Blobs.Oci.Digest? blob)
         {
+            _held = blob;
             _waits = new(TaskCreationOptions.RunContinuationsAsynchronously);
             _gate = new(TaskCreationOptions.RunContinuationsAsynchronously);
             return new Opener(this);
@@ -103,7 +116,7 @@ internal sealed class TestImage : IAsyncDisposable
 
         public async Task<Stream> OpenBlobAsync(Blobs.Oci.Descriptor blob, long offset, long length, CancellationToken cancellationToken)
         {
-            if (_gate is { } gate)
+            if (_gate is { } gate && (_held is null || _held == blob.Digest))
             {
                 _waits.TrySetResult();
                 await gate.Task.WaitAsync(cancellationToken);

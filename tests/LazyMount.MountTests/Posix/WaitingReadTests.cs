@@ -42,6 +42,34 @@ public sealed class WaitingReadTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task ManyReadsThatWait_DoNotHoldUpOneThatNeedNot()
+    {
+        const int Readers = 150;
+        using IDisposable held = _image.HoldBlob(0);
+        // O_DIRECT, each somewhere else: every one is a READ of its own.
+        int fd = Libc.Open(_file, Libc.Direct);
+        int finished = 0;
+        Thread[] readers = [.. Enumerable.Range(0, Readers).Select(i => new Thread(() =>
+        {
+            Assert.Equal(4096, Libc.PRead(fd, i * 61_440L / 4096 * 4096, 4096).Length);
+            Interlocked.Increment(ref finished);
+        }, 256 << 10))];
+        Array.ForEach(readers, reader => reader.Start());
+        await _image.SomebodyWaits.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        // Page cache reads wait in the kernel beyond what it sends at a time.
+        Tool[] others = [.. Enumerable.Range(0, 8).Select(i => Tool.Start("dd", [$"if={_file}", "bs=1M", $"skip={i}", "of=/dev/null"]))];
+
+        Assert.Equal("other\n", await File.ReadAllTextAsync(Path.GetDirectoryName(_file) + "/other", TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken));
+        Assert.Equal(0, finished);
+        held.Dispose();
+        Array.ForEach(readers, reader => reader.Join());
+        Array.ForEach(others, reader => reader.WaitForExit().EnsureSuccess());
+        Array.ForEach(others, reader => reader.Dispose());
+        Libc.Close(fd);
+        Assert.Equal(Readers, finished);
+    }
+
+    [Fact]
     public async Task Interrupt_EndsAWaitingReadWithEINTR()
     {
         using IDisposable held = _image.HoldBlobs();

@@ -1,5 +1,6 @@
 using System.Text;
 using CsCheck;
+using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Output;
 using LazyMount.TestKit;
@@ -25,7 +26,7 @@ public sealed class ByteNamesTests : IDisposable
     public void EveryName_MeansTheSameAsAPlainOne() => s_names.Sample(
         name =>
         {
-            string text = ImagePathText.Decode(name), latin1 = Encoding.Latin1.GetString(name);
+            string text = PathText.Decode(name), latin1 = Encoding.Latin1.GetString(name);
             string layout = _directory[$"layout{_made++}"], target = _directory[$"target{_made++}"];
             new OciLayoutBuilder(layout).AddLayer(new TarBytes().Pax(("path", $"d/{latin1}")).File("x", "content").Pax(("path", "d/plain")).File("x", "other")).WriteImage("v1");
             string image = $"oci:{layout}:v1";
@@ -44,13 +45,32 @@ public sealed class ByteNamesTests : IDisposable
         },
         iter: 25, threads: 1, print: Convert.ToHexString);
 
+    [Fact]
+    public void ImagesAndTheCache_MayHaveAnyName() => s_names.Where(name => !name.Contains((byte)'@') && !PathText.Decode(name).Any(char.IsControl)).Sample( // a reference holds neither
+        name =>
+        {
+            string text = PathText.Decode(name), target = _directory[$"target{_made++}"], layout = _directory[$"layout{_made++}"];
+            new OciLayoutBuilder(layout).AddLayer(new TarBytes().File("f", "content")).WriteImage("v1");
+            Directory.CreateDirectory(target);
+            string[] cache = ["--cache-dir", $"{target}/{text}.cache"];
+            Assert.Equal((0, ""), ErrorOf(Run([.. cache, "pull", $"oci:{layout}:v1", $"oci:{target}/{text}:v1"])));
+            Assert.Equal((0, "content", ""), Run([.. cache, "cat", $"oci:{target}/{text}:v1", "/f"]));
+            Tool.Shell("tar -C \"$1\" -cf \"$2/$(printf \"$3\").tar\" .", layout, target, Octal(name)).EnsureSuccess();
+            Assert.Equal((0, "content", ""), Run([.. cache, "cat", $"oci-archive:{target}/{text}.tar:v1", "/f"]));
+
+            // Nothing else is there.
+            string latin1 = Encoding.Latin1.GetString(name);
+            Assert.Equal(string.Concat(((string[])[latin1, latin1 + ".cache", latin1 + ".tar"]).Select(each => each + "\n")), NamesIn(target));
+        },
+        iter: 15, threads: 1, print: Convert.ToHexString);
+
     private (int ExitCode, string Output, string Error) Run(params string[] arguments)
     {
         using var bytes = new MemoryStream();
         using var messages = new MemoryStream();
         using var output = new CommandOutput(bytes, isTerminal: false);
         using var error = new MessageWriter(messages, isTerminal: false);
-        int exitCode = CommandLine.RunAsync(new CommandHost { Arguments = [.. arguments, "--cache-dir", _directory["cache"]], Output = output, Error = error }).GetAwaiter().GetResult();
+        int exitCode = CommandLine.RunAsync(new CommandHost { Arguments = arguments.Contains("--cache-dir") ? arguments : [.. arguments, "--cache-dir", _directory["cache"]], Output = output, Error = error }).GetAwaiter().GetResult();
         return (exitCode, Encoding.Latin1.GetString(bytes.ToArray()), Encoding.Latin1.GetString(messages.ToArray()));
     }
 
@@ -63,8 +83,8 @@ public sealed class ByteNamesTests : IDisposable
     // Control characters never reach a message; those above 0x7F are two bytes of UTF-8.
     private static string Displayed(string latin1)
     {
-        string text = CommandOutput.Displayable(ImagePathText.Decode(Encoding.Latin1.GetBytes(latin1)));
-        return Encoding.Latin1.GetString(ImagePathText.Encode(text));
+        string text = CommandOutput.Displayable(PathText.Decode(Encoding.Latin1.GetBytes(latin1)));
+        return Encoding.Latin1.GetString(PathText.Encode(text));
     }
 
     private static string NamesIn(string directory) => Encoding.Latin1.GetString(Tool.Run("ls", "-A", "--quoting-style=literal", directory).OutputBytes);
@@ -72,7 +92,9 @@ public sealed class ByteNamesTests : IDisposable
     // By the shell, to which bytes can be given as octal.
     private static string Read(params object[] parts)
     {
-        string path = string.Concat(parts.Select(part => part is byte[] name ? string.Concat(name.Select(each => $"\\{Convert.ToString(each, 8).PadLeft(3, '0')}")) : (string)part));
+        string path = string.Concat(parts.Select(part => part is byte[] name ? Octal(name) : (string)part));
         return Encoding.Latin1.GetString(Tool.Shell("cat \"$(printf \"$1\")\"", path).EnsureSuccess().OutputBytes);
     }
+
+    private static string Octal(byte[] name) => string.Concat(name.Select(each => $"\\{Convert.ToString(each, 8).PadLeft(3, '0')}"));
 }

@@ -59,7 +59,14 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal((0, ""), (run.ExitCode, run.Error));
         Assert.Contains($"lazymount {verb} <IMAGE>", run.Output);
         Assert.Contains($"Examples:\n  lazymount {verb} ", run.Output);
-        Assert.DoesNotContain("--ready-fd", run.Output);
+        Assert.DoesNotContain("-fd", run.Output);
+    }
+
+    [Fact]
+    public async Task DaemonsVerb_IsNotShown()
+    {
+        CommandRun run = await CommandRun.RunAsync("--help");
+        Assert.DoesNotContain("\n  daemon", run.Output);
     }
 
     [Fact]

@@ -18,12 +18,13 @@ public sealed class StateDirectoryTests : IDisposable
     public void Dispose() => Directory.Delete(_root, recursive: true);
 
     [Fact]
-    public void Record_IsReadAsWritten()
+    public void Record_IsReadAsWritten_AndHeldByItsProcess()
     {
         MountRecord record = Record("/mnt/a");
         _state.Write(record);
-        Assert.Equal(record, _state.Find("/mnt/a"));
-        Assert.True(record.IsRunning);
+        using StoredRecord? stored = _state.Find("/mnt/a");
+        Assert.Equal(record, stored!.Record);
+        Assert.True(stored.IsHeld);
         Assert.DoesNotContain(Directory.EnumerateFiles(_root), file => file.EndsWith(".tmp", StringComparison.Ordinal));
     }
 
@@ -40,32 +41,43 @@ public sealed class StateDirectoryTests : IDisposable
     }
 
     [Fact]
+    public void RecordOfAProcessThatEnded_IsNotHeld()
+    {
+        WriteAsDead(Record("/mnt/a"));
+        using StoredRecord? stored = _state.Find("/mnt/a");
+        Assert.False(stored!.IsHeld);
+    }
+
+    [Fact]
     public void MountPointsOfTheSameName_HaveDifferentRecordsAndLogs()
     {
         _state.Write(Record("/a/mnt"));
         _state.Write(Record("/b/mnt"));
-        Assert.Equal(["/a/mnt", "/b/mnt"], _state.ReadAll().Select(record => record.MountPoint).Order());
+        Assert.Equal(["/a/mnt", "/b/mnt"], _state.ReadAll().Select(stored => stored.Record.MountPoint).Order());
         Assert.NotEqual(_state.LogFileOf("/a/mnt"), _state.LogFileOf("/b/mnt"));
     }
 
     [Fact]
-    public void Remove_LeavesAnotherProcesssRecord()
+    public void RemovingAHeldRecord_LeavesTheOneThatReplacedIt()
     {
-        _state.Write(Record("/mnt"));
-        _state.Remove("/mnt", writtenBy: Environment.ProcessId + 1);
-        Assert.NotNull(_state.Find("/mnt"));
-        _state.Remove("/mnt", writtenBy: Environment.ProcessId);
+        HeldRecord first = _state.Write(Record("/mnt") with { Image = "first" });
+        HeldRecord second = _state.Write(Record("/mnt") with { Image = "second" });
+        first.Remove();
+        using (StoredRecord? stored = _state.Find("/mnt"))
+        {
+            Assert.Equal("second", stored!.Record.Image);
+        }
+        second.Remove();
         Assert.Null(_state.Find("/mnt"));
     }
 
     [Fact]
-    public void Sweep_RemovesOnlyWhatIsNeitherMountedNorRunning()
+    public void RemovedRecord_StaysHeldUntilItsProcessEnds()
     {
-        _state.Write(Record("/running"));
-        _state.Write(Dead("/dead/mounted"));
-        _state.Write(Dead("/dead/gone"));
-        _state.Sweep(new HashSet<string> { "/dead/mounted" });
-        Assert.Equal(["/dead/mounted", "/running"], _state.ReadAll().Select(record => record.MountPoint).Order());
+        HeldRecord held = _state.Write(Record("/mnt"));
+        using StoredRecord? stored = _state.Find("/mnt");
+        held.Remove();
+        Assert.True(stored!.IsHeld);
     }
 
     [Theory]
@@ -79,7 +91,6 @@ public sealed class StateDirectoryTests : IDisposable
         File.WriteAllText(Directory.EnumerateFiles(_root, "*.json").Single(), json);
         Assert.Null(_state.Find("/mnt"));
         Assert.Empty(_state.ReadAll());
-        _state.Sweep(new HashSet<string>());
     }
 
     [Fact]
@@ -87,36 +98,68 @@ public sealed class StateDirectoryTests : IDisposable
     {
         StateDirectory none = StateDirectory.At(Path.Combine(_root, "none"));
         Assert.Empty(none.ReadAll());
-        none.Sweep(new HashSet<string>());
+        none.SweepLogs();
     }
 
     [Fact]
-    public void List_ShowsMountsWithAndWithoutRecords()
+    public void SweepLogs_KeepsThoseOfMountsAndYoungOnes()
     {
-        IReadOnlyList<MountListing> listings = ListCommand.Join(
-            [new MountPoint("/mnt/a", "source-a", IsDead: false), new MountPoint("/mnt/b", "source-b", IsDead: true)],
-            [Dead("/mnt/b") with { Image = "image-b" }, Record("/not/mounted")]);
-        Assert.Equal([("/mnt/a", "source-a", "alive", null), ("/mnt/b", "image-b", "dead", s_deadPid)], listings.Select(one => (one.MountPoint, one.Image, one.State, one.Pid)));
+        _state.Write(Record("/mounted"));
+        string[] logs = [_state.LogFileOf("/mounted"), _state.LogFileOf("/young"), _state.LogFileOf("/old"), _state.LogFileOf("/old") + ".1"];
+        foreach (string log in logs)
+        {
+            File.WriteAllText(log, "x");
+            File.SetLastWriteTimeUtc(log, log == logs[1] ? DateTime.UtcNow : DateTime.UtcNow.AddDays(-30));
+        }
+        _state.SweepLogs();
+        Assert.Equal([true, true, false, false], logs.Select(File.Exists));
+    }
 
+    [Fact]
+    public void List_KnowsAMountByItsDevice_WhereverItWasMovedTo()
+    {
+        _state.Write(Record("/mnt/a"));
+        WriteAsDead(Record("/mnt/b") with { Device = "0:1000002", Image = "image-b" });
+        IReadOnlyList<MountListing> listings = ListCommand.Join(
+            [new MountPoint("/moved", "source-a", "0:1000001"), new MountPoint("/other", "source-b", "0:1000002"), new MountPoint("/strange", "source-c", "0:1000003")],
+            _state.ReadAll());
+        // /other is not dead for statfs(2), so that the record of a daemon that has gone is of another mount with that number.
+        Assert.Equal(
+            [("/moved", "docker.io/library/debian:12", "alive", Environment.ProcessId), ("/other", "source-b", "alive", null), ("/strange", "source-c", "alive", (int?)null)],
+            listings.Select(one => (one.MountPoint, one.Image, one.State, one.Pid)));
+    }
+
+    [Fact]
+    public void List_ShowsWhatItKnows()
+    {
+        MountListing[] listings =
+        [
+            new MountListing { MountPoint = "/mnt/a", Image = "source-a", State = "alive" },
+            new MountListing { MountPoint = "/mnt/b", Image = "image-b", State = "dead", Proof = "manifest", Pid = int.MaxValue, Since = new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero) },
+        ];
         string[] lines = CommandRun.Written(output => ListCommand.Write(output, listings)).Split('\n');
         Assert.StartsWith("STATE  PID", lines[0]);
         Assert.Matches("^alive +- +- +- +/mnt/a +source-a$", lines[1]);
         Assert.Matches("^dead +[0-9]+ +2026-01-02 03:04:05 +manifest +/mnt/b +image-b$", lines[2]);
     }
 
-    // Above any pid_max.
-    private static readonly int? s_deadPid = int.MaxValue;
-
-    private static MountRecord Dead(string mountPoint) => Record(mountPoint) with { Pid = s_deadPid!.Value };
+    // A copy has the content, but not the lock.
+    private void WriteAsDead(MountRecord record)
+    {
+        _state.Write(record);
+        string file = Directory.EnumerateFiles(_root, "*.json").Single(file => File.ReadAllText(file).Contains(record.MountPoint, StringComparison.Ordinal));
+        File.Copy(file, file + ".copy");
+        File.Move(file + ".copy", file, overwrite: true);
+    }
 
     private static MountRecord Record(string mountPoint) => new()
     {
         MountPoint = mountPoint,
+        Device = "0:1000001",
         Image = "docker.io/library/debian:12",
         ManifestDigest = "sha256:00",
         Proof = "manifest",
         Pid = Environment.ProcessId,
-        ProcessStart = MountRecord.StartOf(Environment.ProcessId)!.Value,
         Since = new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero),
         LogFile = null,
         CacheDirectory = "/cache",

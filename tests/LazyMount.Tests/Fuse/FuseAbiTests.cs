@@ -22,6 +22,7 @@ public sealed class FuseAbiTests
         ["offsetof fuse_init_out max_stack_depth"] = 40,
         ["offsetof fuse_open_out backing_id"] = 40,
         ["offsetof fuse_init_out request_timeout"] = 43,
+        ["value NOTIFYINCEPOCH"] = 44,
     };
 
     [Fact]
@@ -65,6 +66,7 @@ public sealed class FuseAbiTests
         AddValues<FuseOpcode>(facts);
         AddValues<InitFlags>(facts);
         AddValues<OpenReplyFlags>(facts);
+        AddValues<FuseNotifyCode>(facts);
         return facts;
     }
 

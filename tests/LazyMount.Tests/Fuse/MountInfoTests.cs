@@ -9,9 +9,9 @@ public sealed class MountInfoTests
     [Fact]
     public void Line_IsReadWithAnyNumberOfOptionalFields()
     {
-        Assert.Equal([new MountInfo("0:52", "/mnt", "fuse.lazymount", "docker.io/library/debian:12")],
+        Assert.Equal([new MountInfo(36, "0:52", "/mnt", "fuse.lazymount", "docker.io/library/debian:12")],
             Parse("36 35 0:52 / /mnt ro,nosuid shared:1 master:2 - fuse.lazymount docker.io/library/debian:12 ro,user_id=0\n"));
-        Assert.Equal([new MountInfo("0:52", "/mnt", "tmpfs", "none")], Parse("36 35 0:52 / /mnt ro - tmpfs none rw"));
+        Assert.Equal([new MountInfo(36, "0:52", "/mnt", "tmpfs", "none")], Parse("36 35 0:52 / /mnt ro - tmpfs none rw"));
     }
 
     [Theory]

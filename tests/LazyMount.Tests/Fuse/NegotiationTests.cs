@@ -16,7 +16,7 @@ public sealed class NegotiationTests
         Assert.Equal(1u << 20, U32(24));
         Assert.Equal((ulong)negotiated.Flags, U32(28) | ((ulong)U32(48) << 32));
         Assert.True(negotiated.Has(InitFlags.HasResend | InitFlags.NoOpenSupport | InitFlags.NoOpenDirSupport | InitFlags.DoReadDirPlus));
-        Assert.Equal((64, 48), (BitConverter.ToUInt16(_reply, 32), BitConverter.ToUInt16(_reply, 34)));
+        Assert.Equal((512, 384), (BitConverter.ToUInt16(_reply, 32), BitConverter.ToUInt16(_reply, 34)));
         Assert.Equal(256, BitConverter.ToUInt16(_reply, 44));
         Assert.Equal(0u, U32(28) & (1u << 16)); // no writeback cache: never what we did not ask for
     }

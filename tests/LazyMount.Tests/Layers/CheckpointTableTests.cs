@@ -9,7 +9,7 @@ public sealed class CheckpointTableTests
 {
     private static CheckpointTable Table(long uncompressedSize, long compressedSize, params (long Uncompressed, long Compressed, byte Bit)[] checkpoints)
     {
-        using var builder = new CheckpointTableBuilder();
+        using var builder = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
         foreach ((long uncompressed, long compressed, byte bit) in checkpoints)
         {
             builder.Add(new Checkpoint(compressed, bit, uncompressed, bit == 0, default));

@@ -84,11 +84,11 @@ public sealed class IndexFinderTests : IDisposable
         var tar = new byte[layer.Index.UncompressedSize];
         for (long at = 0; at < tar.Length;)
         {
-            DecodedSpan span = await layer.Layer.GetSpanAsync(at, TestContext.Current.CancellationToken);
+            SpanLease span = await layer.Layer.GetSpanAsync(at, TestContext.Current.CancellationToken);
             Assert.Equal(at, span.UncompressedOffset);
             span.Bytes.CopyTo(tar.AsSpan((int)at));
             at += span.Length;
-            span.Release();
+            span.Dispose();
         }
         return tar;
     }
@@ -170,6 +170,31 @@ public sealed class IndexFinderTests : IDisposable
         var e = await Assert.ThrowsAsync<ImageException>(() => new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
         Assert.Equal(ImageError.Invalid, e.Error);
         Assert.Contains("more than 120 entries and paths together", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task MoreMemoryThanAnImageMayTake_IsRefused_HoweverLittleEachLayerTakes()
+    {
+        _layout.AddLayer(Tar(9)).AddLayer(Tar(10)).AddLayer(Tar(11)).WriteImage("test");
+        await using RemoteSource source = Source();
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        var store = new IndexFinder(_cache, NullLoggerFactory.Instance) { MaxMemory = 150 << 10 }; // taken by 64 KiB
+        var e = await Assert.ThrowsAsync<ImageException>(() => new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
+        Assert.Equal(ImageError.Invalid, e.Error);
+        Assert.Contains("more than 153600 bytes of memory together", e.Message, StringComparison.Ordinal);
+        Close(await new LayerReaders(new IndexFinder(_cache, NullLoggerFactory.Instance), _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public async Task LayerThatStandsInTheImageTwice_IsOpenedOnce()
+    {
+        byte[] tar = Tar(9);
+        _layout.AddLayer(tar).AddLayer(Tar(10)).AddLayer(tar).WriteImage("test");
+        await using RemoteSource source = Source();
+        var layers = await OpenAsync(source);
+        Assert.Same(layers[0].Layer, layers[2].Layer);
+        Assert.NotSame(layers[0].Layer, layers[1].Layer);
+        Close(layers);
     }
 
     [Theory]
@@ -467,7 +492,7 @@ public sealed class IndexFinderTests : IDisposable
         var readers = new LayerReaders(finder, _cache, NullLoggerFactory.Instance);
         (Layer layer, LayerIndex index) = (await readers.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken))[0];
         Assert.Equal((IndexOrigin.TarHeaders, Voucher.Source), (index.Origin, index.Proof.By));
-        (await layer.GetSpanAsync(0, TestContext.Current.CancellationToken)).Release();
+        (await layer.GetSpanAsync(0, TestContext.Current.CancellationToken)).Dispose();
         string everybodys = Path.Combine(_cache.Root, "v1", "chunks", "sha256", digest["sha256:".Length..]);
         Assert.True(KeptBytes() > 0 && !Directory.Exists(everybodys), "what nobody has proved is not for everybody");
 

@@ -36,7 +36,7 @@ public sealed class LayerEntriesBuilderTests
     [Fact]
     public void WhatLinuxCannotHold_IsLeftOutOrRefused()
     {
-        var builder = new LayerEntriesBuilder(LazyMount.Indexes.Tar.TarLimits.Default);
+        var builder = new LayerEntriesBuilder(new IndexBudget(IndexLimits.Default));
         var told = new List<string?>();
         ScannedTar.Scan(new TarBytes().File("..", "x").Pax(("SCHILY.xattr.user.big", new string('v', (64 << 10) + 1))).File("f").ToArray(), member => told.Add(builder.Add(member)));
         Assert.Equal("it would replace the root directory", told[0]);

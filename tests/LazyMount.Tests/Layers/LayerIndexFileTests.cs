@@ -30,7 +30,7 @@ public sealed class LayerIndexFileTests
         }
         tar.Pax(("path", "d/.wh." + new string('n', 255))).File("whiteout");
         LayerEntriesBuilder entries = ScannedTar.Collect(tar.HardLink("d/h", "elsewhere/f").ToArray());
-        using var checkpoints = new CheckpointTableBuilder();
+        using var checkpoints = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
         checkpoints.Add(new Checkpoint(0, 0, 0, true, default));
         checkpoints.Add(new Checkpoint(70_000, 5, 4_000_000, false, new byte[32 << 10]));
         checkpoints.Add(new Checkpoint(150_000, 0, 8_000_000, true, default));
@@ -140,7 +140,7 @@ public sealed class LayerIndexFileTests
     public void EmptyLayer_ComesBackAsItWas()
     {
         LayerEntriesBuilder entries = ScannedTar.Collect([]);
-        using var checkpoints = new CheckpointTableBuilder();
+        using var checkpoints = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
         checkpoints.Add(new Checkpoint(0, 0, 0, true, default));
         var index = new LayerIndex
         {
@@ -222,7 +222,7 @@ public sealed class LayerIndexFileTests
             }
             try
             {
-                LayerIndexColumns decoded = LayerIndexColumns.Decode(damaged, 10_000_000, 600_000);
+                LayerIndexColumns decoded = LayerIndexColumns.Decode(damaged, 10_000_000, 600_000, new IndexBudget(IndexLimits.Default));
                 Walk(decoded.Paths, decoded.Entries, decoded.LinkTargets, decoded.XattrSets, decoded.SparseMaps);
             }
             catch (Exception e) when (e is InvalidDataException or OverflowException)

@@ -1,7 +1,6 @@
 using System.Text;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
-using LazyMount.Indexes.Tar;
 using Xunit;
 
 namespace LazyMount.Tests.Layers;
@@ -24,7 +23,7 @@ public sealed class LayerPathsBuilderTests
     [InlineData("a/b/../c", "/a/c")]
     public void Path_IsCleanedAndNeverEscapes(string path, string expected)
     {
-        var builder = new LayerPathsBuilder(TarLimits.Default);
+        var builder = new LayerPathsBuilder(new IndexBudget(IndexLimits.Default));
         builder.Add("a/b/x"u8); // so that the remembered directory is in play
         int node = builder.Add(Encoding.Latin1.GetBytes(path));
         Assert.Equal(expected, ScannedTar.PathOf(builder.Build(), node));
@@ -34,7 +33,7 @@ public sealed class LayerPathsBuilderTests
     [Fact]
     public void DroppedComponents_MakeNoNodes()
     {
-        var builder = new LayerPathsBuilder(TarLimits.Default);
+        var builder = new LayerPathsBuilder(new IndexBudget(IndexLimits.Default));
         builder.Add("gone/../kept"u8);
         Assert.Equal(2, builder.Build().Count);
     }
@@ -43,7 +42,7 @@ public sealed class LayerPathsBuilderTests
     public void EveryPath_IsThereOnceWithItsParentBefore()
     {
         var random = new Random(1);
-        var builder = new LayerPathsBuilder(TarLimits.Default);
+        var builder = new LayerPathsBuilder(new IndexBudget(IndexLimits.Default));
         var expected = new Dictionary<string, int>();
         for (int i = 0; i < 20_000; i++)
         {
@@ -64,17 +63,17 @@ public sealed class LayerPathsBuilderTests
     [Fact]
     public void Limits_EachHaveTheirOwnError()
     {
-        var limits = new TarLimits { PathLength = 100, PathDepth = 5, NameLength = 20, Paths = 8 };
+        var limits = new IndexLimits { PathLength = 100, PathDepth = 5, NameLength = 20, Memory = 240, SmallestMemory = 240 };
         Refused("longer than the limit of 100", new string('a', 101));
         Refused("more than 5 components", "1/2/3/4/5/6");
         Refused("longer than the 20 that Linux allows", "x/" + new string('a', 21));
         Refused("holds a zero byte", "a\0b");
-        Refused("more than 8 distinct paths", "1/2/3/4", "5/6/7/8");
-        new LayerPathsBuilder(limits).Add("1/2/../2/../2/3/4/5"u8);
+        Refused("more than 240 bytes of memory", "1/2/3/4/5", "5/6/7/8/9");
+        new LayerPathsBuilder(new IndexBudget(limits)).Add("1/2/../2/../2/3/4/5"u8);
 
         void Refused(string reason, params string[] paths)
         {
-            var builder = new LayerPathsBuilder(limits);
+            var builder = new LayerPathsBuilder(new IndexBudget(limits));
             var e = Assert.Throws<InvalidDataException>(() => Array.ForEach(paths, path => builder.Add(Encoding.Latin1.GetBytes(path))));
             Assert.Contains(reason, e.Message, StringComparison.Ordinal);
         }

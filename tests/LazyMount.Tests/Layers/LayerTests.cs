@@ -2,6 +2,8 @@ using System.Security.Cryptography;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Sources;
+using LazyMount.Compression;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
 using LazyMount.Layers;
@@ -54,13 +56,13 @@ public sealed class LayerTests : IAsyncLifetime
             for (int i = 0; i < 150; i++)
             {
                 int offset = random.Next(_tar.Length);
-                if (!layer.TryGetSpan(offset, out DecodedSpan? span))
+                if (!layer.TryGetSpan(offset, out SpanLease span))
                 {
                     span = await layer.GetSpanAsync(offset, token);
                 }
                 Assert.InRange(offset, span.UncompressedOffset, span.UncompressedOffset + span.Length - 1);
                 Assert.True(span.Bytes.SequenceEqual(_tar.AsSpan((int)span.UncompressedOffset, span.Length)));
-                span.Release();
+                span.Dispose();
             }
         });
         Assert.InRange(spans.AllocatedBytes, 1, 512 << 10);
@@ -90,13 +92,13 @@ public sealed class LayerTests : IAsyncLifetime
         using var layer = new Layer(index, new BlobReader(blob, index.Proof.Chunks, source, new BlobCache(_directory["cache"])), spans);
         for (long at = 0; at < tar.Length;)
         {
-            if (!layer.TryGetSpan(at, out DecodedSpan? span))
+            if (!layer.TryGetSpan(at, out SpanLease span))
             {
                 span = await layer.GetSpanAsync(at, Token);
             }
             Assert.True(span.Bytes.SequenceEqual(tar.AsSpan((int)at, span.Length)));
             at += span.Length;
-            span.Release();
+            span.Dispose();
         }
         Assert.Equal(blob.Size, Volatile.Read(ref fetched));
     }
@@ -106,13 +108,13 @@ public sealed class LayerTests : IAsyncLifetime
     {
         using var spans = new SpanCache(1);
         using Layer layer = Open(spans);
-        DecodedSpan held = await layer.GetSpanAsync(0, Token);
+        SpanLease held = await layer.GetSpanAsync(0, Token);
         for (int offset = 0; offset < _tar.Length; offset += Spacing)
         {
-            (await layer.GetSpanAsync(offset, Token)).Release();
+            (await layer.GetSpanAsync(offset, Token)).Dispose();
         }
         Assert.True(held.Bytes.SequenceEqual(_tar.AsSpan(0, held.Length)));
-        held.Release();
+        held.Dispose();
         Assert.Equal(0, spans.AllocatedBytes); // larger than the capacity: not kept when no one holds it
     }
 
@@ -122,16 +124,16 @@ public sealed class LayerTests : IAsyncLifetime
         using var spans = new SpanCache(8 << 20);
         using Layer layer = Open(spans);
         Assert.False(layer.TryGetSpan(5, out _));
-        (await layer.GetSpanAsync(5, Token)).Release();
-        Assert.True(layer.TryGetSpan(7, out DecodedSpan? first));
-        first.Release();
+        (await layer.GetSpanAsync(5, Token)).Dispose();
+        Assert.True(layer.TryGetSpan(7, out SpanLease first));
+        first.Dispose();
 
         long before = GC.GetAllocatedBytesForCurrentThread();
         for (int i = 0; i < 1000; i++)
         {
-            if (layer.TryGetSpan(i, out DecodedSpan? span))
+            if (layer.TryGetSpan(i, out SpanLease span))
             {
-                span.Release();
+                span.Dispose();
             }
         }
         Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
@@ -145,15 +147,15 @@ public sealed class LayerTests : IAsyncLifetime
         int used = 0;
         for (int span = 0; span < 6; span++)
         {
-            (await layer.GetSpanAsync(layer.Checkpoints.UncompressedOffset(span), Token)).Release();
-            if (layer.TryGetSpan(0, out DecodedSpan? first))
+            (await layer.GetSpanAsync(layer.Spans.UncompressedOffset(span), Token)).Dispose();
+            if (layer.TryGetSpan(0, out SpanLease first))
             {
-                first.Release();
+                first.Dispose();
                 used++;
             }
         }
         Assert.Equal(6, used);
-        Assert.False(layer.TryGetSpan(layer.Checkpoints.UncompressedOffset(1), out _));
+        Assert.False(layer.TryGetSpan(layer.Spans.UncompressedOffset(1), out _));
     }
 
     [Fact]
@@ -170,19 +172,131 @@ public sealed class LayerTests : IAsyncLifetime
         };
         int opened = _source.Opened;
         using var cancellation = new CancellationTokenSource();
-        Task<DecodedSpan> leaving = layer.GetSpanAsync(0, cancellation.Token).AsTask();
-        Task<DecodedSpan> staying = layer.GetSpanAsync(1, Token).AsTask(), other = layer.GetSpanAsync(2, Token).AsTask();
+        Task<SpanLease> leaving = layer.GetSpanAsync(0, cancellation.Token).AsTask();
+        Task<SpanLease> staying = layer.GetSpanAsync(1, Token).AsTask(), other = layer.GetSpanAsync(2, Token).AsTask();
         await isOpening.Task;
         await cancellation.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => leaving);
         go.SetResult();
 
-        DecodedSpan span = await staying;
-        Assert.Same(span, await other);
+        SpanLease span = await staying;
+        SpanLease same = await other;
+        Assert.True(span.Bytes == same.Bytes);
         Assert.Equal(opened + 1, _source.Opened);
         Assert.True(span.Bytes.SequenceEqual(_tar.AsSpan(0, span.Length)));
-        span.Release();
-        span.Release();
+        span.Dispose();
+        same.Dispose();
+    }
+
+    /// <summary>However many spans are wanted at once, and however slow the source: what is under way is bounded, and all are read.</summary>
+    [Fact]
+    public async Task SpansUnderWay_AreBounded_AndNoneIsForgotten()
+    {
+        const long InFlight = 1_000_000;
+        using var spans = new SpanCache(100_000, InFlight);
+        using Layer layer = Open(spans);
+        long most = 0;
+        _source.BeforeOpen = async (_, _, _) =>
+        {
+            Note();
+            await Task.Delay(1, CancellationToken.None);
+        };
+        using var cancellation = new CancellationTokenSource();
+        await Parallel.ForAsync(0, 400, new ParallelOptions { MaxDegreeOfParallelism = 100, CancellationToken = Token }, async (i, token) =>
+        {
+            int offset = new Random(i).Next(_tar.Length);
+            try
+            {
+                Task<SpanLease> waiting = layer.GetSpanAsync(offset, i % 10 == 9 ? cancellation.Token : token, wanted: 200_000).AsTask();
+                Note();
+                if (i == 200)
+                {
+                    await cancellation.CancelAsync();
+                }
+                using SpanLease span = await waiting;
+                Assert.True(span.Bytes.SequenceEqual(_tar.AsSpan((int)span.UncompressedOffset, span.Length)));
+            }
+            catch (OperationCanceledException) when (i % 10 == 9)
+            {
+            }
+        });
+        Assert.InRange(Volatile.Read(ref most), 1, InFlight);
+        while (spans.Remote.Taken + spans.Local.Taken > 0) // spans that nobody waits for
+        {
+            await Task.Delay(5, Token);
+        }
+        Assert.InRange(spans.AllocatedBytes, 0, 100_000);
+
+        void Note()
+        {
+            long now = Math.Max(spans.Remote.Taken, spans.Local.Taken);
+            for (long seen = Volatile.Read(ref most); now > seen; seen = Volatile.Read(ref most))
+            {
+                Interlocked.CompareExchange(ref most, now, seen);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task SpansThatAreHere_DoNotWaitForThoseThatAreNot()
+    {
+        using var spans = new SpanCache(1, inFlight: 300_000);
+        using Layer layer = Open(spans);
+        (await layer.GetSpanAsync(0, Token)).Dispose(); // its chunk is in the cache from now on
+        var go = new TaskCompletionSource();
+        _source.BeforeOpen = (_, _, token) => go.Task.WaitAsync(token);
+        int chunk = _index.Proof.Chunks!.ChunkSize;
+        Assert.True(_blob.Size > 2 * chunk);
+        Task<SpanLease>[] waiting = [.. Enumerable.Range(0, _index.Checkpoints.Count).Where(i => _index.Checkpoints.CompressedOffset(i) > chunk)
+            .Select(i => layer.GetSpanAsync(_index.Checkpoints.UncompressedOffset(i), Token).AsTask())];
+        (await layer.GetSpanAsync(0, Token)).Dispose();
+        Assert.DoesNotContain(waiting, each => each.IsCompleted);
+        go.SetResult();
+        foreach (Task<SpanLease> each in waiting)
+        {
+            (await each).Dispose();
+        }
+    }
+
+    [Fact]
+    public async Task OneRead_BeginsFewSpans()
+    {
+        int opened = 0;
+        using var builder = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
+        for (int i = 0; i < 200; i++)
+        {
+            builder.Add(new Checkpoint(i * 65536L, 0, i * 65536L, AtMemberStart: true, default));
+        }
+        const int Size = 200 * 65536;
+        LayerIndex index = _index with { Format = CompressionFormat.None, Proof = Proof.OfParser((RangeDigests?)null), CompressedSize = Size, UncompressedSize = Size, Checkpoints = builder.Build(Size, Size) };
+        var source = new CountingSource(new byte[Size], () => Interlocked.Increment(ref opened));
+        using var spans = new SpanCache(64 << 20);
+        using var layer = new Layer(index, new BlobReader(_blob with { Size = Size }, null, source, new BlobCache(_directory["cache"])), spans);
+        (await layer.GetSpanAsync(0, Token, wanted: Size)).Dispose();
+        while (spans.Local.Taken > 0 || Volatile.Read(ref opened) < 32)
+        {
+            await Task.Delay(5, Token);
+        }
+        Assert.Equal(32, opened);
+    }
+
+    private sealed class CountingSource(byte[] bytes, Action opening) : IBlobSource
+    {
+        private readonly BytesSource _source = new(bytes);
+
+        public bool IsLocal => true;
+
+        public bool IsVerified => true;
+
+        public void Distrust(Descriptor blob)
+        {
+        }
+
+        public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
+        {
+            opening();
+            return _source.OpenBlobAsync(blob, offset, length, cancellationToken);
+        }
     }
 
     [Fact]
@@ -205,14 +319,14 @@ public sealed class LayerTests : IAsyncLifetime
             }
         };
         using var cancellation = new CancellationTokenSource();
-        Task<DecodedSpan> leaving = layer.GetSpanAsync(0, cancellation.Token).AsTask();
+        Task<SpanLease> leaving = layer.GetSpanAsync(0, cancellation.Token).AsTask();
         await isOpening.Task;
         await cancellation.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => leaving);
         await ended.Task.WaitAsync(TimeSpan.FromSeconds(30), Token);
 
         _source.BeforeOpen = null;
-        (await layer.GetSpanAsync(0, Token)).Release();
+        (await layer.GetSpanAsync(0, Token)).Dispose();
     }
 
     [Fact]
@@ -221,13 +335,13 @@ public sealed class LayerTests : IAsyncLifetime
         using var spans = new SpanCache(8 << 20);
         using Layer layer = Open(spans);
         _source.BeforeOpen = (_, _, _) => throw new ImageException(ImageError.Unreachable, "The line is dead.");
-        Task<DecodedSpan>[] calls = [.. Enumerable.Range(0, 5).Select(i => layer.GetSpanAsync(i, Token).AsTask())];
-        foreach (Task<DecodedSpan> call in calls)
+        Task<SpanLease>[] calls = [.. Enumerable.Range(0, 5).Select(i => layer.GetSpanAsync(i, Token).AsTask())];
+        foreach (Task<SpanLease> call in calls)
         {
             Assert.Equal("The line is dead.", (await Assert.ThrowsAsync<ImageException>(() => call)).Message);
         }
         _source.BeforeOpen = null;
-        (await layer.GetSpanAsync(0, Token)).Release();
+        (await layer.GetSpanAsync(0, Token)).Dispose();
     }
 
     [Fact]
@@ -241,7 +355,7 @@ public sealed class LayerTests : IAsyncLifetime
             isOpening.TrySetResult();
             return Task.Delay(Timeout.Infinite, token);
         };
-        Task<DecodedSpan> call = layer.GetSpanAsync(0, Token).AsTask();
+        Task<SpanLease> call = layer.GetSpanAsync(0, Token).AsTask();
         await isOpening.Task;
         layer.Dispose();
         await Assert.ThrowsAsync<ObjectDisposedException>(() => call);
@@ -250,7 +364,7 @@ public sealed class LayerTests : IAsyncLifetime
     [Fact]
     public async Task IndexThatDoesNotBelongToTheBlob_IsAnErrorNotWrongBytes()
     {
-        using var builder = new CheckpointTableBuilder();
+        using var builder = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
         builder.Add(_index.Checkpoints[0]);
         LayerIndex wrong = _index with { UncompressedSize = _index.UncompressedSize + 1, Checkpoints = builder.Build(_index.UncompressedSize + 1, _index.CompressedSize) };
         using var spans = new SpanCache(8 << 20);
@@ -289,9 +403,9 @@ public sealed class LayerTests : IAsyncLifetime
         using var layer = new Layer(index, new BlobReader(_blob, null, _source, new BlobCache(_directory["cache"]), scope: ChunkScope.Of("test")), spans);
         for (int i = 0; i < index.Checkpoints.Count; i++)
         {
-            DecodedSpan span = await layer.GetSpanAsync(index.Checkpoints.UncompressedOffset(i), Token);
+            SpanLease span = await layer.GetSpanAsync(index.Checkpoints.UncompressedOffset(i), Token);
             Assert.True(span.Bytes.SequenceEqual(_tar.AsSpan((int)span.UncompressedOffset, span.Length)));
-            span.Release();
+            span.Dispose();
         }
     }
 
@@ -313,14 +427,14 @@ public sealed class LayerTests : IAsyncLifetime
         };
         using var spans = new SpanCache(8 << 20);
         using var layer = new Layer(index, new BlobReader(_blob, null, _source, new BlobCache(_directory["cache"]), scope: ChunkScope.Of("test")), spans);
-        Task<DecodedSpan> call = layer.GetSpanAsync(0, Token).AsTask();
+        Task<SpanLease> call = layer.GetSpanAsync(0, Token).AsTask();
         if (damagedTimes == 2)
         {
             Assert.Equal(ImageError.Verification, (await Assert.ThrowsAsync<ImageException>(() => call)).Error);
             return;
         }
-        DecodedSpan span = await call;
+        SpanLease span = await call;
         Assert.True(span.Bytes.SequenceEqual(_tar.AsSpan(0, span.Length)));
-        span.Release();
+        span.Dispose();
     }
 }

@@ -10,16 +10,16 @@ namespace LazyMount.Tests.Layers;
 /// <summary>A tar as the scanner sees it, its members in the form of <c>tar -tv --numeric-owner --full-time</c>.</summary>
 internal static class ScannedTar
 {
-    public static List<string> List(byte[] tar, int pieceSize = int.MaxValue, TarLimits? limits = null)
+    public static List<string> List(byte[] tar, int pieceSize = int.MaxValue, IndexLimits? limits = null)
     {
         var lines = new List<string>();
         Scan(tar, member => lines.Add(Line(member)), pieceSize, limits);
         return lines;
     }
 
-    public static void Scan(byte[] tar, Action<TarMember> use, int pieceSize = int.MaxValue, TarLimits? limits = null)
+    public static void Scan(byte[] tar, Action<TarMember> use, int pieceSize = int.MaxValue, IndexLimits? limits = null)
     {
-        var scanner = new TarScanner(limits ?? TarLimits.Default);
+        var scanner = new TarScanner(limits ?? IndexLimits.Default);
         for (int at = 0; at < tar.Length;)
         {
             int length = Math.Min(pieceSize, tar.Length - at);
@@ -36,9 +36,9 @@ internal static class ScannedTar
     }
 
     /// <summary>The index of a tar: what the layers above get.</summary>
-    public static LayerEntriesBuilder Collect(byte[] tar, TarLimits? limits = null)
+    public static LayerEntriesBuilder Collect(byte[] tar, IndexLimits? limits = null)
     {
-        var entries = new LayerEntriesBuilder(limits ?? TarLimits.Default);
+        var entries = new LayerEntriesBuilder(new IndexBudget(limits ?? IndexLimits.Default));
         Scan(tar, member => entries.Add(member), limits: limits);
         return entries;
     }

@@ -1,7 +1,6 @@
 using System.Text;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
-using LazyMount.Indexes.Tar;
 using LazyMount.TestKit;
 using Xunit;
 using static LazyMount.TestKit.TarBytes;
@@ -143,7 +142,7 @@ public sealed class TarDialectTests
     public void NamelessEntry_IsTheRootOrLeftOut()
     {
         var told = new List<string?>();
-        var builder = new LayerEntriesBuilder(TarLimits.Default);
+        var builder = new LayerEntriesBuilder(new IndexBudget(IndexLimits.Default));
         ScannedTar.Scan(new TarBytes().File("", "x").Raw(Header("", '5', 0, 0x1C0)).Symlink(".", "x").ToArray(), member => told.Add(builder.Add(member)));
         Assert.Equal(["it has no name", null, "it would replace the root directory"], told);
         Assert.Equal(0x1C0, Assert.Single(builder.BuildEntries()).Mode);

@@ -342,8 +342,8 @@ public sealed partial class TarScannerTests
     public void TooManyEntries_AreRefused()
     {
         byte[] tar = new TarBytes().File("a").File("b").File("c").ToArray();
-        Assert.Equal(3, ScannedTar.List(tar, limits: new TarLimits { Entries = 3 }).Count);
-        Assert.Throws<InvalidDataException>(() => ScannedTar.List(tar, limits: new TarLimits { Entries = 2 }));
+        Assert.Equal(3, ScannedTar.List(tar, limits: new IndexLimits { Entries = 3 }).Count);
+        Assert.Throws<InvalidDataException>(() => ScannedTar.List(tar, limits: new IndexLimits { Entries = 2 }));
     }
 
     [Fact]

@@ -1,11 +1,15 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.Layers;
 using LazyMount.TestKit;
+using LazyMount.Tests.Compression;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -128,8 +132,96 @@ public sealed class TranscodedLayerTests : IDisposable
         {
             Assert.Equal(1100L << 20, Assert.Single(index.Entries).Size);
             Assert.NotNull(index.Transcoding);
-            (await layer.GetSpanAsync(1L << 30, TestContext.Current.CancellationToken)).Release();
+            (await layer.GetSpanAsync(1L << 30, TestContext.Current.CancellationToken)).Dispose();
         }
+    }
+
+    /// <summary>A gzip layer that is one deflate block cannot be read from the middle: it is transcoded by a second pass.</summary>
+    [Fact]
+    public async Task GzipBlockLongerThanASpanMayBe_IsTranscoded()
+    {
+        const int Size = 70 << 20;
+        byte[] blob = OneBlock(Size);
+        _layout.AddLayer(blob, OciLayoutBuilder.GzipLayer, "").WriteImage("test");
+        await using var source = new RemoteSource(_layout.Reference("test"));
+        for (int i = 0; i < 2; i++)
+        {
+            (Layer layer, LayerIndex index) = await OpenAsync(source);
+            using (layer)
+            {
+                Assert.Equal(CompressionFormat.Gzip, index.Format);
+                Assert.NotNull(index.Transcoding);
+                using SpanLease span = await layer.GetSpanAsync(60 << 20, TestContext.Current.CancellationToken);
+                Assert.InRange(span.Length, 1, 1 << 20);
+                Assert.Equal(-1, span.Bytes.IndexOfAnyExcept((byte)0));
+            }
+        }
+    }
+
+    /// <summary>Bytes behind the last member are of no use, but belong to the last span.</summary>
+    [Fact]
+    public async Task GzipWithMuchBehindItsEnd_IsTranscoded()
+    {
+        byte[] tar = IndexFinderTests.Tar(3);
+        byte[] gzip = Compress("gzip -c $1", tar);
+        byte[] blob = [.. gzip, .. new byte[65 << 20]];
+        _layout.AddLayer(blob, OciLayoutBuilder.GzipLayer, "").WriteImage("test");
+        await using var source = new RemoteSource(_layout.Reference("test"));
+        (Layer layer, LayerIndex index) = await OpenAsync(source);
+        using (layer)
+        {
+            Assert.NotNull(index.Transcoding);
+            await AssertReadsAsync(layer, 1, tar);
+        }
+    }
+
+    /// <summary>The disk that a layer may have transcoded is bounded by its blob's size.</summary>
+    [Fact]
+    public void TranscodingMuchLargerThanItsBlob_IsGivenUp()
+    {
+        var cache = new BlobCache(CacheRoot);
+        var random = new byte[1 << 20];
+        new Random(1).NextBytes(random);
+        using var transcoder = new Transcoder(cache.StageDerived(Digest.OfSha256([1])), blobSize: 1000, new IndexBudget(IndexLimits.Default));
+        for (int i = 0; i < 400 && !transcoder.IsTooLarge; i++)
+        {
+            transcoder.Append(random);
+            long onDisk = Directory.GetFiles(CacheRoot, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length);
+            Assert.InRange(onDisk, 0, Transcoder.FreeBytes + 1000 * Transcoder.MaxGrowth);
+        }
+        Assert.True(transcoder.IsTooLarge);
+        transcoder.Complete();
+        Assert.Null(transcoder.Blob);
+        Assert.Empty(Directory.GetFiles(CacheRoot, "*.staging", SearchOption.AllDirectories));
+    }
+
+    // A tar of one file of zeros in one block of fixed codes.
+    private static byte[] OneBlock(int size)
+    {
+        var bits = new BitWriter();
+        bits.Bits(1, 1).Bits(1, 2);
+        byte[] header = TarBytes.Header("zeros", '0', size, 0x1A4);
+        foreach (byte b in header)
+        {
+            bits.FixedLiteral(b);
+        }
+        int left = size + 1024;
+        bits.FixedLiteral(0);
+        for (left--; left >= 258; left -= 258)
+        {
+            bits.FixedLiteral(285).FixedDistance(0);
+        }
+        for (; left > 0; left--)
+        {
+            bits.FixedLiteral(0);
+        }
+        bits.FixedLiteral(256);
+        var tar = new byte[size + 1024 + header.Length];
+        header.CopyTo(tar, 0);
+        var trailer = new byte[8];
+        BinaryPrimitives.WriteUInt32LittleEndian(trailer, Crc32.HashToUInt32(tar));
+        BinaryPrimitives.WriteInt32LittleEndian(trailer.AsSpan(4), tar.Length);
+        return [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF, .. bits.ToArray(), .. trailer];
     }
 
     [Fact]
@@ -153,7 +245,7 @@ public sealed class TranscodedLayerTests : IDisposable
     public void ABlobBeyondTheRatio_IsRefusedOnceItIsLong(int freeBytes, bool refused)
     {
         byte[] compressed = Compress("(head -c 1536 $1; head -c 16M /dev/zero) | zstd -c", IndexFinderTests.Tar(3));
-        using var decoding = new LayerDecoding(1 << 20) { FreeBytes = freeBytes };
+        using var decoding = new LayerDecoding(1 << 20, new IndexBudget(IndexLimits.Default)) { FreeBytes = freeBytes };
         decoding.Push(compressed);
 
         if (refused)
@@ -184,10 +276,10 @@ public sealed class TranscodedLayerTests : IDisposable
         for (int i = 0; i < 60; i++)
         {
             int offset = random.Next(tar.Length);
-            DecodedSpan span = await layer.GetSpanAsync(offset, TestContext.Current.CancellationToken);
+            SpanLease span = await layer.GetSpanAsync(offset, TestContext.Current.CancellationToken);
             int length = (int)Math.Min(span.Bytes.Length, tar.Length - span.UncompressedOffset);
             Assert.True(tar.AsSpan((int)span.UncompressedOffset, length).SequenceEqual(span.Bytes[..length]));
-            span.Release();
+            span.Dispose();
         }
     }
 }

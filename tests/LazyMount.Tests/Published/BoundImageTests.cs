@@ -73,7 +73,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
         var layers = await new LayerReaders(new IndexFinder(cache, _loggers) { Trust = trust }, cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
         foreach ((Layer layer, LayerIndex index) in layers)
         {
-            (await layer.GetSpanAsync(index.Entries[^1].DataOffset, Token)).Release();
+            (await layer.GetSpanAsync(index.Entries[^1].DataOffset, Token)).Dispose();
             layer.Dispose();
         }
         return [.. layers.Select(each => each.Index)];

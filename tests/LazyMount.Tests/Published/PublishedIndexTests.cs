@@ -78,8 +78,8 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
 
     private static async Task ReadLastFileAsync(Layer layer, LayerIndex index)
     {
-        DecodedSpan span = await layer.GetSpanAsync(index.Entries[^1].DataOffset, Token);
-        span.Release();
+        SpanLease span = await layer.GetSpanAsync(index.Entries[^1].DataOffset, Token);
+        span.Dispose();
     }
 
     [Fact]
@@ -124,10 +124,10 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
             var tar = new byte[index.UncompressedSize];
             for (long at = 0; at < tar.Length;)
             {
-                DecodedSpan span = await layer.GetSpanAsync(at, Token);
+                SpanLease span = await layer.GetSpanAsync(at, Token);
                 span.Bytes.CopyTo(tar.AsSpan((int)at));
                 at += span.Length;
-                span.Release();
+                span.Dispose();
             }
             contents.Add(tar);
         });

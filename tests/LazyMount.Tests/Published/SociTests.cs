@@ -84,10 +84,10 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         var tar = new byte[index.UncompressedSize];
         for (long at = 0; at < tar.Length;)
         {
-            DecodedSpan span = await layer.GetSpanAsync(at, Token);
+            SpanLease span = await layer.GetSpanAsync(at, Token);
             span.Bytes.CopyTo(tar.AsSpan((int)at));
             at += span.Length;
-            span.Release();
+            span.Dispose();
         }
         return tar;
     }
@@ -115,7 +115,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     {
         byte[] tar = Tar(), blob = Compress(tar, how);
         (LayerIndex index, byte[] ztoc) = await BuildAsync(blob);
-        (LayerIndex read, bool assumesPlainHeader) = ZtocReader.Read(ztoc, DescriptorOf(index));
+        (LayerIndex read, bool assumesPlainHeader) = ZtocReader.Read(ztoc, DescriptorOf(index), new IndexBudget(IndexLimits.Default));
         Assert.False(assumesPlainHeader);
         Assert.True(read.Checkpoints.Count > 2);
         Assert.Equal(Entries(index), Entries(read));
@@ -145,7 +145,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
 
         byte[] theirs = flatc.FromJson(json);
         Assert.NotEqual(ztoc, theirs);
-        LayerIndex read = ZtocReader.Read(theirs, DescriptorOf(index)).Index;
+        LayerIndex read = ZtocReader.Read(theirs, DescriptorOf(index), new IndexBudget(IndexLimits.Default)).Index;
         Assert.Equal(Entries(index), Entries(read));
         Assert.Equal(tar, await DecodeAsync(read, blob));
     }
@@ -156,7 +156,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     {
         byte[] tar = new TarBytes().File("zeros", new byte[13_000_000]).File("end", "behind them").ToArray(), blob = OciLayoutBuilder.Gzip(tar);
         (LayerIndex index, byte[] ztoc) = await BuildAsync(blob);
-        LayerIndex read = ZtocReader.Read(ztoc, DescriptorOf(index)).Index;
+        LayerIndex read = ZtocReader.Read(ztoc, DescriptorOf(index), new IndexBudget(IndexLimits.Default)).Index;
         Assert.True(read.Checkpoints.Count > 3);
         Assert.Equal(tar, await DecodeAsync(read, blob));
     }
@@ -170,7 +170,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         JsonObject json = flatc.ToJson(ztoc);
         JsonArray checkpoints = json["compression_info"]!["checkpoints"]!.AsArray();
         json["compression_info"]!["checkpoints"] = new JsonArray([.. checkpoints.Where((_, i) => i is < ZtocFormat.CheckpointHeader or >= ZtocFormat.CheckpointHeader + ZtocFormat.CheckpointSize).Select(each => each!.DeepClone())]);
-        (LayerIndex read, bool assumesPlainHeader) = ZtocReader.Read(flatc.FromJson(json), DescriptorOf(index));
+        (LayerIndex read, bool assumesPlainHeader) = ZtocReader.Read(flatc.FromJson(json), DescriptorOf(index), new IndexBudget(IndexLimits.Default));
         Assert.True(assumesPlainHeader);
         Assert.Equal(tar, await DecodeAsync(read, blob));
     }
@@ -180,7 +180,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
     {
         byte[] blob = OciLayoutBuilder.Gzip(Tar());
         (LayerIndex index, byte[] ztoc) = await BuildAsync(blob);
-        LayerIndex read = ZtocReader.Read(ztoc, DescriptorOf(index)).Index;
+        LayerIndex read = ZtocReader.Read(ztoc, DescriptorOf(index), new IndexBudget(IndexLimits.Default)).Index;
         blob[blob.Length / 2] ^= 1;
         var e = await Assert.ThrowsAsync<ImageException>(() => DecodeAsync(read, blob));
         Assert.Equal(ImageError.Verification, e.Error);
@@ -188,6 +188,40 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         blob[blob.Length / 2] ^= 1;
         blob[3] = 4;
         Assert.Equal(Tar(), await DecodeAsync(read, blob));
+    }
+
+    /// <summary>A list that names the same spans over and over has each fetched once, in the order in which it was first wanted.</summary>
+    [Fact]
+    public async Task SpansNamedAgain_AreFetchedOnce()
+    {
+        LayerIndex index = await OfManySpansAsync();
+        int count = index.Proof.Ranges!.Count;
+        string all = string.Join(',', Enumerable.Repeat($$"""{"start_span":0,"end_span":{{count - 1}},"priority":9}""", 10_000));
+        string json = $$"""{"version":"1.0","prefetch_spans":[{{all}},{"start_span":2,"end_span":3,"priority":1},{"start_span":1,"end_span":4,"priority":2}]}""";
+        PrefetchRange[] ranges = SociPrefetch.Read(Encoding.UTF8.GetBytes(json), index);
+        Assert.True(PrefetchRange.AreApart(ranges));
+        Assert.Equal([Range(2, 3), Range(1, 1), Range(4, 4), Range(0, 0), Range(5, count - 1)], ranges);
+        Assert.Equal(index.UncompressedSize, ranges.Sum(range => range.End - range.Offset));
+
+        PrefetchRange Range(int first, int last)
+        {
+            int lead = index.Checkpoints.Count - count;
+            return new PrefetchRange(index.Checkpoints.UncompressedOffset(lead + first), index.Checkpoints.UncompressedOffset(lead + last + 1));
+        }
+    }
+
+    private static async Task<LayerIndex> OfManySpansAsync()
+    {
+        byte[] blob = OciLayoutBuilder.Gzip(Tar());
+        var layer = new Descriptor(OciLayoutBuilder.GzipLayer, Digest.OfSha256(blob), blob.Length);
+        LayerIndex index = await new LayerIndexer(NullLogger.Instance, checkpointSpacing: 64 << 10).IndexAsync(layer, new MemoryStream(blob), null, Token);
+        CheckpointTable table = index.Checkpoints;
+        Assert.True(table.Count > 8);
+        int[] spans = [.. Enumerable.Range(0, table.Count)];
+        return index with
+        {
+            Proof = Proof.OfParser(new RangeDigests(ofCompressed: true, [.. spans.Select(table.CompressedOffset)], [.. spans.Select(i => (int)(table.CompressedEnd(i) - table.CompressedOffset(i)))], new byte[32 * table.Count])),
+        };
     }
 
     /// <summary>Neither the manifest nor the ztoc makes us count to what they claim: the digests are counted first.</summary>
@@ -203,7 +237,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         zinfo.Int64(root, ZtocFormat.TarZinfo.Shape, ZtocFormat.TarZinfo.Size, long.MaxValue);
         json["compressed_archive_size"] = long.MaxValue;
         json["compression_info"]!["checkpoints"] = new JsonArray([.. zinfo.Bytes.ToArray().Select(each => JsonValue.Create(each))]);
-        var e = Assert.Throws<InvalidDataException>(() => ZtocReader.Read(flatc.FromJson(json), DescriptorOf(index) with { Size = long.MaxValue }));
+        var e = Assert.Throws<InvalidDataException>(() => ZtocReader.Read(flatc.FromJson(json), DescriptorOf(index) with { Size = long.MaxValue }, new IndexBudget(IndexLimits.Default)));
         Assert.Equal("it has not one digest for each span", e.Message);
     }
 
@@ -223,7 +257,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
                     bad[random.Next(2) == 0 ? random.Next(bad.Length) : random.Next(Math.Min(bad.Length, 4000))] = (byte)random.Next(256);
             try
             {
-                _ = ZtocReader.Read(bad, DescriptorOf(index)).Index;
+                _ = ZtocReader.Read(bad, DescriptorOf(index), new IndexBudget(IndexLimits.Default)).Index;
             }
             catch (InvalidDataException)
             {
@@ -284,7 +318,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         var layers = await new LayerReaders(new IndexFinder(opened.Cache, _loggers) { Trust = trust }, opened.Cache, _loggers).OpenAsync(opened.Image, spans, null, Token);
         foreach ((Layer layer, LayerIndex index) in layers)
         {
-            (await layer.GetSpanAsync(index.Entries[^1].DataOffset, Token)).Release();
+            (await layer.GetSpanAsync(index.Entries[^1].DataOffset, Token)).Dispose();
             layer.Dispose();
         }
         return [.. layers.Select(each => each.Index)];

@@ -15,7 +15,10 @@ internal static class SociPrefetch
 
     public static bool Is(Descriptor blob) => blob.MediaType == MediaType;
 
-    /// <summary>The ranges of an index's uncompressed bytes, lower priorities first.</summary>
+    /// <summary>
+    /// The ranges of an index's uncompressed bytes, lower priorities first. No two of them overlap, so all together fetch the layer
+    /// once at most: a span that the list names again is left out.
+    /// </summary>
     /// <param name="json">The list.</param>
     /// <param name="index">The index that the ztoc of the same layer gave.</param>
     /// <exception cref="InvalidDataException">It is not such a list, or of other spans.</exception>
@@ -29,7 +32,7 @@ internal static class SociPrefetch
                 throw new InvalidDataException("its list of spans to fetch first is of a version that is not known");
             }
             int count = index.Proof.Ranges!.Count, lead = index.Checkpoints.Count - count; // the span of a gzip header has no number
-            var ranges = new List<(int Priority, PrefetchRange Range)>();
+            var named = new List<(int Priority, int First, int Last)>();
             foreach (JsonElement span in document.RootElement.GetProperty("prefetch_spans").EnumerateArray())
             {
                 int first = span.GetProperty("start_span").GetInt32(), last = span.GetProperty("end_span").GetInt32();
@@ -38,13 +41,48 @@ internal static class SociPrefetch
                 {
                     throw new InvalidDataException("its list of spans to fetch first names spans that there are not");
                 }
-                ranges.Add((priority, new PrefetchRange(index.Checkpoints.UncompressedOffset(lead + first), index.Checkpoints.UncompressedOffset(lead + last + 1))));
+                named.Add((priority, first, last));
             }
-            return [.. ranges.OrderBy(each => each.Priority).Select(each => each.Range)];
+            return [.. WithoutRepeats(named.OrderBy(each => each.Priority), count)
+                .Select(spans => new PrefetchRange(index.Checkpoints.UncompressedOffset(lead + spans.First), index.Checkpoints.UncompressedOffset(lead + spans.Last + 1)))
+                .Where(range => range.End > range.Offset)];
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             throw new InvalidDataException("its list of spans to fetch first is malformed", e);
+        }
+    }
+
+    // Each span once, in the order of the list.
+    private static IEnumerable<(int First, int Last)> WithoutRepeats(IEnumerable<(int Priority, int First, int Last)> named, int count)
+    {
+        // For each span the next one, itself included, that has not been named; found by halving paths, so a list of thousands of
+        // ranges over all spans is no more work than the spans are.
+        var next = new int[count + 1];
+        for (int i = 0; i <= count; i++)
+        {
+            next[i] = i;
+        }
+        foreach ((_, int first, int last) in named)
+        {
+            for (int at = Next(first); at <= last; at = Next(at))
+            {
+                int begin = at;
+                while (at <= last && next[at] == at)
+                {
+                    next[at] = ++at;
+                }
+                yield return (begin, at - 1);
+            }
+        }
+
+        int Next(int span)
+        {
+            while (next[span] != span)
+            {
+                span = next[span] = next[next[span]];
+            }
+            return span;
         }
     }
 }

@@ -19,14 +19,17 @@ namespace LazyMount.Indexes.Published.Soci;
 /// </summary>
 internal static class ZtocReader
 {
-    private const int MaxSpan = CheckpointTable.LongestForeignSpan;
+    private const int MaxSpan = CheckpointTable.LongestSpan;
     private const int SmallestSpan = 4 << 10;
 
     /// <summary>Whether a ztoc only holds if the layer's gzip header has no options; see <see cref="ZtocFormat"/>.</summary>
     public readonly record struct Result(LayerIndex Index, bool AssumesPlainHeader);
 
+    /// <param name="ztoc">The ztoc.</param>
+    /// <param name="layer">The layer that it must be of.</param>
+    /// <param name="budget">Counts what the index takes.</param>
     /// <exception cref="InvalidDataException">It is not a sound ztoc of this layer; says why.</exception>
-    public static Result Read(ReadOnlySpan<byte> ztoc, Descriptor layer)
+    public static Result Read(ReadOnlySpan<byte> ztoc, Descriptor layer, IndexBudget budget)
     {
         FlatTable root = FlatTable.Root(ztoc);
         Require(root.Int64(ZtocFormat.Ztoc.CompressedSize) == layer.Size, "it is of a layer of another size");
@@ -39,13 +42,13 @@ internal static class ZtocReader
         long uncompressedSize = root.Int64(ZtocFormat.Ztoc.UncompressedSize);
         Require(uncompressedSize >= 0, "it is of a layer of less than nothing");
         ReadOnlySpan<byte> zinfo = compression.Bytes(ZtocFormat.CompressionInfo.Checkpoints);
-        using var checkpoints = new CheckpointTableBuilder();
+        using var checkpoints = new CheckpointTableBuilder(budget);
         List<long> starts = algorithm == ZtocFormat.Gzip
             ? AddGzip(zinfo, layer.Size, checkpoints, ref uncompressedSize, out plain)
             : AddUncompressed(zinfo, layer.Size, compression.Vector(ZtocFormat.CompressionInfo.SpanDigests).Count, checkpoints, ref uncompressedSize);
         CheckpointTable table = BuildTable(checkpoints, uncompressedSize, layer.Size);
-        RangeDigests ranges = ReadDigests(compression, starts, table);
-        LayerEntriesBuilder entries = ReadEntries(toc, ztoc.Length, uncompressedSize);
+        RangeDigests ranges = ReadDigests(compression, starts, table, budget);
+        LayerEntriesBuilder entries = ReadEntries(toc, ztoc.Length, uncompressedSize, budget);
         return new Result(new LayerIndex
         {
             Digest = layer.Digest,
@@ -119,10 +122,11 @@ internal static class ZtocReader
     }
 
     // A span's digest is of its bytes from the one in which it begins to the last one that the next span does not have whole.
-    private static RangeDigests ReadDigests(FlatTable compression, List<long> starts, CheckpointTable table)
+    private static RangeDigests ReadDigests(FlatTable compression, List<long> starts, CheckpointTable table, IndexBudget budget)
     {
         FlatTable.FlatVector stored = compression.Vector(ZtocFormat.CompressionInfo.SpanDigests);
         Require(stored.Count == starts.Count && compression.Int32(ZtocFormat.CompressionInfo.MaxSpanId) == starts.Count - 1, "it has not one digest for each span");
+        budget.Take(starts.Count, IndexBudget.Range);
         var lengths = new int[starts.Count];
         var digests = new byte[starts.Count * ChunkDigests.DigestSize];
         for (int i = 0; i < lengths.Length; i++)
@@ -147,20 +151,20 @@ internal static class ZtocReader
         }
     }
 
-    private static LayerEntriesBuilder ReadEntries(FlatTable toc, int size, long uncompressedSize)
+    private static LayerEntriesBuilder ReadEntries(FlatTable toc, int size, long uncompressedSize, IndexBudget budget)
     {
         FlatTable.FlatVector files = toc.Vector(ZtocFormat.Toc.Metadata);
-        Require(files.Count <= TarLimits.Default.Entries, "it has too many entries");
-        var entries = new LayerEntriesBuilder(TarLimits.Default);
+        Require(files.Count <= budget.Limits.Entries, "it has too many entries");
+        var entries = new LayerEntriesBuilder(budget);
         var member = new TarMember();
         // Parts may be shared, so that a small file could have us read the same megabyte for ever.
-        long budget = 4L * size + (64 << 20);
+        long work = 4L * size + (64 << 20);
         long last = 0;
         for (int i = 0; i < files.Count; i++)
         {
             member.Clear();
-            budget -= ReadEntry(files.Table(i), member);
-            Require(budget > 0, "it says the same too often");
+            work -= ReadEntry(files.Table(i), member);
+            Require(work > 0, "it says the same too often");
             // Of two entries at one path the later in the tar counts.
             Require(member.DataOffset >= last && member.DataOffset <= uncompressedSize - member.Size, "its entries are not in the order of the tar, or lie outside");
             last = member.DataOffset;

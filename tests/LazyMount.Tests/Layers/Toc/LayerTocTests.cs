@@ -232,11 +232,11 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
             long stored = entry.DataOffset + (map?[extent].Stored ?? 0);
             while (at < end)
             {
-                DecodedSpan span = await layer.GetSpanAsync(stored, Cancellation);
+                SpanLease span = await layer.GetSpanAsync(stored, Cancellation);
                 int skip = (int)(stored - span.UncompressedOffset);
                 int length = (int)Math.Min(span.Length - skip, end - at);
                 span.Bytes.Slice(skip, length).CopyTo(content.AsSpan((int)at));
-                span.Release();
+                span.Dispose();
                 at += length;
                 stored += length;
             }

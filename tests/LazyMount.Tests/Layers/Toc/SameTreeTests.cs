@@ -89,7 +89,7 @@ public sealed class SameTreeTests : IDisposable
         (byte[]? ztoc, string? reason) = await ZtocBuilder.BuildAsync(streamed, new MemoryStream(bytes), Cancellation);
         Assert.True(ztoc is not null, reason);
         var blob = new Descriptor("", streamed.Digest, bytes.Length);
-        return await TocFiles.HideAsync(ZtocReader.Read(ztoc, blob).Index, new BlobRanges(new BytesSource(bytes), blob), Cancellation);
+        return await TocFiles.HideAsync(ZtocReader.Read(ztoc, blob, new IndexBudget(IndexLimits.Default)).Index, new BlobRanges(new BytesSource(bytes), blob), Cancellation);
     }
 
     private static byte[] Tar(Member[] members)

@@ -73,9 +73,9 @@ public sealed class TarHopsTests : IDisposable
         using var layer = new Layer(index, new BlobReader(blob, index.Proof.Chunks, source, new BlobCache(_directory["cache"]), scope: ChunkScope.Of("test")), spans);
         for (long at = 0; at < tar.Length; at += 123_457)
         {
-            DecodedSpan span = await layer.GetSpanAsync(at, Cancellation);
+            SpanLease span = await layer.GetSpanAsync(at, Cancellation);
             Assert.True(span.Bytes.SequenceEqual(tar.AsSpan((int)span.UncompressedOffset, span.Length)));
-            span.Release();
+            span.Dispose();
         }
     }
 

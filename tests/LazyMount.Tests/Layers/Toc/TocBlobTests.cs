@@ -137,6 +137,41 @@ public sealed class TocBlobTests : IDisposable
         Assert.Contains("its JSON is malformed", Assert.Single(_loggers.Lines), StringComparison.Ordinal);
     }
 
+    /// <summary>A file in chunks of one byte, each in a member of its own, costs memory by its size, and a read begins few spans.</summary>
+    [Theory]
+    [InlineData(CompressionFormat.Gzip)]
+    [InlineData(CompressionFormat.Zstd)]
+    public async Task TinyChunks_AreSpansOfManyChunks(CompressionFormat format)
+    {
+        byte[] content = RandomBytes(20_000), other = RandomBytes(100_000);
+        (byte[] bytes, Descriptor blob) = new TocBlob(format).File("a", other).File("tiny", content, chunkSize: 1).File("b", other).File("c", RandomBytes(1_000_000)).Finish();
+        LayerIndex? index = await ReadAsync(bytes, blob);
+        Assert.NotNull(index);
+        Assert.InRange(index.Checkpoints.Count, 20_000, 21_000);
+        var spans = new SpanMap(index.Checkpoints);
+        Assert.InRange(spans.Count, 4, 20);
+        foreach (LayerEntry entry in index.Entries)
+        {
+            byte[] expected = NameOf(index, entry) switch { "tiny" => content, "c" => RandomBytes(1_000_000), _ => other };
+            Assert.True(Enumerable.SequenceEqual(expected, await ReadFileAsync(index, entry, blob, bytes)), NameOf(index, entry));
+        }
+        // Every byte is in the span that is said to hold it.
+        for (int span = 0; span < spans.Count; span++)
+        {
+            for (long at = spans.UncompressedOffset(span); at < spans.UncompressedOffset(span + 1); at += 777)
+            {
+                Assert.Equal(span, spans.Find(at));
+            }
+            Assert.True(spans.Length(span) <= 64 << 10 || spans.First(span + 1) - spans.First(span) == 1, "a merged span is short");
+        }
+        Assert.Equal(index.UncompressedSize, spans.UncompressedOffset(spans.Count));
+
+        // One byte of the file wrong: its whole span is an error, and nothing else.
+        bytes[index.Checkpoints.CompressedOffset(index.Checkpoints.Find(index.Entries[1].DataOffset + 10_000)) + 10] ^= 1;
+        await Assert.ThrowsAsync<ImageException>(() => ReadFileAsync(index, index.Entries[1], blob, bytes));
+        Assert.Equal(other, await ReadFileAsync(index, index.Entries[2], blob, bytes));
+    }
+
     private TocBlob Write(CompressionFormat format, Func<string, string>? edit = null)
     {
         var layer = new TocBlob(format) { Edit = edit ?? (json => json) };
@@ -156,11 +191,11 @@ public sealed class TocBlobTests : IDisposable
         var content = new byte[entry.Size];
         for (int at = 0; at < content.Length;)
         {
-            DecodedSpan span = await layer.GetSpanAsync(entry.DataOffset + at, Cancellation);
+            SpanLease span = await layer.GetSpanAsync(entry.DataOffset + at, Cancellation);
             ReadOnlySpan<byte> part = span.Bytes[(int)(entry.DataOffset + at - span.UncompressedOffset)..];
             part[..Math.Min(part.Length, content.Length - at)].CopyTo(content.AsSpan(at));
             at += Math.Min(part.Length, content.Length - at);
-            span.Release();
+            span.Dispose();
         }
         return content;
     }

@@ -4,7 +4,6 @@ using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 using LazyMount.Indexes.Format;
 using LazyMount.Indexes.Model;
-using LazyMount.Indexes.Tar;
 using LazyMount.Indexes.Toc;
 using Xunit;
 
@@ -16,9 +15,9 @@ public sealed class TocJsonTests
     private const int DataEnd = 100_000;
     private const string Hash = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-    private static LayerIndex Read(string json, TarLimits? limits = null)
+    private static LayerIndex Read(string json, IndexLimits? limits = null)
     {
-        using var builder = new TocIndexBuilder(limits ?? TarLimits.Default, DataEnd);
+        using var builder = new TocIndexBuilder(new IndexBudget(limits ?? IndexLimits.Default), DataEnd);
         TocJson.Read(Encoding.UTF8.GetBytes(json), builder);
         return builder.Build(new Descriptor("", Digest.OfSha256([]), DataEnd + 1000), CompressionFormat.Gzip, IndexOrigin.Estargz);
     }
@@ -144,6 +143,8 @@ public sealed class TocJsonTests
         [File("a", -1, 200)],
         [File("a", 10, 0)],
         [File("a", 10, -200)],
+        [File("a", 10, -1)],
+        [File("a", 10, 200), File("b", 10, -1)],
         [File("a", 10, DataEnd)],
         [File("a", 10, long.MaxValue)],
         [File("a", 10, 200, ""","innerOffset":-1""")],
@@ -155,7 +156,7 @@ public sealed class TocJsonTests
         [File("a", 10, 200, ""","chunkType":"ones" """)],
         [File("a", 10, 200, ""","chunkDigest":"sha256:00" """)],
         [File("a", 10, 200, ""","chunkDigest":"sha512:00" """)],
-        [File("a", CheckpointTable.LongestForeignSpan + 1, 200)],
+        [File("a", CheckpointTable.LongestSpan + 1, 200)],
         [File("a", 10, 200), File("b", 10, 200)],
         [File("a", 10, 200), File("b", 10, 200, ""","innerOffset":9""")],
         [File("a", 10, 200), File("b", 10, 100)],
@@ -176,9 +177,9 @@ public sealed class TocJsonTests
     {
         string[] directories = [.. Enumerable.Range(0, 5).Select(i => $$"""{"name":"d{{i.ToString(CultureInfo.InvariantCulture)}}","type":"dir"}""")];
         string json = $$"""{"version":1,"entries":[{{string.Join(',', directories)}}]}""";
-        Assert.Equal(5, Read(json, TarLimits.Default with { Entries = 5 }).Entries.Length);
-        Assert.Throws<InvalidDataException>(() => Read(json, TarLimits.Default with { Entries = 4 }));
-        Assert.Throws<InvalidDataException>(() => Read(json, TarLimits.Default with { Paths = 4 }));
+        Assert.Equal(5, Read(json, IndexLimits.Default with { Entries = 5 }).Entries.Length);
+        Assert.Throws<InvalidDataException>(() => Read(json, IndexLimits.Default with { Entries = 4 }));
+        Assert.Throws<InvalidDataException>(() => Read(json, IndexLimits.Default with { Memory = 400, SmallestMemory = 400 }));
         Assert.Throws<InvalidDataException>(() => ReadEntries($$"""{"name":"{{new string('n', 256)}}","type":"dir"}"""));
     }
 
@@ -203,7 +204,7 @@ public sealed class TocJsonTests
             }
             try
             {
-                using var builder = new TocIndexBuilder(TarLimits.Default, DataEnd);
+                using var builder = new TocIndexBuilder(new IndexBudget(IndexLimits.Default), DataEnd);
                 TocJson.Read(mutated, builder);
                 LayerIndex index = builder.Build(new Descriptor("", Digest.OfSha256([]), DataEnd + 1000), CompressionFormat.Gzip, IndexOrigin.Estargz);
                 Assert.NotNull(LayerIndexFile.TryDecode(LayerIndexFile.Encode(index), index.Digest));

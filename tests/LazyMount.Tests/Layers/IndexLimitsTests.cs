@@ -1,3 +1,4 @@
+using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Tar;
 using LazyMount.TestKit;
 using Xunit;
@@ -5,27 +6,38 @@ using Xunit;
 namespace LazyMount.Tests.Layers;
 
 /// <summary>What a hostile layer may take of a builder, each bound with its sentence. Single headers are in <see cref="TarScannerTests"/>.</summary>
-public sealed class TarLimitsTests
+public sealed class IndexLimitsTests
 {
-    private static void Refused(string reason, TarLimits limits, TarBytes tar)
+    private static void Refused(string reason, IndexLimits limits, TarBytes tar)
     {
         byte[] bytes = tar.ToArray();
         ScannedTar.Collect(bytes);
         Assert.Contains(reason, Assert.Throws<InvalidDataException>(() => ScannedTar.Collect(bytes, limits)).Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void NamesTogether_AreBounded()
-        => Refused("the names of its paths have more than 10 bytes together", new TarLimits { NameBytes = 10 }, new TarBytes().File("12345").File("12345/67890").File("x"));
+    private static IndexLimits Of(long memory) => new() { SmallestMemory = memory, Memory = memory };
+
+    private static string TooMuch(long memory) => $"its index takes more than {memory} bytes of memory, the most that is accepted for a layer of its size";
 
     [Fact]
-    public void LinkTargetsTogether_AreBounded()
-        => Refused("the targets of its symbolic links have more than 10 bytes together", new TarLimits { LinkTargetBytes = 10 }, new TarBytes().Symlink("a", "12345").Symlink("b", "123456"));
+    public void NamesTogether_AreCountedAsMemory()
+        => Refused(TooMuch(600), Of(600), new TarBytes().Pax(("path", new string('a', 200))).File("").Pax(("path", new string('b', 200))).File("").Pax(("path", new string('c', 200))).File(""));
 
     [Fact]
-    public void DistinctAttributesTogether_AreBounded()
+    public void LinkTargetsTogether_AreCountedAsMemory()
+        => Refused(TooMuch(3000), Of(3000), new TarBytes().Pax(("linkpath", new string('t', 2000))).Symlink("a", "").Pax(("linkpath", new string('u', 2000))).Symlink("b", ""));
+
+    [Fact]
+    public void SparseExtentsTogether_AreCountedAsMemory()
     {
-        var limits = new TarLimits { XattrMemory = 1000 };
+        List<(long, long)> map = [.. Enumerable.Range(0, 100).Select(i => (i * 10L, 1L))];
+        Refused(TooMuch(3000), Of(3000), new TarBytes().Sparse(SparseFormat.Pax10, "a", 1000, map, new byte[100]).Sparse(SparseFormat.Pax10, "b", 1000, map, new byte[100]));
+    }
+
+    [Fact]
+    public void DistinctAttributesTogether_AreCountedAsMemory()
+    {
+        IndexLimits limits = Of(15_000);
         var equal = new TarBytes();
         var different = new TarBytes();
         for (int i = 0; i < 100; i++)
@@ -34,7 +46,7 @@ public sealed class TarLimitsTests
             different.Pax(("SCHILY.xattr.user.a", $"{i}")).File($"{i}");
         }
         Assert.Single(ScannedTar.Collect(equal.ToArray(), limits).BuildXattrSets());
-        Refused("its extended attributes take more than 1000 bytes together, equal ones counted once", limits, different);
+        Refused(TooMuch(15_000), limits, different);
     }
 
     [Fact]
@@ -46,7 +58,7 @@ public sealed class TarLimitsTests
         {
             tar.File($"{i}");
         }
-        Refused("the extended attributes of its entries take more than 5000 bytes together", new TarLimits { XattrBytes = 5000 }, tar);
+        Refused("the extended attributes of its entries take more than 5000 bytes together", new IndexLimits { XattrBytes = 5000 }, tar);
     }
 
     [Fact]
@@ -82,7 +94,7 @@ public sealed class TarLimitsTests
     [Fact]
     public void ManyHeadersWithoutAnEntry_TakeNoMoreMemoryThanOne()
     {
-        var limits = new TarLimits { PaxHeaderSize = 1 << 16 };
+        var limits = new IndexLimits { PaxHeaderSize = 1 << 16 };
         byte[] header = new TarBytes().Pax(("path", new string('p', 30_000)), ("linkpath", new string('l', 30_000)), ("comment", "c")).ToArray(end: false);
         var scanner = new TarScanner(limits);
         long before = GC.GetAllocatedBytesForCurrentThread();

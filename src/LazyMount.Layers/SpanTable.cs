@@ -1,0 +1,249 @@
+namespace LazyMount.Layers;
+
+/// <summary>
+/// The spans of one layer, by number: gives out leases of those that are decoded, has the others decoded once for all who
+/// want them. The state of every span is here; memory and order of use are the <see cref="SpanCache"/>'s, whose lock guards both.
+/// Thread-safe.
+/// <para>A reader that gives up leaves; the work goes on while anybody waits. A failure is told to all who wait and is not kept.</para>
+/// </summary>
+/// <param name="cache">Where decoded spans are kept.</param>
+/// <param name="map">The spans.</param>
+/// <param name="decode">Fetches and decodes a span, and sets <see cref="SpanEntry.Reservation"/> before it takes memory.</param>
+internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, CancellationToken, Task<SpanMemory>> decode)
+{
+    private readonly SpanEntry?[] _entries = new SpanEntry?[map.Count];
+    private bool _isClosed;
+
+    /// <summary>A decoded span. Does not allocate, wait or lock for long.</summary>
+    public bool TryLease(int span, out SpanLease lease)
+    {
+        lock (cache.Lock)
+        {
+            if (_entries[span] is { IsDecoded: true } entry)
+            {
+                entry.Hold(1);
+                cache.Touch(entry);
+                lease = new SpanLease(entry);
+                return true;
+            }
+        }
+        lease = default;
+        return false;
+    }
+
+    /// <summary>The same; or false with the wait for a span that this caller or another has begun.</summary>
+    public bool TryLease(int span, out SpanLease lease, out Wait wait)
+    {
+        SpanEntry entry;
+        bool isNew = false;
+        lock (cache.Lock)
+        {
+            ObjectDisposedException.ThrowIf(_isClosed || cache.IsDisposed, typeof(Layer));
+            if (_entries[span] is not { } known)
+            {
+                _entries[span] = entry = new SpanEntry(cache, this, span);
+                isNew = true;
+            }
+            else if (known.IsDecoded)
+            {
+                known.Hold(1);
+                cache.Touch(known);
+                (lease, wait) = (new SpanLease(known), default);
+                return true;
+            }
+            else
+            {
+                entry = known;
+            }
+            entry.Waiters++;
+            (lease, wait) = (default, new Wait(this, entry, entry.Completion!.Task, isNew));
+        }
+        return false;
+    }
+
+    /// <summary>Has a span decoded that nobody waits for yet, unless it is there or under way.</summary>
+    public void Begin(int span)
+    {
+        SpanEntry entry;
+        lock (cache.Lock)
+        {
+            if (_isClosed || cache.IsDisposed || _entries[span] is not null)
+            {
+                return;
+            }
+            _entries[span] = entry = new SpanEntry(cache, this, span);
+        }
+        Start(entry);
+    }
+
+    /// <summary>Drops all spans and ends the work under way.</summary>
+    public void Close()
+    {
+        List<SpanEntry>? running = null;
+        lock (cache.Lock)
+        {
+            _isClosed = true;
+            foreach (SpanEntry? entry in _entries)
+            {
+                if (entry is { IsDecoded: true })
+                {
+                    cache.Evict(entry);
+                }
+                else if (entry is not null)
+                {
+                    (running ??= []).Add(entry);
+                }
+            }
+            Array.Clear(_entries);
+        }
+        running?.ForEach(static entry => entry.Cancellation.Cancel());
+    }
+
+    /// <summary>Called by the cache under its lock.</summary>
+    public void Forget(SpanEntry entry) => _entries[entry.Span] = null;
+
+    /// <summary>What waits for a span that is on its way.</summary>
+    public readonly struct Wait(SpanTable table, SpanEntry entry, Task<SpanEntry> completion, bool isNew)
+    {
+        /// <summary>Begins the work if nobody has, and waits.</summary>
+        public Task<SpanLease> RunAsync(CancellationToken cancellationToken)
+        {
+            if (isNew)
+            {
+                table.Start(entry);
+            }
+            return table.WaitAsync(entry, completion, cancellationToken);
+        }
+    }
+
+    // A method of its own: what a lambda captures is allocated where its method begins.
+    private void Start(SpanEntry entry) => _ = Task.Run(() => ProduceAsync(entry), CancellationToken.None);
+
+    private async Task<SpanLease> WaitAsync(SpanEntry entry, Task<SpanEntry> completion, CancellationToken cancellationToken)
+    {
+        cache.BeginWaiting();
+        try
+        {
+            await completion.WaitAsync(cancellationToken).ConfigureAwait(false);
+            Taken(entry);
+            return new SpanLease(entry);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            Leave(entry);
+            throw;
+        }
+        finally
+        {
+            cache.EndWaiting();
+        }
+    }
+
+    private async Task ProduceAsync(SpanEntry entry)
+    {
+        try
+        {
+            SpanMemory memory = await decode(entry, entry.Cancellation.Token).ConfigureAwait(false);
+            Complete(entry, memory).SetResult(entry);
+        }
+        catch (Exception e)
+        {
+            TaskCompletionSource<SpanEntry> completion = Fail(entry);
+            // Cancelled: because all have left, or because the layer is gone under those who still wait.
+            completion.SetException(e is OperationCanceledException ? new ObjectDisposedException(nameof(Layer)) : e);
+            _ = completion.Task.Exception; // seen: nobody may be left to do so
+        }
+    }
+
+    // Keeps what was decoded, and holds it once for each reader that waits.
+    private TaskCompletionSource<SpanEntry> Complete(SpanEntry entry, SpanMemory memory)
+    {
+        TaskCompletionSource<SpanEntry> completion;
+        bool isKept, isWanted;
+        lock (cache.Lock)
+        {
+            completion = End(entry);
+            entry.SetBytes(memory, map.UncompressedOffset(entry.Span), map.Length(entry.Span));
+            isWanted = entry.Waiters > 0;
+            isKept = _entries[entry.Span] == entry && !cache.IsDisposed;
+            entry.Untaken = entry.Waiters;
+            entry.Hold(entry.Waiters);
+            if (isKept)
+            {
+                entry.Hold(1);
+                cache.Link(entry);
+            }
+            else if (!isWanted)
+            {
+                entry.Hold(1); // released below
+            }
+            if (!isWanted)
+            {
+                entry.Reservation.Dispose();
+            }
+        }
+        if (!isKept && !isWanted)
+        {
+            entry.Release();
+        }
+        return completion;
+    }
+
+    private TaskCompletionSource<SpanEntry> Fail(SpanEntry entry)
+    {
+        lock (cache.Lock)
+        {
+            entry.Reservation.Dispose();
+            if (_entries[entry.Span] == entry)
+            {
+                _entries[entry.Span] = null; // the next reader tries again
+            }
+            return End(entry);
+        }
+    }
+
+    private static TaskCompletionSource<SpanEntry> End(SpanEntry entry)
+    {
+        TaskCompletionSource<SpanEntry> completion = entry.Completion!;
+        (entry.IsCompleted, entry.Completion) = (true, null);
+        return completion;
+    }
+
+    private void Taken(SpanEntry entry)
+    {
+        lock (cache.Lock)
+        {
+            if (--entry.Untaken == 0)
+            {
+                entry.Reservation.Dispose();
+            }
+        }
+    }
+
+    // A reader goes away. The last one ends the work.
+    private void Leave(SpanEntry entry)
+    {
+        bool isLast = false, isHeld;
+        lock (cache.Lock)
+        {
+            isHeld = entry.IsCompleted && entry.IsDecoded; // it came while the reader was leaving
+            if (!entry.IsCompleted)
+            {
+                isLast = --entry.Waiters == 0;
+                if (isLast && _entries[entry.Span] == entry)
+                {
+                    _entries[entry.Span] = null; // nobody can join any more
+                }
+            }
+        }
+        if (isHeld)
+        {
+            Taken(entry);
+            entry.Release();
+        }
+        if (isLast)
+        {
+            entry.Cancellation.Cancel();
+        }
+    }
+}

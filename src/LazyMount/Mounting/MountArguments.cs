@@ -1,0 +1,70 @@
+using System.CommandLine;
+using LazyMount.Blobs.Images;
+using LazyMount.Cli;
+
+namespace LazyMount.Mounting;
+
+/// <summary>What `mount` was asked to do, checked as far as that goes without the network.</summary>
+/// <param name="Image">The image.</param>
+/// <param name="Directory">Where to mount it, as the user wrote it.</param>
+/// <param name="Options">The options of <c>-o</c>.</param>
+/// <param name="Prefetch">The words of <c>--prefetch</c>.</param>
+internal sealed record MountRequest(ImageReference Image, string Directory, MountOptions Options, IReadOnlyList<string> Prefetch);
+
+/// <summary>The arguments of `mount`, which its daemon is given again.</summary>
+internal sealed class MountArguments
+{
+    private readonly Argument<string> _image = ImageArgument.Create();
+    private readonly Argument<string> _directory = new("DIR") { Description = "An empty directory to mount on" };
+
+    private readonly Option<string[]> _options = new("--options", "-o")
+    {
+        Description = "Options as of mount(8), separated by commas: ro, allow_other, uid=N, gid=N, noexec, and for root suid, dev",
+        HelpName = "OPTIONS",
+        DefaultValueFactory = _ => [],
+    };
+
+    private readonly Option<string[]> _prefetch = new("--prefetch")
+    {
+        Description = "Prefetch in the background: all, none, or a path in the image (repeatable) [the image's own prefetch list]",
+        HelpName = "all|none|PATH",
+        DefaultValueFactory = _ => [],
+    };
+
+    private readonly Option<bool> _verify = new("--verify-full")
+    {
+        Description = "Download layers whose own digest does not vouch for them, verify them in the background, and fail the mount if one lies (so does --prefetch all)",
+    };
+
+    /// <summary>Stay in front.</summary>
+    public Option<bool> Foreground { get; } = new("--foreground", "-f") { Description = "Stay in front, log to standard error, unmount at Ctrl-C" };
+
+    public void AddTo(Command command, CommandHost host)
+    {
+        command.Add(_image);
+        command.Add(_directory);
+        command.Add(Foreground);
+        command.Add(_options);
+        command.Add(_prefetch);
+        command.Add(_verify);
+        command.Add(host.Options.Layer);
+    }
+
+    /// <exception cref="UsageException">An argument is wrong.</exception>
+    // :: Step 1: everything that can be refused at once is refused before any network.
+    public MountRequest Read(ParseResult parsed, ref CommandSettings settings)
+    {
+        // What is fetched whole is verified whole.
+        settings = settings with { VerifiesFully = parsed.GetValue(_verify) || parsed.GetValue(_prefetch) is ["all"] };
+        return new MountRequest(
+            ImageArgument.Parse(parsed.GetRequiredValue(_image)),
+            parsed.GetRequiredValue(_directory) is { Length: > 0 } named ? named : throw new UsageException("mount needs a directory"),
+            MountOptions.Parse(parsed.GetValue(_options) ?? [], Environment.IsPrivilegedProcess),
+            PrefetchWords(parsed.GetValue(_prefetch) ?? []));
+    }
+
+    private static string[] PrefetchWords(string[] words)
+        => words.Length > 1 && words.Any(word => word is "all" or "none")
+            ? throw new UsageException("--prefetch all and --prefetch none stand alone; to fetch a file of that name write ./all or ./none")
+            : words;
+}

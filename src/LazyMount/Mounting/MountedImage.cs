@@ -1,0 +1,200 @@
+using System.Runtime;
+using LazyMount.Cli;
+using LazyMount.Fuse;
+using LazyMount.Images;
+using LazyMount.Layers;
+using LazyMount.Output;
+using Microsoft.Extensions.Logging;
+
+namespace LazyMount.Mounting;
+
+/// <summary>
+/// An image that is mounted and recorded, with the work that goes on in the background for it. Owns all of it and disposes it in reverse
+/// order: the mount, the record, the layers, the source.
+/// </summary>
+internal sealed class MountedImage : IAsyncDisposable
+{
+    /// <summary>How long programs may go on with what they have open after a signal, before the connection is ended.</summary>
+    private static readonly TimeSpan s_usersLeave = TimeSpan.FromSeconds(5);
+
+    /// <summary>Everything is over then: whatever still waits after a signal (a disk, a network) is left behind.</summary>
+    private static readonly TimeSpan s_everythingEnds = TimeSpan.FromSeconds(20);
+
+    private readonly OpenedImage _opened;
+    private readonly FuseMount _mount;
+    private readonly HeldRecord _record;
+    private readonly TerminationSignals? _signals;
+    private readonly ILogger _logger;
+    private readonly CancellationTokenSource _gone = new();
+    private readonly Task _working;
+    private Timer? _watchdog;
+
+    private MountedImage(
+        OpenedImage opened, FuseMount mount, HeldRecord record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, TerminationSignals? signals, ILogger logger)
+    {
+        (_opened, _mount, _record, _signals, _logger) = (opened, mount, record, signals, logger);
+        _working = WorkAsync(prefetched);
+    }
+
+    /// <summary>Opens an image, mounts it and writes the record. Returns when the mount is ready. When it fails nothing stays mounted.</summary>
+    /// <param name="request">What to mount.</param>
+    /// <param name="target">Where to mount it. Not needed any more afterwards.</param>
+    /// <param name="settings">The common options.</param>
+    /// <param name="logPath">The log file for the record, or null.</param>
+    /// <param name="host">Where progress and notes go; its signals end the mount.</param>
+    /// <param name="loggers">Where events go.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    public static async Task<MountedImage> StartAsync(
+        MountRequest request, MountDirectory target, CommandSettings settings, string? logPath, CommandHost host, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
+        ILogger logger = loggers.CreateLogger("LazyMount.Mount");
+        StateDirectory state = StateDirectory.Create();
+        OpenedImage? opened = null;
+        FuseMount? mount = null;
+        try
+        {
+            opened = await host.OpenImageAsync(request.Image, settings, loggers, cancellationToken);
+            var prefetched = Prefetch.RangesOf(request.Prefetch, opened);
+            string image = opened.Image.Reference.ToAbsolute().ToString(), digest = opened.Image.ManifestDescriptor.Digest.ToString();
+
+            // :: Step 5: the mount, and its record.
+            mount = FuseMount.Mount(target, opened.FileSystem, request.Options.ToFuse(image), loggers);
+            HeldRecord record = state.Write(new MountRecord
+            {
+                MountPoint = mount.Directory,
+                Device = mount.Device,
+                Image = image,
+                ManifestDigest = digest,
+                Proof = opened.Proofs.Weakest,
+                Layer = settings.Layer?.Find(opened.Image),
+                Pid = Environment.ProcessId,
+                Since = DateTimeOffset.UtcNow,
+                LogFile = logPath,
+                CacheDirectory = settings.CacheDirectory,
+            });
+            logger.Mounted(opened.Image.Reference.ToString(), digest, opened.Tree.Count, mount.Directory);
+            logger.Vouched(opened.Image.Reference.ToString(), opened.Proofs.Summary);
+            return new MountedImage(opened, mount, record, prefetched, host.Signals, logger);
+        }
+        catch
+        {
+            if (mount is not null)
+            {
+                await mount.DisposeAsync();
+            }
+            if (opened is not null)
+            {
+                await opened.DisposeAsync();
+            }
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Returns the exit code when the mount is gone. A first signal unmounts; users that stay get <see cref="s_usersLeave"/>, or until
+    /// the second signal.
+    /// </summary>
+    /// <param name="cancellationToken">The first signal.</param>
+    public async Task<int> ServeAsync(CancellationToken cancellationToken)
+    {
+        // Opening leaves garbage several times the size of the tree; what follows allocates almost nothing, so nothing
+        // would ever give it back.
+        GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+
+        if (await EndsBeforeAsync(_mount.Completion, cancellationToken))
+        {
+            return ExitCode.Done;
+        }
+        StartWatchdog();
+        try
+        {
+            if (!_mount.TryUnmount(lazy: false))
+            {
+                _logger.DetachedWhileBusy(_mount.Directory, s_usersLeave.TotalSeconds);
+                _mount.TryUnmount(lazy: true);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            _logger.CannotUnmount(_mount.Directory, e.Message);
+        }
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(_signals?.Again ?? default);
+        patience.CancelAfter(s_usersLeave);
+        if (await EndsBeforeAsync(_mount.Completion, patience.Token))
+        {
+            return ExitCode.Done;
+        }
+        _logger.EndedWhileInUse(_mount.Directory);
+        return ExitCode.OfSignal(_signals?.Number ?? 0);
+    }
+
+    /// <summary>Takes the mount away, whoever uses it, and everything below it.</summary>
+    // :: Step 10: in reverse order: the mount, the record, the layers, the source.
+    public async ValueTask DisposeAsync()
+    {
+        StartWatchdog();
+        await _gone.CancelAsync();
+        await _mount.DisposeAsync();
+        await _working;
+        _record.Remove();
+        await _opened.DisposeAsync();
+        _gone.Dispose();
+        await _watchdog!.DisposeAsync();
+    }
+
+    private void StartWatchdog() => _watchdog ??= new Timer(_ =>
+    {
+        _logger.EndedAtOnce(_mount.Directory);
+        Environment.Exit(ExitCode.Failed);
+    }, null, s_everythingEnds, Timeout.InfiniteTimeSpan);
+
+    // What goes on in the background while the mount serves. One thing that fails does not stop the next.
+    private async Task WorkAsync(IReadOnlyList<(Layer Layer, long Offset, long End)> ranges)
+    {
+        if (ranges.Count > 0)
+        {
+            await WorkAsync("the prefetch", async () => _logger.Prefetched(await _opened.NewPrefetcher().RunAsync(ranges, _gone.Token)));
+        }
+        await WorkAsync("--verify-full", async () =>
+        {
+            if (await _opened.FindLieAsync(_logger, _gone.Token) is { } lie)
+            {
+                _logger.ReadsRefused(_opened.Image.Reference.ToString(), lie);
+                _mount.Refuse();
+            }
+        });
+    }
+
+    private async Task WorkAsync(string name, Func<Task> work)
+    {
+        try
+        {
+            await Task.Run(work, _gone.Token);
+        }
+        catch (OperationCanceledException) when (_gone.IsCancellationRequested)
+        {
+            // Unmounted first.
+        }
+#pragma warning disable CA1031 // Nobody waits for it but the end of the mount: what goes wrong is said here and now.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            _logger.WorkFailed(e, name, e.Message);
+        }
+    }
+
+    /// <summary>True when the task ended, false when the token was cancelled first.</summary>
+    private static async Task<bool> EndsBeforeAsync(Task task, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await task.WaitAsync(cancellationToken);
+            return true;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            return false;
+        }
+    }
+}
