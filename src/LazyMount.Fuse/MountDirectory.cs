@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
+using LazyMount.Blobs.Files;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Fuse;
@@ -20,7 +21,15 @@ public sealed class MountDirectory : IDisposable
     internal string DescriptorPath => string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{Handle.DangerousGetHandle()}");
 
     /// <summary>Absolute, without symbolic links, as the mount table shows it: the directory's path of this moment.</summary>
-    public string Path => File.ResolveLinkTarget(DescriptorPath, returnFinalTarget: false)?.FullName ?? DescriptorPath;
+    public unsafe string Path
+    {
+        get
+        {
+            byte* target = stackalloc byte[Interop.PathMax];
+            nint length = Interop.ReadLink(PathText.ToNative(DescriptorPath), target, Interop.PathMax);
+            return length > 0 ? PathText.Decode(new ReadOnlySpan<byte>(target, (int)length)) : DescriptorPath;
+        }
+    }
 
     /// <summary>
     /// Opens, checks and locks a directory. Throws <see cref="FuseException"/> with the reason when it cannot be mounted on: it is

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using LazyMount.Blobs.Files;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Fuse;
@@ -14,8 +15,8 @@ internal sealed record MountInfo(int Id, string Device, string Path, string Type
 {
     private const string Table = "/proc/self/mountinfo";
 
-    /// <summary>Where it is mounted, as text; what is not UTF-8 becomes U+FFFD.</summary>
-    public string MountPoint => Encoding.UTF8.GetString(Encoding.Latin1.GetBytes(Path));
+    /// <summary>Where it is mounted, as <see cref="PathText"/> has it.</summary>
+    public string MountPoint => PathText.Decode(Encoding.Latin1.GetBytes(Path));
 
     /// <summary>Where it is mounted, for system calls: zero-terminated.</summary>
     public byte[] PathBytes => Encoding.Latin1.GetBytes(Path + '\0');

@@ -1,5 +1,5 @@
 using System.Runtime.InteropServices;
-using System.Text;
+using LazyMount.Blobs.Files;
 
 namespace LazyMount.Fuse;
 
@@ -74,7 +74,7 @@ public sealed record MountPoint(string Directory, string Source, string Device)
         {
             return real;
         }
-        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory));
+        string full = Path.TrimEndingDirectorySeparator(PathText.FullPath(directory));
         return Path.GetDirectoryName(full) is { } parent && RealPath(parent, out _) is { } realParent ? Path.Combine(realParent, Path.GetFileName(full)) : full;
     }
 
@@ -102,7 +102,7 @@ public sealed record MountPoint(string Directory, string Source, string Device)
 
     internal static bool TryUnmount(MountInfo place, bool lazy, out FuseException? failure) => TryUnmount(place.MountPoint, place.PathBytes, lazy, out failure);
 
-    internal static bool TryUnmount(string path, bool lazy, out FuseException? failure) => TryUnmount(path, Encoding.UTF8.GetBytes(path + '\0'), lazy, out failure);
+    internal static bool TryUnmount(string path, bool lazy, out FuseException? failure) => TryUnmount(path, PathText.ToNative(path), lazy, out failure);
 
     private static bool TryUnmount(string path, byte[] bytes, bool lazy, out FuseException? failure)
     {
@@ -128,10 +128,11 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     internal static unsafe int Probe(string directory)
     {
         int errno = 0;
+        byte[] path = PathText.ToNative(directory);
         var thread = new Thread(() =>
         {
             byte* result = stackalloc byte[Interop.StatFsSize];
-            errno = Interop.StatFs(directory, result) < 0 ? Marshal.GetLastPInvokeError() : 0;
+            errno = Interop.StatFs(path, result) < 0 ? Marshal.GetLastPInvokeError() : 0;
         })
         { IsBackground = true, Name = "mount-probe" };
         thread.Start();
@@ -141,8 +142,8 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     internal static unsafe string? RealPath(string path, out int errno)
     {
         byte* resolved = stackalloc byte[Interop.PathMax];
-        bool found = Interop.RealPath(path, resolved) != null;
+        bool found = Interop.RealPath(PathText.ToNative(path), resolved) != null;
         errno = found ? 0 : Marshal.GetLastPInvokeError();
-        return found ? Marshal.PtrToStringUTF8((nint)resolved) : null;
+        return found ? PathText.Decode(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(resolved)) : null;
     }
 }

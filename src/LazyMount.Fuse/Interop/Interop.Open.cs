@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using LazyMount.Blobs.Files;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Fuse;
@@ -13,8 +14,8 @@ internal static unsafe partial class Interop
     internal static int O_DIRECTORY => RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x4000 : 0x10000;
     internal static int O_NOFOLLOW => RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x8000 : 0x20000;
 
-    [LibraryImport(Libc, EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial SafeFileHandle Open(string path, int flags);
+    /// <summary>As the other, with a path as <see cref="PathText"/> has it.</summary>
+    internal static SafeFileHandle Open(string path, int flags) => Open(PathText.ToNative(path), flags);
 
     /// <param name="path">Zero-terminated.</param>
     /// <param name="flags">As of open(2).</param>

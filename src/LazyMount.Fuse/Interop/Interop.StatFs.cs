@@ -7,6 +7,6 @@ internal static unsafe partial class Interop
     /// <summary>Room for struct statfs (120 bytes), of which only the error is of use to us.</summary>
     internal const int StatFsSize = 256;
 
-    [LibraryImport(Libc, EntryPoint = "statfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int StatFs(string path, byte* result);
+    [LibraryImport(Libc, EntryPoint = "statfs", SetLastError = true)]
+    internal static partial int StatFs(byte[] path, byte* result);
 }

@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text;
+using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
@@ -12,7 +14,7 @@ internal static class ListCommand
 {
     public static Command Create(CommandHost host)
     {
-        var json = Verb.JsonOption("an array of { mountPoint, image, state, manifestDigest, proof, layer, pid, since, logFile, cacheDirectory }");
+        var json = Verb.JsonOption("an array of { mountPoint, mountPointBase64 (of a name that is not UTF-8), image, state, manifestDigest, proof, layer, pid, since, logFile, cacheDirectory }");
         var verb = new Verb("list", "List mounted images.",
             """
             lazymount list
@@ -26,7 +28,7 @@ internal static class ListCommand
             IReadOnlyList<MountListing> listings = Join(MountPoint.List(), records);
             foreach (StoredRecord record in records)
             {
-                if (!record.IsHeld && !listings.Any(listing => listing.MountPoint == record.Record.MountPoint && listing.Pid == record.Record.Pid))
+                if (!record.IsHeld && !listings.Any(listing => listing.Pid == record.Record.Pid))
                 {
                     state.Remove(record.Record); // its daemon was killed, and its mount is gone
                 }
@@ -57,7 +59,8 @@ internal static class ListCommand
             record ??= isDead ? records.FirstOrDefault(record => record.Record.IsOf(mount))?.Record : null;
             return new MountListing
             {
-                MountPoint = mount.Directory,
+                MountPoint = Encoding.UTF8.GetString(PathText.Encode(mount.Directory)),
+                MountPointBase64 = PathText.IsText(mount.Directory) ? null : PathText.Encode(mount.Directory),
                 Image = record?.Image ?? mount.Source,
                 State = isDead ? "dead" : "alive",
                 ManifestDigest = record?.ManifestDigest,
@@ -80,7 +83,7 @@ internal static class ListCommand
                 listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
                 listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
                 listing.Proof ?? "-",
-                listing.MountPoint,
+                listing.MountPointBase64 is { } exact ? PathText.Decode(exact) : listing.MountPoint,
                 listing.Layer is int layer ? $"{listing.Image} (layer {layer})" : listing.Image);
         }
         table.Write(output);

@@ -6,6 +6,7 @@ namespace LazyMount.Mounting;
 internal sealed record MountRecord
 {
     /// <summary>Absolute, without symlinks: as mountinfo has it.</summary>
+    [JsonConverter(typeof(PathConverter))]
     public required string MountPoint { get; init; }
 
     /// <summary>Device number of the file system, major:minor: finds the mount when it was moved. Null when the kernel did not tell.</summary>
@@ -27,8 +28,10 @@ internal sealed record MountRecord
     public required DateTimeOffset Since { get; init; }
 
     /// <summary>Null when the log goes to standard error.</summary>
+    [JsonConverter(typeof(PathConverter))]
     public string? LogFile { get; init; }
 
+    [JsonConverter(typeof(PathConverter))]
     public required string CacheDirectory { get; init; }
 
     /// <summary>Whether a place in the mount table is of the mount that was recorded, wherever it was moved to.</summary>

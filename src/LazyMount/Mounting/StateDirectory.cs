@@ -57,7 +57,7 @@ internal sealed class StateDirectory
         {
             name.Append(char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '_');
         }
-        string hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(mountPoint)).AsSpan(0, 6));
+        string hash = Convert.ToHexStringLower(SHA256.HashData(PathText.Encode(mountPoint)).AsSpan(0, 6));
         return $"{name.ToString(0, Math.Min(name.Length, 40))}-{hash}";
     }
 

@@ -6,6 +6,10 @@ namespace LazyMount.Output;
 internal sealed record MountListing
 {
     public required string MountPoint { get; init; }
+
+    /// <summary>The exact bytes of a mount point whose name is not UTF-8; else left out.</summary>
+    public byte[]? MountPointBase64 { get; init; }
+
     public required string Image { get; init; }
 
     /// <summary>"alive" or "dead" (the daemon is gone, every access fails).</summary>

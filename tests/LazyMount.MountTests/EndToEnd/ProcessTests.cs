@@ -84,6 +84,7 @@ public sealed class ProcessTests : IDisposable
         Sh($"\"$1\" export \"$2\" -o \"$3/$name\" && tar tf \"$3/$name\" | wc -l; rm \"$3/$name\"", directory, "3\n");
         Sh($"\"$1\" --log-file \"$3/$name\" ls \"$2\" > /dev/null; wc -c < \"$3/$name\"; rm \"$3/$name\"", directory, "0\n");
         Sh($"\"$1\" cat \"$2\" \"/$(printf 'caf\\351')\"", directory, "content");
+        Sh("export LAZYMOUNT_STATE=\"$4\"; mkdir \"$3/$name\"; \"$1\" mount \"$2\" \"$3/$name\" && cat \"$3/$name\"/caf?; \"$1\" list --json | grep -c mountPointBase64; \"$1\" umount \"$3/$name\" && rmdir \"$3/$name\"", directory, "content1\n");
         // The process that serves a mount gets its arguments from the one that was started.
         Sh($"mkdir \"$3/m\"; LAZYMOUNT_STATE=\"$4\" \"$1\" mount --prefetch \"/$(printf 'caf\\351')\" \"$2\" \"$3/m\" && cat \"$3/m\"/caf?; \"$1\" umount \"$3/m\"; rmdir \"$3/m\"", directory, "content");
     }

@@ -22,7 +22,7 @@ public sealed class ProjectReferencesTests
         ["src/LazyMount.Layers"] = (["Blobs", "Compression", "Indexes"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount.FileSystem"] = (["Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions", "System.IO.Hashing"]),
         ["src/LazyMount.Images"] = (["Blobs", "FileSystem", "Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions"]),
-        ["src/LazyMount.Fuse"] = (["FileSystem"], ["Microsoft.Extensions.Logging.Abstractions"]),
+        ["src/LazyMount.Fuse"] = (["Blobs", "FileSystem"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount"] = (s_product, ["Microsoft.Extensions.Logging", "Microsoft.Extensions.Logging.Console", "Spectre.Console", "System.CommandLine"]),
         ["tests/LazyMount.TestKit"] = ([], ["System.IO.Hashing"]),
         ["tests/LazyMount.Tests"] = ([.. s_product, "LazyMount", "Fuzz", "TestKit"], s_testPackages),
