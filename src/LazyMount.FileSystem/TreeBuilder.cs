@@ -20,6 +20,7 @@ public static class TreeBuilder
 
     internal static ImageTree Build(IReadOnlyList<LayerIndex> layers, int maxNames)
     {
+        // :: Step 4: one layer over the other, lowest first.
         ArgumentOutOfRangeException.ThrowIfGreaterThan(layers.Count, short.MaxValue);
         var tree = new MergedTree(layers, maxNames: maxNames);
         for (int layer = 0; layer < layers.Count; layer++)

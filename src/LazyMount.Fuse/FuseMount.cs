@@ -82,11 +82,11 @@ public sealed class FuseMount : IAsyncDisposable
     /// <exception cref="FuseException">It may not be unmounted, or cannot be.</exception>
     public bool TryUnmount(bool lazy)
     {
-        if (Device is null || Completion.IsCompleted && MountPlaces.Of(Device).Count == 0)
+        if (Device is null)
         {
             return true;
         }
-        MountPlaces.Unmount(Device, lazy, out FuseException? failure);
+        MountPlaces.Unmount(Device, lazy, out FuseException? failure, onlyDead: Completion.IsCompleted);
         return failure is null || (failure.IsBusy ? false : throw failure);
     }
 
@@ -110,7 +110,7 @@ public sealed class FuseMount : IAsyncDisposable
         await Completion.ConfigureAwait(false);
         if (!detached)
         {
-            Undo(Device, Directory); // there are free descriptors now
+            Undo(Device, Directory, onlyDead: true); // there are free descriptors now
         }
     }
 
@@ -123,7 +123,7 @@ public sealed class FuseMount : IAsyncDisposable
         }
         try
         {
-            List<MountInfo> left = MountPlaces.Unmount(Device, lazy: true, out FuseException? failure);
+            List<MountInfo> left = MountPlaces.Unmount(Device, lazy: true, out FuseException? failure, onlyDead: Completion.IsCompleted);
             if (failure is not null)
             {
                 _logger.CannotUnmount(Directory, failure.Message);
@@ -146,13 +146,13 @@ public sealed class FuseMount : IAsyncDisposable
         _logger.Unmounted(Directory);
     }
 
-    private static void Undo(string? number, string path)
+    private static void Undo(string? number, string path, bool onlyDead = false)
     {
         try
         {
             if ((number ?? NumberOf(path)) is { } mounted)
             {
-                MountPlaces.Unmount(mounted, lazy: true, out _);
+                MountPlaces.Unmount(mounted, lazy: true, out _, onlyDead);
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -22,9 +22,9 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
     private const uint SeekHole = 4;
 
     /// <summary>Builds the reply at the start of <paramref name="reply"/>; returns its length, 0 when none is wanted.</summary>
-    // :: Step 6: names and attributes, from the tree's arrays.
     public int Answer(in FuseRequest request, Span<byte> reply)
     {
+        // :: Step 6: names and attributes, from the tree's arrays.
         switch (request.Opcode)
         {
             case FuseOpcode.Forget:

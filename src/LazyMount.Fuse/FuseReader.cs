@@ -128,9 +128,9 @@ internal sealed class FuseReader(FuseDevice device, RequestWait wait, ImageFileS
         return length == 0 ? 0 : device.Answer(request.Unique, reply[..length]);
     }
 
-    // :: Step 7: contents that are in memory.
     private int Read(in FuseRequest request)
     {
+        // :: Step 7: contents that are in memory.
         Errno errno = operations.CheckRead(request);
         if (errno != Errno.None)
         {

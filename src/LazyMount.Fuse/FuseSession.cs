@@ -28,9 +28,9 @@ internal sealed class FuseSession
 
     /// <summary>Starts serving. Takes over the device, also when it throws: the device is then closed, now or soon.</summary>
     /// <exception cref="FuseException">The process has no descriptors left.</exception>
-    // :: Step 9: all that a session needs is a device and what INIT settled.
     public FuseSession(FuseDevice device, Negotiated negotiated, ImageFileSystem fileSystem, FuseMountOptions options, ILogger logger)
     {
+        // :: Step 9: all that a session needs is a device and what INIT settled.
         _fileSystem = fileSystem;
         _pending = new PendingReads(fileSystem, logger);
         _devices = OpenDevices(device, options.Threads > 0 ? options.Threads : Math.Clamp(Environment.ProcessorCount, 2, MaxThreads), logger);

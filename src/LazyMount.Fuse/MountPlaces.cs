@@ -13,19 +13,24 @@ internal static class MountPlaces
     /// <summary>
     /// Unmounts a file system from all its places; with <paramref name="lazy"/> although they are in use. Returns the places that are
     /// left because other mounts, which are not ours to take away, cover them.
+    /// <para>The kernel gives the number of a file system that is gone to the next one, so only the places that are there at the
+    /// beginning are touched.</para>
     /// </summary>
     /// <param name="device">Its device number, major:minor.</param>
     /// <param name="lazy">Detach a place at once if it is in use.</param>
+    /// <param name="onlyDead">
+    /// Touch only places that nobody serves: for a caller whose connection has ended, and with it the claim on the number.
+    /// </param>
     /// <param name="failure">Why a place could not be unmounted, or null. Without <paramref name="lazy"/> the others are then left alone.</param>
-    public static List<MountInfo> Unmount(string device, bool lazy, out FuseException? failure)
+    public static List<MountInfo> Unmount(string device, bool lazy, out FuseException? failure, bool onlyDead = false)
     {
         failure = null;
-        List<MountInfo> places;
+        List<MountInfo> places = Of(device).FindAll(place => !onlyDead || MountPoint.Probe(place.MountPoint) == Interop.ENOTCONN);
+        HashSet<(int, string)> first = [.. places.Select(place => (place.Id, place.Path))];
         bool progress;
         do
         {
             progress = false;
-            places = Of(device);
             // What was mounted last may cover what was mounted before.
             foreach (MountInfo place in Enumerable.Reverse(places).Where(place => place.IsReachable()))
             {
@@ -42,8 +47,9 @@ internal static class MountPlaces
                     }
                 }
             }
+            places = Of(device).FindAll(place => first.Contains((place.Id, place.Path)));
         }
-        while (progress);
+        while (progress && places.Count > 0);
         return places;
     }
 }

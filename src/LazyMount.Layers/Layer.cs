@@ -104,6 +104,7 @@ public sealed class Layer : IDisposable
     /// <param name="fileEnd">As in <see cref="TryGetSpan"/>.</param>
     public ValueTask<SpanLease> GetSpanAsync(long uncompressedOffset, CancellationToken cancellationToken, long wanted = 1, long fileEnd = long.MaxValue)
     {
+        // :: Step 8: the span that holds the byte, joined or begun.
         cancellationToken.ThrowIfCancellationRequested();
         int span = Spans.Find(uncompressedOffset);
         if (_table.TryLease(span, out SpanLease lease, out SpanTable.Wait wait))
@@ -184,6 +185,7 @@ public sealed class Layer : IDisposable
 
     private async Task<SpanMemory> DecodeAsync(SpanEntry entry, CancellationToken cancellationToken)
     {
+        // :: Step 8: memory, compressed bytes, decoding.
         long compressedOffset = Spans.CompressedOffset(entry.Span);
         int compressedLength = (int)(Spans.CompressedEnd(entry.Span) - compressedOffset);
         bool isHere = _blob.IsHere(compressedOffset, compressedOffset + compressedLength);

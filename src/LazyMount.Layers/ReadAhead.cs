@@ -38,6 +38,7 @@ internal sealed class ReadAhead
     /// <param name="blobSize">Where there is nothing more.</param>
     public (long Offset, long End) Note(long offset, long end, long fileEnd, long blobSize)
     {
+        // :: Step 8: readers that go in order are gone ahead of.
         long now = Environment.TickCount64;
         lock (_lock)
         {

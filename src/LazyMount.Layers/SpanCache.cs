@@ -13,7 +13,7 @@ public sealed class SpanCache : IDisposable
 
     /// <summary>
     /// Bytes of the spans that are being fetched and decoded, compressed and decoded ones, for each of the two
-    /// <see cref="SpanBudget"/>s. Some twenty of our spans of 2 MiB; a slow registry with a round trip of 200 ms then still gives 70 MB/s.
+    /// <see cref="SpanBudget"/>s. Some twenty of our spans of 2 MiB.
     /// </summary>
     internal const long InFlight = 64 << 20;
 

@@ -10,7 +10,7 @@ public sealed class SpanMap
 {
     /// <summary>
     /// Most bytes of a span that is made of several, uncompressed and in the blob. A span costs half a KiB besides its bytes and a task,
-    /// so a file in chunks of one byte would cost a thousand times its size; decoding 64 KiB takes some 0.3 ms.
+    /// so a file in chunks of one byte would cost a thousand times its size.
     /// </summary>
     private const int MergedSize = 64 << 10;
 

@@ -9,22 +9,29 @@ namespace LazyMount.TestKit;
 /// </summary>
 public sealed class StallingProxy : IDisposable
 {
-    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+    private readonly TcpListener _listener;
     private readonly CancellationTokenSource _stop = new();
     private readonly TaskCompletionSource _stalled = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly int _serverPort;
     private readonly long _bytesUntilStall;
     private long _left;
 
-    public StallingProxy(int serverPort, long bytesUntilStall)
+    /// <param name="serverPort">Where the server listens on the loopback interface.</param>
+    /// <param name="bytesUntilStall">Bytes from the server that pass.</param>
+    /// <param name="port">Where the proxy listens; 0 for any port that is free.</param>
+    public StallingProxy(int serverPort, long bytesUntilStall, int port = 0)
     {
+        _listener = new TcpListener(IPAddress.Loopback, port);
         (_serverPort, _bytesUntilStall, _left) = (serverPort, bytesUntilStall, bytesUntilStall);
         _listener.Start();
         _ = AcceptAsync();
     }
 
+    /// <summary>Where the proxy listens.</summary>
+    public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
+
     /// <summary>HOST:PORT.</summary>
-    public string Host => $"127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}";
+    public string Host => $"127.0.0.1:{Port}";
 
     /// <summary>Completes when the bytes are used up.</summary>
     public Task Stalled => _stalled.Task;

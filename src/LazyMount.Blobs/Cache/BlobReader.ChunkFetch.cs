@@ -90,6 +90,7 @@ public sealed partial class BlobReader
 
         private async Task FetchAsync(CancellationToken cancellationToken)
         {
+            // :: Step 8: one request, verified chunk by chunk, for all who wait.
             _buffer = ArrayPool<byte>.Shared.Rent(reader._grid.Extent(first, end).Length);
             if (IsAfresh)
             {

@@ -82,6 +82,7 @@ public sealed partial class BlobReader : IDisposable
     /// </summary>
     public async ValueTask ReadAsync(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
     {
+        // :: Step 8: cached chunks, and requests for the gaps between them.
         ArgumentOutOfRangeException.ThrowIfNegative(compressedOffset);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(destination.Length, _blob.Size - compressedOffset, nameof(destination));
         ObjectDisposedException.ThrowIf(_disposed, this);

@@ -96,6 +96,7 @@ public sealed class Image
     /// <exception cref="ImageException">There is no such image or platform, or what there is cannot be had or used.</exception>
     public static async Task<Image> ResolveAsync(ImageReference reference, IImageSource source, Platform? platform, BlobCache cache, CancellationToken cancellationToken)
     {
+        // :: Step 2: image index, platform, manifest, config.
         var resolution = new Resolution(reference, source, platform, source.IsLocal ? null : cache);
         Found found = await resolution.FindManifestAsync(cancellationToken).ConfigureAwait(false);
         ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);

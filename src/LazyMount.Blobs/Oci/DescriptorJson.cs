@@ -8,7 +8,7 @@ internal sealed class DescriptorJson
     public static GoStruct<DescriptorJson> Form { get; } = new(
         ("mediaType", (ref json, to) => to.MediaType = json.ReadString()),
         ("digest", (ref json, to) => to.Digest = json.ReadString()),
-        ("size", (ref json, to) => to.Size = json.ReadInt64()),
+        ("size", (ref json, to) => (to.Size, to.HasSize) = (json.ReadInt64(), true)),
         ("urls", (ref json, to) => to.Urls = json.ReadList((ref json) => json.ReadString())),
         ("annotations", (ref json, to) => to.Annotations = json.ReadMap((ref json) => json.ReadString())),
         ("data", (ref json, to) => to.Data = json.ReadBytes()),
@@ -20,6 +20,9 @@ internal sealed class DescriptorJson
     public string Digest { get; set; } = "";
 
     public long Size { get; set; }
+
+    /// <summary>The document gives a size, be it 0 (or null, which Go reads as 0).</summary>
+    public bool HasSize { get; set; }
 
     public IReadOnlyList<string>? Urls { get; set; }
 
@@ -39,11 +42,11 @@ internal sealed class DescriptorJson
         flaw = null;
         if (!Oci.Digest.TryParse(Digest, out Digest digest))
             flaw = Digest.Length == 0 ? "it holds a descriptor without a digest" : $"it holds \"{Printable.Of(Digest)}\" where a sha256 or sha512 digest must stand";
-        else if (Size is < 0 or > ManifestDocument.MaxBlobSize || (Size == 0 && !mayLackSize && !digest.Verifies([])))
+        else if (Size is < 0 or > ManifestDocument.MaxBlobSize || (Size == 0 && (HasSize || !mayLackSize) && !digest.Verifies([])))
             flaw = $"it says that {digest} has {Size} bytes";
         if (flaw is not null)
             return null;
-        return new Descriptor(MediaType, digest, Size == 0 && mayLackSize ? Descriptor.UnknownSize : Size)
+        return new Descriptor(MediaType, digest, HasSize || !mayLackSize ? Size : Descriptor.UnknownSize)
         {
             Platform = Platform?.ToPlatform(),
             Annotations = Annotations,

@@ -44,7 +44,7 @@ internal sealed class LayerDecoding(long checkpointSpacing, IndexBudget budget, 
 
     /// <summary>
     /// Uncompressed bytes that any layer may have, however small its blob is: zstd makes 300 KB of a file of 10 GB of zeros, bzip2 less,
-    /// and people have such files. A pass over so many zeros takes half a minute.
+    /// and people have such files.
     /// </summary>
     public long FreeBytes { get; init; } = 16L << 30;
 

@@ -51,6 +51,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     /// <exception cref="NeedsTranscodingException">A second pass is needed.</exception>
     public async Task<LayerIndex> IndexAsync(Descriptor blob, Stream source, Action<long>? progress, CancellationToken cancellationToken)
     {
+        // :: Step 3: hash, decode, scan.
         try
         {
             LayerIndex index = await PassAsync(blob, verify: true, source, progress, cancellationToken).ConfigureAwait(false);

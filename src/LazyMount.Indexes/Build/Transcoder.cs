@@ -17,8 +17,8 @@ namespace LazyMount.Indexes.Build;
 internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget budget) : IDisposable
 {
     /// <summary>
-    /// Bytes on disk for each byte of the layer's blob, and those that any transcoding may have. Real layers take two to three times the
-    /// bytes of xz; what takes more is the same bytes again and again, farther apart than a span.
+    /// Bytes on disk for each byte of the layer's blob, and those that any transcoding may have. A layer of which a transcoding
+    /// takes more repeats the same bytes again and again, farther apart than a span. The factor is chosen, not measured.
     /// </summary>
     internal const long MaxGrowth = 64, FreeBytes = 256 << 20;
 

@@ -195,6 +195,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
 
     private async Task<LayerIndex> GetAsync(Descriptor layer, Image image, IndexPolicy policy, IndexSources sources, ImageBudget memory, Action<long> progress, CancellationToken cancellationToken)
     {
+        // :: Step 3: the first that has the index and is believed.
         cancellationToken.ThrowIfCancellationRequested();
         var store = new IndexStore(cache, _logger, memory);
         if (TryLoad() is { } stored)

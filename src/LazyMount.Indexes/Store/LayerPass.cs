@@ -30,6 +30,7 @@ internal sealed class LayerPass(BlobCache cache, bool keepsBlobs, ILogger logger
     /// <exception cref="ImageException">The layer cannot be had, or is not what its digest says.</exception>
     public async Task<LayerIndex> RunAsync(Descriptor layer, Image image, LayerIndex? believed, Action<long>? progress, CancellationToken cancellationToken)
     {
+        // :: Step 3: nobody has it: one pass over the blob.
         ChunkScope scope = believed?.Proof is { By: not Voucher.Layer } proof ? proof.ScopeFor(image) : Proof.ImageScope(image, image.Source.IsVerified);
         try
         {

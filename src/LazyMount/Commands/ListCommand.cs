@@ -52,7 +52,7 @@ internal static class ListCommand
     internal static IReadOnlyList<MountListing> Join(IReadOnlyList<MountPoint> mounts, IReadOnlyList<StoredRecord> records)
         => [.. mounts.Select(mount =>
         {
-            MountRecord? record = records.FirstOrDefault(record => record.IsHeld && record.Record.IsOf(mount))?.Record;
+            MountRecord? record = records.Where(record => record.IsHeld && record.Record.IsOf(mount)).MaxBy(record => record.Record.MountPoint == mount.Directory)?.Record;
             bool isDead = record is null && mount.IsDead();
             record ??= isDead ? records.FirstOrDefault(record => record.Record.IsOf(mount))?.Record : null;
             return new MountListing

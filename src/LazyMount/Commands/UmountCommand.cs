@@ -58,7 +58,8 @@ internal static class UmountCommand
             // The device number is the mount's for certain only while its daemon lives, or its corpse is there.
             StoredRecord? stored = mount is null
                 ? records.FirstOrDefault(record => record.IsHeld && record.Record.MountPoint == directory)
-                : records.FirstOrDefault(record => record.Record.IsOf(mount) && (record.IsHeld || mount.IsDead()));
+                : records.Where(record => record.Record.IsOf(mount) && (record.IsHeld || mount.IsDead()))
+                    .MaxBy(record => record.Record.MountPoint == directory); // another daemon may be about to end that had the number before
             if (stored?.Record is not { } record)
             {
                 MountPoint.Unmount(directory, lazy);

@@ -51,9 +51,9 @@ internal sealed class MountArguments
     }
 
     /// <exception cref="UsageException">An argument is wrong.</exception>
-    // :: Step 1: everything that can be refused at once is refused before any network.
     public MountRequest Read(ParseResult parsed, ref CommandSettings settings)
     {
+        // :: Step 1: everything that can be refused at once is refused before any network.
         // What is fetched whole is verified whole.
         settings = settings with { VerifiesFully = parsed.GetValue(_verify) || parsed.GetValue(_prefetch) is ["all"] };
         return new MountRequest(

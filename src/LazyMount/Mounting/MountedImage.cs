@@ -130,9 +130,9 @@ internal sealed class MountedImage : IAsyncDisposable
     }
 
     /// <summary>Takes the mount away, whoever uses it, and everything below it.</summary>
-    // :: Step 10: in reverse order: the mount, the record, the layers, the source.
     public async ValueTask DisposeAsync()
     {
+        // :: Step 10: in reverse order: the mount, the record, the layers, the source.
         StartWatchdog();
         await _gone.CancelAsync();
         await _mount.DisposeAsync();
