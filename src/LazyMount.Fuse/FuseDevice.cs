@@ -23,8 +23,6 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
         return handle.IsInvalid ? throw MountFailure.Device(errno) : new FuseDevice(handle);
     }
 
-    public SafeFileHandle Handle => handle;
-
     /// <summary>The file descriptor as mount(2) wants it in its options; valid while this object lives.</summary>
     public int Descriptor => (int)handle.DangerousGetHandle();
 
