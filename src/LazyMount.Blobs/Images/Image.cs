@@ -271,6 +271,8 @@ public sealed class Image
             if (reference.Digest is { } digest && cache?.TryRead(digest, ManifestDocument.MaxSize) is { } cached)
                 return new RawManifest(new Descriptor("", digest, cached.Length), cached);
             RawManifest root = Keep(await source.GetRootAsync(cancellationToken).ConfigureAwait(false));
+            // A layout's index.json annotates what it names, and no digest covers index.json.
+            root = root with { Descriptor = root.Descriptor with { Annotations = null } };
             cache?.Remember(reference, root.Descriptor);
             return root;
         }
