@@ -1,6 +1,7 @@
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using Microsoft.Extensions.Logging;
@@ -57,9 +58,9 @@ public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFac
         {
             built = await finder.PassAsync(blob, image, believed, cancellationToken).ConfigureAwait(false);
         }
-        catch (ImageException e) when (e.Error is ImageError.Verification or ImageError.Invalid or ImageError.Unsupported)
+        catch (ImageException e) when (e is not RegistryException && e.Error is (ImageError.Verification or ImageError.Invalid or ImageError.Unsupported))
         {
-            return e.Message;
+            return e.Message; // of the layer; an odd answer of a registry says nothing about it
         }
         using var spans = new SpanCache(ComparisonSpans);
         using Layer builtLayer = Open(blob, image, built, spans), believedLayer = Open(blob, image, believed, spans);

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Registry;
 using LazyMount.Compression;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
@@ -460,6 +461,24 @@ public sealed class IndexFinderTests : IDisposable
         }
         Assert.Contains(difference, found, StringComparison.Ordinal);
         Assert.Empty(CachedFiles("layers"));
+    }
+
+    /// <summary>A gateway's page in the place of the layer says nothing about the layer: the mount goes on.</summary>
+    [Fact]
+    public async Task OddAnswerOfARegistry_IsNoDifference()
+    {
+        _layout.AddLayer(Tar(19)).WriteImage("test");
+        await using RemoteSource source = Source();
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        var readers = new LayerReaders(new IndexFinder(_cache, NullLoggerFactory.Instance), _cache, NullLoggerFactory.Instance);
+        var layers = await readers.OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
+        LayerIndex built = layers[0].Index;
+        LayerIndex believed = built with { Origin = IndexOrigin.Published, Proof = Proof.OfParser(built.Proof.Chunks!).ByRepository(built.Digest, isFromVerified: true) };
+        Directory.Delete(_cache.Root, recursive: true);
+        source.BeforeOpen = (_, _, _) => throw new RegistryException(ImageError.Invalid, "The answer has 20 bytes.");
+        await Assert.ThrowsAsync<RegistryException>(()
+            => readers.FindDifferenceAsync(image.Layers[0], image, believed, layers[0].Layer, TestContext.Current.CancellationToken));
+        Close(layers);
     }
 
     /// <summary>Files that are called as those that tables of contents bring along, in a layer that has no table.</summary>
