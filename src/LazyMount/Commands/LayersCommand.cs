@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.Images;
@@ -61,7 +62,7 @@ internal static class LayersCommand
         foreach (LayerListing layer in listings)
         {
             table.Add(Number(layer.Layer), Number(layer.CompressedSize), Number(layer.UncompressedSize), Number(layer.Entries), Number(layer.Spans),
-                layer.Index ?? "-", layer.Proof, Number(layer.IndexSize), layer.Digest, layer.MediaType);
+                layer.Index ?? "-", layer.Proof, Number(layer.IndexSize), layer.Digest, Printable.Of(layer.MediaType));
         }
         table.Write(output);
     }

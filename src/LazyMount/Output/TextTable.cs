@@ -1,6 +1,6 @@
 namespace LazyMount.Output;
 
-/// <summary>Rows of text in columns, two spaces apart. The last column is not padded.</summary>
+/// <summary>Rows of text in columns, two spaces apart, one line a row: control characters become question marks. The last column is not padded.</summary>
 internal sealed class TextTable(params string[] headings)
 {
     private readonly List<string[]> _rows = [headings];
@@ -17,7 +17,7 @@ internal sealed class TextTable(params string[] headings)
         {
             for (int column = 0; column < row.Length; column++)
             {
-                string cell = output.IsTerminal ? CommandOutput.Displayable(row[column]) : row[column];
+                string cell = CommandOutput.Displayable(row[column]); // a name with a line break would be a row
                 bool isLast = column == row.Length - 1;
                 output.Write(RightAligned.Contains(column) ? cell.PadLeft(widths[column]) : isLast ? cell : cell.PadRight(widths[column]));
                 output.Write(isLast ? "\n" : "  ");
