@@ -33,14 +33,17 @@ public sealed class ImageIndexBuilder
     public void Remove(string annotation, Predicate<string> condition) => _entries.RemoveAll(entry => IsAnnotated(entry, annotation, condition));
 
     /// <summary>Names another manifest in the place of one. Its entries get the new type, digest and size, and the new annotations in addition.</summary>
-    public void Replace(Digest manifest, Descriptor by)
+    /// <returns>How many entries named it.</returns>
+    public int Replace(Digest manifest, Descriptor by)
     {
-        foreach (GoJsonObject entry in _entries.OfType<GoJsonObject>().Where(each => each["digest"] is string digest && digest == manifest.ToString()))
+        List<GoJsonObject> named = [.. _entries.OfType<GoJsonObject>().Where(each => each["digest"] is string digest && digest == manifest.ToString())];
+        foreach (GoJsonObject entry in named)
         {
             (entry["mediaType"], entry["digest"], entry["size"], entry["data"]) = (by.MediaType, by.Digest.ToString(), GoJsonObject.SizeOf(by), null);
             foreach ((string name, string value) in by.Annotations ?? new Dictionary<string, string>())
                 entry.Annotations()[name] = value;
         }
+        return named.Count;
     }
 
     /// <summary>Puts an entry in the place of the one that has an annotation with a value, or at the end when there is none.</summary>

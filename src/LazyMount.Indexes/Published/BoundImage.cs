@@ -57,6 +57,7 @@ public sealed class BoundImage
 
     /// <summary>Names an image's SOCI index of version 2, which the image's manifest has to name as well: that makes a new manifest.</summary>
     /// <returns>The new manifest.</returns>
+    /// <exception cref="ImageException">The manifest stands in a nested image index.</exception>
     public Descriptor AddSoci(Image image, Descriptor artifact)
     {
         _isEmpty = false;
@@ -67,7 +68,10 @@ public sealed class BoundImage
         {
             _index.Remove(ImageIndex.LayerIndexesOf, of => of == old.ToString()); // it is of the old manifest
         }
-        _index.Replace(old, manifest.Descriptor);
+        if (_index.Replace(old, manifest.Descriptor) == 0)
+        {
+            throw new ImageException(ImageError.Unsupported, $"The manifest {old} of {Source} stands in an image index within its image index, and a SOCI index of version 2 would change both: name the inner image index by its digest.");
+        }
         _index.Put(ImageIndex.SociIndexOf, old.ToString(), SociIndex.DescribeIn(artifact, @new, image.Platform));
         return manifest.Descriptor;
     }

@@ -85,7 +85,7 @@ public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, Imag
         (Descriptor? blob, byte[]? bytes) = format == PublishedFormat.LazyMount ? LayerIndexArtifact.Encode(index) : (null, null);
         if (blob is null)
         {
-            (blob, bytes, reason) = await MakeZtocAsync(image, layer, index, cancellationToken).ConfigureAwait(false);
+            (blob, bytes, reason) = await MakeZtocAsync(image, layer, index, changesManifest: format == PublishedFormat.Soci2, cancellationToken).ConfigureAwait(false);
         }
         if (blob is not null)
         {
@@ -94,7 +94,7 @@ public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, Imag
         return new PushedLayer(layer, blob, reason);
     }
 
-    private async Task<(Descriptor? Blob, byte[]? Bytes, string? Reason)> MakeZtocAsync(Image image, Descriptor layer, LayerIndex index, CancellationToken cancellationToken)
+    private async Task<(Descriptor? Blob, byte[]? Bytes, string? Reason)> MakeZtocAsync(Image image, Descriptor layer, LayerIndex index, bool changesManifest, CancellationToken cancellationToken)
     {
         if (ZtocBuilder.ReasonAgainst(index) is { } reason)
         {
@@ -106,7 +106,7 @@ public sealed class IndexPublisher(IArtifactTarget target, Func<Descriptor, Imag
             (byte[]? ztoc, string? lack) = await ZtocBuilder.BuildAsync(index, blob, cancellationToken).ConfigureAwait(false);
             return ztoc is null ? (null, null, lack)
                 : ztoc.Length > layer.Size / LargestShare ? (null, null, $"its ztoc would take {ztoc.Length} bytes, more than an eighth of it")
-                : (SociIndex.DescribeZtoc(ztoc, layer), ztoc, null);
+                : (SociIndex.DescribeZtoc(ztoc, changesManifest ? layer with { MediaType = MediaTypes.ToOci(layer.MediaType) } : layer), ztoc, null);
         }
     }
 

@@ -18,9 +18,6 @@ internal sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, Descr
 /// <summary>
 /// Indexes of one image's layers that somebody published. Where they are listed is asked for when the first layer needs it, and
 /// once; what comes is bounded, checked, and when it is of no use as good as nothing. Thread-safe.
-/// The indexes that were published for one image, as far as they are trusted: first those whose digest the image index or the
-/// manifest holds, then those that the registry lists as the manifest's referrers. The registry is asked when the first layer needs it, and
-/// once; what it gives is bounded, checked, and when it is of no use as good as nothing. Thread-safe.
 /// </summary>
 /// <param name="image">The image.</param>
 /// <param name="by">Who vouches for them.</param>

@@ -183,13 +183,18 @@ internal static class IndexPushCommand
     {
         foreach (BoundImageListing image in listing.Images)
         {
-            output.WriteLine($"{image.Platform ?? "image"} {image.Manifest}{(image.NewManifest is { } changed ? $" becomes {changed}" : "")}{(image.Index is null ? ": no layer needs an index" : "")}");
+            output.WriteLine($"{Printable.Of(image.Platform ?? "image")} {image.Manifest}{(image.NewManifest is { } changed ? $" becomes {changed}" : "")}{(image.Index is null ? ": no layer needs an index" : "")}");
             Write(output, image.Index?.Layers ?? []);
         }
-        output.WriteLine(listing.Images.Any(image => image.NewManifest is not null)
-            ? $"{listing.SourceDigest} becomes {listing.Digest}: what was signed is the old digest"
-            : $"{listing.SourceDigest} and its indexes are in {listing.Digest}");
-        output.WriteLine($"{listing.Reference} is lazy and pinned; the tag {listing.Tag} names it");
+        if (listing.SourceDigest != listing.Digest)
+        {
+            output.WriteLine(listing.Images.Any(image => image.NewManifest is not null)
+                ? $"{listing.SourceDigest} becomes {listing.Digest}: signatures are of the old digest"
+                : $"{listing.SourceDigest} and its indexes are in {listing.Digest}");
+        }
+        output.WriteLine(listing.Reference.Contains('@', StringComparison.Ordinal)
+            ? $"{listing.Reference} is lazy and pinned; the tag {listing.Tag} names it"
+            : $"{listing.Reference} names {listing.Digest}, which is lazy, and pinned by its digest");
     }
 
     private static void Write(CommandOutput output, IReadOnlyList<PushedLayerListing> layers)
