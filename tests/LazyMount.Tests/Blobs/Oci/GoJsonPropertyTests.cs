@@ -41,7 +41,7 @@ public sealed class GoJsonPropertyTests
         ("pointer", OrOther(Gen.Const(new Value("{}", "pointer={}")), "", "[]", "\"\"")),
     ];
 
-    private static Value MapOf((( string Json, string Text) Key, (string Json, string Text) Value)[] pairs)
+    private static Value MapOf(((string Json, string Text) Key, (string Json, string Text) Value)[] pairs)
     {
         var map = new SortedDictionary<string, string>(StringComparer.Ordinal);
         foreach (((_, string key), (_, string value)) in pairs)
