@@ -202,8 +202,8 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
         {
             return Told(stored);
         }
-        // Another process may be at it: what it finds is ours too.
-        using IDisposable? turn = await store.TryTakeTurnAsync(layer.Digest, TurnPatience, cancellationToken).ConfigureAwait(false);
+        // Another process may be at it, at the same place: what it finds is ours too.
+        using IDisposable? turn = await store.TryTakeTurnAsync(layer.Digest, image, TurnPatience, cancellationToken).ConfigureAwait(false);
         if (TryLoad() is { } made)
         {
             return Told(made);

@@ -47,15 +47,17 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger, ImageBudget? m
     public long? SizeOf(LayerIndex index, Image image) => new FileInfo(PathOf(index, image)) is { Exists: true } file ? file.Length : null;
 
     /// <summary>
-    /// A turn at a layer among processes that index it, given back when it is disposed or the process ends. Null where there can be
-    /// none, and when the holder shows no life for as long as <paramref name="patience"/>.
+    /// A turn at a layer among processes that index it for the same image from the same place, given back when it is disposed or the
+    /// process ends: nobody waits for what another registry is slow to answer. Null where there can be none, and when the holder
+    /// shows no life for as long as <paramref name="patience"/>.
     /// </summary>
-    public async Task<IDisposable?> TryTakeTurnAsync(Digest layer, TimeSpan patience, CancellationToken cancellationToken)
+    public async Task<IDisposable?> TryTakeTurnAsync(Digest layer, Image image, TimeSpan patience, CancellationToken cancellationToken)
     {
         try
         {
             string directory = cache.GetDirectory(Path.Combine("layers", layer.Algorithm));
-            return await CrossProcessLock.TryTakeTurnAsync(Path.Combine(directory, layer.Hex + ".lock"), patience, cancellationToken).ConfigureAwait(false);
+            string asked = Proof.ImageScope(image, image.Source.IsVerified).Key!;
+            return await CrossProcessLock.TryTakeTurnAsync(Path.Combine(directory, $"{asked}-{layer.Hex}.lock"), patience, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (FileProblem.IsOne(e) || e is ImageException)
         {

@@ -295,16 +295,53 @@ public sealed class IndexFinderTests : IDisposable
         Assert.Equal(0, other.Opened); // the config is cached too
     }
 
+    /// <summary>A registry may be slow without end, and shows life all the while.</summary>
+    [Fact]
+    public async Task LayerThatAnotherRegistryIsSlowToGive_IsNotWaitedFor()
+    {
+        byte[] tar = Tar(19, files: 100);
+        string digest = _layout.AddLayer(tar).WriteImage("test")[0];
+        await using RemoteSource slow = Source(), quick = Source();
+        var isReading = new TaskCompletionSource();
+        var goOn = new TaskCompletionSource();
+        slow.BeforeRead = async (blob, _, _) =>
+        {
+            if (blob.Digest.ToString() == digest)
+            {
+                isReading.TrySetResult();
+                await goOn.Task;
+            }
+        };
+        Task<LayerIndex[]> first = IndexAsync("slow.example", slow);
+        await isReading.Task;
+        try
+        {
+            // The bound ends a test that hangs.
+            Assert.Equal(digest, Assert.Single(await IndexAsync("quick.example", quick).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken)).Digest.ToString());
+        }
+        finally
+        {
+            goOn.SetResult();
+        }
+        Assert.Equal(digest, Assert.Single(await first).Digest.ToString());
+
+        async Task<LayerIndex[]> IndexAsync(string host, RemoteSource source)
+        {
+            Image image = await Image.ResolveAsync(ImageReference.Parse($"{host}/app:v1"), source, null, _cache, TestContext.Current.CancellationToken);
+            return await new IndexFinder(_cache, NullLoggerFactory.Instance).GetAsync(image, null, TestContext.Current.CancellationToken);
+        }
+    }
+
     [Fact]
     public async Task LayerThatAStoppedProcessIndexes_IsIndexedAllTheSame()
     {
         byte[] tar = Tar(20, files: 20);
         string digest = _layout.AddLayer(tar).WriteImage("test")[0];
-        string turn = Path.Combine(_cache.GetDirectory("layers/sha256"), digest["sha256:".Length..] + ".lock");
-        WriteAll(turn, []);
-        using Tool stopped = FileLock.Hold(turn);
         await using RemoteSource source = Source();
         Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        string turn = Path.Combine(_cache.GetDirectory("layers/sha256"), $"{Proof.ImageScope(image, isVerified: true).Key}-{digest["sha256:".Length..]}.lock");
+        WriteAll(turn, []);
+        using Tool stopped = FileLock.Hold(turn);
         var store = new IndexFinder(_cache, NullLoggerFactory.Instance) { TurnPatience = TimeSpan.FromMilliseconds(200) };
         var layers = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         Assert.Equal(tar, await ReadAllAsync(layers[0]));
