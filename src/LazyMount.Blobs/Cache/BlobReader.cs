@@ -69,7 +69,8 @@ public sealed partial class BlobReader : IDisposable
     {
         if (_source.IsLocal)
             return null;
-        var store = new ChunkStore(_cache, _blob, _grid.ChunkSize, _logger, scope);
+        // Only with the digests of everybody came a size that is proved. Where nothing is dropped, what is fetched takes its place.
+        var store = new ChunkStore(_cache, _blob, _grid.ChunkSize, _logger, scope) { DropsDamaged = scope.IsShared };
         _stores.Add(store);
         return store;
     }

@@ -44,7 +44,7 @@ internal sealed partial class ChunkStore
 
         /// <summary>
         /// Reads chunks from <paramref name="first"/> on, as they were written, until one is missing or <paramref name="bytes"/> is full;
-        /// that must have room for whole chunks. One that has changed is logged and forgotten.
+        /// that must have room for whole chunks. One that has changed is logged and forgotten, where the store <see cref="DropsDamaged"/>.
         /// </summary>
         /// <returns>How many were read.</returns>
         public int Read(int first, Span<byte> bytes)
@@ -112,7 +112,7 @@ internal sealed partial class ChunkStore
                     ReadOnlySpan<byte> hash = ((ReadOnlySpan<byte>)_table).Slice((index + i) * HashSize, HashSize);
                     if (at + chunkLength <= length && IsHashed(bytes.Slice((int)at, chunkLength), hash))
                         continue;
-                    if (IsStill(_file, first + i, hash))
+                    if (store.DropsDamaged && IsStill(_file, first + i, hash))
                         store.Drop(first + i, "it has changed on disk");
                     _present &= ~(1UL << (index + i)); // this read is not to look at it again
                     wanted = i;

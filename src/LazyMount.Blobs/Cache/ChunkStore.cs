@@ -58,6 +58,12 @@ internal sealed partial class ChunkStore : IDisposable
         _directory = cache.ChunkDirectoryOf(blob.Digest, scope);
     }
 
+    /// <summary>
+    /// Whether a chunk that is not as it was written is forgotten. Not by those for whom the blob's size is somebody's word: under
+    /// another size its last chunk has another length, and a good one looks damaged.
+    /// </summary>
+    public bool DropsDamaged { get; init; } = true;
+
     /// <summary>How the blob is divided.</summary>
     public ChunkGrid Grid { get; }
 
@@ -94,9 +100,11 @@ internal sealed partial class ChunkStore : IDisposable
         }
     }
 
-    /// <summary>Forgets a chunk whose bytes turned out to be wrong.</summary>
+    /// <summary>Forgets a chunk whose bytes turned out to be wrong, where it <see cref="DropsDamaged"/>.</summary>
     public void Drop(int chunk, string reason)
     {
+        if (!DropsDamaged)
+            return;
         _logger.CachedChunkDropped(_blob, chunk, reason);
         Forget(PathOf(chunk / SegmentChunks), chunk % SegmentChunks);
     }
@@ -114,7 +122,7 @@ internal sealed partial class ChunkStore : IDisposable
         }
     }
 
-    /// <summary>Moves all chunks to another store of the same blob: segments that it lacks as they are, of others the chunks that it lacks.</summary>
+    /// <summary>Moves all chunks to another store of the same blob: segments that it lacks as they are, of others the chunks that it lacks or that are damaged there.</summary>
     public void MoveTo(ChunkStore other)
     {
         byte[] buffer = ArrayPool<byte>.Shared.Rent(Grid.ChunkSize);
@@ -128,7 +136,7 @@ internal sealed partial class ChunkStore : IDisposable
                     for (int chunk = first; chunk < end; chunk++)
                     {
                         Span<byte> bytes = buffer.AsSpan(0, Grid.Extent(chunk, chunk + 1).Length);
-                        if (other.Find(present: true, chunk, chunk + 1) > chunk && Read(chunk, bytes) > 0)
+                        if (Find(present: true, chunk, chunk + 1) == chunk && other.Read(chunk, bytes) == 0 && Read(chunk, bytes) > 0)
                             other.Keep(chunk, bytes);
                     }
                 }

@@ -53,13 +53,13 @@ public sealed class CachedBlobStreamTests : IDisposable
     }
 
     // Bytes that the source was asked for; null when the pass found the blob to be wrong.
-    private async Task<long?> PassAsync(byte[] from)
+    private async Task<long?> PassAsync(byte[] from, Descriptor? blob = null)
     {
         var source = new BytesSource(from) { IsLocal = false };
         try
         {
             return await new BlobPass(_cache, keep: true, NullLogger.Instance).RunAsync(
-                _blob, source, s_scope, ReadAsync, discard: _ => false, TestContext.Current.CancellationToken);
+                blob ?? _blob, source, s_scope, ReadAsync, discard: _ => false, TestContext.Current.CancellationToken);
         }
         catch (ImageException e) when (e.Error == ImageError.Verification)
         {
@@ -85,6 +85,20 @@ public sealed class CachedBlobStreamTests : IDisposable
         AssertHas(2, 3, 7);
         Assert.Empty(Present(_own));
         Assert.Equal(_content.Length - Chunk(2).Length * 3, await PassAsync(_content));
+        AssertHas(Enumerable.Range(0, Chunks));
+    }
+
+    /// <summary>Any manifest may give a layer of others another size.</summary>
+    [Theory]
+    [InlineData(5)]
+    [InlineData(3 * ChunkDigests.DefaultChunkSize + 7)]
+    [InlineData(Chunks * ChunkDigests.DefaultChunkSize - 999)]
+    [InlineData(2 * Chunks * ChunkDigests.DefaultChunkSize)]
+    public async Task BlobWithAWrongSize_TakesNoneOfTheGoodChunksAway(int size)
+    {
+        for (int chunk = 0; chunk < Chunks; chunk++)
+            _shared.Keep(chunk, Chunk(chunk));
+        Assert.Null(await PassAsync(TestImage.RandomBytes(size, 10), _blob with { Size = size }));
         AssertHas(Enumerable.Range(0, Chunks));
     }
 
