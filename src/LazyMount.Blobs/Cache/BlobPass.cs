@@ -14,6 +14,12 @@ namespace LazyMount.Blobs.Cache;
 /// <param name="logger">Told of damage.</param>
 public sealed class BlobPass(BlobCache cache, bool keep, ILogger logger)
 {
+    /// <summary>
+    /// The scope of a document by which the blob was read so far; null for none. Its chunks are used and not changed, but that they
+    /// go once everybody has them.
+    /// </summary>
+    public ChunkScope? Document { get; init; }
+
     /// <summary>The whole blob for a reader that verifies nothing: what is fetched is not kept for others.</summary>
     public async Task<Stream> OpenAsync(Descriptor blob, IBlobSource source, ChunkScope scope, CancellationToken cancellationToken)
         => source.IsLocal
@@ -42,7 +48,7 @@ public sealed class BlobPass(BlobCache cache, bool keep, ILogger logger)
         }
         for (bool usesCache = true; ; usesCache = false)
         {
-            var stream = new CachedBlobStream(blob, source, cache, scope, keep, logger) { UsesShared = usesCache };
+            var stream = new CachedBlobStream(blob, source, cache, scope, keep, logger, Document) { UsesShared = usesCache };
             await using (stream.ConfigureAwait(false))
             {
                 try

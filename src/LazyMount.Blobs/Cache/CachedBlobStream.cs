@@ -34,6 +34,7 @@ internal sealed class CachedBlobStream : ForwardStream
     private readonly IBlobSource _source;
     private readonly ChunkStore _shared;
     private readonly ChunkStore _own;
+    private readonly ChunkStore? _document;
     private readonly bool _keep;
     private readonly bool _isVerifiedOnly;
     private readonly CancellationTokenSource _cancellation = new();
@@ -53,17 +54,19 @@ internal sealed class CachedBlobStream : ForwardStream
     /// <param name="scope">Whose chunks are used besides those of everybody, and where what is fetched goes.</param>
     /// <param name="keep">Whether what is fetched is kept.</param>
     /// <param name="logger">Told of chunks that are damaged, or cannot be kept.</param>
-    public CachedBlobStream(Descriptor blob, IBlobSource source, BlobCache cache, ChunkScope scope, bool keep, ILogger logger)
+    /// <param name="document">Another scope whose chunks are used, but for which nothing is kept: bytes there are proved by a document, and what passes here is not.</param>
+    public CachedBlobStream(Descriptor blob, IBlobSource source, BlobCache cache, ChunkScope scope, bool keep, ILogger logger, ChunkScope? document = null)
     {
         if (scope.IsShared)
             throw new ArgumentException("bytes that nobody has verified are not for everybody", nameof(scope));
         (_blob, _source, _keep, _isVerifiedOnly) = (blob, source, keep, scope.IsVerifiedOnly);
         _shared = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger) { DropsDamaged = false }; // the size is the manifest's word
         _own = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger, scope);
+        _document = document is { } other ? new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger, other) { DropsDamaged = false } : null;
         _planner = new Lazy<Task>(() => Task.Run(PlanAsync));
     }
 
-    /// <summary>False: chunks in the store of everybody are not read, and <see cref="Prove"/> replaces them.</summary>
+    /// <summary>False: chunks in the store of everybody and in the document's are not read, and <see cref="Prove"/> replaces them.</summary>
     public bool UsesShared { get; init; } = true;
 
     /// <summary>Bytes that came from the cache so far.</summary>
@@ -78,9 +81,11 @@ internal sealed class CachedBlobStream : ForwardStream
         if (!UsesShared)
             _shared.DropAll(); // its bytes made a wrong digest
         _own.MoveTo(_shared);
+        if (_shared.Find(present: false, 0, _shared.Grid.Count) == _shared.Grid.Count)
+            _document?.DropAll(); // everybody has them now
     }
 
-    /// <summary>The reader found the whole to be wrong: what was fetched for its scope is dropped. Chunks of everybody may be sound, and stay.</summary>
+    /// <summary>The reader found the whole to be wrong: what was fetched for its scope is dropped. Chunks of everybody and of the document may be sound, and stay.</summary>
     public void Forget() => _own.DropAll();
 
     /// <summary>Nobody will read the blob's bytes again.</summary>
@@ -88,6 +93,7 @@ internal sealed class CachedBlobStream : ForwardStream
     {
         _own.DropAll();
         _shared.DropAll();
+        _document?.DropAll();
     }
 
     /// <inheritdoc/>
@@ -135,6 +141,7 @@ internal sealed class CachedBlobStream : ForwardStream
         _taken = 0;
         _shared.Dispose();
         _own.Dispose();
+        _document?.Dispose();
         _cancellation.Dispose();
         await base.DisposeAsync().ConfigureAwait(false);
     }
@@ -193,13 +200,15 @@ internal sealed class CachedBlobStream : ForwardStream
                 int read = UsesShared ? _shared.Read(chunk, BytesOf(chunk, end).Span) : 0;
                 if (read == 0)
                     read = _own.Read(chunk, BytesOf(chunk, end).Span);
+                if (read == 0 && UsesShared)
+                    read = ReadDocument(chunk);
                 Interlocked.Add(ref _cachedBytes, BytesOf(chunk, chunk + read).Length);
                 chunk += read;
                 if (read > 0)
                     continue;
                 int gapEnd = _own.Find(present: true, chunk + 1, end);
                 if (UsesShared)
-                    gapEnd = _shared.Find(present: true, chunk + 1, gapEnd);
+                    gapEnd = Math.Min(_shared.Find(present: true, chunk + 1, gapEnd), _document?.Find(present: true, chunk + 1, gapEnd) ?? gapEnd);
                 await FetchAsync(chunk, gapEnd).ConfigureAwait(false);
                 chunk = gapEnd;
             }
@@ -215,6 +224,15 @@ internal sealed class CachedBlobStream : ForwardStream
         {
             (long offset, int bytes) = _own.Grid.Extent(from, to);
             return buffer.AsMemory((int)(offset - begin), bytes);
+        }
+
+        // What passes is what the reader proves, so it is copied: the document's own store may have other bytes by then.
+        int ReadDocument(int from)
+        {
+            int read = _document?.Read(from, BytesOf(from, end).Span) ?? 0;
+            for (int chunk = from; chunk < from + read; chunk++)
+                _own.Keep(chunk, BytesOf(chunk, chunk + 1).Span);
+            return read;
         }
 
         async Task FetchAsync(int from, int to)

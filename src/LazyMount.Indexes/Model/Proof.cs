@@ -65,6 +65,19 @@ public sealed record Proof
         _ => ImageScope(image, IsFromVerified),
     };
 
+    /// <summary>
+    /// Where a pass over a whole layer, which proves nothing before its end, keeps bytes, and the document's scope that it reads
+    /// besides. Nobody writes there but who verifies with the document's digests: other images believe what is in it.
+    /// </summary>
+    /// <param name="image">The image.</param>
+    /// <param name="believed">The proof by which the layer was read so far; null for none.</param>
+    public static (ChunkScope Own, ChunkScope? Document) ScopesOfPass(Image image, Proof? believed) => believed?.By switch
+    {
+        Voucher.Repository or Voucher.Source => (believed.ScopeFor(image), null),
+        Voucher.Manifest => (ImageScope(image, image.Source.IsVerified), believed.DocumentScope),
+        _ => (ImageScope(image, image.Source.IsVerified), null),
+    };
+
     /// <summary>For everybody who believes <see cref="Document"/>, which must be there.</summary>
     internal ChunkScope DocumentScope => ChunkScope.Of("document", Document!.Value.ToString());
 

@@ -31,7 +31,7 @@ internal sealed class LayerPass(BlobCache cache, bool keepsBlobs, ILogger logger
     public async Task<LayerIndex> RunAsync(Descriptor layer, Image image, LayerIndex? believed, Action<long>? progress, CancellationToken cancellationToken)
     {
         // :: Step 3: nobody has it: one pass over the blob.
-        ChunkScope scope = believed?.Proof is { By: not Voucher.Layer } proof ? proof.ScopeFor(image) : Proof.ImageScope(image, image.Source.IsVerified);
+        (ChunkScope scope, ChunkScope? document) = Proof.ScopesOfPass(image, believed?.Proof);
         try
         {
             return await RunAsync(transcodesGzip: false).ConfigureAwait(false);
@@ -50,7 +50,7 @@ internal sealed class LayerPass(BlobCache cache, bool keepsBlobs, ILogger logger
                 TranscodesGzip = transcodesGzip,
                 Memory = memory,
             };
-            return new BlobPass(cache, keepsBlobs, logger).RunAsync(
+            return new BlobPass(cache, keepsBlobs, logger) { Document = document }.RunAsync(
                 layer, image.Source, scope,
                 stream => indexer.IndexAsync(layer, stream, progress, cancellationToken),
                 index => index.Transcoding is not null, // that is what is read from now on

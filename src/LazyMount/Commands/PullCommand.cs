@@ -141,9 +141,8 @@ internal static class PullCommand
                 return;
             }
             // What was read lazily so far is not fetched again.
-            Proof? believed = _indexes.TryFindStored(layer, resolved.Image)?.Stored?.Proof;
-            ChunkScope scope = believed is { By: not Voucher.Layer } ? believed.ScopeFor(resolved.Image) : Proof.ImageScope(resolved.Image, resolved.Source.IsVerified);
-            await new BlobPass(resolved.Cache, keep: true, _logger).RunAsync(
+            (ChunkScope scope, ChunkScope? document) = Proof.ScopesOfPass(resolved.Image, _indexes.TryFindStored(layer, resolved.Image)?.Stored?.Proof);
+            await new BlobPass(resolved.Cache, keep: true, _logger) { Document = document }.RunAsync(
                 layer, resolved.Source, scope,
                 async stream => await CopyAsync(layer, stream, progress, cancellationToken) ? true : throw Wrong(layer),
                 discard: _ => false,

@@ -13,7 +13,7 @@ public sealed class CachedBlobStreamTests : IDisposable
 {
     private const int Chunks = 10;
 
-    private static readonly ChunkScope s_scope = ChunkScope.Of("test");
+    private static readonly ChunkScope s_scope = ChunkScope.Of("test"), s_document = ChunkScope.Of("document");
 
     private readonly TemporaryDirectory _directory = new();
     private readonly BlobCache _cache;
@@ -21,6 +21,7 @@ public sealed class CachedBlobStreamTests : IDisposable
     private readonly Descriptor _blob;
     private readonly ChunkStore _shared;
     private readonly ChunkStore _own;
+    private readonly ChunkStore _document;
 
     public CachedBlobStreamTests()
     {
@@ -28,12 +29,14 @@ public sealed class CachedBlobStreamTests : IDisposable
         _blob = TestImage.DescriptorOf(_content);
         _shared = new ChunkStore(_cache, _blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance);
         _own = new ChunkStore(_cache, _blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance, s_scope);
+        _document = new ChunkStore(_cache, _blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance, s_document);
     }
 
     public void Dispose()
     {
         _shared.Dispose();
         _own.Dispose();
+        _document.Dispose();
         _directory.Dispose();
     }
 
@@ -58,7 +61,7 @@ public sealed class CachedBlobStreamTests : IDisposable
         var source = new BytesSource(from) { IsLocal = false };
         try
         {
-            return await new BlobPass(_cache, keep: true, NullLogger.Instance).RunAsync(
+            return await new BlobPass(_cache, keep: true, NullLogger.Instance) { Document = s_document }.RunAsync(
                 blob ?? _blob, source, s_scope, ReadAsync, discard: _ => false, TestContext.Current.CancellationToken);
         }
         catch (ImageException e) when (e.Error == ImageError.Verification)
@@ -100,6 +103,21 @@ public sealed class CachedBlobStreamTests : IDisposable
             _shared.Keep(chunk, Chunk(chunk));
         Assert.Null(await PassAsync(TestImage.RandomBytes(size, 10), _blob with { Size = size }));
         AssertHas(Enumerable.Range(0, Chunks));
+    }
+
+    /// <summary>Other images believe the document too.</summary>
+    [Fact]
+    public async Task ChunksOfADocument_AreReadAndLeftAsTheyAre_UntilAllIsProved()
+    {
+        foreach (int chunk in (int[])[2, 3, 7])
+            _document.Keep(chunk, Chunk(chunk));
+        Assert.Null(await PassAsync(TestImage.RandomBytes(_content.Length, 9)));
+        Assert.Equal([2, 3, 7], Present(_document));
+        Assert.Empty(Present(_own));
+        AssertHas();
+        Assert.Equal(_content.Length - Chunk(2).Length * 3, await PassAsync(_content));
+        AssertHas(Enumerable.Range(0, Chunks));
+        Assert.Empty(Present(_document));
     }
 
     [Theory]

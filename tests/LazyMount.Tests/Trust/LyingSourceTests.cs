@@ -120,6 +120,26 @@ public sealed class LyingSourceTests : IAsyncLifetime
         Assert.Equal(_expected, await ShowAsync($"{_registry.Host}/b/app@{image}"));
     }
 
+    /// <summary>Two images announce the same table. What one's registry gives when that one is read whole says nothing of the other.</summary>
+    [Theory]
+    [InlineData(LieFormat.EstargzFooter)]
+    [InlineData(LieFormat.ChunkedFooter)]
+    public async Task WrongPull_LeavesWhatTheSameTableProvedForOthers(LieFormat format)
+    {
+        LyingLayer layer = LyingLayer.Make(format, 8);
+        Digest image = _registry.Add("a/app", layer.Lying, layer.MediaType, layer.Annotations);
+        _registry.Add("c/evil", layer.Lying, layer.MediaType, layer.Annotations);
+        string pinned = $"{_registry.Host}/a/app@{image}", evil = $"{_registry.Host}/c/evil@{image}";
+        (string Names, string Bytes) shown = await ShowAsync(pinned);
+        Assert.Contains(LyingLayer.Mark, shown.Bytes, StringComparison.Ordinal);
+
+        var digest = Digest.OfSha256(layer.Lying);
+        await ShowAsync(evil);
+        _registry.Lie = asked => asked == digest ? layer.Honest : null;
+        Assert.NotEqual(0, (await CommandRun.RunAsync("pull", evil, "--cache-dir", _directory["cache"])).ExitCode);
+        Assert.Equal(shown, await ShowAsync(pinned, "--offline"));
+    }
+
     [Theory]
     [MemberData(nameof(Formats))]
     public async Task SourceThatLiesByChance_IsAnErrorOrRight(LieFormat format)
