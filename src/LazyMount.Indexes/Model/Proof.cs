@@ -25,7 +25,7 @@ public sealed record Proof
     public Digest? Document { get; private init; }
 
     /// <summary>
-    /// Every connection that had a part in the index was verified (TLS, or this machine's own). Always true from
+    /// Every connection that had a part in the index was verified (TLS, or this machine's own), and so has to be every one that brings its bytes. Always true from
     /// <see cref="Voucher.Manifest"/> on, where it does not matter who brings the bytes.
     /// </summary>
     public bool IsFromVerified { get; private init; }
@@ -53,6 +53,11 @@ public sealed record Proof
 
     /// <summary>The source gave what the index was made of.</summary>
     public Proof BySource(bool isFromVerified) => this with { By = Voucher.Source, Document = null, IsFromVerified = isFromVerified };
+
+    /// <summary>
+    /// The same for those who do not ask what connections are verified: bytes are then taken, and kept apart, whichever brings them.
+    /// </summary>
+    public Proof OverAnyConnection() => By < Voucher.Manifest ? this with { IsFromVerified = false } : this;
 
     /// <summary>
     /// Where bytes that are read by the index are kept. Only what matched the layer's digest is for everybody: the digests of a

@@ -91,8 +91,9 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     public IndexOffer? TryFindStored(Descriptor layer, Image image)
     {
         IndexStore store = Store;
-        return (store.TryLoadProved(layer) ?? store.TryLoadBelieved(layer, image, new IndexPolicy(Trust, image))) is { } stored
-            ? new IndexOffer(stored.Origin, stored.Proof.By, store.SizeOf(stored, image), stored)
+        var policy = new IndexPolicy(Trust, image);
+        return (store.TryLoadProved(layer) ?? store.TryLoadBelieved(layer, image, policy)) is { } stored
+            ? new IndexOffer(stored.Origin, stored.Proof.By, store.SizeOf(stored, image), policy.ToRead(stored))
             : null;
     }
 
@@ -213,7 +214,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
         {
             foreach (IIndexSource source in sources.For(layer))
             {
-                index ??= await source.TryGetAsync(layer, cancellationToken).ConfigureAwait(false) is { } found && policy.Accepts(found) ? found : null;
+                index ??= await source.TryGetAsync(layer, cancellationToken).ConfigureAwait(false) is { } found && policy.Accepts(found) ? policy.ToRead(found) : null;
             }
         }
         index ??= await new LayerPass(cache, KeepsBlobs, _logger, memory).RunAsync(layer, image, believed: null, progress, cancellationToken).ConfigureAwait(false);
@@ -224,7 +225,16 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
         {
             Digest? diffId = image.Source.DiffIdOf(layer.Digest);
             LayerIndex? found = store.TryLoadProved(layer) ?? (IsHere() ? null : store.TryLoadBelieved(layer, image, policy));
-            return diffId is null || diffId == found?.DiffId ? found : null;
+            if (found is null || (diffId is not null && diffId != found.DiffId))
+            {
+                return null;
+            }
+            LayerIndex read = policy.ToRead(found);
+            if (read.Proof.IsFromVerified != found.Proof.IsFromVerified)
+            {
+                store.Save(read, image); // beside the bytes that are read by it
+            }
+            return read;
         }
 
         // A layer that is in the cache whole is better indexed than believed.

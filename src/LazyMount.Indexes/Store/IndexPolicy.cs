@@ -27,11 +27,20 @@ internal sealed class IndexPolicy(IndexTrust trust, Image image)
     // The word of whoever answers. By tag, over verified connections, the same server says which image the tag is.
     private bool TakesAnswers => trust == IndexTrust.Registry || (trust == IndexTrust.Auto && image.Reference.Digest is null && image.Source.IsVerified);
 
+    /// <summary>Whether the word of whoever answers counts over any connection.</summary>
+    public bool TakesUnverified => trust == IndexTrust.Registry;
+
+    /// <summary>
+    /// An index that is believed, as it is read: who takes any connection for an index takes any for the bytes, also when the first
+    /// was verified. Offline nothing comes over one, and bytes are found where they were kept.
+    /// </summary>
+    public LayerIndex ToRead(LayerIndex index) => TakesUnverified && IsOnline ? index with { Proof = index.Proof.OverAnyConnection() } : index;
+
     /// <summary>Whether an index is believed now, wherever and under whatever policy it was found.</summary>
     public bool Accepts(LayerIndex index) => index.Proof.By switch
     {
         Voucher.Layer => true,
         Voucher.Manifest => TakesBound || index.Origin is not (IndexOrigin.Published or IndexOrigin.Soci),
-        _ => TakesAnswers && (trust == IndexTrust.Registry || index.Proof.IsFromVerified),
+        _ => TakesAnswers && (TakesUnverified || index.Proof.IsFromVerified),
     };
 }

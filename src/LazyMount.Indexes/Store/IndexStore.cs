@@ -26,8 +26,8 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger, ImageBudget? m
     /// <summary>The best other index of an image's layer that the policy accepts now; null when there is none.</summary>
     public LayerIndex? TryLoadBelieved(Descriptor layer, Image image, IndexPolicy policy)
         => TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ManifestScope(image))) is { Proof.By: Voucher.Manifest } bound && policy.Accepts(bound) ? bound
+            : policy.TakesUnverified && TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ImageScope(image, isVerified: false))) is { Proof.By: < Voucher.Manifest } any && policy.Accepts(any) ? any
             : TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ImageScope(image, image.Source.IsVerified))) is { Proof.By: < Voucher.Manifest } index && policy.Accepts(index) ? index
-            : !policy.IsOnline && TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ImageScope(image, isVerified: false))) is { Proof.By: < Voucher.Manifest } other && policy.Accepts(other) ? other
             : null;
 
     /// <summary>Stores an index. A cache that cannot keep it costs the next start, not this one: that is logged.</summary>

@@ -117,6 +117,37 @@ public sealed class ConnectionTests : IDisposable
         Assert.Equal(ImageError.Verification, e.Error);
     }
 
+    /// <summary>But to those who take any connection it is all the same, whatever was believed before; and nobody else believes what they have kept.</summary>
+    [Theory]
+    [InlineData(IndexTrust.Auto)]
+    [InlineData(IndexTrust.Registry)]
+    public async Task HoppedLayer_IsReadOverAnyConnection_WhereTheRegistryIsTrusted(IndexTrust first)
+    {
+        byte[] tar = new TarBytes().File("large", new byte[3 << 20]).ToArray();
+        var layout = new OciLayoutBuilder(_directory.CreateDirectory("layout"));
+        layout.AddLayer(tar, OciLayoutBuilder.TarLayer, "").WriteImage("test");
+        await using var source = new RemoteSource(layout.Reference("test"));
+        var cache = new BlobCache(_directory["cache"]);
+        Image image = await Image.ResolveAsync(ImageReference.Parse("registry.example/app:v1"), source, null, cache, TestContext.Current.CancellationToken);
+        Assert.Equal((Voucher.Source, first == IndexTrust.Auto), await ProofAsync(first));
+        Assert.Equal((Voucher.Source, false), await ProofAsync(IndexTrust.Registry));
+        int opened = source.Opened;
+        LayerIndex index = await IndexAsync(IndexTrust.Registry);
+        Assert.Equal(opened, source.Opened); // it is stored
+        using var reader = new BlobReader(image.Layers[0], null, source, cache, scope: index.Proof.ScopeFor(image));
+        source.IsVerified = false;
+        var bytes = new byte[1000];
+        await reader.ReadAsync(2 << 20, bytes, TestContext.Current.CancellationToken);
+        Assert.Equal(tar[(2 << 20)..][..1000], bytes);
+        source.IsVerified = true;
+        Assert.Equal((Voucher.Source, true), await ProofAsync(IndexTrust.Auto));
+
+        async Task<LayerIndex> IndexAsync(IndexTrust trust)
+            => Assert.Single(await new IndexFinder(cache, NullLoggerFactory.Instance) { Trust = trust }.GetAsync(image, null, TestContext.Current.CancellationToken));
+
+        async Task<(Voucher, bool)> ProofAsync(IndexTrust trust) => await IndexAsync(trust) is var index ? (index.Proof.By, index.Proof.IsFromVerified) : default;
+    }
+
     [Fact]
     public void BytesWithoutProof_HaveNoStoreOfEverybody()
     {
