@@ -5,10 +5,10 @@ namespace LazyMount.Indexes.Store;
 
 /// <summary>What serves a layer, or would.</summary>
 /// <param name="Origin">Where its index comes from; null when the layer has to be streamed.</param>
-/// <param name="By">Who vouches for the index.</param>
+/// <param name="By">Who vouches for the index; null where that turns out only when the layer is asked whether it tells itself what it has.</param>
 /// <param name="Size">Bytes of the index, on disk or to be fetched; null when that is not known.</param>
 /// <param name="Stored">The index, when it is here.</param>
-public readonly record struct IndexOffer(IndexOrigin? Origin, Voucher By, long? Size, LayerIndex? Stored);
+public readonly record struct IndexOffer(IndexOrigin? Origin, Voucher? By, long? Size, LayerIndex? Stored);
 
 /// <summary>
 /// One way to get the indexes of one image's layers without reading the layers whole. <see cref="IndexFinder"/> asks a list of

@@ -4,6 +4,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published;
+using LazyMount.Indexes.Toc;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Indexes.Store;
@@ -82,7 +83,8 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
             {
                 offer = await sources.For(layer)[i].FindAsync(layer, cancellationToken).ConfigureAwait(false);
             }
-            offers.Add(offer ?? new IndexOffer(null, Voucher.Layer, null, null));
+            bool mayTellItself = policy.TakesUnannounced && sources.For(layer).Count > 0 && layer.Size >= LayerToc.SmallestBlob && !cache.HasAll(layer);
+            offers.Add(offer ?? new IndexOffer(null, mayTellItself ? null : Voucher.Layer, null, null));
         }
         return offers;
     }

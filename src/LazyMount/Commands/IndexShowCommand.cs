@@ -31,7 +31,7 @@ internal static class IndexShowCommand
                 }
                 if (published[i] is { } found)
                 {
-                    listings.Add(IndexCommand.Describe(i, layer, "published", found.Published.Origin!.Value, found.Published.By, found.Published.Size, found.Index));
+                    listings.Add(IndexCommand.Describe(i, layer, "published", found.Published.Origin!.Value, found.Published.By!.Value, found.Published.Size, found.Index));
                 }
             }
             return listings;

@@ -14,7 +14,7 @@ namespace LazyMount.Commands;
 internal static class LayersCommand
 {
     public static Command Create(CommandHost host) => LayersVerb.Create(host, "layers",
-        "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. PROOF says who vouches for what it shows: the layer's own digest (layer), the digest of the manifest or image index (manifest), whoever may publish in the repository (repository), or only the server that gives the layer (source). What only the index itself tells is shown once it is here, as after a mount or an ls.",
+        "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. PROOF says who vouches for what it shows: the layer's own digest (layer), the digest of the manifest or image index (manifest), whoever may publish in the repository (repository), or only the server that gives the layer (source), or - where that is known only once the layer is read. What only the index itself tells is shown once it is here, as after a mount or an ls.",
         """
         lazymount layers debian:12
         lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
@@ -36,7 +36,7 @@ internal static class LayersCommand
         CompressedSize = descriptor.Size,
         Indexed = offer.Stored is not null,
         Index = offer.Origin is { } origin ? NameOf(origin) : null,
-        Proof = LayerProofs.NameOf(offer.By),
+        Proof = offer.By is { } by ? LayerProofs.NameOf(by) : null,
         IndexSize = offer.Size,
         Format = offer.Stored?.Format.ToString().ToLowerInvariant(),
         UncompressedSize = offer.Stored?.UncompressedSize,
@@ -62,7 +62,7 @@ internal static class LayersCommand
         foreach (LayerListing layer in listings)
         {
             table.Add(Number(layer.Layer), Number(layer.CompressedSize), Number(layer.UncompressedSize), Number(layer.Entries), Number(layer.Spans),
-                layer.Index ?? "-", layer.Proof, Number(layer.IndexSize), layer.Digest, Printable.Of(layer.MediaType));
+                layer.Index ?? "-", layer.Proof ?? "-", Number(layer.IndexSize), layer.Digest, Printable.Of(layer.MediaType));
         }
         table.Write(output);
     }

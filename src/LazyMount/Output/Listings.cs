@@ -35,8 +35,8 @@ internal sealed record LayerListing
     public required bool Indexed { get; init; }
     public string? Index { get; init; }
 
-    /// <summary>Who vouches for what the layer shows: "layer", "manifest", "repository" or "source".</summary>
-    public required string Proof { get; init; }
+    /// <summary>Who vouches for what the layer shows: "layer", "manifest", "repository" or "source"; null while it is not known.</summary>
+    public string? Proof { get; init; }
 
     public long? IndexSize { get; init; }
     public string? Format { get; init; }

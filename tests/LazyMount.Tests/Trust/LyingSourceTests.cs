@@ -202,6 +202,11 @@ public sealed class LyingSourceTests : IAsyncLifetime
         (LyingLayer layer, Digest image) = await PrepareAsync(format, 6);
         LieAlways(layer);
         string tagged = $"{_registry.Host}/a/app:v1";
+        // Whether a layer tells itself what it has is not known before it is read; pinned, or with less trust, that does not count.
+        string before = await JsonAsync("layers", "--json", tagged);
+        Assert.True(by == "source" ? !before.Contains("\"proof\":\"", StringComparison.Ordinal) : before.Contains($"\"proof\":\"{by}\"", StringComparison.Ordinal), before);
+        Assert.Contains("\"proof\":\"layer\"", await JsonAsync("layers", "--json", $"{_registry.Host}/a/app@{image}"), StringComparison.Ordinal);
+        Assert.Contains("\"proof\":\"layer\"", await JsonAsync("layers", "--json", tagged, "--index-trust=bound"), StringComparison.Ordinal);
         await ShowAsync(tagged);
         Assert.Contains($"\"proof\":\"{by}\"", await JsonAsync("layers", "--json", tagged), StringComparison.Ordinal);
         Assert.Contains($"\"proof\":\"{by}\"", await JsonAsync("stat", "--json", tagged, "script"), StringComparison.Ordinal);
