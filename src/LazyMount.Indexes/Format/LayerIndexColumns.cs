@@ -299,6 +299,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
             LayerIndexFile.Require(entryPath >= 0 && entryPath < paths
                 && (sparseMap is null || sparseMap.Count == 0 || sparseMap.End(sparseMap.Count - 1) <= entrySize)
                 && dataOffset >= 0 && dataOffset <= uncompressedSize - (sparseMap?.StoredSize ?? entrySize));
+            LayerIndexFile.Require(entryPath > 0 || entryType == EntryType.Directory); // as in a tar: nothing replaces the root
             bool isDevice = IsDevice(entryType);
             last = new LayerEntry
             {
