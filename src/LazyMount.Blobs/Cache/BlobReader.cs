@@ -69,8 +69,8 @@ public sealed partial class BlobReader : IDisposable
     {
         if (_source.IsLocal)
             return null;
-        // Only with the digests of everybody came a size that is proved. Where nothing is dropped, what is fetched takes its place.
-        var store = new ChunkStore(_cache, _blob, _grid.ChunkSize, _logger, scope) { DropsDamaged = scope.IsShared };
+        // Only with the digests of everybody came a size that is proved.
+        var store = new ChunkStore(_cache, _blob, _grid.ChunkSize, _logger, scope) { IsSizeProved = scope.IsShared };
         _stores.Add(store);
         return store;
     }

@@ -60,9 +60,9 @@ internal sealed class CachedBlobStream : ForwardStream
         if (scope.IsShared)
             throw new ArgumentException("bytes that nobody has verified are not for everybody", nameof(scope));
         (_blob, _source, _keep, _isVerifiedOnly) = (blob, source, keep, scope.IsVerifiedOnly);
-        _shared = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger) { DropsDamaged = false }; // the size is the manifest's word
+        _shared = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger) { IsSizeProved = false }; // the manifest's word
         _own = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger, scope);
-        _document = document is { } other ? new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger, other) { DropsDamaged = false } : null;
+        _document = document is { } other ? new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger, other) { IsSizeProved = false } : null;
         _planner = new Lazy<Task>(() => Task.Run(PlanAsync));
     }
 

@@ -44,7 +44,7 @@ internal sealed partial class ChunkStore
 
         /// <summary>
         /// Reads chunks from <paramref name="first"/> on, as they were written, until one is missing or <paramref name="bytes"/> is full;
-        /// that must have room for whole chunks. One that has changed is logged and forgotten, where the store <see cref="DropsDamaged"/>.
+        /// that must have room for whole chunks. One that has changed is logged and forgotten, unless its length is in doubt (<see cref="IsSizeProved"/>).
         /// </summary>
         /// <returns>How many were read.</returns>
         public int Read(int first, Span<byte> bytes)
@@ -112,7 +112,8 @@ internal sealed partial class ChunkStore
                     ReadOnlySpan<byte> hash = ((ReadOnlySpan<byte>)_table).Slice((index + i) * HashSize, HashSize);
                     if (at + chunkLength <= length && IsHashed(bytes.Slice((int)at, chunkLength), hash))
                         continue;
-                    if (store.DropsDamaged && IsStill(_file, first + i, hash))
+                    bool isWhole = at + chunkLength <= length && first + i != store.Grid.Count - 1;
+                    if ((store.IsSizeProved || isWhole) && IsStill(_file, first + i, hash))
                         store.Drop(first + i, "it has changed on disk");
                     _present &= ~(1UL << (index + i)); // this read is not to look at it again
                     wanted = i;

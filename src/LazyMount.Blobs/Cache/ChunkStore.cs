@@ -59,10 +59,10 @@ internal sealed partial class ChunkStore : IDisposable
     }
 
     /// <summary>
-    /// Whether a chunk that is not as it was written is forgotten. Not by those for whom the blob's size is somebody's word: under
-    /// another size its last chunk has another length, and a good one looks damaged.
+    /// Whether the blob's size is proved. Where it is somebody's word, a chunk that may be the last under that size or another is not
+    /// forgotten when it looks damaged: under another size it has another length.
     /// </summary>
-    public bool DropsDamaged { get; init; } = true;
+    public bool IsSizeProved { get; init; } = true;
 
     /// <summary>How the blob is divided.</summary>
     public ChunkGrid Grid { get; }
@@ -100,11 +100,9 @@ internal sealed partial class ChunkStore : IDisposable
         }
     }
 
-    /// <summary>Forgets a chunk whose bytes turned out to be wrong, where it <see cref="DropsDamaged"/>.</summary>
+    /// <summary>Forgets a chunk whose bytes turned out to be wrong.</summary>
     public void Drop(int chunk, string reason)
     {
-        if (!DropsDamaged)
-            return;
         _logger.CachedChunkDropped(_blob, chunk, reason);
         Forget(PathOf(chunk / SegmentChunks), chunk % SegmentChunks);
     }
