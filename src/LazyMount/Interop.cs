@@ -48,11 +48,14 @@ internal static partial class Interop
     /// </summary>
     public static SafeFileHandle OpenLog(string path, bool truncate)
     {
-        const int WriteOnly = 1, Create = 0x40, Truncate = 0x200, Append = 0x400, CloseOnExecFlag = 0x80000;
-        SafeFileHandle file = Open(ImagePathText.Encode(path + '\0'), WriteOnly | Create | Append | CloseOnExecFlag | (truncate ? Truncate : 0), 0x180 /* 0600 */);
+        const int WriteOnly = 1, Create = 0x40, Truncate = 0x200, Append = 0x400, NonBlock = 0x800, CloseOnExecFlag = 0x80000;
+        const int NoReader = 6; // ENXIO, of a pipe; without NonBlock the call waits for one
+        SafeFileHandle file = Open(ImagePathText.Encode(path + '\0'), WriteOnly | Create | Append | NonBlock | CloseOnExecFlag | (truncate ? Truncate : 0), 0x180 /* 0600 */);
         if (file.IsInvalid)
         {
-            throw new CommandException($"cannot open the log file '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
+            throw new CommandException(Marshal.GetLastPInvokeError() == NoReader
+                ? $"cannot open the log file '{path}': it is a pipe that nobody reads; start its reader first"
+                : $"cannot open the log file '{path}': {Marshal.GetLastPInvokeErrorMessage()}");
         }
         return file;
     }

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Logging.Console;
 
 namespace LazyMount.Output;
 
-/// <summary>Writes log events to one writer, each whole.</summary>
+/// <summary>Writes log events to one writer, each whole. An event that cannot be written is lost: what is logged goes on.</summary>
 /// <param name="formatter">Makes text of an event.</param>
 /// <param name="target">Where to. One event at a time is written.</param>
 internal sealed class LineLoggerProvider(ConsoleFormatter formatter, TextWriter target) : ILoggerProvider
@@ -24,7 +24,14 @@ internal sealed class LineLoggerProvider(ConsoleFormatter formatter, TextWriter 
         formatter.Write(entry, null, text);
         lock (_writing)
         {
-            target.Write(text.ToString());
+            try
+            {
+                target.Write(text.ToString());
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // The disk is full, or the reader of the pipe is gone.
+            }
         }
     }
 

@@ -44,7 +44,7 @@ internal static class Loggers
             => new LineLoggerProvider(services.GetServices<ConsoleFormatter>().Single(formatter => formatter.Name == format), new MessageWriter(target, isTerminal: false)));
     });
 
-    private static StandardStream StandardError() => new(Interop.StandardError);
+    private static StandardStream StandardError() => new(Interop.StandardError) { DropsWhatFails = true };
 
-    private static StandardStream File(SafeFileHandle file) => new(file);
+    private static StandardStream File(SafeFileHandle file) => new(file) { DropsWhatFails = true };
 }

@@ -90,6 +90,16 @@ public sealed class ProcessTests : IDisposable
     }
 
     [Fact]
+    public void LogThatCannotBeWritten_StopsNothing()
+    {
+        string directory = _lazymount.Directory.CreateDirectory("log");
+        Sh("\"$1\" -v --log-file /dev/full cat \"$2\" \"/$(printf 'caf\\351')\"", directory, "content");
+        ToolResult result = Tool.Shell("mkfifo \"$3/f\"; timeout 20 \"$1\" --log-file \"$3/f\" ls \"$2\"", LazyMountCli.Binary, _image, directory);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("a pipe that nobody reads", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void NamesInMessages_KeepTheirBytesAndNeverDriveATerminal()
     {
         ToolResult result = Tool.Shell($"name=$(printf '{Name}'); \"$1\" cat \"$2\" \"$name\" 2>&1 | od -An -c | tr -d ' \\n'", LazyMountCli.Binary, _image);
