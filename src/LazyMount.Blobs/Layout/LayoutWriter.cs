@@ -33,6 +33,7 @@ public sealed class LayoutWriter
             _directory = PathText.ForCalls(named);
             if (!Files.Exists(LayoutMarker.File))
                 Files.Write(LayoutMarker.File, LayoutMarker.Content.Span);
+            OciLayout.CheckMarker(Files, reference); // nobody could read what is written into another
             AtomicFile.Sweep(_directory);
             Directory.CreateDirectory(Path.Combine(_directory, "blobs"));
         }

@@ -28,7 +28,7 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         (_reference, _files) = (reference, files);
         try
         {
-            CheckMarker();
+            CheckMarker(files, reference);
         }
         catch
         {
@@ -164,29 +164,30 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         return ValueTask.CompletedTask;
     }
 
-    private void CheckMarker()
+    /// <summary>Refuses what is no layout of version 1.</summary>
+    internal static void CheckMarker(LayoutFiles files, ImageReference reference)
     {
         string version;
         try
         {
-            version = GoJsonReader.Read(_files.ReadAll(LayoutMarker.File, LayoutMarker.MaxSize), LayoutMarker.Form.Read).Version;
+            version = GoJsonReader.Read(files.ReadAll(LayoutMarker.File, LayoutMarker.MaxSize), LayoutMarker.Form.Read).Version;
         }
         catch (ImageException e) when (e.Error == ImageError.NotFound)
         {
-            if (_files.Exists(IndexFile))
+            if (files.Exists(IndexFile))
                 return; // some writers leave the marker out, and most readers do not look at it
-            throw NoLayout("no index.json", e);
+            throw NoLayout(reference, "no index.json", e);
         }
         catch (JsonException e)
         {
-            throw new ImageException(ImageError.Invalid, $"{LayoutFiles.Sentence(_files.NameOf(LayoutMarker.File))} is malformed: the layout is damaged, copy the image again.", e);
+            throw new ImageException(ImageError.Invalid, $"{LayoutFiles.Sentence(files.NameOf(LayoutMarker.File))} is malformed: the layout is damaged, copy the image again.", e);
         }
         if (!version.StartsWith("1.", StringComparison.Ordinal))
-            throw new ImageException(ImageError.Unsupported, $"{_reference.Location} is an OCI layout of version \"{Printable.Of(version)}\"; only version 1 is supported.");
+            throw new ImageException(ImageError.Unsupported, $"{reference.Location} is an OCI layout of version \"{Printable.Of(version)}\"; only version 1 is supported.");
     }
 
-    private ImageException NoLayout(string more, Exception? inner = null)
-        => new(ImageError.Invalid, $"{_reference.Location} is not an OCI layout: it has no file {LayoutMarker.File}, and {more}; make one with skopeo copy IMAGE {_reference.Place}:TAG.", inner);
+    private static ImageException NoLayout(ImageReference reference, string more, Exception? inner = null)
+        => new(ImageError.Invalid, $"{reference.Location} is not an OCI layout: it has no file {LayoutMarker.File}, and {more}; make one with skopeo copy IMAGE {reference.Place}:TAG.", inner);
 
     private ImageIndex ReadIndex() => ParseIndex(_files.ReadAll(IndexFile, ManifestDocument.MaxSize));
 
@@ -234,7 +235,7 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         if (named.Count > 0 && IsOneImage(named))
             return named;
         if (images.Count == 0 && !_files.Exists(LayoutMarker.File))
-            throw NoLayout("its index.json lists no image");
+            throw NoLayout(_reference, "its index.json lists no image");
         if (images.Count == 0)
             throw new ImageException(ImageError.NotFound, $"The layout {_reference.Location} holds no image: copy one into it with skopeo copy IMAGE {_reference.Place}:TAG.");
 

@@ -8,7 +8,7 @@ internal sealed class DescriptorJson
     public static GoStruct<DescriptorJson> Form { get; } = new(
         ("mediaType", (ref json, to) => to.MediaType = json.ReadString()),
         ("digest", (ref json, to) => to.Digest = json.ReadString()),
-        ("size", (ref json, to) => (to.Size, to.HasSize) = (json.ReadInt64(), true)),
+        ("size", (ref json, to) => (to.HasSize, to.Size) = (!json.IsNull, json.ReadInt64())),
         ("urls", (ref json, to) => to.Urls = json.ReadList((ref json) => json.ReadString())),
         ("annotations", (ref json, to) => to.Annotations = json.ReadMap((ref json) => json.ReadString())),
         ("data", (ref json, to) => to.Data = json.ReadBytes()),
@@ -21,7 +21,7 @@ internal sealed class DescriptorJson
 
     public long Size { get; set; }
 
-    /// <summary>The document gives a size, be it 0 (or null, which Go reads as 0).</summary>
+    /// <summary>The document gives a size, be it 0.</summary>
     public bool HasSize { get; set; }
 
     public IReadOnlyList<string>? Urls { get; set; }

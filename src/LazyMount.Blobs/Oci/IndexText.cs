@@ -11,9 +11,11 @@ internal sealed class IndexText
     private readonly ReadOnlyMemory<byte> _text;
     private readonly Places _places;
 
-    /// <param name="index">A sound image index (<see cref="ManifestDocument.Parse"/>).</param>
+    /// <param name="index">A sound image index (<see cref="ManifestDocument.Parse"/>); null counts as one without entries, as in Go.</param>
     public IndexText(ReadOnlyMemory<byte> index)
     {
+        if (index.Span.Trim(" \t\r\n"u8).SequenceEqual("null"u8))
+            index = ArtifactManifest.EmptyIndex;
         _text = index;
         _places = GoJsonReader.Read(index.Span, Places.Read);
     }
@@ -27,16 +29,30 @@ internal sealed class IndexText
     public byte[] With(Predicate<IndexEntry> isKept, string added)
     {
         var edit = new JsonEdit(_text);
-        edit.Set(_places.Start, "manifests", _places.Manifests, $"[{string.Join(',', TextsOf(isKept).Append(added))}]");
+        edit.Set(_places.Start, "manifests", _places.Manifests, Join("[", [.. TextsOf(isKept), Encoding.UTF8.GetBytes(added)], "]"));
         return edit.Apply();
     }
 
     /// <summary>An index of some of the entries and nothing else.</summary>
     public byte[] Only(Predicate<IndexEntry> isKept)
-        => Encoding.UTF8.GetBytes($$"""{"schemaVersion":2,"mediaType":"{{MediaTypes.OciIndex}}","manifests":[{{string.Join(',', TextsOf(isKept))}}]}""");
+        => Join($$"""{"schemaVersion":2,"mediaType":"{{MediaTypes.OciIndex}}","manifests":[""", [.. TextsOf(isKept)], "]}");
 
-    private IEnumerable<string> TextsOf(Predicate<IndexEntry> isKept)
-        => _places.Entries.Where(each => isKept(each.Entry)).Select(each => Encoding.UTF8.GetString(_text.Span[each.Place]));
+    private IEnumerable<byte[]> TextsOf(Predicate<IndexEntry> isKept)
+        => _places.Entries.Where(each => isKept(each.Entry)).Select(each => _text.Span[each.Place].ToArray());
+
+    // Bytes, not text: what others wrote need not be UTF-8.
+    private static byte[] Join(string before, List<byte[]> entries, string after)
+    {
+        using var joined = new MemoryStream();
+        joined.Write(Encoding.UTF8.GetBytes(before));
+        for (int i = 0; i < entries.Count; i++)
+        {
+            joined.Write(i > 0 ? ","u8 : default);
+            joined.Write(entries[i]);
+        }
+        joined.Write(Encoding.UTF8.GetBytes(after));
+        return joined.ToArray();
+    }
 
     /// <summary>Where the parts of the index stand in its text.</summary>
     private sealed class Places

@@ -144,6 +144,7 @@ public sealed class PullTests : IDisposable
     [Theory]
     [InlineData("""{"schemaVersion":2,"manifests":null}""", """{"schemaVersion":2,"manifests":[NEW]}""")] // umoci init
     [InlineData("""{"manifests":[]}""", """{"manifests":[NEW]}""")]
+    [InlineData(" null ", """{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[NEW]}""")]
     [InlineData(""" { "x":1, "x":{"a":1,"a":2,"A":3}, "X":"\ud800", "Manifests" : [ {"digest":"md5:1","x":1,"x":2} ] } """, """ { "x":1, "x":{"a":1,"a":2,"A":3}, "X":"\ud800", "Manifests" : [{"digest":"md5:1","x":1,"x":2},NEW] } """)]
     [InlineData("""{"manifests":[null],"annotations":{"a":"1","A":"2","a":"3"}}""", """{"manifests":[null,NEW],"annotations":{"a":"1","A":"2","a":"3"}}""")]
     [InlineData("""{"manifests":[{"annotations":{"A":"1","a":"2","org.opencontainers.image.ref.name":"v1"}},{"annotations":{"org.opencontainers.image.ref.name":"\u0076\u0031"}},{"annotations":{"Org.Opencontainers.Image.Ref.Name":"v1"}}]}""", """{"manifests":[{"annotations":{"Org.Opencontainers.Image.Ref.Name":"v1"}},NEW]}""")]
@@ -163,6 +164,29 @@ public sealed class PullTests : IDisposable
         Assert.Equal("noise\nsmall\n", (await RunAsync("ls", layout)).Output);
         Assert.Equal((0, ""), ((run = await RunAsync("index", "push", layout)).ExitCode, run.Error));
         Assert.StartsWith(around[0] + added + ",", File.ReadAllText(file), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task EntriesOfOthers_KeepBytesThatAreNotUtf8()
+    {
+        string file = Path.Combine(_directory.CreateDirectory("layout"), "index.json");
+        byte[] entry = [.. "{\"annotations\":{\"a\":\"caf"u8, 0xE9, .. "\"}}"u8];
+        File.WriteAllBytes(file, [.. "{\"manifests\":["u8, .. entry, .. "]}"u8]);
+        Assert.Equal(0, (await PullAsync(_image, $"oci:{_directory["layout"]}:v1")).ExitCode);
+        Assert.True(File.ReadAllBytes(file).AsSpan().IndexOf(entry) >= 0);
+    }
+
+    [Theory]
+    [InlineData("garbage", "malformed")]
+    [InlineData("{\"imageLayoutVersion\":\"2.0.0\"}", "only version 1")]
+    public async Task LayoutThatNobodyCouldRead_IsNotWrittenTo(string marker, string says)
+    {
+        string layout = _directory.CreateDirectory("layout");
+        File.WriteAllText(Path.Combine(layout, "oci-layout"), marker);
+        CommandRun run = await PullAsync(_image, $"oci:{layout}:v1");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains(says, run.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(layout, "index.json")));
     }
 
     [Fact]
