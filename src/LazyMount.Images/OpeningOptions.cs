@@ -1,5 +1,6 @@
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry;
 using LazyMount.Indexes.Store;
 
 namespace LazyMount.Images;
@@ -19,8 +20,8 @@ public sealed record OpeningOptions
     /// <summary>The platform to choose from an image index. Null: this machine's.</summary>
     public Platform? Platform { get; init; }
 
-    /// <summary>Registries are spoken to by plain HTTP.</summary>
-    public bool PlainHttp { get; init; }
+    /// <summary>How registries are reached.</summary>
+    public RegistryOptions Registries { get; init; } = new();
 
     /// <summary>Which indexes that others made are used.</summary>
     public IndexTrust IndexTrust { get; init; }

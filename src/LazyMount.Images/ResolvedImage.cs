@@ -45,7 +45,7 @@ public sealed class ResolvedImage : IAsyncDisposable
             ? await ArchiveSource.OpenAsync(reference, options.Cache, loggers, cancellationToken)
             : options.Offline && reference.Transport == Transport.Registry
                 ? new OfflineSource(reference, options.Cache)
-                : ImageSource.Open(reference, new ImageSourceOptions { PlainHttp = options.PlainHttp }, loggers);
+                : ImageSource.Open(reference, options.Registries, loggers);
 
     /// <summary>Where its layers' indexes come from.</summary>
     public IndexFinder OpenIndexes(OpeningOptions options, ILoggerFactory loggers)

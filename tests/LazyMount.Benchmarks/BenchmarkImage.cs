@@ -1,6 +1,7 @@
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry;
 using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -25,7 +26,7 @@ public static class BenchmarkImage
             return [];
         }
         ImageReference reference = ImageReference.Parse($"oci:{layout}:bench");
-        IImageSource source = ImageSource.Open(reference, new ImageSourceOptions(), NullLoggerFactory.Instance);
+        IImageSource source = ImageSource.Open(reference, new RegistryOptions(), NullLoggerFactory.Instance);
         var cache = new BlobCache(Path.Combine(Path.GetTempPath(), "lazymount-benchmarks"));
         Image image = Image.ResolveAsync(reference, source, null, cache, CancellationToken.None).GetAwaiter().GetResult();
         return [.. image.Layers.Where(layer => layer.Size >= 1 << 20).Select((layer, i) => new BenchmarkLayer($"layer {i + 1}", layer,

@@ -3,6 +3,8 @@ using System.Text;
 using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry.Accounts;
+using LazyMount.Blobs.Registry.Hosts;
 
 namespace LazyMount.Blobs.Registry;
 
@@ -11,16 +13,16 @@ namespace LazyMount.Blobs.Registry;
 /// renewed before it expires or when it is refused (distribution: "Token Authentication Specification"). One renewal
 /// at a time; who comes meanwhile waits for its result.
 /// </summary>
-internal sealed class RegistryAuthorization(RegistryHttp http, string repository, Func<Credentials?> findCredentials) : IDisposable
+internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint endpoint, CredentialStore store) : IDisposable
 {
     private const int MaxTokenSize = 1 << 20;
 
     private readonly SemaphoreSlim _renewal = new(1, 1);
-    private readonly Lazy<Credentials?> _credentials = new(findCredentials);
     private volatile Grant? _grant;
 
     // Guarded by _renewal.
     private Challenge? _challenge;
+    private FoundCredentials? _found;
     private bool _pushes;
 
     /// <summary>What to send; null until the registry has asked for something.</summary>
@@ -68,7 +70,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
                 _grant = await FetchTokenAsync(challenge, secure, subject, cancellationToken).ConfigureAwait(false);
                 return true;
             }
-            if (sent is not null || _credentials.Value is not { UserName.Length: > 0 } credentials)
+            if (sent is not null || await FindCredentialsAsync(cancellationToken).ConfigureAwait(false) is not { UserName.Length: > 0 } credentials)
                 return false;
             _grant = new Grant(Basic(credentials), long.MaxValue, CanPush: true);
             return true;
@@ -86,13 +88,13 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
         string realm = challenge.Parameters["realm"];
         if (!Uri.TryCreate(realm, UriKind.Absolute, out Uri? url) || (url.Scheme != Uri.UriSchemeHttps && url.Scheme != Uri.UriSchemeHttp))
             throw Malformed(subject, "names a token server whose address is malformed");
-        Credentials? credentials = _credentials.Value;
+        Credentials? credentials = await FindCredentialsAsync(cancellationToken).ConfigureAwait(false);
         if (credentials is not null && secure && url.Scheme != Uri.UriSchemeHttps)
             throw Malformed(subject, "wants your credentials sent unencrypted to its token server");
 
         // Who pushes asks for both at once: some registries answer a token that is for pulling only with 403, not a challenge.
-        string scope = _pushes ? $"repository:{repository}:pull,push"
-            : challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } asked ? asked : $"repository:{repository}:pull";
+        string scope = _pushes ? $"repository:{endpoint.Repository}:pull,push"
+            : challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } asked ? asked : $"repository:{endpoint.Repository}:pull";
         string? service = challenge.Parameters.GetValueOrDefault("service");
         HttpRequestMessage request = credentials?.IdentityToken is { } identityToken
             ? Exchange(url, identityToken, service, scope)
@@ -106,6 +108,12 @@ internal sealed class RegistryAuthorization(RegistryHttp http, string repository
                 ?? throw Malformed(subject, "has a token server that gives more than 1 MiB for a token");
             return Read(body, subject);
         }
+    }
+
+    private async ValueTask<Credentials?> FindCredentialsAsync(CancellationToken cancellationToken)
+    {
+        _found ??= await store.FindAsync(endpoint.Host, endpoint.Repository, again: false, cancellationToken).ConfigureAwait(false);
+        return _found.Credentials;
     }
 
     private static HttpRequestMessage Ask(Uri realm, Credentials? credentials, string? service, string scope)

@@ -3,7 +3,9 @@ using System.Net;
 using System.Net.Http.Headers;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
-using LazyMount.Blobs.Sources;
+using LazyMount.Blobs.Registry.Accounts;
+using LazyMount.Blobs.Registry.Connections;
+using LazyMount.Blobs.Registry.Hosts;
 using Microsoft.Extensions.Logging;
 using Polly;
 using Polly.Retry;
@@ -44,7 +46,7 @@ internal sealed record RegistryRequest(string Path, string Subject)
 }
 
 /// <summary>
-/// Requests to one repository of a registry (distribution-spec v1.1): scheme, authorization, redirects, retries.
+/// Requests to one repository at one endpoint (distribution-spec v1.1): scheme, authorization, redirects, retries.
 /// </summary>
 internal sealed class RegistryClient : IDisposable
 {
@@ -53,8 +55,6 @@ internal sealed class RegistryClient : IDisposable
     // A server that waits for the rest of what it takes for a request line must not cost the whole connect time-out.
     private static readonly TimeSpan s_probeTimeout = TimeSpan.FromSeconds(3);
 
-    private readonly string _host;
-    private readonly string _repository;
     private readonly ILogger _logger;
     private readonly RegistryAuthorization _authorization;
     private readonly ResiliencePipeline _retry;
@@ -63,14 +63,17 @@ internal sealed class RegistryClient : IDisposable
     private readonly ConcurrentDictionary<Digest, Uri> _locations = new();
     private volatile Uri? _base;
 
-    public RegistryClient(string registry, string repository, ImageSourceOptions options, RegistryTimeouts timeouts, ILogger logger)
+    /// <param name="endpoint">Whom it asks.</param>
+    /// <param name="credentials">Who the user is there.</param>
+    /// <param name="timeouts">How patient it is.</param>
+    /// <param name="logger">Told of requests and retries.</param>
+    public RegistryClient(RegistryEndpoint endpoint, CredentialStore credentials, RegistryTimeouts timeouts, ILogger logger)
     {
-        _host = registry == "docker.io" ? "registry-1.docker.io" : registry;
-        _repository = repository;
+        Endpoint = endpoint;
         _logger = logger;
-        _base = options.PlainHttp ? BaseOf("http") : Loopback.Is(_host) ? null : BaseOf("https");
-        Http = new RegistryHttp(registry, timeouts, logger);
-        _authorization = new RegistryAuthorization(Http, repository, () => DockerConfig.Find(options.DockerConfigDirectory, registry, logger));
+        _base = endpoint.Root;
+        Http = new RegistryHttp(endpoint.Host, new RegistryConnections(endpoint.Tls, timeouts), timeouts, logger);
+        _authorization = new RegistryAuthorization(Http, endpoint, credentials);
         _retry = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
         {
             MaxRetryAttempts = timeouts.Retries,
@@ -89,6 +92,9 @@ internal sealed class RegistryClient : IDisposable
             },
         }).Build();
     }
+
+    /// <summary>Whom it asks.</summary>
+    public RegistryEndpoint Endpoint { get; }
 
     public RegistryHttp Http { get; }
 
@@ -135,7 +141,7 @@ internal sealed class RegistryClient : IDisposable
 
         bool secure = root.Scheme == Uri.UriSchemeHttps;
         bool challenged = false;
-        Uri url = request.Elsewhere ?? request.Location ?? new Uri(root, $"{_repository}/{request.Path}");
+        Uri url = request.Elsewhere ?? request.Location ?? new Uri(root, $"{Endpoint.Repository}/{request.Path}");
         if (!IsAllowed(url, secure))
             throw new RegistryException(ImageError.Invalid, $"Cannot get {request.Subject}: its URL {RegistryHttp.Redact(url)} is not HTTPS.") { Url = RegistryHttp.Redact(url) };
         for (int redirects = 0; ;)
@@ -242,7 +248,7 @@ internal sealed class RegistryClient : IDisposable
         }
         catch (RegistryException e) when (e.IsNotTls)
         {
-            _logger.FellBackToHttp(_host);
+            _logger.FellBackToHttp(Endpoint.Host);
             return _base = BaseOf("http");
         }
         catch (Exception e) when (e is RegistryException { IsRefused: true } || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
@@ -251,7 +257,7 @@ internal sealed class RegistryClient : IDisposable
         }
     }
 
-    private Uri BaseOf(string scheme) => new($"{scheme}://{_host}/v2/");
+    private Uri BaseOf(string scheme) => new($"{scheme}://{Endpoint.Host}/v2/");
 
     private static bool IsWanted(HttpResponseMessage response, HttpMethod method)
         => method == HttpMethod.Get ? response.StatusCode is HttpStatusCode.OK or HttpStatusCode.PartialContent : response.IsSuccessStatusCode;

@@ -1,10 +1,10 @@
 using System.Diagnostics;
 using System.Net;
-using System.Net.Security;
 using System.Net.Sockets;
 using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry.Connections;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;
@@ -20,32 +20,17 @@ internal sealed class RegistryHttp : IDisposable
     // Bytes a second: what a body that is pushed adds to the patience with its answer.
     private const double SlowestUpload = 64 << 10;
 
-    private readonly HttpClient _client;
+    private readonly RegistryConnections _connections;
     private readonly RegistryTimeouts _timeouts;
     private readonly ILogger _logger;
-    private volatile string? _certificateError;
     private volatile bool _isUnverified;
 
-    public RegistryHttp(string registry, RegistryTimeouts timeouts, ILogger logger)
-    {
-        Registry = registry;
-        _timeouts = timeouts;
-        _logger = logger;
-        var handler = new SocketsHttpHandler
-        {
-            AllowAutoRedirect = false,
-            AutomaticDecompression = DecompressionMethods.None,
-            ConnectTimeout = timeouts.Connect,
-            PooledConnectionLifetime = TimeSpan.FromMinutes(5), // a mount outlives DNS answers
-            UseCookies = false,
-            Proxy = new Loopback.PassingProxy(HttpClient.DefaultProxy),
-            ConnectCallback = Loopback.ConnectAsync,
-            SslOptions = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, _, _, errors) => Accept(errors) },
-        };
-        _client = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
-        _client.DefaultRequestHeaders.UserAgent.ParseAdd("lazymount");
-        _client.DefaultRequestHeaders.AcceptEncoding.ParseAdd("identity"); // digests and ranges are of the bytes as they are
-    }
+    /// <param name="registry">The host that is asked, for sentences.</param>
+    /// <param name="connections">Owned.</param>
+    /// <param name="timeouts">How patient it is.</param>
+    /// <param name="logger">Told of every answer.</param>
+    public RegistryHttp(string registry, RegistryConnections connections, RegistryTimeouts timeouts, ILogger logger)
+        => (Registry, _connections, _timeouts, _logger) = (registry, connections, timeouts, logger);
 
     /// <summary>
     /// True while every answer came over a verified connection: TLS with a certificate that was checked, or loopback. Answers of
@@ -67,8 +52,8 @@ internal sealed class RegistryHttp : IDisposable
         stall.CancelAfter(_timeouts.Connect + _timeouts.Stall + TimeSpan.FromSeconds((request.Content?.Headers.ContentLength ?? 0) / SlowestUpload));
         try
         {
-            HttpResponseMessage response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stall.Token).ConfigureAwait(false);
-            if (!IsVerifiedBy(response.RequestMessage!.RequestUri!))
+            HttpResponseMessage response = await _connections.SendAsync(request, stall.Token).ConfigureAwait(false);
+            if (!IsVerifiedBy(response.RequestMessage!.RequestUri!, _connections.IsTlsVerified))
                 _isUnverified = true;
             if (_logger.IsEnabled(LogLevel.Debug))
                 _logger.Answered(request.Method.Method, Redact(request.RequestUri!), (int)response.StatusCode);
@@ -223,27 +208,19 @@ internal sealed class RegistryHttp : IDisposable
             Status = response.StatusCode,
         };
 
-    public void Dispose() => _client.Dispose();
+    public void Dispose() => _connections.Dispose();
 
     /// <summary>Without query and user info: either may be a secret.</summary>
     public static string Redact(Uri url) => $"{url.Scheme}://{url.Authority}{url.AbsolutePath}";
 
-    // No certificate is accepted that was not checked; an option that accepts one must be told of here.
-    internal static bool IsVerifiedBy(Uri url) => url.Scheme == Uri.UriSchemeHttps || Loopback.Is(url);
-
-    private bool Accept(SslPolicyErrors errors)
-    {
-        if (errors == SslPolicyErrors.None)
-            return true;
-        _certificateError = errors.ToString();
-        return false;
-    }
+    /// <summary>A connection to this place proves who answers.</summary>
+    internal static bool IsVerifiedBy(Uri url, bool isTlsVerified) => (url.Scheme == Uri.UriSchemeHttps && isTlsVerified) || Loopback.Is(url);
 
     private RegistryException Unreachable(HttpRequestMessage request, string subject, HttpRequestException e)
     {
         string place = Place(request.RequestUri!);
         bool tls = e.HttpRequestError == HttpRequestError.SecureConnectionError;
-        string? certificate = tls ? _certificateError : null;
+        string? certificate = tls ? _connections.CertificateError : null;
         SocketError? socket = (e.InnerException as SocketException)?.SocketErrorCode;
         string sentence = e.HttpRequestError switch
         {

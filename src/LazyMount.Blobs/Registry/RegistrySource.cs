@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry.Accounts;
+using LazyMount.Blobs.Registry.Hosts;
 using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging;
 
@@ -18,11 +20,12 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     private readonly RegistryUpload _upload;
     private readonly ILogger _logger;
 
-    public RegistrySource(ImageReference reference, ImageSourceOptions options, RegistryTimeouts timeouts, ILoggerFactory loggers)
+    public RegistrySource(ImageReference reference, RegistryOptions options, RegistryTimeouts timeouts, ILoggerFactory loggers)
     {
         _reference = reference;
         _logger = loggers.CreateLogger<RegistrySource>();
-        _client = new RegistryClient(reference.Location, reference.Repository, options, timeouts, _logger);
+        RegistryEndpoint endpoint = new RegistryHosts(options).EndpointsOf(reference.Location, reference.Repository)[^1];
+        _client = new RegistryClient(endpoint, new CredentialStore(options, _logger), timeouts, _logger);
         _referrers = new RegistryReferrers(_client, reference.Place);
         _upload = new RegistryUpload(_client, reference.Place);
     }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry;
 using LazyMount.Images;
 using LazyMount.Indexes.Store;
 
@@ -31,7 +32,8 @@ internal sealed record CommandSettings
     /// <summary>Null means this machine's.</summary>
     public Platform? Platform { get; init; }
 
-    public bool PlainHttp { get; init; }
+    /// <summary>How registries are reached.</summary>
+    public RegistryOptions Registries { get; init; } = new();
 
     /// <summary>Layers are held against their indexes, where others made those.</summary>
     public bool VerifiesFully { get; init; }
@@ -58,7 +60,7 @@ internal sealed record CommandSettings
         Offline = Offline,
         KeepsBlobs = KeepsBlobs,
         Platform = Platform,
-        PlainHttp = PlainHttp,
+        Registries = Registries,
         IndexTrust = IndexTrust,
         Layer = Layer,
         VerifiesFully = VerifiesFully,
@@ -174,7 +176,7 @@ internal sealed class GlobalOptions
             Offline = parsed.GetValue(Offline),
             KeepsBlobs = !parsed.GetValue(NoKeep),
             Platform = parsed.GetValue(Platform) is { } platform ? ParsePlatform(platform) : null,
-            PlainHttp = parsed.GetValue(PlainHttp),
+            Registries = new RegistryOptions { PlainHttp = parsed.GetValue(PlainHttp) },
             IndexTrust = parsed.GetValue(IndexTrust) switch
             {
                 "auto" or null => Indexes.Store.IndexTrust.Auto,

@@ -1,5 +1,6 @@
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Registry;
 using LazyMount.Blobs.Sources;
 using LazyMount.FileSystem;
 using LazyMount.Fuse;
@@ -48,7 +49,7 @@ internal sealed class TestImage : IAsyncDisposable
         ImageReference reference = ImageReference.Parse(layout.Reference("test"));
         ILoggerFactory loggers = NullLoggerFactory.Instance;
         var cache = new BlobCache(directory["cache"]);
-        var source = new GatedSource(ImageSource.Open(reference, new ImageSourceOptions(), loggers));
+        var source = new GatedSource(ImageSource.Open(reference, new RegistryOptions(), loggers));
         Image image = await Image.ResolveAsync(reference, source, new("linux", "amd64"), cache, default);
         var spans = new SpanCache(64 << 20);
         return new TestImage(image, source, await new LayerReaders(new IndexFinder(cache, loggers), cache, loggers).OpenAsync(image, spans, null, default), spans);

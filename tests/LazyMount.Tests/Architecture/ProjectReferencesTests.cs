@@ -17,7 +17,7 @@ public sealed class ProjectReferencesTests
     private static readonly Dictionary<string, (string[] Projects, string[] Packages)> s_allowed = new()
     {
         ["src/LazyMount.Compression"] = ([], ["SharpCompress", "System.IO.Hashing", "ZstdSharp.Port"]),
-        ["src/LazyMount.Blobs"] = ([], ["Microsoft.Extensions.Logging.Abstractions", "Polly.Core", "System.IO.Hashing"]),
+        ["src/LazyMount.Blobs"] = ([], ["Microsoft.Extensions.Logging.Abstractions", "Polly.Core", "Tomlyn", "System.IO.Hashing"]),
         ["src/LazyMount.Indexes"] = (["Blobs", "Compression"], ["Microsoft.Extensions.Logging.Abstractions", "System.IO.Hashing", "ZstdSharp.Port"]),
         ["src/LazyMount.Layers"] = (["Blobs", "Compression", "Indexes"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount.FileSystem"] = (["Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions", "System.IO.Hashing"]),

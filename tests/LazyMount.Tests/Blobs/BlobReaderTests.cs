@@ -44,7 +44,7 @@ public sealed class BlobReaderTests : IDisposable
     public void Dispose() => _directory.Dispose();
 
     private static RegistrySource SourceOf(ScriptedServer server)
-        => new(ImageReference.Parse($"{server.Host}/app"), new ImageSourceOptions { PlainHttp = true }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        => new(ImageReference.Parse($"{server.Host}/app"), TestRegistries.Options with { PlainHttp = true }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
 
     private async Task AssertReadsAsync(BlobReader reader, int offset, int length)
     {

@@ -1,4 +1,4 @@
-using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Registry.Accounts;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 

@@ -2,7 +2,8 @@ using System.Text;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
-using LazyMount.Blobs.Sources;
+using LazyMount.Blobs.Registry.Accounts;
+using LazyMount.Blobs.Registry.Hosts;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -26,7 +27,7 @@ public sealed class ForeignLayerTests(LockedRegistry registry) : IClassFixture<L
         string auth = Convert.ToBase64String(Encoding.UTF8.GetBytes($"{DockerRegistry.User}:{DockerRegistry.Password}"));
         await File.WriteAllTextAsync(Path.Combine(_directory.Path, "config.json"), $$"""{"auths":{"{{registry.Host}}":{"auth":"{{auth}}"} } }""", Token);
         return new RegistrySource(
-            ImageReference.Parse($"{registry.Host}/foreign:v1"), new ImageSourceOptions { DockerConfigDirectory = _directory.Path }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+            ImageReference.Parse($"{registry.Host}/foreign:v1"), TestRegistries.With(_directory.Path), RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
     }
 
     private static Descriptor Foreign(byte[] content, params string[] urls) => TestImage.DescriptorOf(content, ForeignType) with { Urls = urls };
@@ -94,7 +95,7 @@ public sealed class ForeignLayerTests(LockedRegistry registry) : IClassFixture<L
     public async Task PlainHttpUrlsOfARegistryWithTls_AreNotAsked()
     {
         await using var server = new ScriptedServer(request => ScriptedResponse.Of(s_layer, request));
-        using var client = new RegistryClient("no-such-host.invalid", "foreign", new ImageSourceOptions(), RegistrySourceTests.Impatient, NullLogger.Instance);
+        using var client = new RegistryClient(new RegistryEndpoint { Host = "no-such-host.invalid", Repository = "foreign", Root = new Uri("https://no-such-host.invalid/v2/") }, new CredentialStore(TestRegistries.Options, NullLogger.Instance), RegistrySourceTests.Impatient, NullLogger.Instance);
         var request = new RegistryRequest("blobs/x", "blob x") { Elsewhere = new Uri($"http://{server.Host}/layer") };
         var e = await Assert.ThrowsAsync<RegistryException>(() => client.SendAsync(request, (_, _) => Task.FromResult(0), Token));
         Assert.Contains("is not HTTPS", e.Message, StringComparison.Ordinal);

@@ -18,7 +18,7 @@ public sealed class ReferrersTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     private static RegistrySource Open(ScriptedServer server, string? config = null) => new(
-        ImageReference.Parse($"{server.Host}/app"), new ImageSourceOptions { DockerConfigDirectory = config ?? "/nonexistent" }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        ImageReference.Parse($"{server.Host}/app"), TestRegistries.With(config), RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
 
     private static string Entry(int number, string type) => TestImage.Json([(byte)number], MediaTypes.OciManifest, $",\"artifactType\":\"{type}\"");
 
@@ -147,7 +147,7 @@ public sealed class ReferrersTests
 public sealed class LockedPushTests(LockedRegistry locked) : IClassFixture<LockedRegistry>
 {
     private RegistrySource Open(string config)
-        => new(ImageReference.Parse($"{locked.Host}/app"), new ImageSourceOptions { DockerConfigDirectory = config }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        => new(ImageReference.Parse($"{locked.Host}/app"), TestRegistries.With(config), RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
 
     [Fact]
     public async Task Blob_IsPushedOnceByThoseWhoMay()

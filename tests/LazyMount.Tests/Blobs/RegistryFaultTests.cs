@@ -6,7 +6,8 @@ using System.Text;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
-using LazyMount.Blobs.Sources;
+using LazyMount.Blobs.Registry.Connections;
+using LazyMount.Blobs.Registry.Hosts;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -27,7 +28,7 @@ public sealed class RegistryFaultTests : IDisposable
 
     private RegistrySource Open(ScriptedServer server, bool plainHttp = true, RegistryTimeouts? timeouts = null) => new(
         ImageReference.Parse($"{server.Host}/app:v1"),
-        new ImageSourceOptions { PlainHttp = plainHttp, DockerConfigDirectory = _directory.Path },
+        TestRegistries.With(_directory.Path) with { PlainHttp = plainHttp },
         timeouts ?? RegistrySourceTests.Impatient,
         NullLoggerFactory.Instance);
 
@@ -446,7 +447,7 @@ public sealed class RegistryFaultTests : IDisposable
         await using RegistrySource source = Open(server, plainHttp: false);
         Assert.Equal(s_image.Manifest, (await source.GetRootAsync(Token)).Bytes);
 
-        using var http = new RegistryHttp("example.test", RegistrySourceTests.Impatient, NullLogger.Instance);
+        using var http = new RegistryHttp("example.test", new RegistryConnections(new EndpointTls(), RegistrySourceTests.Impatient), RegistrySourceTests.Impatient, NullLogger.Instance);
         var e = await Assert.ThrowsAsync<RegistryException>(() => http.SendAsync(new HttpRequestMessage(HttpMethod.Get, $"https://{server.Host}/v2/?secret=1"), "app from example.test", Token));
         Assert.Equal($"Cannot get app from example.test: {server.Host} does not answer with TLS; if it speaks plain HTTP, use --plain-http.", e.Message);
         Assert.Equal($"https://{server.Host}/v2/", e.Url);
@@ -480,7 +481,7 @@ public sealed class RegistryFaultTests : IDisposable
                 }
             }
         }, Token);
-        await using var source = new RegistrySource(ImageReference.Parse($"{listener.LocalEndpoint}/app"), new ImageSourceOptions(), RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        await using var source = new RegistrySource(ImageReference.Parse($"{listener.LocalEndpoint}/app"), TestRegistries.Options, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
         var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
         Assert.Equal(ImageError.Unreachable, e.Error);
         Assert.Contains($"the TLS certificate of {listener.LocalEndpoint} is not trusted", e.Message, StringComparison.Ordinal);

@@ -4,7 +4,6 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
-using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -30,7 +29,7 @@ public sealed class RegistrySourceTests(OpenRegistry open, LockedRegistry locked
 
     private RegistrySource Open(string reference) => new(
         ImageReference.Parse(reference),
-        new ImageSourceOptions { DockerConfigDirectory = _directory.Path },
+        TestRegistries.With(_directory.Path),
         Impatient,
         NullLoggerFactory.Instance);
 

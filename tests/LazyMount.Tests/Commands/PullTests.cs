@@ -5,6 +5,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Layout;
 using LazyMount.Blobs.Sources;
 using LazyMount.TestKit;
+using LazyMount.Tests.Blobs;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -223,7 +224,7 @@ public sealed class PullTests : IDisposable
         Assert.Equal("noise\nsmall\n", (await RunAsync("ls", layout)).Output);
 
         ImageReference reference = ImageReference.Parse(layout);
-        await using IImageSource source = ImageSource.Open(reference, new ImageSourceOptions(), NullLoggerFactory.Instance);
+        await using IImageSource source = ImageSource.Open(reference, TestRegistries.Options, NullLoggerFactory.Instance);
         Image image = await Image.ResolveAsync(reference, source, null, new BlobCache(_directory["cache"]), TestContext.Current.CancellationToken);
         var writer = new LayoutWriter(reference.WithTag("v2")) { Patience = TimeSpan.FromSeconds(0.1) };
         var e = await Assert.ThrowsAsync<ImageException>(() => writer.AddAsync(image, _ => null, TestContext.Current.CancellationToken));

@@ -1,6 +1,7 @@
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
+using LazyMount.Tests.Blobs;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LazyMount.Tests.Layers;
@@ -8,7 +9,7 @@ namespace LazyMount.Tests.Layers;
 /// <summary>A layout that behaves as a remote source does: blobs must be cached, can fail, stall, or come in small pieces.</summary>
 internal sealed class RemoteSource(string layoutReference) : IImageSource
 {
-    private readonly IImageSource _layout = ImageSource.Open(ImageReference.Parse(layoutReference), new ImageSourceOptions(), NullLoggerFactory.Instance);
+    private readonly IImageSource _layout = ImageSource.Open(ImageReference.Parse(layoutReference), TestRegistries.Options, NullLoggerFactory.Instance);
     private int _opened;
 
     public string Reference => layoutReference;

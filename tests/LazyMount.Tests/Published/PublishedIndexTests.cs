@@ -42,7 +42,7 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
 
     private async Task<string> PushImageAsync(OciLayoutBuilder layout, string repository)
     {
-        await using IImageSource source = ImageSource.Open(ImageReference.Parse(layout.Reference("test")), new ImageSourceOptions(), _loggers);
+        await using IImageSource source = ImageSource.Open(ImageReference.Parse(layout.Reference("test")), TestRegistries.Options, _loggers);
         RawManifest root = await source.GetRootAsync(Token);
         foreach (string file in Directory.EnumerateFiles(Path.Combine(layout.Directory, "blobs", "sha256")))
             await registry.PushBlobAsync(repository, await File.ReadAllBytesAsync(file, Token));
@@ -278,7 +278,7 @@ internal sealed record OpenedSource(Image Image, IImageSource Source, BlobCache 
     public static async Task<OpenedSource> OpenAsync(string reference, BlobCache cache, ILoggerFactory loggers, string? dockerConfig = null)
     {
         ImageReference parsed = ImageReference.Parse(reference);
-        IImageSource source = ImageSource.Open(parsed, new ImageSourceOptions { DockerConfigDirectory = dockerConfig }, loggers);
+        IImageSource source = ImageSource.Open(parsed, TestRegistries.With(dockerConfig), loggers);
         return new OpenedSource(await Image.ResolveAsync(parsed, source, null, cache, TestContext.Current.CancellationToken), source, cache);
     }
 

@@ -2,6 +2,7 @@ using System.Net;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Registry.Connections;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
@@ -29,7 +30,7 @@ public sealed class ConnectionTests : IDisposable
     [InlineData("http://[::ffff:127.0.0.1]:5000/v2/", true)]
     [InlineData("http://localhost.example/v2/", false)]
     [InlineData("http://127.0.0.1.example/v2/", false)]
-    public void Connection_IsVerifiedByTlsOrByBeingThisMachine(string url, bool expected) => Assert.Equal(expected, RegistryHttp.IsVerifiedBy(new Uri(url)));
+    public void Connection_IsVerifiedByTlsOrByBeingThisMachine(string url, bool expected) => Assert.Equal(expected, RegistryHttp.IsVerifiedBy(new Uri(url), isTlsVerified: true));
 
     private sealed class AnyProxy : IWebProxy
     {

@@ -3,6 +3,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Sources;
 using LazyMount.Indexes.Published.Soci;
 using LazyMount.TestKit;
+using LazyMount.Tests.Blobs;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -26,7 +27,7 @@ public sealed class LayoutAnnotationTests : IDisposable
         Assert.Contains(name, text, StringComparison.Ordinal);
         await File.WriteAllTextAsync(index, text.Replace(name, $"\"com.amazon.soci.index-digest\":\"{digest}\",{name}", StringComparison.Ordinal), TestContext.Current.CancellationToken);
         ImageReference reference = ImageReference.Parse(layout.Reference("test"));
-        await using IImageSource source = ImageSource.Open(reference, new ImageSourceOptions(), NullLoggerFactory.Instance);
+        await using IImageSource source = ImageSource.Open(reference, TestRegistries.Options, NullLoggerFactory.Instance);
         Image image = await Image.ResolveAsync(reference, source, null, new BlobCache(_directory["cache"]), TestContext.Current.CancellationToken);
         Assert.Null(SociIndex.NamedBy(image));
     }

@@ -5,14 +5,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using Microsoft.Extensions.Logging;
 
-namespace LazyMount.Blobs.Registry;
-
-/// <summary>What a user shows a registry: a name and password, or an identity token to be exchanged for access tokens.</summary>
-internal sealed record Credentials(string UserName, string Password, string? IdentityToken = null)
-{
-    /// <summary>Never the secrets.</summary>
-    public override string ToString() => $"credentials of {UserName}";
-}
+namespace LazyMount.Blobs.Registry.Accounts;
 
 /// <summary>Credentials out of docker's config.json, <c>auths</c>.</summary>
 internal static class DockerConfig
@@ -20,9 +13,8 @@ internal static class DockerConfig
     private const int MaxSize = 4 << 20;
 
     /// <summary>The credentials for a registry ("docker.io" for Docker Hub), or null. A file that cannot be read is logged and counts as none.</summary>
-    public static Credentials? Find(string? directory, string registry, ILogger logger)
+    public static Credentials? Find(string directory, string registry, ILogger logger)
     {
-        directory ??= PathText.FromEnvironment("DOCKER_CONFIG") ?? Path.Combine(StandardDirectory.Home, ".docker");
         string path = PathText.ForCalls(Path.Combine(directory, "config.json"));
         try
         {

@@ -1,7 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 
-namespace LazyMount.Blobs.Registry;
+namespace LazyMount.Blobs.Registry.Connections;
 
 /// <summary>
 /// Servers of this machine: the name localhost, 127.0.0.0/8 and ::1. Nobody else can answer in their place, because such a name is

@@ -1,0 +1,54 @@
+namespace LazyMount.Blobs.Registry.Hosts;
+
+/// <summary>A place where a repository is asked: the registry itself, or a mirror of it.</summary>
+internal sealed record RegistryEndpoint
+{
+    /// <summary>HOST[:PORT] that is asked. Credentials and certificates are looked up by it. Docker Hub is "docker.io".</summary>
+    public required string Host { get; init; }
+
+    /// <summary>The repository's name there.</summary>
+    public required string Repository { get; init; }
+
+    /// <summary>The URL before the repository's name; ends in a slash, such as "https://ghcr.io/v2/". Null: a loopback host whose scheme must be found out.</summary>
+    public Uri? Root { get; init; }
+
+    /// <summary>It stands in for the registry that the reference names.</summary>
+    public bool IsMirror { get; init; }
+
+    /// <summary>It may be asked what a tag names.</summary>
+    public bool CanResolve { get; init; } = true;
+
+    /// <summary>It may be asked for manifests by digest and for blobs.</summary>
+    public bool CanPull { get; init; } = true;
+
+    /// <summary>It may be pushed to.</summary>
+    public bool CanPush { get; init; } = true;
+
+    /// <summary>The registry that the reference names, told to a mirror that serves several (the query parameter "ns" of containerd); null: not told.</summary>
+    public string? Namespace { get; init; }
+
+    /// <summary>Header fields for every request to it.</summary>
+    public IReadOnlyList<KeyValuePair<string, string>> Headers { get; init; } = [];
+
+    /// <summary>Whom it must prove to be, and how we prove who we are.</summary>
+    public EndpointTls Tls { get; init; } = new();
+
+    /// <summary>Where it was configured, for sentences: "--mirror" or a file's path. Empty for the registry itself.</summary>
+    public string Origin { get; init; } = "";
+}
+
+/// <summary>TLS with one endpoint.</summary>
+internal sealed record EndpointTls
+{
+    /// <summary>The server's certificate is checked.</summary>
+    public bool IsVerified { get; init; } = true;
+
+    /// <summary>PEM files of certificates that are trusted as issuers besides those of the system.</summary>
+    public IReadOnlyList<string> CaFiles { get; init; } = [];
+
+    /// <summary>Certificates that may be shown to the server.</summary>
+    public IReadOnlyList<ClientCertificateFiles> ClientCertificates { get; init; } = [];
+}
+
+/// <summary>PEM files of a certificate and its key. They may be the same file.</summary>
+internal sealed record ClientCertificateFiles(string Certificate, string Key);

@@ -1,0 +1,27 @@
+using LazyMount.Blobs.Files;
+
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>Where the configuration of registries is looked for: environment variables, the home directory, and the root of /etc and /run.</summary>
+public sealed record RegistryEnvironment
+{
+    /// <summary>The environment of this process.</summary>
+    public static RegistryEnvironment OfProcess { get; } = new()
+    {
+        Variable = PathText.FromEnvironment,
+        Home = StandardDirectory.Home,
+        IsRoot = Environment.IsPrivilegedProcess,
+    };
+
+    /// <summary>The value of an environment variable; null when it is not set or empty.</summary>
+    public required Func<string, string?> Variable { get; init; }
+
+    /// <summary>The user's home directory.</summary>
+    public required string Home { get; init; }
+
+    /// <summary>The directory that holds "etc" and "run".</summary>
+    public string Root { get; init; } = "/";
+
+    /// <summary>The user is root, whose configuration is the system's.</summary>
+    public bool IsRoot { get; init; }
+}

@@ -1,0 +1,36 @@
+using LazyMount.Blobs.Registry.Accounts;
+
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>How registries are reached, as far as the command line says; the rest is in files and variables of <see cref="Environment"/>.</summary>
+public sealed record RegistryOptions
+{
+    /// <summary>Speak HTTP instead of HTTPS to registries. Loopback registries fall back to HTTP without it.</summary>
+    public bool PlainHttp { get; init; }
+
+    /// <summary>Check the TLS certificates of servers. False: whoever answers is believed, and <see cref="Sources.IBlobSource.IsVerified"/> becomes false.</summary>
+    public bool VerifiesTls { get; init; } = true;
+
+    /// <summary>A PEM file of certificates that are trusted as issuers besides those of the system. Absolute, or null.</summary>
+    public string? TlsCaFile { get; init; }
+
+    /// <summary>The only file of credentials to read. Absolute; null: the usual files.</summary>
+    public string? AuthFile { get; init; }
+
+    /// <summary>Credentials for the registry that the reference names, in the place of any file's. Never sent to a mirror.</summary>
+    public Credentials? Credentials { get; init; }
+
+    /// <summary>Mirrors that are asked before all others.</summary>
+    public IReadOnlyList<MirrorOption> Mirrors { get; init; } = [];
+
+    /// <summary>How long a reader of a file waits for bytes before its read fails.</summary>
+    public TimeSpan ReadTimeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Where configuration is looked for.</summary>
+    public RegistryEnvironment Environment { get; init; } = RegistryEnvironment.OfProcess;
+}
+
+/// <summary>A mirror that the command line names.</summary>
+/// <param name="Registry">The registry in whose place it is asked, as references name it ("docker.io").</param>
+/// <param name="Url">Where it is: scheme, host and perhaps a path.</param>
+public sealed record MirrorOption(string Registry, Uri Url);
