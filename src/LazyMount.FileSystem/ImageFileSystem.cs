@@ -22,6 +22,12 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     public ImageTree Tree { get; } = tree;
 
     /// <summary>
+    /// How long <see cref="ReadAsync"/> waits for bytes before it answers <see cref="Errno.EIO"/>. What was fetched meanwhile is kept, and
+    /// the next read tries anew.
+    /// </summary>
+    public TimeSpan ReadTimeout { get; init; } = Timeout.InfiniteTimeSpan;
+
+    /// <summary>
     /// Called with the cause before <see cref="ReadAsync"/> answers <see cref="Errno.EIO"/>, for front ends that can tell more than an
     /// error number. Called from any thread.
     /// </summary>
@@ -89,11 +95,13 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         {
             return Errno.EIO;
         }
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(ReadTimeout);
         try
         {
             while (TryFindData(id, ref offset, end, data, out long at, out long wanted, out long fileEnd))
             {
-                SpanLease span = await layers[layer].GetSpanAsync(at, cancellationToken, wanted, fileEnd).ConfigureAwait(false);
+                SpanLease span = await layers[layer].GetSpanAsync(at, patience.Token, wanted, fileEnd).ConfigureAwait(false);
                 offset += Add(data, span, at, wanted, isLast: offset + Math.Min(wanted, span.UncompressedOffset + span.Length - at) == end);
             }
             if (_refused)
@@ -113,6 +121,10 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
 #pragma warning restore CA1031
         {
             data.Clear();
+            if (cause is OperationCanceledException && patience.IsCancellationRequested)
+            {
+                cause = new TimeoutException($"its bytes did not come within {ReadTimeout.TotalSeconds:0.###} s (--read-timeout); check the network and read it again", cause);
+            }
             ReadFailed?.Invoke(cause);
             LogReadFailed(Describe(id), layer, cause.Message, cause);
             return Errno.EIO;

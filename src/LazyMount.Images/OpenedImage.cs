@@ -121,7 +121,7 @@ public sealed class OpenedImage : IAsyncDisposable
 
             // :: Step 4: the merged tree.
             ImageTree tree = Merge([.. indexed.Select(each => each.Index)], alone, reference, observer);
-            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()));
+            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()) { ReadTimeout = options.Registries.ReadTimeout });
         }
         catch
         {

@@ -10,7 +10,7 @@ namespace LazyMount.Indexes.Published;
 /// Indexes whose digest the image's manifest holds, or the image index that led to the manifest: our own, and a SOCI index of
 /// version 2. Of a layer that both have, ours is used.
 /// </summary>
-internal sealed class BoundIndexes(Image image, ILogger logger, ImageBudget? memory) : PublishedIndexes(image, Voucher.Manifest, logger, memory)
+internal sealed class BoundIndexes(Image image, OptionalQuestions questions, ILogger logger, ImageBudget? memory) : PublishedIndexes(image, Voucher.Manifest, questions, logger, memory)
 {
     private const int MaxManifests = 4; // looked at, of those that are named
 

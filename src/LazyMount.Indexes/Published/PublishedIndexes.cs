@@ -21,9 +21,10 @@ internal sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, Descr
 /// </summary>
 /// <param name="image">The image.</param>
 /// <param name="by">Who vouches for them.</param>
+/// <param name="questions">The patience with those who are asked.</param>
 /// <param name="logger">Told what is used, and what is of no use.</param>
 /// <param name="memory">What the indexes of the image's layers take together; null for layers that are looked at one by one.</param>
-internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger, ImageBudget? memory) : IIndexSource, IDisposable
+internal abstract class PublishedIndexes(Image image, Voucher by, OptionalQuestions questions, ILogger logger, ImageBudget? memory) : IIndexSource, IDisposable
 {
     // No index of a layer is half as large, but for tiny layers: then it is not worth having.
     private const long SmallIndex = 1 << 20;
@@ -37,6 +38,9 @@ internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger
 
     /// <summary>The logger.</summary>
     protected ILogger Logger => logger;
+
+    /// <summary>The patience with those who are asked.</summary>
+    protected OptionalQuestions Questions => questions;
 
     /// <summary>Finds out which layer has what; null for nothing.</summary>
     protected abstract Task<IReadOnlyDictionary<Digest, PublishedIndex>?> ReadTableAsync(CancellationToken cancellationToken);
@@ -95,7 +99,7 @@ internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger
     private async Task<LayerIndex> ReadZtocAsync(byte[] bytes, Descriptor layer, IndexBudget budget, CancellationToken cancellationToken)
     {
         (LayerIndex index, bool assumesPlainHeader) = ZtocReader.Read(bytes, layer, budget);
-        if (assumesPlainHeader && await ReadRangeAsync(layer, 4, cancellationToken).ConfigureAwait(false) is not [0x1F, 0x8B, 8, 0])
+        if (assumesPlainHeader && await ReadRangeAsync(layer, 4, layer.Size, cancellationToken).ConfigureAwait(false) is not [0x1F, 0x8B, 8, 0])
         {
             throw new InvalidDataException("it takes the layer's gzip header for one without a name or other options");
         }
@@ -115,7 +119,7 @@ internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger
             {
                 throw new InvalidDataException($"its list of spans to fetch first has {list.Size} bytes, more than {SociPrefetch.MaxSize}");
             }
-            byte[] json = await ReadRangeAsync(list with { Urls = null }, (int)list.Size, cancellationToken).ConfigureAwait(false);
+            byte[] json = await ReadRangeAsync(list with { Urls = null }, (int)list.Size, layer.Size, cancellationToken).ConfigureAwait(false);
             return list.Digest.Verifies(json) ? SociPrefetch.Read(json, index) : throw new InvalidDataException("its list of spans to fetch first does not match its digest");
         }
         catch (Exception e) when (IsUnusable(e) || e is EndOfStreamException)
@@ -173,7 +177,7 @@ internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger
         {
             throw new InvalidDataException($"its manifest has {descriptor.Size} bytes, more than {ManifestDocument.MaxSize}");
         }
-        RawManifest raw = await image.Source.GetManifestAsync(descriptor, cancellationToken).ConfigureAwait(false);
+        RawManifest raw = await questions.AskAsync(token => image.Source.GetManifestAsync(descriptor, token), cancellationToken).ConfigureAwait(false);
         return ManifestDocument.Parse(raw.Bytes.Span, descriptor.MediaType, $"the manifest {descriptor.Digest}") as Manifest
             ?? throw new InvalidDataException("it is an image index, not a manifest");
     }
@@ -185,18 +189,14 @@ internal abstract class PublishedIndexes(Image image, Voucher by, ILogger logger
             throw new InvalidDataException($"it has {blob.Size} bytes, too many for a layer of {layer.Size}");
         }
         budget.Take(blob.Size);
-        byte[] bytes = await ReadRangeAsync(blob with { Urls = null }, (int)blob.Size, cancellationToken).ConfigureAwait(false);
+        byte[] bytes = await ReadRangeAsync(blob with { Urls = null }, (int)blob.Size, layer.Size, cancellationToken).ConfigureAwait(false);
         return blob.Digest.Verifies(bytes) ? bytes : throw new InvalidDataException("it does not match its digest");
     }
 
-    private async Task<byte[]> ReadRangeAsync(Descriptor blob, int length, CancellationToken cancellationToken)
+    private async Task<byte[]> ReadRangeAsync(Descriptor blob, int length, long layerSize, CancellationToken cancellationToken)
     {
         var bytes = new byte[Math.Min(length, blob.Size)];
-        Stream stream = await image.Source.OpenBlobAsync(blob, 0, bytes.Length, cancellationToken).ConfigureAwait(false);
-        await using (stream.ConfigureAwait(false))
-        {
-            await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
-        }
+        await questions.ReadAsync(token => image.Source.OpenBlobAsync(blob, 0, bytes.Length, token), bytes, layerSize, cancellationToken).ConfigureAwait(false);
         return bytes;
     }
 }

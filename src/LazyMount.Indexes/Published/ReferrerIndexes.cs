@@ -10,7 +10,7 @@ namespace LazyMount.Indexes.Published;
 /// Indexes that the repository lists as referrers of the image's manifest. Whoever may publish there decides what they say: nothing
 /// in them proves names, attributes or decoder windows, and their digests of chunks are their publisher's own.
 /// </summary>
-internal sealed class ReferrerIndexes(Image image, ILogger logger, ImageBudget? memory) : PublishedIndexes(image, Voucher.Repository, logger, memory)
+internal sealed class ReferrerIndexes(Image image, OptionalQuestions questions, ILogger logger, ImageBudget? memory) : PublishedIndexes(image, Voucher.Repository, questions, logger, memory)
 {
     private const int MaxManifests = 4; // looked at, of those that are listed
 
@@ -31,7 +31,7 @@ internal sealed class ReferrerIndexes(Image image, ILogger logger, ImageBudget? 
     {
         try
         {
-            return await Image.Source.GetReferrersAsync(Image.ManifestDescriptor.Digest, artifactTypes, cancellationToken).ConfigureAwait(false);
+            return await Questions.AskAsync(token => Image.Source.GetReferrersAsync(Image.ManifestDescriptor.Digest, artifactTypes, token), cancellationToken).ConfigureAwait(false);
         }
         catch (ImageException e)
         {

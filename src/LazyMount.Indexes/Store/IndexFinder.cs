@@ -47,6 +47,9 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     /// <summary>How long another process that indexes a layer may show no life: one that is stopped shows none, and has the layer's turn all the same.</summary>
     internal TimeSpan TurnPatience { get; init; } = TimeSpan.FromSeconds(20);
 
+    /// <summary>How long opening an image waits until an answer begins that it can do without.</summary>
+    internal TimeSpan QuestionPatience { get; init; } = OptionalQuestions.Patience;
+
     /// <summary>Bytes of memory for the indexes of all layers of an image together.</summary>
     internal long MaxMemory { get; init; } = IndexLimits.Default.Memory;
 
@@ -74,7 +77,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     public async Task<IReadOnlyList<IndexOffer>> FindIndexesAsync(Image image, CancellationToken cancellationToken)
     {
         var policy = new IndexPolicy(Trust, image);
-        using var sources = new IndexSources(image, policy, _logger);
+        using var sources = new IndexSources(image, policy, _logger, OptionalQuestions.Patient);
         var offers = new List<IndexOffer>();
         foreach (Descriptor layer in image.Layers)
         {
@@ -105,7 +108,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     /// </summary>
     public async Task<IReadOnlyList<(IndexOffer Published, LayerIndex? Index)?>> ReadPublishedAsync(Image image, CancellationToken cancellationToken)
     {
-        using var sources = new IndexSources(image, new IndexPolicy(Trust, image), _logger);
+        using var sources = new IndexSources(image, new IndexPolicy(Trust, image), _logger, OptionalQuestions.Patient);
         var found = new List<(IndexOffer, LayerIndex?)?>();
         foreach (Descriptor layer in image.Layers)
         {
@@ -143,7 +146,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     private async Task<LayerIndex[]> GetAllAsync(Image image, IndexPolicy policy, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
     {
         var memory = new ImageBudget(MaxMemory);
-        using var sources = new IndexSources(image, policy, _logger, memory);
+        using var sources = new IndexSources(image, policy, _logger, new OptionalQuestions(QuestionPatience), memory);
         // A digest that stands in the image twice is indexed once; the positions it stands at are told of together.
         var positions = new Dictionary<Digest, List<int>>();
         for (int i = 0; i < image.Layers.Count; i++)

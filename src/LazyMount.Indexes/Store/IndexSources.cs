@@ -20,7 +20,8 @@ internal sealed class IndexSources : IDisposable
     /// <param name="policy">Which of the ways count.</param>
     /// <param name="logger">Told of what is used and what cannot be.</param>
     /// <param name="memory">What the indexes of the image's layers take together; null for layers that are looked at one by one.</param>
-    public IndexSources(Image image, IndexPolicy policy, ILogger logger, ImageBudget? memory = null)
+    /// <param name="questions">The patience with questions that the image can do without.</param>
+    public IndexSources(Image image, IndexPolicy policy, ILogger logger, OptionalQuestions questions, ImageBudget? memory = null)
     {
         _image = image;
         if (!policy.IsOnline)
@@ -29,12 +30,12 @@ internal sealed class IndexSources : IDisposable
         }
         if (policy.TakesBound)
         {
-            _sources.Add(new BoundIndexes(image, logger, memory)); // asks nobody unless the reference's documents name one
+            _sources.Add(new BoundIndexes(image, questions, logger, memory)); // asks nobody unless the reference's documents name one
         }
         _sources.Add(new LayerToc(image.Source, policy.TakesUnannounced, logger, memory));
         if (policy.TakesReferrers)
         {
-            _sources.Add(new ReferrerIndexes(image, logger, memory));
+            _sources.Add(new ReferrerIndexes(image, questions, logger, memory));
         }
     }
 

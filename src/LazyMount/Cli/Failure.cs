@@ -42,7 +42,7 @@ internal static class Failure
     {
         UsageException => ExitCode.Usage,
         CommandException e => e.ExitCode,
-        ImageException { Error: ImageError.Unreachable or ImageError.Denied } => ExitCode.Source,
+        ImageException { Error: ImageError.Unreachable or ImageError.Denied } or TimeoutException => ExitCode.Source,
         _ => ExitCode.Failed,
     };
 

@@ -109,6 +109,13 @@ internal sealed class GlobalOptions
         Recursive = true,
     };
 
+    public Option<string?> ReadTimeout { get; } = new("--read-timeout")
+    {
+        Description = "Fail a read of a file with EIO when its bytes do not come within this time; the next read tries again [60s]",
+        HelpName = "TIME",
+        Recursive = true,
+    };
+
     public Option<string?> IndexTrust { get; } = new("--index-trust")
     {
         Description = "Whose layer indexes to use: bound: only what the manifest's digest vouches for; registry: also what the image's repository publishes or shows; none: as bound, but no published index; auto: bound for an image named by digest, registry for one named by tag over TLS or from this machine [auto]",
@@ -151,6 +158,7 @@ internal sealed class GlobalOptions
         root.Add(NoKeep);
         root.Add(Platform);
         root.Add(PlainHttp);
+        root.Add(ReadTimeout);
         root.Add(IndexTrust);
         root.Add(LogFile);
         root.Add(LogFormat);
@@ -176,7 +184,7 @@ internal sealed class GlobalOptions
             Offline = parsed.GetValue(Offline),
             KeepsBlobs = !parsed.GetValue(NoKeep),
             Platform = parsed.GetValue(Platform) is { } platform ? ParsePlatform(platform) : null,
-            Registries = new RegistryOptions { PlainHttp = parsed.GetValue(PlainHttp) },
+            Registries = ReadRegistries(parsed),
             IndexTrust = parsed.GetValue(IndexTrust) switch
             {
                 "auto" or null => Indexes.Store.IndexTrust.Auto,
@@ -199,6 +207,16 @@ internal sealed class GlobalOptions
             },
             Verbose = parsed.GetValue(Verbose),
             Layer = parsed.GetValue(Layer) is { } layer ? ParseLayer(layer) : null,
+        };
+    }
+
+    private RegistryOptions ReadRegistries(ParseResult parsed)
+    {
+        var options = new RegistryOptions { PlainHttp = parsed.GetValue(PlainHttp) };
+        return parsed.GetValue(ReadTimeout) switch
+        {
+            null => options,
+            { } text => Duration.TryParse(text, out TimeSpan time) ? options with { ReadTimeout = time } : throw new UsageException($"--read-timeout '{text}' is not a time up to a day, such as 30s or 2m"),
         };
     }
 

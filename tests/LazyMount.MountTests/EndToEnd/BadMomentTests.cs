@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using LazyMount.TestKit;
 using Xunit;
 
@@ -97,6 +98,31 @@ public sealed class BadMomentTests : IDisposable
         // It has the layer's turn. The bound is 20 s, and Run's far more.
         Assert.Contains("middle", _lazymount.Run("ls", _image).EnsureSuccess().Output, StringComparison.Ordinal);
         stopped.Signal(SigKill);
+    }
+
+    [Fact]
+    public async Task ReadWithoutBytes_FailsAfterTheReadTimeout_AndTheNextOneTriesAnew()
+    {
+        _lazymount.Run("--no-keep", "ls", _image).EnsureSuccess();
+        var proxy = new StallingProxy(_server.Port, bytesUntilStall: 2 * MiB);
+        try
+        {
+            string directory = _lazymount.Mount($"{proxy.Host}/app:v1", "--read-timeout", "1.5s");
+            string middle = Path.Combine(directory, "middle");
+            long began = Stopwatch.GetTimestamp();
+            await Assert.ThrowsAsync<IOException>(() => File.ReadAllBytesAsync(middle, TestContext.Current.CancellationToken));
+            Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 1, 15); // the registry's own time-outs are longer
+            Assert.Contains("--read-timeout", File.ReadAllText(Assert.Single(Directory.GetFiles(_lazymount.StateDirectory, "*.log", SearchOption.AllDirectories))), StringComparison.Ordinal);
+
+            int port = proxy.Port;
+            proxy.Dispose();
+            proxy = new StallingProxy(_server.Port, bytesUntilStall: long.MaxValue, port);
+            Assert.Equal(Noise(2, 8 * MiB), await File.ReadAllBytesAsync(middle, TestContext.Current.CancellationToken));
+        }
+        finally
+        {
+            proxy.Dispose();
+        }
     }
 
     [Fact]

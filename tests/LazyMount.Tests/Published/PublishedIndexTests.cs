@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Text;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
@@ -133,6 +134,29 @@ public sealed class PublishedIndexTests(OpenRegistry registry) : IClassFixture<O
         });
         Assert.Equal(IndexFinderTests.Tar(2, files: 3), contents[0]);
         Assert.Equal(IndexFinderTests.Tar(102, files: 700), contents[1]);
+    }
+
+    [Theory]
+    [InlineData("referrers", true)]
+    [InlineData("referrers", false)]
+    [InlineData("sha256-", true)]
+    [InlineData("index", true)]
+    public async Task QuestionThatHangsOrIsRateLimited_DelaysTheImageByTwoSecondsOnly(string what, bool hangs)
+    {
+        string reference = await PushImageAsync(Layout(9), $"a/hanging-{what.TrimEnd('-')}-{hangs}".ToLowerInvariant());
+        PushedIndexes pushed = await PushIndexesAsync(reference);
+        await using var recording = new RecordingRegistry(registry.Host);
+        if (what == "index")
+            what = pushed.Layers.First(each => each.Blob is not null).Blob!.Digest.ToString();
+        using var end = new CancellationTokenSource();
+        recording.Instead = path => !path.Contains($"/{what}", StringComparison.Ordinal) ? null
+            : hangs ? Task.Delay(Timeout.Infinite, end.Token).ContinueWith(_ => (ScriptedResponse?)null, TaskScheduler.Default)
+            : Task.FromResult<ScriptedResponse?>(new ScriptedResponse(429, "", "Retry-After: 3600"));
+        long began = Stopwatch.GetTimestamp();
+        LayerIndex[] indexes = await OpenAsync(reference.Replace(registry.Host, recording.Host, StringComparison.Ordinal), NewCache(), read: ReadLastFileAsync);
+        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 15);
+        Assert.Contains(indexes, index => index.Origin == IndexOrigin.Built);
+        await end.CancelAsync();
     }
 
     [Theory]

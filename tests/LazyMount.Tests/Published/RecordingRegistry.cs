@@ -13,6 +13,8 @@ internal sealed class RecordingRegistry : IAsyncDisposable
 
     public RecordingRegistry(string registry) => _server = new ScriptedServer(async request =>
     {
+        if (Instead?.Invoke(request.Path) is { } instead && await instead is { } other)
+            return other;
         using var message = new HttpRequestMessage(new HttpMethod(request.Method), $"http://{registry}{request.Path}{(request.Query.Length == 0 ? "" : "?" + request.Query)}");
         message.Headers.Host = _server!.Host; // the registry makes its URLs with it
         foreach (string name in (string[])["Accept", "Range", "Authorization"])
@@ -35,6 +37,9 @@ internal sealed class RecordingRegistry : IAsyncDisposable
     });
 
     public string Host => _server.Host;
+
+    /// <summary>What it answers in the place of the registry, told the path; null for what the registry says.</summary>
+    public Func<string, Task<ScriptedResponse?>?>? Instead { get; set; }
 
     /// <summary>What it gives in the place of a body, told the path and the right bytes; null for the right bytes.</summary>
     public Func<string, byte[], byte[]?>? Lie { get; set; }

@@ -1,0 +1,115 @@
+using System.Diagnostics;
+using LazyMount.Blobs.Images;
+
+namespace LazyMount.Indexes.Published;
+
+/// <summary>
+/// The patience with questions that an image can do without: which indexes others published for its layers. One question whose
+/// answer does not begin in time ends all of them for this image. An index that has begun to come goes on while that is
+/// cheaper than its layer. Thread-safe.
+/// </summary>
+internal sealed class OptionalQuestions(TimeSpan patience)
+{
+    /// <summary>How long an image that is opened waits for the first byte of an answer.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+
+    // Bytes a second at which a layer is expected to come. An index has less than a fiftieth of its layer's bytes: on a slow link it
+    // is given up at some 20 KB/s for each MB/s that the layer would have.
+    private const double LayerRate = 1 << 20;
+
+    private volatile bool _isOver;
+
+    /// <summary>For commands whose purpose are the answers.</summary>
+    public static OptionalQuestions Patient => new(Timeout.InfiniteTimeSpan);
+
+    /// <summary>Asks, unless an earlier question was not answered.</summary>
+    /// <param name="question">A request whose answer is small, or whose first byte it returns.</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    /// <exception cref="ImageException">There is no answer in time, or the question failed.</exception>
+    public async Task<T> AskAsync<T>(Func<CancellationToken, Task<T>> question, CancellationToken cancellationToken)
+    {
+        if (_isOver)
+            throw Unanswered();
+        using var patient = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patient.CancelAfter(patience);
+        try
+        {
+            return await question(patient.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            _isOver = true;
+            throw Unanswered();
+        }
+    }
+
+    /// <summary>Reads a whole index.</summary>
+    /// <param name="open">Opens its bytes.</param>
+    /// <param name="destination">Filled.</param>
+    /// <param name="layerSize">Bytes of the layer that would be read in its place.</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    /// <exception cref="ImageException">It does not begin in time, comes too slowly, or cannot be had.</exception>
+    public async Task ReadAsync(Func<CancellationToken, Task<Stream>> open, Memory<byte> destination, long layerSize, CancellationToken cancellationToken)
+    {
+        using var given = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        (Stream stream, int filled) = await AskAsync(
+            async token =>
+            {
+                // The first byte belongs to the question. What is opened goes on after it, so it is not opened with this token.
+                await using CancellationTokenRegistration registration = token.Register(given.Cancel);
+                Stream opened = await open(given.Token).ConfigureAwait(false);
+                try
+                {
+                    return (opened, await opened.ReadAsync(destination, given.Token).ConfigureAwait(false));
+                }
+                catch
+                {
+                    await opened.DisposeAsync().ConfigureAwait(false);
+                    throw;
+                }
+            },
+            cancellationToken).ConfigureAwait(false);
+        await using (stream.ConfigureAwait(false))
+        {
+            var pace = new Pace(this, destination.Length, filled, layerSize);
+            while (filled < destination.Length)
+            {
+                Task<int> reading = stream.ReadAsync(destination[filled..], given.Token).AsTask();
+                while (await Task.WhenAny(reading, pace.WindowEnd).ConfigureAwait(false) != reading)
+                {
+                    if (!pace.IsWorthwhile(filled))
+                    {
+                        await given.CancelAsync().ConfigureAwait(false);
+                        await reading.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
+                        throw new ImageException(ImageError.Unreachable, $"it comes so slowly ({filled} of {destination.Length} bytes so far) that its layer is read in its place");
+                    }
+                }
+                int read = await reading.ConfigureAwait(false);
+                if (read == 0)
+                    throw new EndOfStreamException();
+                filled += read;
+            }
+        }
+    }
+
+    private ImageException Unanswered() => new(ImageError.Unreachable, $"there is no answer within {patience.TotalSeconds:0.###} s, and an image does not wait longer for what it can do without");
+
+    // Looks at the end of each window of time whether the rest comes soon enough at the rate of that window.
+    private sealed class Pace(OptionalQuestions questions, long size, int filled, long layerSize)
+    {
+        private readonly double _allowed = Math.Max(questions.Window.TotalSeconds, layerSize / LayerRate);
+        private int _before = filled;
+        private long _began = Stopwatch.GetTimestamp();
+
+        public Task WindowEnd { get; private set; } = Task.Delay(questions.Window);
+
+        public bool IsWorthwhile(int now)
+        {
+            double rate = (now - _before) / Stopwatch.GetElapsedTime(_began).TotalSeconds;
+            (_before, _began, WindowEnd) = (now, Stopwatch.GetTimestamp(), Task.Delay(questions.Window));
+            return questions.Window == Timeout.InfiniteTimeSpan || (size - now) / rate <= _allowed;
+        }
+    }
+
+    private TimeSpan Window => patience;
+}
