@@ -24,6 +24,12 @@ internal static partial class Log
     [LoggerMessage(Level = LogLevel.Warning, Message = "Ignoring {Path}: {Reason}")]
     public static partial void CredentialsIgnored(this ILogger logger, string path, string reason);
 
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The token server of {Registry} refuses the credentials ({Account}): going on as nobody in particular")]
+    public static partial void CredentialsRefused(this ILogger logger, string registry, string account);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Registry {Registry} does not give ranges ({Reason}): reading the whole blob")]
+    public static partial void RangesRefused(this ILogger logger, string registry, string reason);
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "Cached blob {Digest} is not usable and is fetched instead: {Reason}")]
     public static partial void CachedBlobUnusable(this ILogger logger, Digest digest, string reason);
 

@@ -73,6 +73,9 @@ public ref struct GoJsonReader
         return value;
     }
 
+    /// <summary>A string, or a number as it is written; empty for null. For fields that some writers quote and others do not.</summary>
+    public readonly string ReadText() => _tokens.TokenType == JsonTokenType.Number ? Encoding.UTF8.GetString(_tokens.ValueSpan) : ReadString();
+
     /// <summary>Bytes, written in base64; null for null.</summary>
     public readonly byte[]? ReadBytes()
     {

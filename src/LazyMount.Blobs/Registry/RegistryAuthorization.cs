@@ -1,169 +1,242 @@
+using System.Net;
 using System.Net.Http.Headers;
-using System.Text;
-using System.Text.Json;
 using LazyMount.Blobs.Images;
-using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry.Accounts;
 using LazyMount.Blobs.Registry.Hosts;
+using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;
 
 /// <summary>
-/// The Authorization header for one repository, learnt from the registry's challenges: Basic, or a Bearer token that is
-/// renewed before it expires or when it is refused (distribution: "Token Authentication Specification"). One renewal
-/// at a time; who comes meanwhile waits for its result.
+/// The Authorization header for one repository at one host, learnt from the host's challenges: Basic, or a Bearer token that is renewed
+/// shortly before it expires and once when it is refused. Credentials that are refused are looked up again, so that a mount
+/// outlives their rotation. One renewal at a time; who comes meanwhile waits for its result, also when it fails.
 /// </summary>
-internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint endpoint, CredentialStore store) : IDisposable
+/// <param name="http">For questions to the host and its token server.</param>
+/// <param name="endpoint">The host and the repository.</param>
+/// <param name="store">Where the user's credentials are. Null: a host that has no claim to them; it gets tokens for everybody.</param>
+/// <param name="logger">Told of credentials that are refused.</param>
+internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint endpoint, CredentialStore? store, ILogger logger) : IDisposable
 {
-    private const int MaxTokenSize = 1 << 20;
+    // Credentials that were refused are not looked up again sooner: helper programs may take a second.
+    private const long LookAgainAfter = 5_000;
 
-    private readonly SemaphoreSlim _renewal = new(1, 1);
+    private readonly TokenServer _tokens = new(http);
+    private readonly CancellationTokenSource _end = new();
+    private readonly Lock _lock = new();
     private volatile Grant? _grant;
+    private Task<Grant?>? _renewing; // guarded by _lock
 
-    // Guarded by _renewal.
+    // Of the renewal under way alone.
     private Challenge? _challenge;
     private FoundCredentials? _found;
+    private long _lookedAgain = -LookAgainAfter;
+    private bool _askedForChallenge;
     private bool _pushes;
+    private string? _refusedByTokenServer;
 
     /// <summary>What to send; null until the registry has asked for something.</summary>
-    /// <param name="secure">The registry is spoken to over TLS.</param>
+    /// <param name="root">The registry's URL that ends in "/v2/".</param>
     /// <param name="push">For a request that changes the repository: a token that was for pulling only is not enough.</param>
     /// <param name="subject">For sentences.</param>
     /// <param name="cancellationToken">The caller's.</param>
-    public async ValueTask<AuthenticationHeaderValue?> GetAsync(bool secure, bool push, string subject, CancellationToken cancellationToken)
+    public async ValueTask<AuthenticationHeaderValue?> GetAsync(Uri root, bool push, string subject, CancellationToken cancellationToken)
     {
         Grant? grant = _grant;
-        if (grant is null || grant.Serves(push))
-            return grant?.Header;
-
-        await _renewal.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            if (_grant is { } renewed && renewed.Serves(push))
-                return renewed.Header;
-            _pushes |= push;
-            _grant = await FetchTokenAsync(_challenge!, secure, subject, cancellationToken).ConfigureAwait(false);
-            return _grant.Header;
-        }
-        finally
-        {
-            _renewal.Release();
-        }
+        return grant is null || grant.Serves(push) ? grant?.Header
+            : (await RenewAsync(new Renewal(root, null, null, push, IsSecond: false, subject), cancellationToken).ConfigureAwait(false))?.Header;
     }
 
-    /// <summary>Answers a 401. False: there is nothing better to send than what was sent.</summary>
-    public async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, bool secure, bool push, string subject, CancellationToken cancellationToken)
+    /// <summary>Answers a refusal (401, and 400, 403 and 404, which some registries give in its place). False: there is nothing better to send than what was sent.</summary>
+    /// <param name="refusal">The answer; not disposed.</param>
+    /// <param name="sent">What was sent.</param>
+    /// <param name="root">The registry's URL that ends in "/v2/".</param>
+    /// <param name="push">The request changes the repository.</param>
+    /// <param name="answered">How many refusals of the same request were answered before.</param>
+    /// <param name="subject">For sentences.</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    public async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, Uri root, bool push, int answered, string subject, CancellationToken cancellationToken)
     {
-        Challenge? challenge = refusal.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers) ? Challenge.Choose(headers) : null;
-        if (challenge is null)
-            return false;
-
-        await _renewal.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
+        bool isWorthwhile = refusal.StatusCode switch
         {
-            if (_grant is { } grant && !ReferenceEquals(grant.Header, sent) && grant.Serves(push))
-                return true; // renewed by another request since
-            _pushes |= push;
-            if (challenge.Scheme == "Bearer")
-            {
-                _challenge = challenge;
-                _grant = await FetchTokenAsync(challenge, secure, subject, cancellationToken).ConfigureAwait(false);
-                return true;
-            }
-            if (sent is not null || await FindCredentialsAsync(cancellationToken).ConfigureAwait(false) is not { UserName.Length: > 0 } credentials)
-                return false;
-            _grant = new Grant(Basic(credentials), long.MaxValue, CanPush: true);
-            return true;
-        }
-        finally
-        {
-            _renewal.Release();
-        }
-    }
-
-    public void Dispose() => _renewal.Dispose();
-
-    private async Task<Grant> FetchTokenAsync(Challenge challenge, bool secure, string subject, CancellationToken cancellationToken)
-    {
-        string realm = challenge.Parameters["realm"];
-        if (!Uri.TryCreate(realm, UriKind.Absolute, out Uri? url) || (url.Scheme != Uri.UriSchemeHttps && url.Scheme != Uri.UriSchemeHttp))
-            throw Malformed(subject, "names a token server whose address is malformed");
-        Credentials? credentials = await FindCredentialsAsync(cancellationToken).ConfigureAwait(false);
-        if (credentials is not null && secure && url.Scheme != Uri.UriSchemeHttps)
-            throw Malformed(subject, "wants your credentials sent unencrypted to its token server");
-
-        // Who pushes asks for both at once: some registries answer a token that is for pulling only with 403, not a challenge.
-        string scope = _pushes ? $"repository:{endpoint.Repository}:pull,push"
-            : challenge.Parameters.GetValueOrDefault("scope") is { Length: > 0 } asked ? asked : $"repository:{endpoint.Repository}:pull";
-        string? service = challenge.Parameters.GetValueOrDefault("service");
-        HttpRequestMessage request = credentials?.IdentityToken is { } identityToken
-            ? Exchange(url, identityToken, service, scope)
-            : Ask(url, credentials, service, scope);
-        HttpResponseMessage response = await http.SendAsync(request, subject, cancellationToken).ConfigureAwait(false);
-        if (!response.IsSuccessStatusCode)
-            throw await http.RefusalAsync(response, subject, fromRegistry: true, cancellationToken).ConfigureAwait(false);
-        using (response)
-        {
-            byte[] body = await http.ReadAllAsync(response, MaxTokenSize, subject, cancellationToken).ConfigureAwait(false)
-                ?? throw Malformed(subject, "has a token server that gives more than 1 MiB for a token");
-            return Read(body, subject);
-        }
-    }
-
-    private async ValueTask<Credentials?> FindCredentialsAsync(CancellationToken cancellationToken)
-    {
-        _found ??= await store.FindAsync(endpoint.Host, endpoint.Repository, again: false, cancellationToken).ConfigureAwait(false);
-        return _found.Credentials;
-    }
-
-    private static HttpRequestMessage Ask(Uri realm, Credentials? credentials, string? service, string scope)
-    {
-        string query = (service is null ? "" : $"service={Uri.EscapeDataString(service)}&") + $"scope={Uri.EscapeDataString(scope)}";
-        var url = new UriBuilder(realm) { Query = realm.Query.Length > 1 ? $"{realm.Query[1..]}&{query}" : query };
-        var request = new HttpRequestMessage(HttpMethod.Get, url.Uri);
-        if (credentials is { UserName.Length: > 0 })
-            request.Headers.Authorization = Basic(credentials);
-        return request;
-    }
-
-    private static HttpRequestMessage Exchange(Uri realm, string identityToken, string? service, string scope)
-        => new(HttpMethod.Post, realm)
-        {
-            Content = new FormUrlEncodedContent(new Dictionary<string, string>
-            {
-                ["grant_type"] = "refresh_token",
-                ["client_id"] = "lazymount",
-                ["refresh_token"] = identityToken,
-                ["service"] = service ?? "",
-                ["scope"] = scope,
-            }),
+            HttpStatusCode.Unauthorized => answered < 2,
+            // A token that is too old, or from a time of other rights.
+            HttpStatusCode.Forbidden or HttpStatusCode.BadRequest when sent?.Scheme == "Bearer" => answered == 0,
+            // Some registries hide what is not for everybody, and challenge at /v2/ only.
+            HttpStatusCode.Forbidden or HttpStatusCode.NotFound when sent is null => answered == 0 && store is not null && !_askedForChallenge,
+            _ => false,
         };
-
-    private Grant Read(byte[] body, string subject)
-    {
-        TokenJson json;
-        try
-        {
-            json = GoJsonReader.Read(body, TokenJson.Form.Read);
-        }
-        catch (JsonException)
-        {
-            json = new TokenJson(); // without the cause: it may quote the token
-        }
-        string token = json.Token.Length == 0 ? json.AccessToken : json.Token;
-        if (token.Length == 0 || token.AsSpan().ContainsAnyExceptInRange('!', '~'))
-            throw Malformed(subject, "has a token server that gives no token");
-        long seconds = json.ExpiresIn is > 0 and < int.MaxValue ? json.ExpiresIn : 60;
-        // Renewed a little early, so that it does not expire on its way.
-        long lifetime = seconds * 1000 - Math.Min(10_000, seconds * 250);
-        return new Grant(new AuthenticationHeaderValue("Bearer", token), Environment.TickCount64 + lifetime, _pushes);
+        if (!isWorthwhile)
+            return false;
+        Challenge? challenge = refusal.StatusCode == HttpStatusCode.Unauthorized && refusal.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers)
+            ? Challenge.Choose(headers) : null;
+        return await RenewAsync(new Renewal(root, challenge, sent, push, IsSecond: answered > 0, subject), cancellationToken).ConfigureAwait(false) is not null;
     }
 
-    private static AuthenticationHeaderValue Basic(Credentials credentials)
-        => new("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{credentials.UserName}:{credentials.Password}")));
+    /// <summary>A clause for sentences of refusals: which credentials were looked for and sent; null when nobody looked for any.</summary>
+    public string? Account => _found is not { } found ? null
+        : found.Credentials is null ? found.Account
+        : _refusedByTokenServer is { } reason ? $"{found.Account} is refused by the token server ({reason}); docker login {endpoint.Host} replaces it"
+        : $"{found.Account} does not open it; docker login {endpoint.Host} replaces it";
 
-    private RegistryException Malformed(string subject, string reason)
-        => new(ImageError.Invalid, $"Cannot get {subject}: {http.Registry} {reason}; tell whoever runs it.");
+    public void Dispose()
+    {
+        _end.Cancel();
+        _end.Dispose();
+    }
+
+    private async Task<Grant?> RenewAsync(Renewal renewal, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Task<Grant?> renewing;
+            bool mine = false;
+            lock (_lock)
+            {
+                if (_grant is { } grant && !ReferenceEquals(grant.Header, renewal.Sent) && grant.Serves(renewal.Push))
+                    return grant; // renewed since by another request
+                if (_renewing is null)
+                {
+                    mine = true;
+                    CancellationToken end = _end.Token;
+                    _renewing = Task.Run(() => RunAsync(renewal, end), CancellationToken.None);
+                }
+                renewing = _renewing;
+            }
+            Grant? renewed = await renewing.WaitAsync(cancellationToken).ConfigureAwait(false);
+            if (mine || renewed is null || renewed.Serves(renewal.Push))
+                return renewed;
+        }
+    }
+
+    private async Task<Grant?> RunAsync(Renewal renewal, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await MakeAsync(renewal, cancellationToken).ConfigureAwait(false) is { } grant ? _grant = grant : null;
+        }
+        finally
+        {
+            lock (_lock)
+                _renewing = null;
+        }
+    }
+
+    private async Task<Grant?> MakeAsync(Renewal renewal, CancellationToken cancellationToken)
+    {
+        _pushes |= renewal.Push;
+        _challenge = renewal.Challenge ?? _challenge ?? await AskForChallengeAsync(renewal, cancellationToken).ConfigureAwait(false);
+        return _challenge?.Scheme switch
+        {
+            "Bearer" => await GetTokenAsync(_challenge, renewal, cancellationToken).ConfigureAwait(false),
+            "Basic" => await GetBasicAsync(renewal, cancellationToken).ConfigureAwait(false),
+            _ => null,
+        };
+    }
+
+    // Once, and only for those who have something to show.
+    private async Task<Challenge?> AskForChallengeAsync(Renewal renewal, CancellationToken cancellationToken)
+    {
+        if (_askedForChallenge || (await FindAsync(again: false, cancellationToken).ConfigureAwait(false)).Credentials is null)
+        {
+            _askedForChallenge = true;
+            return null;
+        }
+        _askedForChallenge = true;
+        using HttpResponseMessage response = await http.SendAsync(new HttpRequestMessage(HttpMethod.Get, renewal.Root), renewal.Subject, cancellationToken).ConfigureAwait(false);
+        return response.StatusCode == HttpStatusCode.Unauthorized && response.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers)
+            ? Challenge.Choose(headers) : null;
+    }
+
+    private async Task<Grant?> GetBasicAsync(Renewal renewal, CancellationToken cancellationToken)
+    {
+        bool isRefused = renewal.Sent?.Scheme == "Basic";
+        if ((await FindAsync(again: isRefused, cancellationToken).ConfigureAwait(false)).Credentials is not { UserName.Length: > 0 } credentials)
+            return null;
+        AuthenticationHeaderValue header = TokenServer.Basic(credentials.UserName, credentials.Password.Length > 0 ? credentials.Password : credentials.IdentityToken ?? "");
+        return isRefused && header.Parameter == renewal.Sent!.Parameter ? null : new Grant(header, long.MaxValue, CanPush: true);
+    }
+
+    private async Task<Grant?> GetTokenAsync(Challenge challenge, Renewal renewal, CancellationToken cancellationToken)
+    {
+        Credentials? used = _found?.Credentials;
+        Credentials? credentials = (await FindAsync(again: renewal.IsSecond, cancellationToken).ConfigureAwait(false)).Credentials;
+        if (renewal.IsSecond && credentials == used)
+            return null; // a new token would be as good as the one that was refused just now
+        try
+        {
+            return await FetchAsync(credentials).ConfigureAwait(false);
+        }
+        catch (RegistryException e) when (e.Error == ImageError.Denied && credentials is not null)
+        {
+            Credentials? fresh = (await FindAsync(again: true, cancellationToken).ConfigureAwait(false)).Credentials;
+            try
+            {
+                if (fresh != credentials)
+                    return await FetchAsync(fresh).ConfigureAwait(false);
+            }
+            catch (RegistryException again) when (again.Error == ImageError.Denied)
+            {
+                // No better.
+            }
+            _refusedByTokenServer = e.Reason;
+            if (renewal.Push)
+                throw Refused(e);
+            try
+            {
+                Grant grant = await FetchAsync(null).ConfigureAwait(false);
+                logger.CredentialsRefused(endpoint.Host, _found!.Account);
+                return grant;
+            }
+            catch (RegistryException anonymous) when (anonymous.Error == ImageError.Denied)
+            {
+                throw Refused(e);
+            }
+        }
+
+        async Task<Grant> FetchAsync(Credentials? with)
+        {
+            RegistryToken token = await _tokens.FetchAsync(challenge, renewal.Root, Scopes(challenge), with, renewal.Subject, cancellationToken).ConfigureAwait(false);
+            if (with is not null)
+                _refusedByTokenServer = null;
+            // Renewed a little early, so that it does not expire on its way.
+            double lifetime = token.Lifetime.TotalMilliseconds;
+            return new Grant(new AuthenticationHeaderValue("Bearer", token.Value), Environment.TickCount64 + (long)(lifetime - Math.Min(10_000, lifetime / 4)), _pushes);
+        }
+
+        RegistryException Refused(RegistryException e) => new(ImageError.Denied, $"{http.Registry} does not give {renewal.Subject}: {Account}.", e)
+        {
+            Method = e.Method,
+            Url = e.Url,
+            Status = e.Status,
+        };
+    }
+
+    // Who pushes asks for both at once: some registries answer a token that is for pulling only with 403, not a challenge.
+    private string[] Scopes(Challenge challenge)
+    {
+        string asked = challenge.Parameters.GetValueOrDefault("scope") ?? "", ours = $"repository:{endpoint.Repository}:{(_pushes ? "pull,push" : "pull")}";
+        return asked.Length == 0 || _pushes ? [ours]
+            : store is null || asked.Contains($":{endpoint.Repository}:", StringComparison.Ordinal) ? [asked] : [asked, ours];
+    }
+
+    private async ValueTask<FoundCredentials> FindAsync(bool again, CancellationToken cancellationToken)
+    {
+        again &= Environment.TickCount64 - _lookedAgain >= LookAgainAfter;
+        if (_found is { } found && !again)
+            return found;
+        if (again)
+            _lookedAgain = Environment.TickCount64;
+        return _found = store is null ? new FoundCredentials(null, "") : await store.FindAsync(endpoint.Host, endpoint.Repository, again, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <param name="Root">The registry's URL that ends in "/v2/".</param>
+    /// <param name="Challenge">What the registry asked for; null: what it asked for before.</param>
+    /// <param name="Sent">What was refused; null: nothing was sent, or it has expired.</param>
+    /// <param name="Push">The request changes the repository.</param>
+    /// <param name="IsSecond">What was sent is new, and refused all the same.</param>
+    /// <param name="Subject">For sentences.</param>
+    private sealed record Renewal(Uri Root, Challenge? Challenge, AuthenticationHeaderValue? Sent, bool Push, bool IsSecond, string Subject);
 
     private sealed record Grant(AuthenticationHeaderValue Header, long ExpiresAt, bool CanPush)
     {

@@ -26,7 +26,9 @@ internal sealed class RegistryBlobStream : ForwardStream
     private readonly long _end;
     private HttpResponseMessage? _response;
     private Stream? _body;
+    private IDisposable? _place; // among the bodies that are read at once
     private bool _isWhole; // the body goes on after the range
+    private bool _takesWhole; // ranges of this blob are of no use
     private long _at;
     private int _breaks;
     private long _brokeAt;
@@ -92,10 +94,11 @@ internal sealed class RegistryBlobStream : ForwardStream
         if (disposing)
         {
             if (_isWhole && _at == _end && _end < _blob.Size && _body is not null)
+            {
                 _client.WholeBodies.Leave(new WholeBody(_blob.Digest, _at, _response!, _body));
-            else
-                Abandon();
-            (_body, _response) = (null, null);
+                (_body, _response) = (null, null);
+            }
+            Abandon();
         }
         base.Dispose(disposing);
     }
@@ -104,19 +107,39 @@ internal sealed class RegistryBlobStream : ForwardStream
     {
         _body?.Dispose();
         _response?.Dispose();
-        (_body, _response) = (null, null);
+        _place?.Dispose();
+        (_body, _response, _place) = (null, null, null);
     }
 
     private async Task RequestAsync(CancellationToken cancellationToken)
     {
+        _place ??= await _client.Limits.TakePlaceAsync(cancellationToken).ConfigureAwait(false);
         if (_client.WholeBodies.TryTake(_blob.Digest, _at) is { } left && await TryGoOnAsync(left, cancellationToken).ConfigureAwait(false))
             return;
-        var request = new RegistryRequest($"blobs/{_blob.Digest}", _subject)
+        bool isPart = _at > 0 || _end < _blob.Size;
+        if (isPart && !_takesWhole && _client.GivesRanges)
         {
-            Blob = _blob.Digest,
-            Elsewhere = _elsewhere,
-            Range = _at == 0 && _end == _blob.Size ? null : (_at, _end - 1),
-        };
+            try
+            {
+                await RequestAsync((_at, _end - 1), cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            catch (RegistryException e) when (e.Status is HttpStatusCode.BadRequest or HttpStatusCode.RequestedRangeNotSatisfiable or HttpStatusCode.NotImplemented)
+            {
+                _client.DoWithoutRanges(e.Reason);
+            }
+            catch (RegistryException e) when (e.Status is HttpStatusCode.PartialContent && !e.IsTemporary)
+            {
+                _takesWhole = true; // it gives another range, or one of encoded bytes
+                _logger.RangesRefused(_client.Endpoint.Host, e.Message);
+            }
+        }
+        await RequestAsync(null, cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task RequestAsync((long First, long Last)? range, CancellationToken cancellationToken)
+    {
+        var request = new RegistryRequest($"blobs/{_blob.Digest}", _subject) { Blob = _blob.Digest, Elsewhere = _elsewhere, Range = range };
         (_response, _body) = await _client.SendAsync(request, PositionAsync, cancellationToken).ConfigureAwait(false);
     }
 
@@ -124,21 +147,30 @@ internal sealed class RegistryBlobStream : ForwardStream
     private async Task<(HttpResponseMessage, Stream)> PositionAsync(HttpResponseMessage response, CancellationToken cancellationToken)
     {
         long? length = response.Content.Headers.ContentLength;
+        string? coding = ContentCoding.Of(response);
         long skip = 0;
         if (response.StatusCode == HttpStatusCode.PartialContent)
         {
             var range = response.Content.Headers.ContentRange;
             if (range?.Unit != "bytes" || range.From != _at || range.To >= _end || (range.HasLength && range.Length != _blob.Size))
                 throw _client.Http.Broken(response, _subject, $"gives the range \"{Printable.Of(range?.ToString() ?? "")}\" when asked for bytes {_at}-{_end - 1} of {_blob.Size}");
+            if (coding is not null && !range.HasLength)
+                throw _client.Http.Broken(response, _subject, $"gives a range of {coding} bytes");
+            coding = null; // it is a range of so many bytes as the blob has: they are the blob's own
         }
         else
         {
-            if (length is { } total && total != _blob.Size)
+            // A blob that is a gzip file is often called encoded and sent as it is.
+            if (coding is not null && (length == _blob.Size || (length is null && _blob.MediaType.Contains("gzip", StringComparison.Ordinal))))
+                coding = null;
+            if (coding is null && length is { } total && total != _blob.Size)
                 throw _client.Http.Broken(response, _subject, $"has {total} bytes where the manifest says {_blob.Size}");
             skip = _at;
         }
 
         Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+        if (coding is not null)
+            body = ContentCoding.Decode(body, coding);
         await PassOverAsync(response, body, skip, cancellationToken).ConfigureAwait(false);
         _isWhole = response.StatusCode != HttpStatusCode.PartialContent;
         return (response, body);

@@ -55,13 +55,15 @@ internal sealed class RegistryClient : IDisposable
     // A server that waits for the rest of what it takes for a request line must not cost the whole connect time-out.
     private static readonly TimeSpan s_probeTimeout = TimeSpan.FromSeconds(3);
 
+    private readonly RegistryTimeouts _timeouts;
     private readonly ILogger _logger;
     private readonly RegistryAuthorization _authorization;
+    private readonly ConcurrentDictionary<string, RegistryAuthorization> _elsewhere = new();
     private readonly ResiliencePipeline _retry;
-
-    // Signed URLs of the CDN by blob: they save the registry's redirect on each range, until one is refused.
-    private readonly ConcurrentDictionary<Digest, Uri> _locations = new();
-    private volatile Uri? _base;
+    private readonly BlobLocations _locations = new();
+    private readonly SemaphoreSlim _probing = new(1, 1);
+    private volatile Uri? _root;
+    private long _rangesFrom = long.MinValue; // Environment.TickCount64
 
     /// <param name="endpoint">Whom it asks.</param>
     /// <param name="credentials">Who the user is there.</param>
@@ -70,21 +72,21 @@ internal sealed class RegistryClient : IDisposable
     public RegistryClient(RegistryEndpoint endpoint, CredentialStore credentials, RegistryTimeouts timeouts, ILogger logger)
     {
         Endpoint = endpoint;
-        _logger = logger;
-        _base = endpoint.Root;
+        (_timeouts, _logger) = (timeouts, logger);
+        _root = endpoint.Root;
         Http = new RegistryHttp(endpoint.Host, new RegistryConnections(endpoint.Tls, timeouts), timeouts, logger);
-        _authorization = new RegistryAuthorization(Http, endpoint, credentials);
+        _authorization = new RegistryAuthorization(Http, endpoint, credentials, logger);
         _retry = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
         {
-            MaxRetryAttempts = timeouts.Retries,
+            MaxRetryAttempts = Math.Max(timeouts.Retries, timeouts.RetriesOnceServed),
             BackoffType = DelayBackoffType.Exponential,
             UseJitter = true,
             Delay = timeouts.RetryDelay,
             MaxDelay = timeouts.MaxRetryDelay,
-            ShouldHandle = static args => ValueTask.FromResult(args.Outcome.Exception is RegistryException { IsTemporary: true } e && args.AttemptNumber < e.MaxRetries),
-            DelayGenerator = args => ValueTask.FromResult(args.Outcome.Exception is RegistryException { RetryAfter: { } wait }
-                ? (wait < timeouts.MaxRetryDelay ? wait : timeouts.MaxRetryDelay)
-                : (TimeSpan?)null),
+            ShouldHandle = args => ValueTask.FromResult(args.Outcome.Exception is RegistryException { IsTemporary: true } e
+                && args.AttemptNumber < Math.Min(e.MaxRetries, Http.HasServed ? timeouts.RetriesOnceServed : timeouts.Retries)),
+            // What the server asks for is waited for by everybody, before the next request.
+            DelayGenerator = static args => ValueTask.FromResult(args.Outcome.Exception is RegistryException { RetryAfter: { } wait } && wait > TimeSpan.Zero ? TimeSpan.Zero : (TimeSpan?)null),
             OnRetry = args =>
             {
                 logger.Retrying(args.RetryDelay, args.AttemptNumber + 1, args.Outcome.Exception!.Message);
@@ -99,6 +101,18 @@ internal sealed class RegistryClient : IDisposable
     public RegistryHttp Http { get; }
 
     public WholeBodies WholeBodies { get; } = new();
+
+    public HostLimits Limits { get; } = new();
+
+    /// <summary>False for a while after the host refused a range.</summary>
+    public bool GivesRanges => Environment.TickCount64 >= Volatile.Read(ref _rangesFrom);
+
+    /// <summary>The host refuses ranges: it is not asked for any for a while.</summary>
+    public void DoWithoutRanges(string reason)
+    {
+        _logger.RangesRefused(Endpoint.Host, reason);
+        Volatile.Write(ref _rangesFrom, Environment.TickCount64 + (long)_timeouts.RangesRefused.TotalMilliseconds);
+    }
 
     /// <summary>
     /// Asks, and reads the answer (of a GET 200 or 206, else any 2xx) with <paramref name="read"/>, which owns it unless it throws.
@@ -126,41 +140,71 @@ internal sealed class RegistryClient : IDisposable
     {
         WholeBodies.Dispose();
         _authorization.Dispose();
+        foreach (RegistryAuthorization authorization in _elsewhere.Values)
+            authorization.Dispose();
+        _probing.Dispose();
+        Limits.Dispose();
         Http.Dispose();
     }
 
-    // One try: follows redirects and answers one challenge.
+    // One try.
     private async Task<HttpResponseMessage> SendAsync(RegistryRequest request, CancellationToken cancellationToken)
     {
-        Uri root = await GetBaseAsync(request.Subject, cancellationToken).ConfigureAwait(false);
-        if (request.Elsewhere is null && request.Blob is { } known && _locations.TryGetValue(known, out Uri? location))
+        await Limits.WaitAsync(cancellationToken).ConfigureAwait(false);
+        Uri root = await GetRootAsync(request.Subject, cancellationToken).ConfigureAwait(false);
+        try
         {
-            if (await TryRememberedAsync(location, request, cancellationToken).ConfigureAwait(false) is { } remembered)
-                return remembered;
+            HttpResponseMessage response = await SendAsync(request, root, cancellationToken).ConfigureAwait(false);
+            Http.HasServed = true;
+            return response;
+        }
+        catch (RegistryException e) when (e.RetryAfter > TimeSpan.Zero && e.IsTemporary)
+        {
+            Limits.LeaveAlone(e.RetryAfter.Value);
+            throw;
+        }
+        catch (RegistryException e) when (Endpoint.Root is null && (root.Scheme == Uri.UriSchemeHttps ? e.IsNotTls : e.IsTls) && Http.HasServed)
+        {
+            // Started again with another scheme.
+            Interlocked.CompareExchange(ref _root, null, root);
+            return await SendAsync(request, await GetRootAsync(request.Subject, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    // Follows redirects and answers challenges.
+    private async Task<HttpResponseMessage> SendAsync(RegistryRequest request, Uri root, CancellationToken cancellationToken)
+    {
+        if (request.Elsewhere is null && request.Blob is { } known && _locations.TryGet(known) is { } location
+            && await TryRememberedAsync(location, request, cancellationToken).ConfigureAwait(false) is { } remembered)
+        {
+            return remembered;
         }
 
         bool secure = root.Scheme == Uri.UriSchemeHttps;
-        bool challenged = false;
-        Uri url = request.Elsewhere ?? request.Location ?? new Uri(root, $"{Endpoint.Repository}/{request.Path}");
+        Uri url = request.Elsewhere ?? request.Location ?? UrlOf(root, request);
         if (!IsAllowed(url, secure))
             throw new RegistryException(ImageError.Invalid, $"Cannot get {request.Subject}: its URL {RegistryHttp.Redact(url)} is not HTTPS.") { Url = RegistryHttp.Redact(url) };
-        for (int redirects = 0; ;)
+        for (int redirects = 0, answered = 0; ;)
         {
-            // Authorization is for the registry alone: the same scheme, host and port.
+            // Authorization is for the registry alone: the same scheme, host and port. Another registry that it leads to may want a token
+            // of its own, which it gives to everybody.
             bool own = url.Scheme == root.Scheme && url.Authority == root.Authority;
-            AuthenticationHeaderValue? authorization = own ? await _authorization.GetAsync(secure, request.IsPush, request.Subject, cancellationToken).ConfigureAwait(false) : null;
-            HttpResponseMessage response = await Http.SendAsync(Message(url, request, authorization), request.Subject, cancellationToken).ConfigureAwait(false);
+            RegistryAuthorization? authorization = own ? _authorization : _elsewhere.GetValueOrDefault(url.GetLeftPart(UriPartial.Authority));
+            Uri home = own ? root : new Uri(url, "/v2/");
+            AuthenticationHeaderValue? sent = authorization is null ? null : await authorization.GetAsync(home, request.IsPush, request.Subject, cancellationToken).ConfigureAwait(false);
+            HttpResponseMessage response = await Http.SendAsync(Message(url, request, sent, own), request.Subject, cancellationToken).ConfigureAwait(false);
             if (IsWanted(response, request.Method))
             {
                 if (!own && request is { Elsewhere: null, Blob: { } blob })
-                    _locations[blob] = url;
+                    _locations.Remember(blob, url);
                 return response;
             }
-            if (response.StatusCode == HttpStatusCode.Unauthorized && own && !challenged
-                && await AnswerAsync(response, authorization, secure, request, cancellationToken).ConfigureAwait(false))
+            if (!own && request.Elsewhere is null && IsBearerChallenge(response))
+                authorization ??= _elsewhere.GetOrAdd(url.GetLeftPart(UriPartial.Authority), _ => new RegistryAuthorization(Http, Endpoint, store: null, _logger));
+            if (authorization is not null && await AnswerAsync(authorization, response, sent, home, answered, request, cancellationToken).ConfigureAwait(false))
             {
                 response.Dispose();
-                challenged = true;
+                answered++;
                 continue;
             }
             if (request.Elsewhere is not null && (int)response.StatusCode is >= 400 and < 500)
@@ -168,14 +212,17 @@ internal sealed class RegistryClient : IDisposable
                 using (response)
                     throw new RegistryException(ImageError.NotFound, $"{RegistryHttp.Redact(url)} does not have {request.Subject} ({(int)response.StatusCode}).") { Url = RegistryHttp.Redact(url), Status = response.StatusCode };
             }
-            if (!IsRedirect(response.StatusCode) || (request.IsPush && (int)response.StatusCode is not (307 or 308)))
-                throw await Http.RefusalAsync(response, request.Subject, own, cancellationToken).ConfigureAwait(false);
+            if (!RegistryHttp.IsRedirect(response.StatusCode) || (request.IsPush && (int)response.StatusCode is not (307 or 308)))
+            {
+                Asked asked = !own ? Asked.Elsewhere : request.Blob is null ? Asked.Registry : Asked.RegistryForBlob;
+                throw await Http.RefusalAsync(response, request.Subject, asked, _authorization.Account, cancellationToken).ConfigureAwait(false);
+            }
 
             using (response)
             {
                 if (++redirects > MaxRedirects)
                     throw Http.Broken(response, request.Subject, $"redirects more than {MaxRedirects} times");
-                if (response.Headers.Location is not { } target || !Uri.TryCreate(url, target, out Uri? next))
+                if (RegistryHttp.RedirectOf(response) is not { } next)
                     throw Http.Broken(response, request.Subject, "redirects to nowhere");
                 if (!IsAllowed(next, secure))
                     throw Http.Broken(response, request.Subject, $"redirects to {next.Scheme}, which is not HTTPS");
@@ -187,12 +234,21 @@ internal sealed class RegistryClient : IDisposable
     /// <summary>HTTPS, and HTTP where the registry itself is spoken to so.</summary>
     private static bool IsAllowed(Uri url, bool secure) => url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && !secure);
 
+    private static bool IsBearerChallenge(HttpResponseMessage response)
+        => response.StatusCode == HttpStatusCode.Unauthorized && response.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers) && Challenge.Choose(headers)?.Scheme == "Bearer";
+
+    private Uri UrlOf(Uri root, RegistryRequest request)
+    {
+        string path = $"{Endpoint.Repository}/{request.Path}";
+        return new Uri(root, Endpoint.Namespace is { } space ? $"{path}{(path.Contains('?') ? '&' : '?')}ns={Uri.EscapeDataString(space)}" : path);
+    }
+
     private async Task<HttpResponseMessage?> TryRememberedAsync(Uri location, RegistryRequest request, CancellationToken cancellationToken)
     {
         HttpResponseMessage? response = null;
         try
         {
-            response = await Http.SendAsync(Message(location, request, null), request.Subject, cancellationToken).ConfigureAwait(false);
+            response = await Http.SendAsync(Message(location, request, null, own: false), request.Subject, cancellationToken).ConfigureAwait(false);
         }
         catch (RegistryException)
         {
@@ -201,15 +257,16 @@ internal sealed class RegistryClient : IDisposable
         if (response is not null && IsWanted(response, request.Method))
             return response;
         response?.Dispose();
-        _locations.TryRemove(request.Blob!.Value, out _);
+        _locations.Forget(request.Blob!.Value, location);
         return null;
     }
 
-    private async Task<bool> AnswerAsync(HttpResponseMessage refusal, AuthenticationHeaderValue? sent, bool secure, RegistryRequest request, CancellationToken cancellationToken)
+    private static async Task<bool> AnswerAsync(
+        RegistryAuthorization authorization, HttpResponseMessage refusal, AuthenticationHeaderValue? sent, Uri root, int answered, RegistryRequest request, CancellationToken cancellationToken)
     {
         try
         {
-            return await _authorization.AnswerAsync(refusal, sent, secure, request.IsPush, request.Subject, cancellationToken).ConfigureAwait(false);
+            return await authorization.AnswerAsync(refusal, sent, root, request.IsPush, answered, request.Subject, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
@@ -218,7 +275,7 @@ internal sealed class RegistryClient : IDisposable
         }
     }
 
-    private static HttpRequestMessage Message(Uri url, RegistryRequest request, AuthenticationHeaderValue? authorization)
+    private HttpRequestMessage Message(Uri url, RegistryRequest request, AuthenticationHeaderValue? authorization, bool own)
     {
         var message = new HttpRequestMessage(request.Method, url);
         message.Headers.Authorization = authorization;
@@ -230,38 +287,54 @@ internal sealed class RegistryClient : IDisposable
             message.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(type));
         if (request.Range is { } range)
             message.Headers.Range = new RangeHeaderValue(range.First, range.Last);
+        foreach ((string name, string value) in own ? Endpoint.Headers : [])
+        {
+            // The user's own Authorization counts until the registry asks for another.
+            if (!name.Equals("Authorization", StringComparison.OrdinalIgnoreCase) || authorization is null)
+                message.Headers.TryAddWithoutValidation(name, value);
+        }
         return message;
     }
 
-    // A registry on loopback may speak HTTPS or, as most test registries do, plain HTTP: ask once.
-    private async ValueTask<Uri> GetBaseAsync(string subject, CancellationToken cancellationToken)
+    // A registry on loopback may speak HTTPS or, as most test registries do, plain HTTP: it is asked once, by one of those who wait.
+    private async ValueTask<Uri> GetRootAsync(string subject, CancellationToken cancellationToken)
     {
-        if (_base is { } known)
+        if (_root is { } known)
             return known;
-        Uri secure = BaseOf("https");
+        await _probing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return _root ?? await ProbeAsync(subject, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _probing.Release();
+        }
+    }
+
+    private async Task<Uri> ProbeAsync(string subject, CancellationToken cancellationToken)
+    {
+        Uri secure = RootOf("https");
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         timeout.CancelAfter(s_probeTimeout);
         try
         {
             using HttpResponseMessage response = await Http.SendAsync(new HttpRequestMessage(HttpMethod.Get, secure), subject, timeout.Token).ConfigureAwait(false);
-            return _base = secure;
+            return _root = secure;
         }
-        catch (RegistryException e) when (e.IsNotTls)
+        catch (RegistryException e) when (e.IsRefused)
+        {
+            return RootOf("http"); // not remembered: nothing was learnt
+        }
+        catch (Exception e) when (e is RegistryException { IsNotTls: true } || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
             _logger.FellBackToHttp(Endpoint.Host);
-            return _base = BaseOf("http");
-        }
-        catch (Exception e) when (e is RegistryException { IsRefused: true } || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
-        {
-            return BaseOf("http"); // not remembered: nothing was learnt
+            return _root = RootOf("http");
         }
     }
 
-    private Uri BaseOf(string scheme) => new($"{scheme}://{Endpoint.Host}/v2/");
+    private Uri RootOf(string scheme) => new($"{scheme}://{Endpoint.Host}/v2/");
 
     private static bool IsWanted(HttpResponseMessage response, HttpMethod method)
         => method == HttpMethod.Get ? response.StatusCode is HttpStatusCode.OK or HttpStatusCode.PartialContent : response.IsSuccessStatusCode;
-
-    private static bool IsRedirect(HttpStatusCode status) => status is HttpStatusCode.MovedPermanently or HttpStatusCode.Found
-        or HttpStatusCode.SeeOther or HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect;
 }

@@ -23,6 +23,9 @@ public sealed class RegistryException : ImageException
     /// <summary>Whether the same request may succeed later.</summary>
     public bool IsTemporary { get; internal init; }
 
+    /// <summary>What the server gave as the reason: its error code and message, or the HTTP status. Without secrets.</summary>
+    internal string Reason { get; init; } = "";
+
     /// <summary>How many times it is worth repeating at once: a dead host is given up sooner than a busy one, because a reader of a mounted file waits.</summary>
     internal int MaxRetries { get; init; } = int.MaxValue;
 
@@ -32,6 +35,12 @@ public sealed class RegistryException : ImageException
     /// <summary>The server is there but does not speak TLS.</summary>
     internal bool IsNotTls { get; init; }
 
+    /// <summary>The server was spoken to in plain HTTP and speaks TLS.</summary>
+    internal bool IsTls { get; init; }
+
     /// <summary>Nothing listens at the address.</summary>
     internal bool IsRefused { get; init; }
+
+    /// <summary>There is no connection: a server that restarts looks like this for a while.</summary>
+    internal bool IsWithoutConnection { get; init; }
 }

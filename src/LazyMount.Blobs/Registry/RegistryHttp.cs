@@ -9,6 +9,22 @@ using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;
 
+/// <summary>Who was asked: what a refusal means depends on it.</summary>
+internal enum Asked
+{
+    /// <summary>The registry.</summary>
+    Registry,
+
+    /// <summary>The registry, for a blob that a manifest names.</summary>
+    RegistryForBlob,
+
+    /// <summary>The registry's token server.</summary>
+    TokenServer,
+
+    /// <summary>Another host that the registry led to.</summary>
+    Elsewhere,
+}
+
 /// <summary>
 /// One HTTP exchange at a time with a registry, its token server or its CDN: time-outs, capped bodies, and every
 /// failure as a <see cref="RegistryException"/> with the user's sentence. Knows nothing of tokens, redirects and retries.
@@ -40,6 +56,9 @@ internal sealed class RegistryHttp : IDisposable
 
     /// <summary>The registry as the user names it.</summary>
     public string Registry { get; }
+
+    /// <summary>It has given something that was asked for: what fails from now on may pass.</summary>
+    public bool HasServed { get; set; }
 
     /// <summary>Sends, and returns the answer with its body still to come; any status is an answer.</summary>
     /// <param name="request">The request; disposed here.</param>
@@ -116,8 +135,45 @@ internal sealed class RegistryHttp : IDisposable
             IsTemporary = true,
         };
 
-    /// <summary>A whole small body, or null when it has more than <paramref name="maxSize"/> bytes.</summary>
+    /// <summary>A whole small body, decoded if it is encoded, or null when it has more than <paramref name="maxSize"/> bytes.</summary>
     public async Task<byte[]?> ReadAllAsync(HttpResponseMessage response, int maxSize, string subject, CancellationToken cancellationToken)
+        => await ReadEncodedAsync(response, maxSize, subject, cancellationToken).ConfigureAwait(false) is not { } body ? null
+            : ContentCoding.Of(response) is { } coding ? ContentCoding.DecodeAll(body, coding, maxSize) : body;
+
+    /// <summary>The same of a document that is wanted: one that is too large, empty or a web page is an error.</summary>
+    /// <param name="response">The answer.</param>
+    /// <param name="maxSize">In bytes.</param>
+    /// <param name="subject">For sentences.</param>
+    /// <param name="what">What it should be: "a manifest".</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    public async Task<byte[]> ReadDocumentAsync(HttpResponseMessage response, int maxSize, string subject, string what, CancellationToken cancellationToken)
+    {
+        byte[] bytes = await ReadAllAsync(response, maxSize, subject, cancellationToken).ConfigureAwait(false)
+            ?? throw Broken(response, subject, $"gives {what} of more than {maxSize >> 20} MiB");
+        if (bytes.Length == 0)
+            throw Broken(response, subject, $"gives an empty answer in the place of {what}");
+        if (IsWebPage(bytes))
+        {
+            Uri url = response.RequestMessage!.RequestUri!;
+            throw new RegistryException(ImageError.Invalid, $"Cannot {Verb(response.RequestMessage)} {subject}: {Redact(url)} gives a web page, not {what}; check the host's name, and whether a proxy or a login page of the network answers in its place.")
+            {
+                Method = response.RequestMessage.Method.Method,
+                Url = Redact(url),
+                Status = response.StatusCode,
+            };
+        }
+        return bytes;
+    }
+
+    /// <summary>Text that begins as HTML does; JSON never does.</summary>
+    public static bool IsWebPage(ReadOnlySpan<byte> body)
+    {
+        if (body.StartsWith((ReadOnlySpan<byte>)[0xEF, 0xBB, 0xBF]))
+            body = body[3..];
+        return body.TrimStart(" \t\r\n"u8) is [(byte)'<', ..];
+    }
+
+    private async Task<byte[]?> ReadEncodedAsync(HttpResponseMessage response, int maxSize, string subject, CancellationToken cancellationToken)
     {
         long? announced = response.Content.Headers.ContentLength;
         if (announced > maxSize)
@@ -143,61 +199,139 @@ internal sealed class RegistryHttp : IDisposable
     }
 
     /// <summary>What an answer that is not the wanted one means. Disposes it.</summary>
-    public async Task<RegistryException> RefusalAsync(HttpResponseMessage response, string subject, bool fromRegistry, CancellationToken cancellationToken)
+    /// <param name="response">The answer.</param>
+    /// <param name="subject">For the sentence.</param>
+    /// <param name="asked">Who gave it.</param>
+    /// <param name="account">For the sentence: which credentials were looked for; null when none were.</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    public async Task<RegistryException> RefusalAsync(HttpResponseMessage response, string subject, Asked asked, string? account, CancellationToken cancellationToken)
     {
         using HttpResponseMessage owned = response;
-        string detail = $"{(int)response.StatusCode} {response.ReasonPhrase}";
+        HttpRequestMessage request = response.RequestMessage!;
+        HttpStatusCode status = response.StatusCode;
+        Uri url = request.RequestUri!;
+        (string detail, bool isForTls) = await DetailAsync(response, subject, cancellationToken).ConfigureAwait(false);
+        string place = Place(url);
+        bool isPush = IsPush(request) && asked != Asked.TokenServer;
+        string verb = isPush ? "push" : "get";
+        TimeSpan? wait = RetryAfterOf(response);
+        string again = wait > _timeouts.MaxRetryAfter ? $"ask again at {TimeOf(DateTime.Now + wait.Value)}" : "try again later";
+        string login = account ?? $"docker login {Registry} makes an entry";
+        (ImageError error, string sentence, bool temporary) = status switch
+        {
+            HttpStatusCode.TooManyRequests
+                => (ImageError.Unreachable, $"{(asked == Asked.Elsewhere ? place : Registry)} gives no more of {subject} for now ({detail}): {again}, or run docker login {Registry} if that raises your limit.", true),
+            HttpStatusCode.RequestTimeout or HttpStatusCode.InternalServerError or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout
+                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place} fails ({detail}); {again}.", true),
+            HttpStatusCode.ProxyAuthenticationRequired
+                => (ImageError.Unreachable, $"Cannot {verb} {subject}: a proxy before {place} wants to know who you are ({detail}); write the proxy's URL with USER:PASSWORD@.", false),
+            _ when isForTls
+                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place} speaks TLS and was asked in plain HTTP; leave --plain-http out, and write https in the configuration of its mirror.", false),
+            HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.BadRequest when asked == Asked.TokenServer
+                => (ImageError.Denied, $"{Registry} does not give {subject}: its token server {place} refuses ({detail}); check the name and the credentials: {login}.", false),
+            >= (HttpStatusCode)400 and < (HttpStatusCode)500 when asked == Asked.TokenServer
+                => (ImageError.Invalid, $"Cannot get {subject}: the token server {place} of {Registry} gives an unexpected answer ({detail}); tell whoever runs it.", false),
+            // A CDN's refusal is about its signed URL, which may have expired: the registry gives a new one.
+            >= (HttpStatusCode)400 and < (HttpStatusCode)500 when asked == Asked.Elsewhere
+                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place}, where {Registry} keeps it, refuses ({detail}); try again.", true),
+            HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.MethodNotAllowed when isPush
+                => (ImageError.Denied, $"{Registry} does not take {subject} ({detail}): log in as somebody who may push there; {login}.", false),
+            HttpStatusCode.NotFound when isPush
+                => (ImageError.NotFound, $"{Registry} does not take {subject} ({detail}): check the name.", false),
+            HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden
+                => (ImageError.Denied, $"{Registry} does not give {subject} ({detail}): check the name and the credentials: {login}.", false),
+            HttpStatusCode.NotFound when asked == Asked.RegistryForBlob
+                => (ImageError.NotFound, $"{Registry} does not have {subject} ({detail}), which the image's manifest names: the registry has lost it, push the image again.", false),
+            HttpStatusCode.NotFound
+                => (ImageError.NotFound, $"{Registry} does not have {subject} ({detail}): check the name and the tag.", false),
+            _ => (ImageError.Invalid, $"Cannot {verb} {subject}: {place} gives an unexpected answer ({detail}); check that it is a registry.", false),
+        };
+        return new RegistryException(error, sentence)
+        {
+            Method = request.Method.Method,
+            Url = Redact(url),
+            Status = status,
+            Reason = detail,
+            IsTemporary = temporary && !(wait > _timeouts.MaxRetryAfter),
+            MaxRetries = MaxRetries,
+            RetryAfter = wait,
+            IsTls = isForTls,
+        };
+    }
+
+    private int MaxRetries => HasServed ? _timeouts.RetriesOnceServed : _timeouts.Retries;
+
+    // The first error of the body (distribution-spec, "Error Codes"), else the status. What a server echoes of our secrets is left out.
+    private async Task<(string Detail, bool IsForTls)> DetailAsync(HttpResponseMessage response, string subject, CancellationToken cancellationToken)
+    {
+        HttpRequestMessage request = response.RequestMessage!;
+        string detail = $"{(int)response.StatusCode} {response.ReasonPhrase}".TrimEnd();
+        bool isForTls = false;
         try
         {
-            if (await ReadAllAsync(response, MaxErrorSize, subject, cancellationToken).ConfigureAwait(false) is { Length: > 0 } body
-                && GoJsonReader.Read(body, ErrorsJson.Form.Read).Errors is [var first, ..])
+            if (await ReadAllAsync(response, MaxErrorSize, subject, cancellationToken).ConfigureAwait(false) is { Length: > 0 } body)
             {
-                detail = string.Join(": ", new[] { first.Code, first.Message }.Where(text => !string.IsNullOrEmpty(text)));
+                isForTls = response.StatusCode == HttpStatusCode.BadRequest && request.RequestUri!.Scheme == Uri.UriSchemeHttp
+                    && (body.AsSpan().IndexOf("HTTP request to an HTTPS server"u8) >= 0 || body.AsSpan().IndexOf("plain HTTP request was sent to HTTPS port"u8) >= 0);
+                if (!isForTls && GoJsonReader.Read(body, ErrorsJson.Form.Read).Errors is [var first, ..]
+                    && string.Join(": ", new[] { first.Code, first.Message }.Where(text => !string.IsNullOrEmpty(text))) is { Length: > 0 } told)
+                {
+                    detail = told;
+                }
             }
         }
         catch (Exception e) when (e is JsonException or RegistryException)
         {
             // The status alone must do.
         }
-
-        HttpStatusCode status = response.StatusCode;
-        Uri url = response.RequestMessage!.RequestUri!;
-        string place = Place(url);
-        string verb = Verb(response.RequestMessage);
-        detail = Printable.Of(detail);
-        (ImageError error, string sentence, bool temporary) = status switch
-        {
-            // A CDN's refusal is about its signed URL, which may have expired: the registry gives a new one.
-            >= (HttpStatusCode)400 and < (HttpStatusCode)500 when !fromRegistry
-                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place}, where {Registry} keeps it, refuses ({detail}); try again.", true),
-            HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.MethodNotAllowed when IsPush(response.RequestMessage)
-                => (ImageError.Denied, $"{Registry} does not take {subject} ({detail}): run docker login {Registry} as somebody who may push there.", false),
-            HttpStatusCode.NotFound when IsPush(response.RequestMessage)
-                => (ImageError.NotFound, $"{Registry} does not take {subject} ({detail}): check the name.", false),
-            HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden
-                => (ImageError.Denied, $"{Registry} does not give {subject} ({detail}): check the name, or run docker login {Registry}.", false),
-            HttpStatusCode.NotFound
-                => (ImageError.NotFound, $"{Registry} does not have {subject} ({detail}): check the name and the tag.", false),
-            HttpStatusCode.TooManyRequests
-                => (ImageError.Unreachable, $"{Registry} gives no more of {subject} for now ({detail}): try again later, or run docker login {Registry} if that raises your limit.", true),
-            HttpStatusCode.RequestTimeout or >= HttpStatusCode.InternalServerError
-                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place} fails ({detail}); try again later.", true),
-            _ => (ImageError.Invalid, $"Cannot {verb} {subject}: {place} gives an unexpected answer ({detail}); check that it is a registry.", false),
-        };
-        return new RegistryException(error, sentence)
-        {
-            Method = response.RequestMessage.Method.Method,
-            Url = Redact(url),
-            Status = status,
-            IsTemporary = temporary,
-            RetryAfter = response.Headers.RetryAfter switch
-            {
-                { Delta: { } delta } => delta,
-                { Date: { } date } when date - DateTimeOffset.UtcNow is var wait && wait > TimeSpan.Zero => wait,
-                _ => null,
-            },
-        };
+        return (Printable.Of(WithoutSecrets(detail, request)), isForTls);
     }
+
+    private static string WithoutSecrets(string text, HttpRequestMessage request)
+    {
+        foreach (string secret in SecretsOf(request))
+        {
+            if (secret.Length > 3)
+                text = text.Replace(secret, "***", StringComparison.Ordinal);
+        }
+        return text;
+    }
+
+    private static IEnumerable<string> SecretsOf(HttpRequestMessage request)
+    {
+        if (request.RequestUri!.Query.Length > 1)
+            yield return request.RequestUri.Query[1..];
+        if (request.Headers.Authorization is not { Parameter: { } parameter } authorization)
+            yield break;
+        yield return parameter;
+        if (authorization.Scheme == "Basic")
+        {
+            string pair = System.Text.Encoding.UTF8.GetString(Convert.FromBase64String(parameter));
+            yield return pair;
+            yield return pair[(pair.IndexOf(':', StringComparison.Ordinal) + 1)..];
+        }
+    }
+
+    private static TimeSpan? RetryAfterOf(HttpResponseMessage response) => response.Headers.RetryAfter switch
+    {
+        { Delta: { } delta } => delta,
+        { Date: { } date } when date - DateTimeOffset.UtcNow is var wait && wait > TimeSpan.Zero => wait,
+        _ => null,
+    };
+
+    private static string TimeOf(DateTime time)
+        => time.ToString(time.Date == DateTime.Today ? "HH:mm" : "yyyy-MM-dd HH:mm", System.Globalization.CultureInfo.InvariantCulture);
+
+    /// <summary>The URL that a Location or Link header names, or null when it is malformed.</summary>
+    public static Uri? Resolve(Uri here, string target) => Uri.TryCreate(here, target, out Uri? url) ? url : null;
+
+    /// <summary>Where a redirect leads; null: nowhere.</summary>
+    public static Uri? RedirectOf(HttpResponseMessage response)
+        => response.Headers.NonValidated.TryGetValues("Location", out var values) && values.FirstOrDefault() is { Length: > 0 } target ? Resolve(response.RequestMessage!.RequestUri!, target) : null;
+
+    /// <summary>301, 302, 303, 307 and 308.</summary>
+    public static bool IsRedirect(HttpStatusCode status) => status is HttpStatusCode.MovedPermanently or HttpStatusCode.Found
+        or HttpStatusCode.SeeOther or HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect;
 
     /// <summary>A well-formed answer that breaks the protocol.</summary>
     public RegistryException Broken(HttpResponseMessage response, string subject, string reason)
@@ -237,8 +371,10 @@ internal sealed class RegistryHttp : IDisposable
             Method = request.Method.Method,
             Url = Redact(request.RequestUri!),
             IsTemporary = !tls && socket != SocketError.HostNotFound,
-            MaxRetries = e.HttpRequestError is HttpRequestError.NameResolutionError ? 1 : e.HttpRequestError is HttpRequestError.ConnectionError ? 2 : int.MaxValue,
+            MaxRetries = HasServed ? MaxRetries : e.HttpRequestError is HttpRequestError.NameResolutionError ? 1 : e.HttpRequestError is HttpRequestError.ConnectionError ? 2 : MaxRetries,
+            IsWithoutConnection = e.HttpRequestError is HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError,
             IsNotTls = tls && certificate is null,
+            IsTls = e.HttpRequestError == HttpRequestError.InvalidResponse && request.RequestUri!.Scheme == Uri.UriSchemeHttp,
             IsRefused = socket == SocketError.ConnectionRefused,
         };
     }

@@ -28,14 +28,26 @@ internal sealed class TokenJson
     public static GoStruct<TokenJson> Form { get; } = new(
         ("token", (ref json, to) => to.Token = json.ReadString()),
         ("access_token", (ref json, to) => to.AccessToken = json.ReadString()),
-        ("expires_in", (ref json, to) => to.ExpiresIn = json.ReadInt64()));
+        ("expires_in", (ref json, to) => to.ExpiresIn = json.ReadText()),
+        ("issued_at", (ref json, to) => to.IssuedAt = json.ReadText()));
 
     public string Token { get; private set; } = "";
 
     public string AccessToken { get; private set; } = "";
 
-    /// <summary>In seconds; 0 when the server does not say.</summary>
-    public long ExpiresIn { get; private set; }
+    /// <summary>In seconds, as it is written; empty when the server does not say.</summary>
+    public string ExpiresIn { get; private set; } = "";
+
+    /// <summary>By RFC 3339; empty when the server does not say.</summary>
+    public string IssuedAt { get; private set; } = "";
+}
+
+/// <summary>A page of a repository's tags (distribution-spec v1.1, "Listing Tags").</summary>
+internal sealed class TagsJson
+{
+    public static GoStruct<TagsJson> Form { get; } = new(("tags", (ref json, to) => to.Tags = json.ReadList((ref each) => each.ReadString()) ?? []));
+
+    public IReadOnlyList<string> Tags { get; private set; } = [];
 }
 
 /// <summary>docker's config.json, as far as it is read.</summary>

@@ -85,7 +85,7 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
                     byte[]? bytes = await client.Http.ReadAllAsync(response, ManifestDocument.MaxSize, request.Subject, token).ConfigureAwait(false);
                     bool filtered = response.Headers.TryGetValues("OCI-Filters-Applied", out IEnumerable<string>? applied)
                         && applied.Any(each => each.Split(',').Any(name => name.Trim() == "artifactType"));
-                    return (bytes is null ? null : TryParse(bytes), filtered, NextOf(response));
+                    return (bytes is null ? null : TryParse(bytes), filtered, LinkHeader.NextPage(response, response.RequestMessage!.RequestUri!));
                 },
                 cancellationToken).ConfigureAwait(false);
         }
@@ -135,25 +135,5 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
         {
             return null;
         }
-    }
-
-    /// <summary>The next page (RFC 8288), if it is at the same registry.</summary>
-    private static Uri? NextOf(HttpResponseMessage response)
-    {
-        Uri here = response.RequestMessage!.RequestUri!;
-        if (!response.Headers.NonValidated.TryGetValues("Link", out var links))
-            return null;
-        foreach (string link in links)
-        {
-            int end = link.IndexOf('>', StringComparison.Ordinal);
-            if (link.StartsWith('<') && end > 0
-                && link.AsSpan(end).Contains("rel=\"next\"", StringComparison.OrdinalIgnoreCase) | link.AsSpan(end).Contains("rel=next", StringComparison.OrdinalIgnoreCase)
-                && Uri.TryCreate(here, link[1..end], out Uri? next)
-                && next.Scheme == here.Scheme && next.Authority == here.Authority && next != here)
-            {
-                return next;
-            }
-        }
-        return null;
     }
 }

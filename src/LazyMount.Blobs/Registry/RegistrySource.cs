@@ -156,8 +156,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
             async (response, token) =>
             {
                 using HttpResponseMessage owned = response;
-                byte[] bytes = await _client.Http.ReadAllAsync(response, ManifestDocument.MaxSize, subject, token).ConfigureAwait(false)
-                    ?? throw _client.Http.Broken(response, subject, $"gives a manifest of more than {ManifestDocument.MaxSize >> 20} MiB");
+                byte[] bytes = await _client.Http.ReadDocumentAsync(response, ManifestDocument.MaxSize, subject, "a manifest", token).ConfigureAwait(false);
                 if (digest is { } expected && (!expected.Verifies(bytes) || (size is not null && size != bytes.Length)))
                 {
                     throw new ImageException(ImageError.Verification, $"The bytes that {_reference.Location} gives for {subject} do not match its digest and size; the registry or a proxy before it is at fault.");

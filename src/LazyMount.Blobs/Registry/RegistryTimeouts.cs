@@ -17,12 +17,24 @@ internal sealed record RegistryTimeouts
     /// <summary>Bytes that must come in each <see cref="PaceWindow"/>: about 1 KiB a second.</summary>
     public long PaceBytes { get; init; } = 64 << 10;
 
-    /// <summary>Tries after the first.</summary>
+    /// <summary>Tries after the first, of a request that fails in a way that may pass: with the delays some 4 s.</summary>
     public int Retries { get; init; } = 4;
+
+    /// <summary>
+    /// The same for a host that has served us before: it restarts, or the network is away for a moment. With the delays some 25 s, so
+    /// that a reader outlives a restart within <see cref="RegistryOptions.ReadTimeout"/>.
+    /// </summary>
+    public int RetriesOnceServed { get; init; } = 7;
 
     /// <summary>Before the first retry; doubles, with jitter.</summary>
     public TimeSpan RetryDelay { get; init; } = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>Longest wait between tries, whatever Retry-After asks for.</summary>
+    /// <summary>Longest wait between tries where the server does not ask for one.</summary>
     public TimeSpan MaxRetryDelay { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>The longest Retry-After that is waited for. One that is longer ends the request at once, with the time to come again.</summary>
+    public TimeSpan MaxRetryAfter { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>How long a host that refused a range is not asked for ranges.</summary>
+    public TimeSpan RangesRefused { get; init; } = TimeSpan.FromMinutes(1);
 }

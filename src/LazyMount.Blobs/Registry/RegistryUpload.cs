@@ -40,8 +40,7 @@ internal sealed class RegistryUpload(RegistryClient client, string place)
         Task<Uri> ReadLocation(HttpResponseMessage response, CancellationToken token)
         {
             using HttpResponseMessage owned = response;
-            Uri here = response.RequestMessage!.RequestUri!;
-            return response.Headers.Location is { } location && Uri.TryCreate(here, location, out Uri? next)
+            return RegistryHttp.RedirectOf(response) is { } next
                 ? Task.FromResult(next)
                 : throw client.Http.Broken(response, subject, "begins an upload without saying where it goes on");
         }

@@ -11,7 +11,7 @@ public static class ImageSource
     /// <summary>Opens a registry or a layout directory; nothing is fetched yet. A directory that does not exist throws <see cref="ImageException"/>.</summary>
     public static IImageSource Open(ImageReference reference, RegistryOptions options, ILoggerFactory loggers) => reference.Transport switch
     {
-        Transport.Registry => new RegistrySource(reference, options, RegistryTimeouts.Default, loggers),
+        Transport.Registry => new RegistrySource(reference, options, RegistryTimeouts.Default with { MaxRetryAfter = options.ReadTimeout }, loggers),
         Transport.OciLayout => new OciLayout(reference),
         _ => throw new ArgumentException("archives are opened by those who can read them", nameof(reference)),
     };

@@ -33,7 +33,7 @@ public sealed class ReferrersTests
         string path = $"/v2/app/referrers/{s_image.Digest}";
         await using var server = new ScriptedServer(request => request.Query switch
         {
-            "n=2" => List([Entry(2, Ours)], "OCI-Filters-Applied: artifactType", "Link: <http://127.0.0.1:1/elsewhere>; rel=\"next\""),
+            "n=2" => List([Entry(2, Ours)], "OCI-Filters-Applied: artifactType", "Link: <http://elsewhere.invalid/page>; rel=\"next\""),
             _ => List([Entry(1, Ours), Entry(3, Other)], "OCI-Filters-Applied: artifactType", $"Link: <{path}?n=2>; rel=\"next\""),
         });
         await using RegistrySource source = Open(server);

@@ -169,7 +169,7 @@ public sealed class RegistryFaultTests : IDisposable
         await using var server = new ScriptedServer(_ => Unauthorized(tokens) with { Body = Encoding.UTF8.GetBytes("""{"errors":[{"code":"DENIED","message":"not for you\u001b[2J"}]}""") });
         RegistryException e = await RefusalAsync(server);
         Assert.Equal(ImageError.Denied, e.Error);
-        Assert.Contains("(DENIED: not for you?[2J): check the name, or run docker login", e.Message, StringComparison.Ordinal);
+        Assert.Contains("(DENIED: not for you?[2J): check the name and the credentials: no entry for", e.Message, StringComparison.Ordinal);
         Assert.Equal(2, server.Requests.Count);
     }
 
@@ -304,7 +304,7 @@ public sealed class RegistryFaultTests : IDisposable
         await using var server = new ScriptedServer(_ => new ScriptedResponse(status));
         await using RegistrySource source = Open(server);
         Assert.Equal(ImageError.Invalid, (await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 100, 100))).Error);
-        Assert.Single(server.Requests);
+        Assert.Equal(status == 204 ? 1 : 2, server.Requests.Count); // perhaps it only refuses ranges
     }
 
     [Fact]
@@ -359,13 +359,23 @@ public sealed class RegistryFaultTests : IDisposable
     }
 
     [Fact]
-    public async Task ServerThatStaysBusy_IsGivenUp_HoweverLongItWantsUsToWait()
+    public async Task ServerThatStaysBusy_IsGivenUp()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(503, "", "Retry-After: 0"));
+        RegistryException e = await RefusalAsync(server);
+        Assert.Equal(ImageError.Unreachable, e.Error);
+        Assert.Equal(5, server.Requests.Count);
+    }
+
+    [Fact]
+    public async Task ServerThatWantsToBeLeftAloneForLong_IsNotWaitedFor()
     {
         await using var server = new ScriptedServer(_ => new ScriptedResponse(429, """{"errors":[{"code":"TOOMANYREQUESTS"}]}""", "Retry-After: 86400"));
         RegistryException e = await RefusalAsync(server);
         Assert.Equal(ImageError.Unreachable, e.Error);
-        Assert.Contains("(TOOMANYREQUESTS)", e.Message, StringComparison.Ordinal);
-        Assert.Equal(5, server.Requests.Count);
+        string again = DateTime.Now.AddDays(1).ToString("yyyy-MM-dd HH:mm", System.Globalization.CultureInfo.InvariantCulture);
+        Assert.Contains($"gives no more of {server.Host}/app:v1 for now (TOOMANYREQUESTS): ask again at {again[..^3]}", e.Message, StringComparison.Ordinal);
+        Assert.Single(server.Requests);
     }
 
     [Fact]

@@ -155,7 +155,10 @@ public sealed class RegistrySourceTests(OpenRegistry open, LockedRegistry locked
         RegistryException e = await RefusalAsync($"{locked.Host}/secret:v1");
         Assert.Equal(ImageError.Denied, e.Error);
         Assert.Contains("(UNAUTHORIZED", e.Message, StringComparison.Ordinal);
-        Assert.Contains($"run docker login {locked.Host}.", e.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            password is null ? $"check the name and the credentials: no entry for {locked.Host} in " : $"check the name and the credentials: the entry {locked.Host} in ", e.Message, StringComparison.Ordinal);
+        if (password is not null)
+            Assert.EndsWith($" does not open it; docker login {locked.Host} replaces it.", e.Message, StringComparison.Ordinal);
     }
 
     [Fact]
