@@ -113,7 +113,7 @@ internal sealed class RegistryHttp : IDisposable
         {
             read = await body.ReadAsync(buffer, stall.Token).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is IOException or HttpRequestException or ObjectDisposedException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
+        catch (Exception e) when (e is IOException or HttpRequestException or ObjectDisposedException or InvalidDataException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
             string reason = e is OperationCanceledException ? $"no byte within {_timeouts.Stall.TotalSeconds:0.#} s" : "the connection broke";
             throw Cut(request, subject, reason, e);

@@ -51,17 +51,20 @@ internal sealed record ScriptedResponse(int Status, byte[] Body, params string[]
 /// <summary>An HTTP server on loopback that does what a test tells it, right or wrong: docker-registry cannot misbehave.</summary>
 internal sealed class ScriptedServer : IAsyncDisposable
 {
-    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+    private readonly TcpListener _listener;
     private readonly CancellationTokenSource _end = new();
     private readonly Task _accepting;
 
-    public ScriptedServer(Func<ScriptedRequest, ScriptedResponse> answer)
-        : this(request => Task.FromResult(answer(request)))
+    /// <param name="answer">What it does at first.</param>
+    /// <param name="port">Where it listens; 0 for any port that is free.</param>
+    public ScriptedServer(Func<ScriptedRequest, ScriptedResponse> answer, int port = 0)
+        : this(request => Task.FromResult(answer(request)), port)
     {
     }
 
-    public ScriptedServer(Func<ScriptedRequest, Task<ScriptedResponse>> answer)
+    public ScriptedServer(Func<ScriptedRequest, Task<ScriptedResponse>> answer, int port = 0)
     {
+        _listener = new TcpListener(IPAddress.Loopback, port);
         Answer = answer;
         _listener.Start();
         _accepting = AcceptAsync();

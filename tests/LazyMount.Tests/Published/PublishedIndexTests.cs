@@ -308,24 +308,3 @@ internal sealed record OpenedSource(Image Image, IImageSource Source, BlobCache 
 
     public ValueTask DisposeAsync() => Source.DisposeAsync();
 }
-
-/// <summary>Keeps what is logged.</summary>
-internal sealed class RecordingLoggers : ILoggerFactory, ILogger
-{
-    public ConcurrentQueue<string> Lines { get; } = new();
-
-    public ILogger CreateLogger(string categoryName) => this;
-
-    public void AddProvider(ILoggerProvider provider) => throw new NotSupportedException();
-
-    public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-    public bool IsEnabled(LogLevel logLevel) => true;
-
-    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
-        => Lines.Enqueue(formatter(state, exception));
-
-    public void Dispose()
-    {
-    }
-}

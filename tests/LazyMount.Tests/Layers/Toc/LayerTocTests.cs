@@ -1,3 +1,4 @@
+using LazyMount.Tests.Blobs;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;

@@ -1,3 +1,4 @@
+using LazyMount.Tests.Blobs;
 using System.Text;
 using CsCheck;
 using LazyMount.Blobs.Oci;

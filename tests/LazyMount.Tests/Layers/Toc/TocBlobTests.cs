@@ -1,3 +1,4 @@
+using LazyMount.Tests.Blobs;
 using System.Text;
 using System.Text.RegularExpressions;
 using LazyMount.Blobs.Cache;

@@ -1,7 +1,7 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
 
-namespace LazyMount.Tests.Layers.Toc;
+namespace LazyMount.Tests.Blobs;
 
 /// <summary>Keeps what is logged, a line each, with its exception if it has one.</summary>
 internal sealed class RecordingLoggers : ILoggerFactory, ILogger

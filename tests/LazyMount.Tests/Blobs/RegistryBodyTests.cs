@@ -1,0 +1,324 @@
+using System.IO.Compression;
+using System.Net;
+using System.Text;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Registry.Hosts;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace LazyMount.Tests.Blobs;
+
+/// <summary>Bodies that are not as they were asked for: encoded, of another kind, not in ranges, somewhere else.</summary>
+public sealed class RegistryBodyTests
+{
+    private static readonly TestImage s_image = TestImage.Create(seed: 61);
+    private static readonly byte[] s_content = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Range(0, 40_000).Select(i => $"{i};")));
+    private static readonly Descriptor s_blob = TestImage.DescriptorOf(s_content);
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    private static RegistrySource Open(ScriptedServer server, RegistryTimeouts? timeouts = null) => new(
+        ImageReference.Parse($"{server.Host}/app:v1"), TestRegistries.Options with { PlainHttp = true }, timeouts ?? RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+
+    private static async Task<byte[]> ReadAsync(RegistrySource source, int offset, int length, Descriptor? blob = null)
+    {
+        await using Stream stream = await source.OpenBlobAsync(blob ?? s_blob, offset, length, Token);
+        using var read = new MemoryStream();
+        await stream.CopyToAsync(read, Token);
+        return read.ToArray();
+    }
+
+    private static byte[] Encode(byte[] bytes, string coding)
+    {
+        using var stream = new MemoryStream();
+        using (Stream encoder = coding == "deflate" ? new ZLibStream(stream, CompressionLevel.Fastest) : new GZipStream(stream, CompressionLevel.Fastest))
+            encoder.Write(bytes);
+        return stream.ToArray();
+    }
+
+    private static ScriptedResponse Manifest() => new(200, s_image.Manifest, $"Content-Type: {s_image.MediaType}");
+
+    [Theory]
+    [InlineData("gzip")]
+    [InlineData("x-gzip")]
+    [InlineData("deflate")]
+    [InlineData("GZIP")]
+    public async Task EncodedManifest_IsDecoded(string coding)
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, Encode(s_image.Manifest, coding), $"Content-Type: {s_image.MediaType}", $"Content-Encoding: {coding}"));
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_image.Digest, (await source.GetRootAsync(Token)).Descriptor.Digest);
+    }
+
+    [Fact]
+    public async Task ManifestThatIsCalledEncodedAndIsNot_IsRead()
+    {
+        await using var server = new ScriptedServer(_ => Manifest() with { Headers = ["Content-Encoding: gzip"] });
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_image.Manifest, (await source.GetRootAsync(Token)).Bytes);
+    }
+
+    [Fact]
+    public async Task ManifestThatDecodesToTooMuch_IsRefused()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, Encode(new byte[64 << 20], "gzip"), "Content-Encoding: gzip"));
+        await using RegistrySource source = Open(server);
+        var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
+        Assert.Contains("more than 4 MiB", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task EncodedErrorAndToken_AreDecoded()
+    {
+        await using var tokens = new ScriptedServer(_ => new ScriptedResponse(200, Encode("""{"token":"T"}"""u8.ToArray(), "gzip"), "Content-Encoding: gzip"));
+        await using var server = new ScriptedServer(request => request.Authorization == "Bearer T"
+            ? new ScriptedResponse(404, Encode("""{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"""u8.ToArray(), "gzip"), "Content-Encoding: gzip")
+            : new ScriptedResponse(401, "", $"WWW-Authenticate: Bearer realm=\"http://{tokens.Host}/\""));
+        await using RegistrySource source = Open(server);
+        var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
+        Assert.Contains("(MANIFEST_UNKNOWN)", e.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("gzip")]
+    [InlineData("deflate")]
+    public async Task EncodedBlob_IsDecoded_WholeAndInPart(string coding)
+    {
+        byte[] encoded = Encode(s_content, coding);
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(encoded, request) is var answer && request.Range is { } range && range.Last >= encoded.Length
+            ? new ScriptedResponse(200, encoded, $"Content-Encoding: {coding}") : answer with { Headers = [.. answer.Headers, $"Content-Encoding: {coding}"] });
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content, await ReadAsync(source, 0, s_content.Length));
+        Assert.Equal(s_content[100..200], await ReadAsync(source, 100, 100)); // the range comes, of encoded bytes
+        Assert.Equal(s_content[^100..], await ReadAsync(source, s_content.Length - 100, 100)); // the range is ignored
+    }
+
+    [Fact]
+    public async Task BlobThatIsAGzipFileAndIsCalledEncoded_IsTakenAsItIs()
+    {
+        byte[] file = Encode(s_content, "gzip");
+        Descriptor blob = TestImage.DescriptorOf(file);
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(file, request) is var answer ? answer with { Headers = [.. answer.Headers, "Content-Encoding: gzip"] } : answer);
+        await using RegistrySource source = Open(server);
+        Assert.Equal(file, await ReadAsync(source, 0, file.Length, blob));
+        Assert.Equal(file[10..50], await ReadAsync(source, 10, 40, blob));
+    }
+
+    [Theory]
+    [InlineData("<html><body>Log in to the network</body></html>")]
+    [InlineData("\r\n  <!DOCTYPE html>")]
+    [InlineData("\uFEFF<html>")]
+    public async Task WebPage_IsCalledAWebPage_WithItsUrl(string page)
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, page, "Content-Type: text/html"));
+        await using RegistrySource source = Open(server);
+        var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
+        Assert.Equal($"Cannot get {server.Host}/app:v1: http://{server.Host}/v2/app/manifests/v1 gives a web page, not a manifest; check the host's name, and whether a proxy or a login page of the network answers in its place.", e.Message);
+    }
+
+    [Fact]
+    public async Task EmptyManifest_IsCalledEmpty()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200));
+        await using RegistrySource source = Open(server);
+        Assert.Contains("gives an empty answer in the place of a manifest", (await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ManifestOfAnotherContentType_IsTakenByItsDigest()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, s_image.Manifest, "Content-Type: text/html"));
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_image.Manifest, (await source.GetManifestAsync(TestImage.DescriptorOf(s_image.Manifest), Token)).Bytes);
+    }
+
+    [Theory]
+    [InlineData(400)]
+    [InlineData(416)]
+    [InlineData(501)]
+    public async Task HostThatRefusesRanges_IsReadWithoutThem_AndNotAskedForThemAgain(int status)
+    {
+        await using var server = new ScriptedServer(request => request.Range is null ? new ScriptedResponse(200, s_content) : new ScriptedResponse(status));
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content[100..200], await ReadAsync(source, 100, 100));
+        Assert.Equal(s_content[50..60], await ReadAsync(source, 50, 10));
+        Assert.Single(server.Requests, request => request.Range is not null);
+    }
+
+    [Theory]
+    [InlineData("Content-Type: multipart/byteranges; boundary=x")]
+    [InlineData("Content-Range: bytes 0-99/100")]
+    [InlineData("Content-Range: bytes */181110")]
+    [InlineData("X-Nothing: 1")]
+    public async Task RangeOfAnotherForm_IsReadAsAWhole_AndNeverTakenForTheBytes(string header)
+    {
+        await using var server = new ScriptedServer(request => request.Range is null ? new ScriptedResponse(200, s_content) : new ScriptedResponse(206, s_content[..100], header));
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content[100..200], await ReadAsync(source, 100, 100));
+    }
+
+    [Fact]
+    public async Task RangeThatWasNotAskedFor_IsGoneOnFrom()
+    {
+        await using var server = new ScriptedServer(request => request.Range is null
+            ? new ScriptedResponse(206, s_content[..1000], $"Content-Range: bytes 0-999/{s_content.Length}") : ScriptedResponse.Of(s_content, request));
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content, await ReadAsync(source, 0, s_content.Length));
+    }
+
+    [Fact]
+    public async Task BlobThatTheRegistryHasLost_IsCalledLost()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(404, """{"errors":[{"code":"BLOB_UNKNOWN"}]}"""));
+        await using RegistrySource source = Open(server);
+        var e = await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 10));
+        Assert.Equal(ImageError.NotFound, e.Error);
+        Assert.Equal($"{server.Host} does not have blob {s_blob.Digest} of {server.Host}/app:v1 (BLOB_UNKNOWN), which the image's manifest names: the registry has lost it, push the image again.", e.Message);
+    }
+
+    [Fact]
+    public async Task SignedUrl_IsUsedUntilItExpires()
+    {
+        int signed = 0, lifetime = 3600;
+        await using var cdn = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(307, "",
+            $"Location: http://{cdn.Host}/x?n={++signed}&X-Amz-Date={DateTime.UtcNow:yyyyMMddTHHmmssZ}&X-Amz-Expires={lifetime}"));
+        await using RegistrySource source = Open(server);
+        await ReadAsync(source, 0, 10);
+        await ReadAsync(source, 10, 10);
+        Assert.Equal(1, signed);
+
+        lifetime = 5; // within the margin: it would expire on its way
+        await using RegistrySource other = Open(server);
+        await ReadAsync(other, 0, 10);
+        await ReadAsync(other, 10, 10);
+        Assert.Equal(3, signed);
+    }
+
+    [Theory]
+    [InlineData("X-Amz-Date=20260102T030405Z&X-Amz-Expires=60", "2026-01-02T03:05:05Z")]
+    [InlineData("X-Goog-Date=20260102T030405Z&X-Goog-Expires=60", "2026-01-02T03:05:05Z")]
+    [InlineData("x-amz-date=20260102T030405Z&x-amz-expires=60", "2026-01-02T03:05:05Z")]
+    [InlineData("Expires=1767323105&Signature=x", "2026-01-02T03:05:05Z")]
+    [InlineData("se=2026-01-02T03%3A05%3A05Z&sig=x", "2026-01-02T03:05:05Z")]
+    [InlineData("Expires=never", null)]
+    [InlineData("X-Amz-Date=x&X-Amz-Expires=60", null)]
+    [InlineData("Expires=99999999999999999", null)]
+    [InlineData("", null)]
+    public void ExpiryOfASignedUrl_IsRead(string query, string? expected)
+        => Assert.Equal(expected is null ? null : DateTimeOffset.Parse(expected, System.Globalization.CultureInfo.InvariantCulture), BlobLocations.ExpiryOf(new Uri($"https://h/x?{query}")));
+
+    [Fact]
+    public async Task HeadersAndNamespaceOfAnEndpoint_GoToItAlone()
+    {
+        await using var cdn = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(307, "", $"Location: http://{cdn.Host}/x"));
+        var endpoint = new RegistryEndpoint { Host = server.Host, Repository = "app", Root = new Uri($"http://{server.Host}/v2/"), Namespace = "docker.io", Headers = [KeyValuePair.Create("X-Team", "blue")] };
+        using var client = new RegistryClient(endpoint, new LazyMount.Blobs.Registry.Accounts.CredentialStore(TestRegistries.Options, NullLogger.Instance), RegistrySourceTests.Impatient, NullLogger.Instance);
+        await using Stream stream = await RegistryBlobStream.OpenAsync(client, NullLogger.Instance, s_blob, "x", null, 0, 10, Token);
+        Assert.Equal(("ns=docker.io", "blue"), (server.Requests.Single().Query, server.Requests.Single().Headers["X-Team"]));
+        Assert.False(cdn.Requests.Single().Headers.ContainsKey("X-Team"));
+    }
+
+    [Fact]
+    public async Task RetryAfter_IsWaitedForByEverybody()
+    {
+        int answers = 0;
+        var times = new List<DateTime>();
+        await using var server = new ScriptedServer(request =>
+        {
+            lock (times)
+                times.Add(DateTime.UtcNow);
+            return Interlocked.Increment(ref answers) == 1 ? new ScriptedResponse(429, "", "Retry-After: 1") : ScriptedResponse.Of(s_content, request);
+        });
+        await using RegistrySource source = Open(server);
+        Task first = ReadAsync(source, 0, 10);
+        while (answers == 0)
+            await Task.Delay(10, Token);
+        await Task.Delay(100, Token);
+        await Task.WhenAll([first, .. Enumerable.Range(0, 4).Select(i => ReadAsync(source, i, 10))]);
+        Assert.All(times.Skip(1), time => Assert.InRange((time - times[0]).TotalSeconds, 0.9, 30));
+    }
+
+    [Fact]
+    public async Task ServerThatStartsAgain_IsWaitedForOnceItHasServed()
+    {
+        var server = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
+        await using RegistrySource source = Open(server, new RegistryTimeouts());
+        await ReadAsync(source, 0, 10);
+        string host = server.Host;
+        await server.DisposeAsync();
+        Task<byte[]> reading = ReadAsync(source, 10, 10);
+        await Task.Delay(2500, Token);
+        Assert.False(reading.IsCompleted);
+        await using var again = new ScriptedServer(request => ScriptedResponse.Of(s_content, request), int.Parse(host.Split(':')[1], System.Globalization.CultureInfo.InvariantCulture));
+        Assert.Equal(s_content[10..20], await reading);
+    }
+
+    [Fact]
+    public async Task LoopbackServerThatIsSilentToTls_IsProbedOnceForAll()
+    {
+        int tls = 0;
+        await using var server = new SilentToTls(s_content, () => Interlocked.Increment(ref tls));
+        await using var source = new RegistrySource(ImageReference.Parse($"{server.Host}/app:v1"), TestRegistries.Options, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(i => ReadAsync(source, i, 10)));
+        await ReadAsync(source, 50, 10);
+        Assert.Equal(1, tls);
+    }
+
+    /// <summary>Answers plain HTTP, and nothing at all to a TLS greeting.</summary>
+    private sealed class SilentToTls : IAsyncDisposable
+    {
+        private readonly System.Net.Sockets.TcpListener _listener = new(IPAddress.Loopback, 0);
+        private readonly ScriptedServer _server;
+        private readonly Task _serving;
+
+        public SilentToTls(byte[] content, Action greeted)
+        {
+            _server = new ScriptedServer(request => ScriptedResponse.Of(content, request));
+            _listener.Start();
+            _serving = Task.Run(async () =>
+            {
+                var open = new List<System.Net.Sockets.Socket>();
+                try
+                {
+                    while (true)
+                    {
+                        System.Net.Sockets.Socket socket = await _listener.AcceptSocketAsync();
+                        open.Add(socket);
+                        _ = Task.Run(async () =>
+                        {
+                            byte[] first = new byte[1];
+                            await socket.ReceiveAsync(first, System.Net.Sockets.SocketFlags.Peek);
+                            if (first[0] == 0x16)
+                            {
+                                greeted();
+                                return;
+                            }
+                            using var server = new System.Net.Sockets.TcpClient();
+                            await server.ConnectAsync(IPEndPoint.Parse(_server.Host));
+                            await using var near = new System.Net.Sockets.NetworkStream(socket);
+                            await Task.WhenAny(near.CopyToAsync(server.GetStream()), server.GetStream().CopyToAsync(near));
+                            socket.Close();
+                        });
+                    }
+                }
+                catch (Exception e) when (e is System.Net.Sockets.SocketException or ObjectDisposedException or InvalidOperationException)
+                {
+                    open.ForEach(socket => socket.Dispose());
+                }
+            });
+        }
+
+        public string Host => _listener.LocalEndpoint.ToString()!;
+
+        public async ValueTask DisposeAsync()
+        {
+            _listener.Stop();
+            await _serving;
+            await _server.DisposeAsync();
+        }
+    }
+}
