@@ -5,7 +5,7 @@ internal sealed class HostLimits : IDisposable
 {
     /// <summary>
     /// Blob bodies that are read at once. Manifests and tokens are not counted: they must not wait behind layers. Twelve layers that are
-    /// indexed at once with four requests each would be 48; on a link of 0.5 s an answer 32 are no slower.
+    /// indexed at once may have four requests each.
     /// </summary>
     private const int MaxBodies = 32;
 
