@@ -15,8 +15,9 @@ namespace LazyMount.Blobs.Registry;
 /// <param name="http">For questions to the host and its token server.</param>
 /// <param name="endpoint">The host and the repository.</param>
 /// <param name="store">Where the user's credentials are. Null: a host that has no claim to them; it gets tokens for everybody.</param>
-/// <param name="logger">Told of credentials that are refused.</param>
-internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint endpoint, CredentialStore? store, ILogger logger) : IDisposable
+/// <param name="note">Told of credentials that are refused, for the user.</param>
+/// <param name="logger">The same.</param>
+internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint endpoint, CredentialStore? store, Action<string> note, ILogger logger) : IDisposable
 {
     // Credentials that were refused are not looked up again sooner: helper programs may take a second.
     private const long LookAgainAfter = 5_000;
@@ -160,7 +161,9 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
     private async Task<Grant?> GetTokenAsync(Challenge challenge, Renewal renewal, CancellationToken cancellationToken)
     {
         Credentials? used = _found?.Credentials;
-        Credentials? credentials = (await FindAsync(again: renewal.IsSecond, cancellationToken).ConfigureAwait(false)).Credentials;
+        Credentials? credentials = (await FindAsync(again: renewal.IsSecond || IsAccessToken(renewal.Sent), cancellationToken).ConfigureAwait(false)).Credentials;
+        if (credentials?.RegistryToken is { } token)
+            return renewal.Sent?.Parameter == token ? null : new Grant(new AuthenticationHeaderValue("Bearer", token), long.MaxValue, CanPush: true);
         if (renewal.IsSecond && credentials == used)
             return null; // a new token would be as good as the one that was refused just now
         try
@@ -186,6 +189,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             {
                 Grant grant = await FetchAsync(null).ConfigureAwait(false);
                 logger.CredentialsRefused(endpoint.Host, _found!.Account);
+                note($"the token server of {endpoint.Host} refuses {_found.Account}; going on as anybody may");
                 return grant;
             }
             catch (RegistryException anonymous) when (anonymous.Error == ImageError.Denied)
@@ -196,12 +200,12 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
 
         async Task<Grant> FetchAsync(Credentials? with)
         {
-            RegistryToken token = await _tokens.FetchAsync(challenge, renewal.Root, Scopes(challenge), with, renewal.Subject, cancellationToken).ConfigureAwait(false);
+            RegistryToken fetched = await _tokens.FetchAsync(challenge, renewal.Root, Scopes(challenge), with, renewal.Subject, cancellationToken).ConfigureAwait(false);
             if (with is not null)
                 _refusedByTokenServer = null;
             // Renewed a little early, so that it does not expire on its way.
-            double lifetime = token.Lifetime.TotalMilliseconds;
-            return new Grant(new AuthenticationHeaderValue("Bearer", token.Value), Environment.TickCount64 + (long)(lifetime - Math.Min(10_000, lifetime / 4)), _pushes);
+            double lifetime = fetched.Lifetime.TotalMilliseconds;
+            return new Grant(new AuthenticationHeaderValue("Bearer", fetched.Value), Environment.TickCount64 + (long)(lifetime - Math.Min(10_000, lifetime / 4)), _pushes);
         }
 
         RegistryException Refused(RegistryException e) => new(ImageError.Denied, $"{http.Registry} does not give {renewal.Subject}: {Account}.", e)
@@ -211,6 +215,8 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             Status = e.Status,
         };
     }
+
+    private bool IsAccessToken(AuthenticationHeaderValue? sent) => sent?.Scheme == "Bearer" && sent.Parameter == _found?.Credentials?.RegistryToken;
 
     // Who pushes asks for both at once: some registries answer a token that is for pulling only with 403, not a challenge.
     private string[] Scopes(Challenge challenge)
@@ -227,7 +233,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             return found;
         if (again)
             _lookedAgain = Environment.TickCount64;
-        return _found = store is null ? new FoundCredentials(null, "") : await store.FindAsync(endpoint.Host, endpoint.Repository, again, cancellationToken).ConfigureAwait(false);
+        return _found = store is null ? new FoundCredentials(null, "") : await store.FindAsync(endpoint.Host, endpoint.Repository, cancellationToken).ConfigureAwait(false);
     }
 
     /// <param name="Root">The registry's URL that ends in "/v2/".</param>

@@ -68,14 +68,15 @@ internal sealed class RegistryClient : IDisposable
     /// <param name="endpoint">Whom it asks.</param>
     /// <param name="credentials">Who the user is there.</param>
     /// <param name="timeouts">How patient it is.</param>
+    /// <param name="note">Told what the user should know.</param>
     /// <param name="logger">Told of requests and retries.</param>
-    public RegistryClient(RegistryEndpoint endpoint, CredentialStore credentials, RegistryTimeouts timeouts, ILogger logger)
+    public RegistryClient(RegistryEndpoint endpoint, CredentialStore credentials, RegistryTimeouts timeouts, Action<string> note, ILogger logger)
     {
         Endpoint = endpoint;
         (_timeouts, _logger) = (timeouts, logger);
         _root = endpoint.Root;
         Http = new RegistryHttp(endpoint.Host, new RegistryConnections(endpoint.Tls, timeouts), timeouts, logger);
-        _authorization = new RegistryAuthorization(Http, endpoint, credentials, logger);
+        _authorization = new RegistryAuthorization(Http, endpoint, credentials, note, logger);
         _retry = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
         {
             MaxRetryAttempts = Math.Max(timeouts.Retries, timeouts.RetriesOnceServed),
@@ -200,7 +201,7 @@ internal sealed class RegistryClient : IDisposable
                 return response;
             }
             if (!own && request.Elsewhere is null && IsBearerChallenge(response))
-                authorization ??= _elsewhere.GetOrAdd(url.GetLeftPart(UriPartial.Authority), _ => new RegistryAuthorization(Http, Endpoint, store: null, _logger));
+                authorization ??= _elsewhere.GetOrAdd(url.GetLeftPart(UriPartial.Authority), _ => new RegistryAuthorization(Http, Endpoint, store: null, static _ => { }, _logger));
             if (authorization is not null && await AnswerAsync(authorization, response, sent, home, answered, request, cancellationToken).ConfigureAwait(false))
             {
                 response.Dispose();

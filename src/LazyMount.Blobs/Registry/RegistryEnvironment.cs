@@ -10,7 +10,7 @@ public sealed record RegistryEnvironment
     {
         Variable = PathText.FromEnvironment,
         Home = StandardDirectory.Home,
-        IsRoot = Environment.IsPrivilegedProcess,
+        UserId = OperatingSystem.IsWindows() ? 1 : Files.Interop.EffectiveUser(),
     };
 
     /// <summary>The value of an environment variable; null when it is not set or empty.</summary>
@@ -22,6 +22,9 @@ public sealed record RegistryEnvironment
     /// <summary>The directory that holds "etc" and "run".</summary>
     public string Root { get; init; } = "/";
 
+    /// <summary>The user's number.</summary>
+    public uint UserId { get; init; }
+
     /// <summary>The user is root, whose configuration is the system's.</summary>
-    public bool IsRoot { get; init; }
+    public bool IsRoot => UserId == 0;
 }

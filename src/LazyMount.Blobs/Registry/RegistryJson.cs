@@ -49,29 +49,3 @@ internal sealed class TagsJson
 
     public IReadOnlyList<string> Tags { get; private set; } = [];
 }
-
-/// <summary>docker's config.json, as far as it is read.</summary>
-internal sealed class DockerConfigJson
-{
-    public static GoStruct<DockerConfigJson> Form { get; } = new(("auths", (ref json, to) => to.Auths = json.ReadMap(DockerAuthJson.Form.Read) ?? []));
-
-    public IReadOnlyDictionary<string, DockerAuthJson> Auths { get; private set; } = new Dictionary<string, DockerAuthJson>();
-}
-
-/// <summary>What docker's config.json says of one registry.</summary>
-internal sealed class DockerAuthJson
-{
-    public static GoStruct<DockerAuthJson> Form { get; } = new(
-        ("auth", (ref json, to) => to.Auth = json.ReadString()),
-        ("username", (ref json, to) => to.Username = json.ReadString()),
-        ("password", (ref json, to) => to.Password = json.ReadString()),
-        ("identitytoken", (ref json, to) => to.IdentityToken = json.ReadString()));
-
-    public string Auth { get; private set; } = "";
-
-    public string Username { get; private set; } = "";
-
-    public string Password { get; private set; } = "";
-
-    public string IdentityToken { get; private set; } = "";
-}

@@ -26,6 +26,9 @@ public sealed record RegistryOptions
     /// <summary>How long a reader of a file waits for bytes before its read fails.</summary>
     public TimeSpan ReadTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>Told, in one line, what the user should know though nothing failed: a file that is ignored, a connection that proves nothing.</summary>
+    public Action<string> Note { get; init; } = static _ => { };
+
     /// <summary>Where configuration is looked for.</summary>
     public RegistryEnvironment Environment { get; init; } = RegistryEnvironment.OfProcess;
 }

@@ -8,6 +8,8 @@ namespace LazyMount.Cli;
 /// <summary>What a command talks to: one per process, or per test.</summary>
 internal sealed class CommandHost
 {
+    private readonly HashSet<string> _notes = [];
+
     /// <summary>The arguments as given, for the daemon to be given again.</summary>
     public required IReadOnlyList<string> Arguments { get; init; }
 
@@ -25,6 +27,18 @@ internal sealed class CommandHost
 
     /// <summary>The options that every command has.</summary>
     public GlobalOptions Options { get; } = new();
+
+    /// <summary>Tells the user something in one line, once, though nothing failed.</summary>
+    public void Note(string sentence)
+    {
+        lock (_notes)
+        {
+            if (_notes.Add(sentence))
+            {
+                Error.WriteLine($"lazymount: {CommandOutput.Displayable(sentence)}");
+            }
+        }
+    }
 
     /// <summary>Opens an image for a command: notes go to standard error, progress to the terminal there.</summary>
     public Task<OpenedImage> OpenImageAsync(ImageReference reference, CommandSettings settings, ILoggerFactory loggers, CancellationToken cancellationToken)

@@ -5,6 +5,7 @@ using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
 using LazyMount.Images;
 using LazyMount.Indexes.Store;
+using LazyMount.Output;
 
 namespace LazyMount.Cli;
 
@@ -109,6 +110,26 @@ internal sealed class GlobalOptions
         Recursive = true,
     };
 
+    public Option<string?> AuthFile { get; } = new("--authfile")
+    {
+        Description = "Read credentials from this file only [$REGISTRY_AUTH_FILE, else the files of podman and docker]",
+        HelpName = "FILE",
+        Recursive = true,
+    };
+
+    public Option<string?> Creds { get; } = new("--creds")
+    {
+        Description = "Credentials for the image's registry. Other users of this machine can see them; --creds-stdin hides them. Without PASS it is asked for",
+        HelpName = "USER[:PASS]",
+        Recursive = true,
+    };
+
+    public Option<bool> CredsStdin { get; } = new("--creds-stdin")
+    {
+        Description = "Read credentials for the image's registry, USER:PASS in one line, from standard input",
+        Recursive = true,
+    };
+
     public Option<string?> ReadTimeout { get; } = new("--read-timeout")
     {
         Description = "Fail a read of a file with EIO when its bytes do not come within this time; the next read tries again [60s]",
@@ -158,6 +179,9 @@ internal sealed class GlobalOptions
         root.Add(NoKeep);
         root.Add(Platform);
         root.Add(PlainHttp);
+        root.Add(AuthFile);
+        root.Add(Creds);
+        root.Add(CredsStdin);
         root.Add(ReadTimeout);
         root.Add(IndexTrust);
         root.Add(LogFile);
@@ -210,9 +234,19 @@ internal sealed class GlobalOptions
         };
     }
 
+    private static string ExistingFile(string option, string file)
+        => file.Length == 0 ? throw new UsageException($"{option} needs a file name")
+            : FileIdentity.TryOf(PathText.FullPath(file)) is { Kind: FileKind.Regular } ? PathText.FullPath(file)
+            : throw new UsageException($"{option} '{CommandOutput.Displayable(file)}' is not a file");
+
     private RegistryOptions ReadRegistries(ParseResult parsed)
     {
-        var options = new RegistryOptions { PlainHttp = parsed.GetValue(PlainHttp) };
+        var options = new RegistryOptions
+        {
+            PlainHttp = parsed.GetValue(PlainHttp),
+            AuthFile = parsed.GetValue(AuthFile) is { } authFile ? ExistingFile("--authfile", authFile) : null,
+            Credentials = GivenCredentials.Read(parsed.GetValue(Creds), parsed.GetValue(CredsStdin)),
+        };
         return parsed.GetValue(ReadTimeout) switch
         {
             null => options,

@@ -13,7 +13,11 @@ internal sealed class Verb(string name, string description, string examples) : C
 
     /// <summary>Sets the action: it returns the exit code or throws what <see cref="Failure"/> puts into words.</summary>
     public void Run(CommandHost host, Func<ParseResult, CommandSettings, CancellationToken, Task<int>> action)
-        => SetAction((parsed, cancellationToken) => action(parsed, host.Options.Read(parsed), cancellationToken));
+        => SetAction((parsed, cancellationToken) =>
+        {
+            CommandSettings settings = host.Options.Read(parsed);
+            return action(parsed, settings with { Registries = settings.Registries with { Note = host.Note } }, cancellationToken);
+        });
 
     /// <summary>The PATH argument of those that take several.</summary>
     public static Argument<string[]> PathsArgument() => new("PATH")

@@ -29,7 +29,7 @@ internal static class MountCommand
             using MountDirectory target = MountDirectory.Open(request.Directory);
             if (!parsed.GetValue(arguments.Foreground))
             {
-                return await Daemon.StartAsync(host, target, settings.LogFile ?? StateDirectory.Open().LogFileOf(target.Path));
+                return await Daemon.StartAsync(host, target, settings.Registries.Credentials, settings.LogFile ?? StateDirectory.Open().LogFileOf(target.Path));
             }
             using var loggers = new ConciseLogs(Loggers.ForForeground(settings), settings.Verbose);
             await using MountedImage mounted = await MountedImage.StartAsync(request, target, settings, settings.LogFile, host, loggers, cancellationToken);

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.IO.Pipes;
+using LazyMount.Blobs.Registry.Accounts;
 using LazyMount.Cli;
 using LazyMount.Fuse;
 using Microsoft.Win32.SafeHandles;
@@ -30,13 +31,15 @@ internal static class Daemon
     /// <summary>The first process's part: returns when the mount is ready (0) or has failed.</summary>
     /// <param name="host">Its arguments are given to the second process.</param>
     /// <param name="target">The directory to mount on; the second process inherits it, with its lock.</param>
+    /// <param name="credentials">What the command line gave, or null.</param>
     /// <param name="logFile">For messages.</param>
-    public static async Task<int> StartAsync(CommandHost host, MountDirectory target, string logFile)
+    public static async Task<int> StartAsync(CommandHost host, MountDirectory target, Credentials? credentials, string logFile)
     {
         // A daemon outlives whoever gave us these, and may be waited for by whoever reads them.
         Interop.CloseInheritedOnExec();
         Interop.Inherit(target.Handle);
         await using var pipe = new AnonymousPipeServerStream(PipeDirection.In, HandleInheritability.Inheritable);
+        await using AnonymousPipeServerStream? secrets = credentials is null ? null : new AnonymousPipeServerStream(PipeDirection.Out, HandleInheritability.Inheritable);
 
         // /proc/self/exe is right even after the file was replaced, but ps would show that name.
         string program = Environment.ProcessPath is { } path && File.Exists(path) ? path : "/proc/self/exe";
@@ -44,7 +47,8 @@ internal static class Daemon
             ServeCommand.Name,
             ServeCommand.ReadyOption, pipe.GetClientHandleAsString(),
             ServeCommand.DirectoryOption, target.Handle.DangerousGetHandle().ToString(CultureInfo.InvariantCulture),
-            .. host.Arguments]);
+            .. secrets is null ? (string[])[] : [ServeCommand.CredentialsOption, secrets.GetClientHandleAsString()],
+            .. GivenCredentials.Remove(host.Arguments)]);
         foreach ((string name, string value) in s_memorySettings)
         {
             start.Environment.TryAdd(name, value);
@@ -53,6 +57,12 @@ internal static class Daemon
         using var daemon = Process.Start(start)
             ?? throw new CommandException($"cannot start '{program}'");
         pipe.DisposeLocalCopyOfClientHandle();
+        if (secrets is not null)
+        {
+            secrets.DisposeLocalCopyOfClientHandle();
+            GivenCredentials.Send(credentials!, secrets);
+            await secrets.DisposeAsync();
+        }
 
         // Ctrl-C reaches both, being in one process group; kill(1) reaches only the one it names.
         await using CancellationTokenRegistration forward = (host.Signals?.Token ?? default).Register(() => Interop.Kill(daemon.Id, host.Signals!.Number));

@@ -19,20 +19,29 @@ internal static class ServeCommand
     /// <summary>The open directory to mount on.</summary>
     public const string DirectoryOption = "--directory-fd";
 
+    /// <summary>Where to read the credentials that the command line gave.</summary>
+    public const string CredentialsOption = "--credentials-fd";
+
     public static Command Create(CommandHost host)
     {
         var ready = new Option<int>(ReadyOption) { Required = true, Recursive = true };
         var directory = new Option<int>(DirectoryOption) { Required = true, Recursive = true };
+        var credentials = new Option<int?>(CredentialsOption) { Recursive = true };
         var arguments = new MountArguments();
         var verb = new Verb("mount", "Serve a mount.", "");
         arguments.AddTo(verb, host);
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
+            Interop.CloseInheritedOnExec(); // nothing that was inherited is for the helper programs that this process may start
+            if (parsed.GetValue(credentials) is int secrets)
+            {
+                settings = settings with { Registries = settings.Registries with { Credentials = GivenCredentials.Receive(secrets) } };
+            }
             using MountDirectory target = MountDirectory.Inherited(parsed.GetRequiredValue(directory));
             MountRequest request = arguments.Read(parsed, ref settings);
             return await RunAsync(request, target, parsed.GetRequiredValue(ready), settings, host, cancellationToken);
         });
-        var command = new Command(Name) { ready, directory, verb };
+        var command = new Command(Name) { ready, directory, credentials, verb };
         command.Hidden = true;
         return command;
     }

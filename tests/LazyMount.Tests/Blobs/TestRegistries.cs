@@ -17,6 +17,7 @@ internal static class TestRegistries
             Variable = name => variables?.GetValueOrDefault(name) ?? (name == "DOCKER_CONFIG" ? dockerConfig : null),
             Home = "/nonexistent",
             Root = root,
+            UserId = 1000,
         },
     };
 }

@@ -5,22 +5,122 @@ namespace LazyMount.Blobs.Registry.Accounts;
 
 /// <summary>What the user's configuration holds for one repository.</summary>
 /// <param name="Credentials">Null: none.</param>
-/// <param name="Account">A clause for sentences: where they came from, or what was looked at.</param>
+/// <param name="Account">A clause for sentences: where they came from, or what was looked at and what to do.</param>
 internal sealed record FoundCredentials(Credentials? Credentials, string Account);
 
-/// <summary>Finds credentials for registries. Thread-safe.</summary>
-internal sealed class CredentialStore(RegistryOptions options, ILogger logger)
+/// <summary>
+/// Finds credentials where docker, podman and their kin keep them. In order: those of the command line, for the registry that the reference
+/// names; the file of --authfile or REGISTRY_AUTH_FILE, and then no other; the text in DOCKER_AUTH_CONFIG; podman's auth.json in
+/// $XDG_RUNTIME_DIR/containers (/run/containers/UID without the variable) and in $XDG_CONFIG_HOME/containers; docker's config.json
+/// in $DOCKER_CONFIG (~/.docker). In each file, credHelpers, credsStore and auths (containers-auth.json(5)). Thread-safe; files are
+/// read and helpers are run whenever it is asked.
+/// </summary>
+/// <param name="options">What the command line says.</param>
+/// <param name="named">The registry that the reference names.</param>
+/// <param name="logger">Told of what cannot be used.</param>
+internal sealed class CredentialStore(RegistryOptions options, string named, ILogger logger)
 {
+    private readonly SemaphoreSlim _looking = new(1, 1);
+
     /// <summary>The credentials for a repository.</summary>
     /// <param name="registry">HOST[:PORT]; Docker Hub is "docker.io".</param>
     /// <param name="repository">Its repository.</param>
-    /// <param name="again">What was found before was refused: look anew.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public Task<FoundCredentials> FindAsync(string registry, string repository, bool again, CancellationToken cancellationToken)
+    public async Task<FoundCredentials> FindAsync(string registry, string repository, CancellationToken cancellationToken)
     {
-        string directory = options.Environment.Variable("DOCKER_CONFIG") ?? Path.Combine(options.Environment.Home, ".docker");
-        string path = PathText.ForCalls(Path.Combine(directory, "config.json"));
-        Credentials? found = DockerConfig.Find(directory, registry, logger);
-        return Task.FromResult(new FoundCredentials(found, found is null ? $"no entry for {registry} in {path}" : $"the entry {registry} in {path}"));
+        if (options.Credentials is { } given && registry == named)
+            return new FoundCredentials(given, "what --creds or --creds-stdin gave");
+        // One at a time: helpers may ask their user.
+        await _looking.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await LookAsync(registry, repository, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _looking.Release();
+        }
     }
+
+    private async Task<FoundCredentials> LookAsync(string registry, string repository, CancellationToken cancellationToken)
+    {
+        var looked = new List<string>(); // files without an entry
+        var failed = new List<string>();
+        foreach ((string place, string name, bool isText) in Places())
+        {
+            try
+            {
+                AuthFile? file = isText ? AuthFile.Parse(System.Text.Encoding.UTF8.GetBytes(place), name) : await AuthFile.TryReadAsync(place, name, cancellationToken).ConfigureAwait(false);
+                if (file is null)
+                {
+                    looked.Add($"{name} (no such file)");
+                    continue;
+                }
+                if (await AskHelpersAsync(file, registry, repository, failed, cancellationToken).ConfigureAwait(false) is { } kept)
+                    return kept;
+                if (file.TryFind(registry, repository) is { } found)
+                    return new FoundCredentials(found.Credentials, $"the entry {Images.Printable.Of(found.Key)} in {name}");
+                looked.Add(name);
+            }
+            catch (InvalidDataException e)
+            {
+                logger.CredentialsIgnored(name, e.Message);
+                options.Note($"ignoring the credentials in {name}: {e.Message}");
+                failed.Add($"{name} cannot be used ({e.Message})");
+            }
+        }
+        // Files that are there say more than those that are not.
+        var there = looked.Where(each => !each.EndsWith("(no such file)", StringComparison.Ordinal)).ToList();
+        string nowhere = looked.Count == 0 ? "" : $"no entry for {registry} in {string.Join(" or ", there.Count > 0 ? there : [looked[^1]])}; docker login {registry} makes one";
+        return new FoundCredentials(null, string.Join("; ", failed.Append(nowhere).Where(clause => clause.Length > 0)));
+    }
+
+    private async Task<FoundCredentials?> AskHelpersAsync(AuthFile file, string registry, string repository, List<string> failed, CancellationToken cancellationToken)
+    {
+        foreach ((string helper, string from) in file.HelpersFor(registry, repository))
+        {
+            string name = $"docker-credential-{Images.Printable.Of(helper)} ({from})";
+            try
+            {
+                if (await CredentialHelper.GetAsync(helper, registry, cancellationToken).ConfigureAwait(false) is { } credentials)
+                    return new FoundCredentials(credentials, $"what {name} gave");
+                failed.Add($"{name} has nothing for {registry}");
+            }
+            catch (InvalidDataException e)
+            {
+                // A public image needs none, and another place may have some.
+                logger.CredentialsIgnored(name, e.Message);
+                options.Note($"{name} {e.Message}; going on without its credentials");
+                failed.Add($"{name} {e.Message}");
+            }
+        }
+        return null;
+    }
+
+    private IEnumerable<(string Place, string Name, bool IsText)> Places()
+    {
+        RegistryEnvironment environment = options.Environment;
+        if (options.AuthFile is { } given)
+        {
+            yield return (given, Shown(given), false);
+            yield break;
+        }
+        if (environment.Variable("REGISTRY_AUTH_FILE") is { Length: > 0 } named)
+        {
+            yield return (named, Shown(named), false);
+            yield break;
+        }
+        if (environment.Variable("DOCKER_AUTH_CONFIG") is { Length: > 0 } text)
+            yield return (text, "DOCKER_AUTH_CONFIG", true);
+        string runtime = environment.Variable("XDG_RUNTIME_DIR") is { Length: > 0 } directory
+            ? Path.Combine(directory, "containers/auth.json") : Path.Combine(environment.Root, "run/containers", $"{environment.UserId}", "auth.json");
+        yield return (runtime, Shown(runtime), false);
+        string config = Path.Combine(environment.Variable("XDG_CONFIG_HOME") is { Length: > 0 } home ? home : Path.Combine(environment.Home, ".config"), "containers/auth.json");
+        yield return (config, Shown(config), false);
+        string docker = Path.Combine(environment.Variable("DOCKER_CONFIG") is { Length: > 0 } own ? own : Path.Combine(environment.Home, ".docker"), "config.json");
+        yield return (docker, Shown(docker), false);
+    }
+
+    private string Shown(string path)
+        => Images.Printable.Of(path.StartsWith(options.Environment.Home + "/", StringComparison.Ordinal) ? "~" + path[options.Environment.Home.Length..] : path);
 }

@@ -1,0 +1,154 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json;
+using LazyMount.Blobs.Oci;
+
+namespace LazyMount.Blobs.Registry.Accounts;
+
+/// <summary>
+/// A credential helper program, docker-credential-NAME in PATH (github.com/docker/docker-credential-helpers: the server's URL on standard
+/// input, JSON on standard output). What it writes may hold secrets: nothing of it is shown.
+/// </summary>
+internal static class CredentialHelper
+{
+    private const int MaxOutput = 1 << 20;
+
+    /// <summary>A helper that asks its user, or a service that is away, must not hold an image up for ever.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
+
+    // A child of the helper may keep its standard output open after the helper has ended.
+    private static readonly TimeSpan s_outputPatience = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>Asks a helper. Null: it has nothing for this registry.</summary>
+    /// <param name="name">What stands behind "docker-credential-".</param>
+    /// <param name="registry">HOST[:PORT]; Docker Hub is "docker.io".</param>
+    /// <param name="cancellationToken">Ends the helper.</param>
+    /// <exception cref="InvalidDataException">It failed; says how in a clause, such as "is not in PATH".</exception>
+    public static async Task<Credentials?> GetAsync(string name, string registry, CancellationToken cancellationToken)
+    {
+        if (name.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.')))
+            throw new InvalidDataException("has a name that no program can have");
+        var start = new ProcessStartInfo($"docker-credential-{name}", ["get"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        };
+        Process helper;
+        try
+        {
+            helper = Process.Start(start)!;
+        }
+        catch (Win32Exception e)
+        {
+            throw new InvalidDataException(e.NativeErrorCode == 2 ? "is not in PATH" : $"cannot be started ({e.Message})", e);
+        }
+        using (helper)
+        {
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            patience.CancelAfter(s_patience);
+            try
+            {
+                return await AskAsync(helper, registry, patience.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                throw new InvalidDataException($"did not answer within {s_patience.TotalSeconds:0} s");
+            }
+            finally
+            {
+                Kill(helper);
+            }
+        }
+    }
+
+    private static async Task<Credentials?> AskAsync(Process helper, string registry, CancellationToken cancellationToken)
+    {
+        Task<byte[]> output = ReadAsync(helper.StandardOutput.BaseStream, cancellationToken);
+        Task errors = ReadAsync(helper.StandardError.BaseStream, cancellationToken); // so that it never waits for a reader
+        try
+        {
+            await helper.StandardInput.WriteAsync(registry == "docker.io" ? "https://index.docker.io/v1/" : registry).ConfigureAwait(false);
+            helper.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It has ended without reading.
+        }
+        Task ended = helper.WaitForExitAsync(cancellationToken);
+        if (await Task.WhenAny(ended, output).ConfigureAwait(false) == output && output.IsFaulted)
+            await output.ConfigureAwait(false); // it waits for a reader that has enough
+        await ended.ConfigureAwait(false);
+        using var rest = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        rest.CancelAfter(s_outputPatience);
+        _ = errors.ContinueWith(static task => _ = task.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        byte[] answer;
+        try
+        {
+            answer = await output.WaitAsync(rest.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new InvalidDataException("left its output open to another program");
+        }
+        if (helper.ExitCode != 0)
+        {
+            return answer.AsSpan().IndexOf("credentials not found"u8) >= 0 ? null
+                : throw new InvalidDataException($"failed with exit code {helper.ExitCode}; run it by hand to see why: echo {registry} | docker-credential-NAME get");
+        }
+        try
+        {
+            HelperJson json = GoJsonReader.Read(answer, HelperJson.Form.Read);
+            return json switch
+            {
+                { Username: "", Secret: "" } => null,
+                { Username: "<token>" } => new Credentials("", "", json.Secret),
+                _ => new Credentials(json.Username, json.Secret),
+            };
+        }
+        catch (JsonException)
+        {
+            throw new InvalidDataException("does not answer with JSON"); // without the cause: it may quote a secret
+        }
+    }
+
+    private static async Task<byte[]> ReadAsync(Stream stream, CancellationToken cancellationToken)
+    {
+        using var read = new MemoryStream();
+        byte[] buffer = new byte[4096];
+        for (int length; (length = await stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false)) > 0;)
+        {
+            if (read.Length + length > MaxOutput)
+                throw new InvalidDataException($"writes more than {MaxOutput >> 20} MiB");
+            read.Write(buffer, 0, length);
+        }
+        return read.ToArray();
+    }
+
+    private static void Kill(Process helper)
+    {
+        try
+        {
+            if (!helper.HasExited)
+                helper.Kill(entireProcessTree: true);
+        }
+        catch (Exception e) when (e is InvalidOperationException or Win32Exception or AggregateException)
+        {
+            // It has ended.
+        }
+    }
+}
+
+/// <summary>A credential helper's answer.</summary>
+internal sealed class HelperJson
+{
+    public static GoStruct<HelperJson> Form { get; } = new(
+        ("Username", (ref json, to) => to.Username = json.ReadString()),
+        ("Secret", (ref json, to) => to.Secret = json.ReadString()));
+
+    public string Username { get; private set; } = "";
+
+    public string Secret { get; private set; } = "";
+}

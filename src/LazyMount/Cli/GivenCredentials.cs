@@ -1,0 +1,107 @@
+using System.Globalization;
+using System.IO.Pipes;
+using System.Text;
+using LazyMount.Blobs.Registry.Accounts;
+
+namespace LazyMount.Cli;
+
+/// <summary>
+/// Credentials that the command line gives. They reach the mount daemon through a pipe: the arguments and the environment of a process
+/// that lives long can be seen by others.
+/// </summary>
+internal static class GivenCredentials
+{
+    private const string Option = "--creds", StandardInputOption = "--creds-stdin";
+
+    // What a pipe takes without a reader.
+    private const int MaxLength = 32 << 10;
+
+    /// <summary>What the options say; null when neither is given.</summary>
+    /// <param name="pair">USER:PASS or USER, of <c>--creds</c>.</param>
+    /// <param name="fromStandardInput">Of <c>--creds-stdin</c>.</param>
+    /// <exception cref="UsageException">They contradict each other, or hold no password.</exception>
+    public static Credentials? Read(string? pair, bool fromStandardInput)
+    {
+        if (pair is not null && fromStandardInput)
+        {
+            throw new UsageException($"{Option} and {StandardInputOption} exclude each other");
+        }
+        if (fromStandardInput)
+        {
+            string line = Console.In.ReadLine() ?? "";
+            return Check(Credentials.Parse(line) ?? throw new UsageException($"{StandardInputOption} found no USER:PASS in the first line of standard input"));
+        }
+        if (pair is null)
+        {
+            return null;
+        }
+        if (Credentials.Parse(pair) is { } both)
+        {
+            return Check(both);
+        }
+        if (Console.IsInputRedirected)
+        {
+            throw new UsageException($"{Option} has no password, and standard input is not a terminal where it could be asked for: use {StandardInputOption}, or write USER:PASS");
+        }
+        return Check(new Credentials(pair, Ask($"Password of {pair}: ")));
+    }
+
+    /// <summary>Arguments without credentials.</summary>
+    public static IEnumerable<string> Remove(IReadOnlyList<string> arguments)
+    {
+        for (int i = 0; i < arguments.Count; i++)
+        {
+            string argument = arguments[i];
+            if (argument == "--")
+            {
+                return arguments.Take(i).Where((_, at) => !IsGiven(arguments, at)).Concat(arguments.Skip(i));
+            }
+        }
+        return arguments.Where((_, at) => !IsGiven(arguments, at));
+    }
+
+    private static bool IsGiven(IReadOnlyList<string> arguments, int at)
+        => arguments[at] is Option or StandardInputOption
+            || arguments[at].StartsWith(Option + "=", StringComparison.Ordinal) || arguments[at].StartsWith(Option + ":", StringComparison.Ordinal)
+            || (at > 0 && arguments[at - 1] == Option);
+
+    /// <summary>Writes credentials into a pipe, for <see cref="Receive"/> in another process.</summary>
+    public static void Send(Credentials credentials, AnonymousPipeServerStream pipe)
+        => pipe.Write(Encoding.UTF8.GetBytes($"{credentials.UserName}:{credentials.Password}"));
+
+    /// <summary>Reads them, and closes the pipe.</summary>
+    public static Credentials? Receive(int fileDescriptor)
+    {
+        using var pipe = new AnonymousPipeClientStream(PipeDirection.In, fileDescriptor.ToString(CultureInfo.InvariantCulture));
+        using var reader = new StreamReader(pipe, Encoding.UTF8);
+        return Credentials.Parse(reader.ReadToEnd());
+    }
+
+    private static Credentials Check(Credentials credentials)
+        => credentials.UserName.Length == 0 ? throw new UsageException("credentials need a user name: write USER:PASS")
+            : credentials.UserName.Length + credentials.Password.Length > MaxLength ? throw new UsageException($"credentials have more than {MaxLength} characters")
+            : credentials;
+
+    private static string Ask(string prompt)
+    {
+        Console.Error.Write(prompt);
+        var password = new StringBuilder();
+        while (true)
+        {
+            ConsoleKeyInfo key = Console.ReadKey(intercept: true);
+            if (key.Key == ConsoleKey.Enter)
+            {
+                Console.Error.WriteLine();
+                return password.ToString();
+            }
+            if (key.Key == ConsoleKey.Backspace)
+            {
+                password.Length = Math.Max(0, password.Length - 1);
+            }
+            else if (!char.IsControl(key.KeyChar))
+            {
+                password.Append(key.KeyChar);
+            }
+        }
+    }
+}

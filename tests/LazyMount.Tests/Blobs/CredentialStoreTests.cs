@@ -1,0 +1,269 @@
+using System.Diagnostics;
+using System.Text;
+using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Registry.Accounts;
+using LazyMount.TestKit;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace LazyMount.Tests.Blobs;
+
+/// <summary>Where credentials are looked for, and which entry is for a repository.</summary>
+public sealed class CredentialStoreTests : IDisposable
+{
+    private readonly TemporaryDirectory _directory = new();
+    private readonly Dictionary<string, string> _variables = [];
+    private readonly List<string> _notes = [];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public void Dispose() => _directory.Dispose();
+
+    private RegistryOptions Options => new()
+    {
+        Note = _notes.Add,
+        Environment = new RegistryEnvironment
+        {
+            Variable = name => _variables.GetValueOrDefault(name),
+            Home = _directory["home"],
+            Root = _directory["root"],
+            UserId = 1000,
+        },
+    };
+
+    private Task<FoundCredentials> FindAsync(string registry, string repository = "team/app", RegistryOptions? options = null)
+        => new CredentialStore(options ?? Options, "named.example", NullLogger.Instance).FindAsync(registry, repository, Token);
+
+    private string Write(string path, string content)
+    {
+        string file = _directory[path];
+        Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+        File.WriteAllText(file, content);
+        return file;
+    }
+
+    private static string Auth(string user, string password = "pw") => $"\"auth\":\"{Convert.ToBase64String(Encoding.UTF8.GetBytes($"{user}:{password}"))}\"";
+
+    private static string File_(params string[] entries) => $$"""{"auths":{{{string.Join(',', entries)}}} }""";
+
+    [Theory]
+    [InlineData("localhost:5000", "localhost:5000")]
+    [InlineData("http://localhost:5000", "localhost:5000")]
+    [InlineData("https://ghcr.io/v1/", "ghcr.io")]
+    [InlineData("https://ghcr.io/v2/", "ghcr.io")]
+    [InlineData("https://ghcr.io", "ghcr.io")]
+    [InlineData("ghcr.io/", "ghcr.io")]
+    [InlineData("GHCR.io", "ghcr.io")]
+    [InlineData("ghcr.io", "GHCR.IO")]
+    [InlineData("ghcr.io:443", "ghcr.io")]
+    [InlineData("ghcr.io", "ghcr.io:443")]
+    [InlineData("ghcr.io/team", "ghcr.io")]
+    [InlineData("ghcr.io/team/app", "ghcr.io")]
+    [InlineData("https://index.docker.io/v1/", "docker.io")]
+    [InlineData("docker.io", "docker.io")]
+    [InlineData("registry-1.docker.io", "docker.io")]
+    [InlineData("*.dkr.ecr.*.amazonaws.com", "1234.dkr.ecr.eu-west-1.amazonaws.com")]
+    public async Task Key_IsFoundInAnySpelling(string key, string registry)
+    {
+        Write("home/.docker/config.json", File_("\"other\":{}", $"\"{key}\":{{{Auth("me", "pass:word")}}}"));
+        Assert.Equal(new Credentials("me", "pass:word"), (await FindAsync(registry)).Credentials);
+    }
+
+    [Theory]
+    [InlineData("ghcr.io/tea", "ghcr.io")]
+    [InlineData("ghcr.io/team/app/more", "ghcr.io")]
+    [InlineData("ghcr.io/other", "ghcr.io")]
+    [InlineData("ghcr.io:80", "ghcr.io")]
+    [InlineData("ghcr.io.evil.example", "ghcr.io")]
+    [InlineData("*.io", "a.ghcr.io")]
+    [InlineData("*", "ghcr.io")]
+    public async Task KeyOfSomethingElse_IsNotFound(string key, string registry)
+    {
+        Write("home/.docker/config.json", File_($"\"{key}\":{{{Auth("me")}}}"));
+        Assert.Null((await FindAsync(registry)).Credentials);
+    }
+
+    [Theory]
+    [InlineData("https://h.example", "h.example", "h.example")]
+    [InlineData("h.example", "h.example/team", "h.example/team")]
+    [InlineData("h.example/team/app", "h.example/team", "h.example/team/app")]
+    [InlineData("*.example", "h.example", "h.example")]
+    [InlineData("H.example", "h.example", "h.example")]
+    public async Task LongestAndPlainestKey_Wins(string first, string second, string expected)
+    {
+        Write("home/.docker/config.json", File_($"\"{first}\":{{{Auth(first)}}}", $"\"{second}\":{{{Auth(second)}}}"));
+        Assert.Equal(expected, (await FindAsync("h.example")).Credentials!.UserName);
+        Write("home/.docker/config.json", File_($"\"{second}\":{{{Auth(second)}}}", $"\"{first}\":{{{Auth(first)}}}"));
+        Assert.Equal(expected, (await FindAsync("h.example")).Credentials!.UserName);
+    }
+
+    [Fact]
+    public async Task Places_AreLookedAtInTheirOrder()
+    {
+        string[] order = ["authfile", "variable", "text", "runtime", "config", "docker"];
+        string given = Write("given.json", File_($"\"h\":{{{Auth("authfile")}}}"));
+        _variables["REGISTRY_AUTH_FILE"] = Write("named.json", File_($"\"h\":{{{Auth("variable")}}}"));
+        _variables["DOCKER_AUTH_CONFIG"] = File_($"\"h\":{{{Auth("text")}}}");
+        _variables["XDG_RUNTIME_DIR"] = _directory["run"];
+        Write("run/containers/auth.json", File_($"\"h\":{{{Auth("runtime")}}}"));
+        Write("home/.config/containers/auth.json", File_($"\"h\":{{{Auth("config")}}}"));
+        Write("home/.docker/config.json", File_($"\"h\":{{{Auth("docker")}}}"));
+        var found = new List<string> { (await FindAsync("h", options: Options with { AuthFile = given })).Credentials!.UserName };
+        foreach (string variable in (string[])["REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG", "XDG_RUNTIME_DIR"])
+        {
+            found.Add((await FindAsync("h")).Credentials!.UserName);
+            _variables.Remove(variable);
+        }
+        found.Add((await FindAsync("h")).Credentials!.UserName);
+        _variables["XDG_CONFIG_HOME"] = _directory["nowhere"];
+        found.Add((await FindAsync("h")).Credentials!.UserName);
+        Assert.Equal(order, found);
+    }
+
+    [Fact]
+    public async Task RuntimeDirectoryWithoutItsVariable_AndDockerConfigElsewhere_AreRead()
+    {
+        Write("root/run/containers/1000/auth.json", File_($"\"h\":{{{Auth("run")}}}"));
+        Assert.Equal("run", (await FindAsync("h")).Credentials!.UserName);
+        Write("elsewhere/config.json", File_($"\"i\":{{{Auth("elsewhere")}}}"));
+        _variables["DOCKER_CONFIG"] = _directory["elsewhere"];
+        FoundCredentials found = await FindAsync("i");
+        Assert.Equal("elsewhere", found.Credentials!.UserName);
+        Assert.Equal($"the entry i in {_directory["elsewhere/config.json"]}", found.Account);
+    }
+
+    [Fact]
+    public async Task GivenCredentials_AreForTheNamedRegistryOnly()
+    {
+        RegistryOptions options = Options with { Credentials = new Credentials("me", "pw") };
+        Assert.Equal("me", (await FindAsync("named.example", options: options)).Credentials!.UserName);
+        Assert.Null((await FindAsync("mirror.example", options: options)).Credentials);
+    }
+
+    [Fact]
+    public async Task TokensAndOddPasswords_AreRead()
+    {
+        Write("home/.docker/config.json", File_("\"i\":{\"auth\":\"MDAwOg==\",\"identitytoken\":\"tok\"}", "\"r\":{\"registrytoken\":\"acc\"}", $"\"p\":{{{Auth("me", "pä:ß\"\\ \0\0")}}}", "\"e\":{}"));
+        Assert.Equal(new Credentials("000", "", "tok"), (await FindAsync("i")).Credentials);
+        Assert.Equal("acc", (await FindAsync("r")).Credentials!.RegistryToken);
+        Assert.Equal("pä:ß\"\\ ", (await FindAsync("p")).Credentials!.Password);
+        Assert.Equal("no entry for e in ~/.docker/config.json; docker login e makes one", (await FindAsync("e")).Account);
+    }
+
+    [Theory]
+    [InlineData("not json, hunter2", "not JSON at byte")]
+    [InlineData("{\"auths\":[\"hunter2\"]}", "its JSON is wrong at auths")]
+    [InlineData("{\"auths\":{\"h\":{\"auth\":\"%hunter2%\"}}}", "its entry h does not hold NAME:PASSWORD in base64")]
+    [InlineData("{\"auths\":{\"h\":{\"auth\":\"bWU=\"}}}", "its entry h does not hold NAME:PASSWORD in base64")]
+    [InlineData("", "it is empty")]
+    [InlineData(" \n", "it is empty")]
+    public async Task FileThatCannotBeRead_IsNamedInOneLine_AndTheNextIsReadInItsPlace(string content, string reason)
+    {
+        Write("home/.config/containers/auth.json", content);
+        Write("home/.docker/config.json", File_($"\"h\":{{{Auth("next")}}}"));
+        Assert.Equal("next", (await FindAsync("h")).Credentials!.UserName);
+        string note = Assert.Single(_notes);
+        Assert.StartsWith("ignoring the credentials in ~/.config/containers/auth.json: ", note, StringComparison.Ordinal);
+        Assert.Contains(reason, note, StringComparison.Ordinal);
+        Assert.DoesNotContain("hunter2", note, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task DirectoryPipeAndHugeFile_AreNamed_AndNotWaitedFor()
+    {
+        Directory.CreateDirectory(_directory["home/.config/containers/auth.json"]);
+        Directory.CreateDirectory(_directory["run/containers"]);
+        _variables["XDG_RUNTIME_DIR"] = _directory["run"];
+        Tool.Run("mkfifo", _directory["run/containers/auth.json"]).EnsureSuccess();
+        Directory.CreateDirectory(_directory["home/.docker"]);
+        using (FileStream huge = File.Create(_directory["home/.docker/config.json"]))
+            huge.SetLength(5 << 20);
+        Assert.Null((await FindAsync("h")).Credentials);
+        Assert.Equal(3, _notes.Count);
+    }
+
+    [Fact]
+    public async Task ByteOrderMark_DoesNotMatter_NorABadEntryOfAnotherRegistry()
+    {
+        Write("home/.docker/config.json", "\uFEFF" + File_("\"bad\":{\"auth\":\"%\"}", $"\"h\":{{{Auth("me")}}}"));
+        Assert.Equal("me", (await FindAsync("h")).Credentials!.UserName);
+        Assert.Empty(_notes);
+    }
+
+    [Fact]
+    public async Task FileThatIsBeingWritten_IsReadAMomentLater()
+    {
+        string file = Write("home/.docker/config.json", "{\"auths\":{\"h\"");
+        Task<FoundCredentials> finding = FindAsync("h");
+        await Task.Delay(60, Token);
+        await File.WriteAllTextAsync(file, File_($"\"h\":{{{Auth("me")}}}"), Token);
+        Assert.Equal("me", (await finding).Credentials!.UserName);
+    }
+
+    private string Helper(string name, string script)
+    {
+        string file = Write($"bin/docker-credential-{name}", "#!/bin/sh\n" + script + "\n");
+        File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        string path = Environment.GetEnvironmentVariable("PATH")!;
+        if (!path.Contains(_directory["bin"], StringComparison.Ordinal))
+            Environment.SetEnvironmentVariable("PATH", $"{_directory["bin"]}:{path}");
+        return file;
+    }
+
+    [Fact]
+    public async Task Helpers_AreAskedByTheirProtocol_ThoseOfTheRegistryFirst()
+    {
+        string asked = _directory["asked"];
+        Helper("lm-store", $$"""[ "$1" = get ] && cat >> {{asked}} && echo '{"ServerURL":"x","Username":"store","Secret":"s1"}'""");
+        Helper("lm-host", """cat > /dev/null; echo '{"Username":"<token>","Secret":"refresh"}'""");
+        Write("home/.docker/config.json", """{"auths":{"h":{}},"credsStore":"lm-store","credHelpers":{"special":"lm-host","*.ecr.example":"lm-host"}}""");
+        FoundCredentials found = await FindAsync("docker.io");
+        Assert.Equal((new Credentials("store", "s1"), "what docker-credential-lm-store (credsStore of ~/.docker/config.json) gave"), (found.Credentials, found.Account));
+        Assert.Equal("https://index.docker.io/v1/", await File.ReadAllTextAsync(asked, Token));
+        Assert.Equal("refresh", (await FindAsync("special")).Credentials!.IdentityToken);
+        Assert.Equal("refresh", (await FindAsync("1.ecr.example")).Credentials!.IdentityToken);
+    }
+
+    [Theory]
+    [InlineData("lm-missing", null, "is not in PATH")]
+    [InlineData("../lm", null, "has a name that no program can have")]
+    [InlineData("lm-fails", "echo hunter2; echo hunter2 >&2; exit 3", "failed with exit code 3")]
+    [InlineData("lm-text", "echo hunter2", "does not answer with JSON")]
+    [InlineData("lm-flood", "cat /dev/zero", "writes more than 1 MiB")]
+    [InlineData("lm-parent", "sleep 60 & echo '{}'", "left its output open")]
+    public async Task HelperThatFails_IsNamed_AndTheEntryOfTheFileIsUsed(string name, string? script, string reason)
+    {
+        if (script is not null)
+            Helper(name, script);
+        Write("home/.docker/config.json", $$"""{"auths":{"h":{{{Auth("file")}}} },"credsStore":"{{name}}"}""");
+        long began = Stopwatch.GetTimestamp();
+        Assert.Equal("file", (await FindAsync("h")).Credentials!.UserName);
+        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 30);
+        string note = Assert.Single(_notes);
+        Assert.Contains($"docker-credential-{name} (credsStore of ~/.docker/config.json) {reason}", note, StringComparison.Ordinal);
+        Assert.DoesNotContain("hunter2", note, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task HelperThatHasNothing_IsNoFailure()
+    {
+        Helper("lm-empty", "echo 'credentials not found in native keychain'; exit 1");
+        Write("home/.docker/config.json", """{"credsStore":"lm-empty"}""");
+        FoundCredentials found = await FindAsync("h");
+        Assert.Equal("docker-credential-lm-empty (credsStore of ~/.docker/config.json) has nothing for h; no entry for h in ~/.docker/config.json; docker login h makes one", found.Account);
+        Assert.Empty(_notes);
+    }
+
+    [Fact]
+    public async Task HelperThatHangs_IsEndedAfterItsTime()
+    {
+        Helper("lm-hangs", $"echo $$ > {_directory["pid"]}; exec sleep 1000");
+        Write("home/.docker/config.json", """{"credsStore":"lm-hangs"}""");
+        Assert.Contains("did not answer within 10 s", (await FindAsync("h")).Account, StringComparison.Ordinal);
+        Assert.False(Directory.Exists($"/proc/{(await File.ReadAllTextAsync(_directory["pid"], Token)).Trim()}/exe"));
+    }
+
+    [Fact]
+    public void Credentials_DoNotPrintTheirSecrets()
+        => Assert.DoesNotContain("secret", new Credentials("me", "secret", "secret", "secret").ToString(), StringComparison.Ordinal);
+}
