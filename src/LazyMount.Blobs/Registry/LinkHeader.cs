@@ -1,3 +1,5 @@
+using LazyMount.Blobs.Registry.Connections;
+
 namespace LazyMount.Blobs.Registry;
 
 /// <summary>Link header fields (RFC 8288), by which registries page their lists (distribution-spec v1.1, "Listing Tags").</summary>
@@ -24,9 +26,9 @@ internal static class LinkHeader
     /// </summary>
     public static Uri? NextPage(HttpResponseMessage response, Uri here)
         => response.Headers.NonValidated.TryGetValues("Link", out var fields) && Next(fields) is { } target
-            && RegistryHttp.Resolve(here, target) is { } next
+            && RawUrl.Resolve(here, target) is { } next
             && next.Host.Equals(here.Host, StringComparison.OrdinalIgnoreCase)
-            && RegistryHttp.Resolve(here, next.PathAndQuery) is { } page && page != here ? page : null;
+            && RawUrl.Resolve(here, next.PathAndQuery) is { } page && page != here ? page : null;
 
     private static string? Target(string field, int at, out int end)
     {

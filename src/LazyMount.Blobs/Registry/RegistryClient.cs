@@ -67,16 +67,16 @@ internal sealed class RegistryClient : IDisposable
 
     /// <param name="endpoint">Whom it asks.</param>
     /// <param name="credentials">Who the user is there.</param>
+    /// <param name="options">What the user asked for.</param>
     /// <param name="timeouts">How patient it is.</param>
-    /// <param name="note">Told what the user should know.</param>
     /// <param name="logger">Told of requests and retries.</param>
-    public RegistryClient(RegistryEndpoint endpoint, CredentialStore credentials, RegistryTimeouts timeouts, Action<string> note, ILogger logger)
+    public RegistryClient(RegistryEndpoint endpoint, CredentialStore credentials, RegistryOptions options, RegistryTimeouts timeouts, ILogger logger)
     {
         Endpoint = endpoint;
         (_timeouts, _logger) = (timeouts, logger);
         _root = endpoint.Root;
-        Http = new RegistryHttp(endpoint.Host, new RegistryConnections(endpoint.Tls, timeouts), timeouts, logger);
-        _authorization = new RegistryAuthorization(Http, endpoint, credentials, note, logger);
+        Http = new RegistryHttp(endpoint.Host, new RegistryConnections(endpoint, options, timeouts), timeouts, logger);
+        _authorization = new RegistryAuthorization(Http, endpoint, credentials, options.Note, logger);
         _retry = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
         {
             MaxRetryAttempts = Math.Max(timeouts.Retries, timeouts.RetriesOnceServed),

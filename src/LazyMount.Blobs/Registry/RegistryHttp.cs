@@ -322,12 +322,9 @@ internal sealed class RegistryHttp : IDisposable
     private static string TimeOf(DateTime time)
         => time.ToString(time.Date == DateTime.Today ? "HH:mm" : "yyyy-MM-dd HH:mm", System.Globalization.CultureInfo.InvariantCulture);
 
-    /// <summary>The URL that a Location or Link header names, or null when it is malformed.</summary>
-    public static Uri? Resolve(Uri here, string target) => Uri.TryCreate(here, target, out Uri? url) ? url : null;
-
     /// <summary>Where a redirect leads; null: nowhere.</summary>
     public static Uri? RedirectOf(HttpResponseMessage response)
-        => response.Headers.NonValidated.TryGetValues("Location", out var values) && values.FirstOrDefault() is { Length: > 0 } target ? Resolve(response.RequestMessage!.RequestUri!, target) : null;
+        => response.Headers.NonValidated.TryGetValues("Location", out var values) && values.FirstOrDefault() is { Length: > 0 } target ? RawUrl.Resolve(response.RequestMessage!.RequestUri!, target) : null;
 
     /// <summary>301, 302, 303, 307 and 308.</summary>
     public static bool IsRedirect(HttpStatusCode status) => status is HttpStatusCode.MovedPermanently or HttpStatusCode.Found
@@ -352,30 +349,19 @@ internal sealed class RegistryHttp : IDisposable
 
     private RegistryException Unreachable(HttpRequestMessage request, string subject, HttpRequestException e)
     {
-        string place = Place(request.RequestUri!);
-        bool tls = e.HttpRequestError == HttpRequestError.SecureConnectionError;
-        string? certificate = tls ? _connections.CertificateError : null;
-        SocketError? socket = (e.InnerException as SocketException)?.SocketErrorCode;
-        string sentence = e.HttpRequestError switch
-        {
-            HttpRequestError.NameResolutionError => $"the host {request.RequestUri!.Host} is not known; check the name and the network",
-            HttpRequestError.SecureConnectionError when certificate is not null
-                => $"the TLS certificate of {place} is not trusted ({certificate}); install its issuer's certificate on this machine",
-            HttpRequestError.SecureConnectionError => $"{place} does not answer with TLS; if it speaks plain HTTP, use --plain-http",
-            _ when socket == SocketError.ConnectionRefused => $"nothing listens at {place} (connection refused); check the host and the port, and that the registry runs",
-            HttpRequestError.ConnectionError => $"{place} is not reachable ({socket?.ToString() ?? e.Message}); check the network and try again",
-            _ => $"the connection to {place} broke; check the network and try again",
-        };
-        return new RegistryException(ImageError.Unreachable, $"Cannot {Verb(request)} {subject}: {sentence}.", e)
+        Uri url = request.RequestUri!;
+        ConnectionFailure failure = _connections.WhyNot(url, Place(url), e);
+        bool isRefused = (e.InnerException as SocketException)?.SocketErrorCode == SocketError.ConnectionRefused;
+        return new RegistryException(ImageError.Unreachable, $"Cannot {Verb(request)} {subject}: {failure.Sentence}.", e)
         {
             Method = request.Method.Method,
-            Url = Redact(request.RequestUri!),
-            IsTemporary = !tls && socket != SocketError.HostNotFound,
+            Url = Redact(url),
+            IsTemporary = failure.IsTemporary,
             MaxRetries = HasServed ? MaxRetries : e.HttpRequestError is HttpRequestError.NameResolutionError ? 1 : e.HttpRequestError is HttpRequestError.ConnectionError ? 2 : MaxRetries,
             IsWithoutConnection = e.HttpRequestError is HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError,
-            IsNotTls = tls && certificate is null,
-            IsTls = e.HttpRequestError == HttpRequestError.InvalidResponse && request.RequestUri!.Scheme == Uri.UriSchemeHttp,
-            IsRefused = socket == SocketError.ConnectionRefused,
+            IsNotTls = failure.IsNotTls,
+            IsTls = e.HttpRequestError == HttpRequestError.InvalidResponse && url.Scheme == Uri.UriSchemeHttp,
+            IsRefused = isRefused,
         };
     }
 

@@ -25,7 +25,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         _reference = reference;
         _logger = loggers.CreateLogger<RegistrySource>();
         RegistryEndpoint endpoint = new RegistryHosts(options).EndpointsOf(reference.Location, reference.Repository)[^1];
-        _client = new RegistryClient(endpoint, new CredentialStore(options, reference.Location, _logger), timeouts, options.Note, _logger);
+        _client = new RegistryClient(endpoint, new CredentialStore(options, reference.Location, _logger), options, timeouts, _logger);
         _referrers = new RegistryReferrers(_client, reference.Place);
         _upload = new RegistryUpload(_client, reference.Place);
     }

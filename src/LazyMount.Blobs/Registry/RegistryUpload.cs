@@ -1,5 +1,6 @@
 using System.Net;
 using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry.Connections;
 
 namespace LazyMount.Blobs.Registry;
 
@@ -19,11 +20,11 @@ internal sealed class RegistryUpload(RegistryClient client, string place)
         {
             Uri location = await client.SendAsync(new RegistryRequest("blobs/uploads/", subject) { Method = HttpMethod.Post }, ReadLocation, cancellationToken).ConfigureAwait(false);
             string query = $"digest={Uri.EscapeDataString(blob.Digest.ToString())}";
-            var end = new UriBuilder(location) { Query = location.Query.Length > 1 ? $"{location.Query[1..]}&{query}" : query };
+            Uri end = RawUrl.WithQuery(location, query);
             try
             {
                 return await client.SendAsync(
-                    new RegistryRequest("", subject) { Method = HttpMethod.Put, Location = end.Uri, Body = bytes },
+                    new RegistryRequest("", subject) { Method = HttpMethod.Put, Location = end, Body = bytes },
                     static (response, _) =>
                     {
                         response.Dispose();

@@ -6,6 +6,7 @@ using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry.Accounts;
+using LazyMount.Blobs.Registry.Connections;
 
 namespace LazyMount.Blobs.Registry;
 
@@ -36,7 +37,7 @@ internal sealed class TokenServer(RegistryHttp http)
     /// <exception cref="RegistryException"><see cref="ImageError.Denied"/>: the credentials are refused. Or the server cannot be reached, or breaks the protocol.</exception>
     public async Task<RegistryToken> FetchAsync(Challenge challenge, Uri registry, IReadOnlyList<string> scopes, Credentials? credentials, string subject, CancellationToken cancellationToken)
     {
-        if (RegistryHttp.Resolve(registry, challenge.Parameters["realm"]) is not { } realm || (realm.Scheme != Uri.UriSchemeHttps && realm.Scheme != Uri.UriSchemeHttp))
+        if (RawUrl.Resolve(registry, challenge.Parameters["realm"]) is not { } realm || (realm.Scheme != Uri.UriSchemeHttps && realm.Scheme != Uri.UriSchemeHttp))
             throw Malformed(subject, "names a token server whose address is malformed");
         bool secure = registry.Scheme == Uri.UriSchemeHttps;
         if (credentials is not null && secure && realm.Scheme != Uri.UriSchemeHttps)
@@ -49,8 +50,7 @@ internal sealed class TokenServer(RegistryHttp http)
             return exchanged;
         }
         string query = string.Join('&', (service is null ? [] : new[] { $"service={Uri.EscapeDataString(service)}" }).Concat(scopes.Select(scope => $"scope={Uri.EscapeDataString(scope)}")));
-        var url = new UriBuilder(realm) { Query = realm.Query.Length > 1 ? $"{realm.Query[1..]}&{query}" : query, Fragment = "" };
-        using HttpResponseMessage response = await GetAsync(url.Uri, BasicOf(credentials), secure, subject, cancellationToken).ConfigureAwait(false);
+        using HttpResponseMessage response = await GetAsync(RawUrl.WithQuery(realm, query), BasicOf(credentials), secure, subject, cancellationToken).ConfigureAwait(false);
         byte[] body = await http.ReadAllAsync(response, MaxTokenSize, subject, cancellationToken).ConfigureAwait(false)
             ?? throw Malformed(subject, "has a token server that gives more than 1 MiB for a token");
         return Read(body) ?? throw Malformed(subject, RegistryHttp.IsWebPage(body) ? $"has a token server, {realm.Authority}, that gives a web page" : "has a token server that gives no token");

@@ -95,7 +95,7 @@ public sealed class ForeignLayerTests(LockedRegistry registry) : IClassFixture<L
     public async Task PlainHttpUrlsOfARegistryWithTls_AreNotAsked()
     {
         await using var server = new ScriptedServer(request => ScriptedResponse.Of(s_layer, request));
-        using var client = new RegistryClient(new RegistryEndpoint { Host = "no-such-host.invalid", Repository = "foreign", Root = new Uri("https://no-such-host.invalid/v2/") }, new CredentialStore(TestRegistries.Options, "", NullLogger.Instance), RegistrySourceTests.Impatient, static _ => { }, NullLogger.Instance);
+        using var client = new RegistryClient(new RegistryEndpoint { Host = "no-such-host.invalid", Repository = "foreign", Root = new Uri("https://no-such-host.invalid/v2/") }, new CredentialStore(TestRegistries.Options, "", NullLogger.Instance), TestRegistries.Options, RegistrySourceTests.Impatient, NullLogger.Instance);
         var request = new RegistryRequest("blobs/x", "blob x") { Elsewhere = new Uri($"http://{server.Host}/layer") };
         var e = await Assert.ThrowsAsync<RegistryException>(() => client.SendAsync(request, (_, _) => Task.FromResult(0), Token));
         Assert.Contains("is not HTTPS", e.Message, StringComparison.Ordinal);

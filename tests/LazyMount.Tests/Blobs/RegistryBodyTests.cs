@@ -216,7 +216,7 @@ public sealed class RegistryBodyTests
         await using var cdn = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
         await using var server = new ScriptedServer(_ => new ScriptedResponse(307, "", $"Location: http://{cdn.Host}/x"));
         var endpoint = new RegistryEndpoint { Host = server.Host, Repository = "app", Root = new Uri($"http://{server.Host}/v2/"), Namespace = "docker.io", Headers = [KeyValuePair.Create("X-Team", "blue")] };
-        using var client = new RegistryClient(endpoint, new LazyMount.Blobs.Registry.Accounts.CredentialStore(TestRegistries.Options, "", NullLogger.Instance), RegistrySourceTests.Impatient, static _ => { }, NullLogger.Instance);
+        using var client = new RegistryClient(endpoint, new LazyMount.Blobs.Registry.Accounts.CredentialStore(TestRegistries.Options, "", NullLogger.Instance), TestRegistries.Options, RegistrySourceTests.Impatient, NullLogger.Instance);
         await using Stream stream = await RegistryBlobStream.OpenAsync(client, NullLogger.Instance, s_blob, "x", null, 0, 10, Token);
         Assert.Equal(("ns=docker.io", "blue"), (server.Requests.Single().Query, server.Requests.Single().Headers["X-Team"]));
         Assert.False(cdn.Requests.Single().Headers.ContainsKey("X-Team"));

@@ -1,3 +1,4 @@
+using LazyMount.Tests.Blobs;
 using System.Net;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
@@ -32,15 +33,6 @@ public sealed class ConnectionTests : IDisposable
     [InlineData("http://127.0.0.1.example/v2/", false)]
     public void Connection_IsVerifiedByTlsOrByBeingThisMachine(string url, bool expected) => Assert.Equal(expected, RegistryHttp.IsVerifiedBy(new Uri(url), isTlsVerified: true));
 
-    private sealed class AnyProxy : IWebProxy
-    {
-        public ICredentials? Credentials { get; set; }
-
-        public Uri? GetProxy(Uri destination) => new("http://proxy.example:3128");
-
-        public bool IsBypassed(Uri host) => false;
-    }
-
     [Theory]
     [InlineData("http://localhost:5000/", false)]
     [InlineData("https://127.0.0.2/", false)]
@@ -48,7 +40,7 @@ public sealed class ConnectionTests : IDisposable
     [InlineData("https://registry.example/", true)]
     public void Proxy_IsNeverAskedForThisMachine(string url, bool expected)
     {
-        var proxy = new Loopback.PassingProxy(new AnyProxy());
+        var proxy = new ProxySettings(TestRegistries.With(variables: new Dictionary<string, string> { ["ALL_PROXY"] = "proxy.example:3128" }).Environment);
         Assert.Equal((!expected, expected), (proxy.IsBypassed(new Uri(url)), proxy.GetProxy(new Uri(url)) is not null));
     }
 

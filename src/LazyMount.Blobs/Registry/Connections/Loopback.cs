@@ -20,34 +20,12 @@ internal static class Loopback
 
     /// <summary>Connects to a host; refuses a loopback name that does not lead to this machine.</summary>
     /// <exception cref="SocketException">It cannot be reached.</exception>
-    public static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellationToken)
+    public static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, AddressRace race, CancellationToken cancellationToken)
     {
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-        try
-        {
-            await socket.ConnectAsync(context.DnsEndPoint, cancellationToken).ConfigureAwait(false);
-            if (Is(context.InitialRequestMessage.RequestUri!) && !(socket.RemoteEndPoint is IPEndPoint end && Is(end.Address)))
-                throw new SocketException((int)SocketError.HostUnreachable, $"{context.DnsEndPoint.Host} is not an address of this machine");
+        Socket socket = await race.ConnectAsync(context.DnsEndPoint.Host, context.DnsEndPoint.Port, cancellationToken).ConfigureAwait(false);
+        if (!Is(context.InitialRequestMessage.RequestUri!) || (socket.RemoteEndPoint is IPEndPoint end && Is(end.Address)))
             return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
-
-    /// <summary>The proxy that the environment names, which loopback requests pass by.</summary>
-    public sealed class PassingProxy(IWebProxy proxy) : IWebProxy
-    {
-        public ICredentials? Credentials
-        {
-            get => proxy.Credentials;
-            set => proxy.Credentials = value;
-        }
-
-        public Uri? GetProxy(Uri destination) => IsBypassed(destination) ? null : proxy.GetProxy(destination);
-
-        public bool IsBypassed(Uri host) => Is(host) || proxy.IsBypassed(host);
+        socket.Dispose();
+        throw new SocketException((int)SocketError.HostUnreachable, $"{context.DnsEndPoint.Host} is not an address of this machine");
     }
 }
