@@ -22,16 +22,18 @@ public sealed class SimulatorTests(FaultyImage image) : IClassFixture<FaultyImag
     [MemberData(nameof(Seeds))]
     public void ReadsUnderFaults_AreRightOrFail_AndHealAtOnce(int seed)
     {
-        // The seed draws how many faults there are and of which kinds, too.
+        // The seed draws how many faults there are and of which kinds, too. Where the headers of a tar alone were read, nothing
+        // tells a wrong byte from a right one: half of the seeds have such a layer and no fault that is a lie of the right length.
         var random = new Random(seed);
-        Fault[] kinds = [.. Enum.GetValues<Fault>().Where(kind => kind != Fault.None)];
+        bool isBound = seed % 2 == 0;
+        Fault[] kinds = [.. Enum.GetValues<Fault>().Where(kind => kind != Fault.None && (isBound || kind is not (Fault.CorruptByte or Fault.WrongRange)))];
         random.Shuffle(kinds);
         kinds = kinds[..random.Next(3, kinds.Length + 1)];
         double rate = 0.1 + 0.5 * random.NextDouble();
 
         using var proxy = new FaultProxy(image.Registry.Host, seed, kinds);
         string log = _lazymount.Directory["log"];
-        string mount = _lazymount.Mount(FaultyImage.At(proxy.Host), "--no-keep", "--log-file", log);
+        string mount = _lazymount.Mount(FaultyImage.At(proxy.Host), "--no-keep", "--index-trust", isBound ? "bound" : "auto", "--log-file", log);
         var reading = new FaultyReading(_lazymount, mount, image.Tree, seed, FaultyReading.Limit);
         proxy.Rate = rate;
         string? failure = reading.Run(TimeSpan.FromSeconds(8));
