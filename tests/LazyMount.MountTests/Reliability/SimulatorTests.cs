@@ -33,8 +33,8 @@ public sealed class SimulatorTests(FaultyImage image) : IClassFixture<FaultyImag
 
         using var proxy = new FaultProxy(image.Registry.Host, seed, kinds);
         string log = _lazymount.Directory["log"];
-        string mount = _lazymount.Mount(FaultyImage.At(proxy.Host), "--no-keep", "--index-trust", isBound ? "bound" : "auto", "--log-file", log);
-        var reading = new FaultyReading(_lazymount, mount, image.Tree, seed, FaultyReading.Limit);
+        string mount = _lazymount.Mount(FaultyImage.At(proxy.Host), "--no-keep", "--read-timeout", $"{FaultyReading.ReadTimeout}s", "--index-trust", isBound ? "bound" : "auto", "--log-file", log);
+        var reading = new FaultyReading(_lazymount, mount, image.Tree, seed);
         proxy.Rate = rate;
         string? failure = reading.Run(TimeSpan.FromSeconds(8));
         proxy.Rate = 0;
