@@ -29,6 +29,7 @@ internal sealed class FaultyReading(LazyMountCli lazymount, string mount, KnownT
     private volatile string? _failure;
     private volatile bool _stops;
     private long _reads, _bytes, _errors, _longest;
+    private int _runs;
 
     /// <summary>Reads that gave bytes.</summary>
     public long Reads => Interlocked.Read(ref _reads);
@@ -42,12 +43,14 @@ internal sealed class FaultyReading(LazyMountCli lazymount, string mount, KnownT
     /// <summary>The longest read, whether it failed or not.</summary>
     public TimeSpan Longest => TimeSpan.FromTicks(Interlocked.Read(ref _longest));
 
-    /// <summary>Reads for a time. Null, or what went wrong.</summary>
+    /// <summary>Reads for a time; other bytes each time that it is called. Null, or what went wrong.</summary>
     /// <param name="time">How long.</param>
     /// <param name="readsPerThread">Ends earlier after so many reads of each thread.</param>
     /// <param name="watch">Called every half second.</param>
     public string? Run(TimeSpan time, int readsPerThread = int.MaxValue, Action? watch = null)
     {
+        _stops = false;
+        _runs++;
         Thread[] threads = [.. Enumerable.Range(0, Threads).Select(number => new Thread(() => Read(number, readsPerThread)) { IsBackground = true })];
         Array.ForEach(threads, thread => thread.Start());
         var clock = Stopwatch.StartNew();
@@ -91,7 +94,7 @@ internal sealed class FaultyReading(LazyMountCli lazymount, string mount, KnownT
 
     private void Read(int number, int count)
     {
-        var random = new Random(seed * Threads + number);
+        var random = new Random(unchecked((_runs * 7919 + seed) * Threads + number));
         byte[] buffer = new byte[LargestRead];
         for (int i = 0; i < count && !_stops && _failure is null; i++)
         {
