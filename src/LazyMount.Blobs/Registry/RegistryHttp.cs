@@ -33,6 +33,8 @@ internal sealed class RegistryHttp : IDisposable
 {
     private const int MaxErrorSize = 64 << 10;
 
+    private static readonly UriCreationOptions s_asGiven = new() { DangerousDisablePathAndQueryCanonicalization = true };
+
     // Bytes a second: what a body that is pushed adds to the patience with its answer.
     private const double SlowestUpload = 64 << 10;
 
@@ -322,8 +324,24 @@ internal sealed class RegistryHttp : IDisposable
     private static string TimeOf(DateTime time)
         => time.ToString(time.Date == DateTime.Today ? "HH:mm" : "yyyy-MM-dd HH:mm", System.Globalization.CultureInfo.InvariantCulture);
 
-    /// <summary>The URL that a Location or Link header names, or null when it is malformed.</summary>
-    public static Uri? Resolve(Uri here, string target) => Uri.TryCreate(here, target, out Uri? url) ? url : null;
+    /// <summary>
+    /// The URL that a Location or Link header names, or null when it is malformed. Its path and query are sent byte for byte as they stand
+    /// there: a signature may cover "%7E", "|" and dot segments, which <see cref="Uri"/> writes in another way.
+    /// </summary>
+    public static Uri? Resolve(Uri here, string target)
+    {
+        if (!Uri.TryCreate(here, target, out Uri? url) || (url.Scheme != Uri.UriSchemeHttps && url.Scheme != Uri.UriSchemeHttp))
+            return url;
+        int authority = target.StartsWith("//", StringComparison.Ordinal) ? 2
+            : target.StartsWith($"{url.Scheme}://", StringComparison.OrdinalIgnoreCase) ? url.Scheme.Length + 3 : -1;
+        if (authority < 0 && !target.StartsWith('/'))
+            return url; // relative to the path: there is a new one to write
+        string path = authority < 0 ? target : target.AsSpan(authority).IndexOfAny('/', '?', '#') is >= 0 and var at ? target[(authority + at)..] : "";
+        path = path.Split('#')[0];
+        if (path.AsSpan().ContainsAnyExceptInRange('!', '~'))
+            return url; // no request line takes it as it is
+        return Uri.TryCreate($"{url.GetLeftPart(UriPartial.Authority)}{(path.StartsWith('/') ? "" : "/")}{path}", s_asGiven, out Uri? exact) ? exact : url;
+    }
 
     /// <summary>Where a redirect leads; null: nowhere.</summary>
     public static Uri? RedirectOf(HttpResponseMessage response)
