@@ -50,8 +50,16 @@ internal sealed class RegistryBlobStream : ForwardStream
     {
         Debug.Assert(offset >= 0 && length > 0 && offset <= blob.Size - length);
         var stream = new RegistryBlobStream(client, logger, blob, subject, elsewhere, offset, length);
-        await stream.RequestAsync(cancellationToken).ConfigureAwait(false);
-        return stream;
+        try
+        {
+            await stream.RequestAsync(cancellationToken).ConfigureAwait(false);
+            return stream;
+        }
+        catch
+        {
+            await stream.DisposeAsync().ConfigureAwait(false); // gives its place back
+            throw;
+        }
     }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)

@@ -23,7 +23,7 @@ internal sealed class FaultyReading(LazyMountCli lazymount, string mount, KnownT
     // A read of the largest size is four requests when the kernel reads ahead; the rest is for a busy machine.
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(4 * ReadTimeout + 10);
 
-    private const int Threads = 16, LargestRead = 400_000, EIO = 5;
+    private const int Threads = 16, LargestRead = 400_000, EIO = 5, EINTR = 4;
 
     private readonly long[] _began = new long[Threads];
     private volatile string? _failure;
@@ -138,6 +138,10 @@ internal sealed class FaultyReading(LazyMountCli lazymount, string mount, KnownT
             nint read = Libc.pread(fd, piece, Math.Min(piece.Length, buffer.Length - filled), offset + filled);
             if (read <= 0)
             {
+                if (Libc.Error(read) == EINTR)
+                {
+                    continue; // a signal of the runtime's, to this thread
+                }
                 return (filled, Libc.Error(read));
             }
             piece.AsSpan(0, (int)read).CopyTo(buffer[filled..]);

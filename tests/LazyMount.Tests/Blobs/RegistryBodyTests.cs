@@ -208,6 +208,18 @@ public sealed class RegistryBodyTests
     }
 
     [Fact]
+    public async Task ManyFailedReads_TakeNoPlaceFromThoseThatFollow()
+    {
+        bool fails = true;
+        await using var server = new ScriptedServer(request => fails ? new ScriptedResponse(404) : ScriptedResponse.Of(s_content, request));
+        await using RegistrySource source = Open(server);
+        for (int i = 0; i < 50; i++)
+            await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 100, 100));
+        fails = false;
+        Assert.Equal(s_content[100..200], await ReadAsync(source, 100, 100).WaitAsync(TimeSpan.FromSeconds(30), Token));
+    }
+
+    [Fact]
     public async Task SignedUrl_IsUsedUntilItExpires()
     {
         int signed = 0, lifetime = 3600;
