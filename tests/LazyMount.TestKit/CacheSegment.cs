@@ -29,9 +29,10 @@ public static class CacheSegment
     public static void Forget(string path, params ReadOnlySpan<int> chunks)
     {
         using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
+        ReadOnlySpan<byte> nothing = stackalloc byte[HashSize];
         foreach (int chunk in chunks)
         {
-            RandomAccess.Write(file, stackalloc byte[HashSize], chunk * HashSize);
+            RandomAccess.Write(file, nothing, chunk * HashSize);
         }
     }
 

@@ -32,10 +32,10 @@ public enum Fault
     CorruptByte,
 
     /// <summary>The body ends early, and Content-Length says so.</summary>
-    Short,
+    TooShort,
 
     /// <summary>The body goes on after what was asked for, and Content-Length says so.</summary>
-    Long,
+    TooLong,
 
     /// <summary>The body is empty, and Content-Length says so.</summary>
     Empty,

@@ -158,7 +158,7 @@ public sealed class FaultProxy : IDisposable
 
     private static bool IsPossible(Fault fault, Request request, Answer answer) => fault switch
     {
-        Fault.Cut or Fault.Reset or Fault.Stall or Fault.Drip or Fault.CorruptByte or Fault.Short or Fault.Empty or Fault.Repeated or Fault.Long or Fault.Gzip
+        Fault.Cut or Fault.Reset or Fault.Stall or Fault.Drip or Fault.CorruptByte or Fault.TooShort or Fault.Empty or Fault.Repeated or Fault.TooLong or Fault.Gzip
             => request.Method == "GET" && answer.Body.Length > 1,
         Fault.WrongContentRange or Fault.WrongRange or Fault.RangeIgnored or Fault.RangeBadRequest or Fault.RangeNotSatisfiable or Fault.RangeNotImplemented
             => request.Range is not null,
@@ -270,10 +270,10 @@ public sealed class FaultProxy : IDisposable
                 body[somewhere] ^= (byte)(1 << random.Next(8));
                 answer = answer with { Body = body };
                 break;
-            case Fault.Short:
+            case Fault.TooShort:
                 answer = answer with { Body = body[..somewhere], Length = somewhere };
                 break;
-            case Fault.Long:
+            case Fault.TooLong:
                 byte[] more = new byte[1 + random.Next(5000)];
                 random.NextBytes(more);
                 answer = answer with { Body = [.. body, .. more], Length = body.Length + more.Length };

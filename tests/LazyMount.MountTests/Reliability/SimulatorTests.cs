@@ -1,5 +1,4 @@
 using System.Globalization;
-using LazyMount.MountTests.EndToEnd;
 using LazyMount.TestKit;
 using Xunit;
 
