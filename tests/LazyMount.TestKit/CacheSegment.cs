@@ -25,15 +25,15 @@ public static class CacheSegment
         return Enumerable.Range(0, Chunks).Where(chunk => Entry(file, chunk).ContainsAnyExcept((byte)0)).Sum(chunk => (long)Content(file, chunk, chunkSize).Length);
     }
 
-    /// <summary>Takes chunks out, as if nobody had kept them.</summary>
+    /// <summary>Takes chunks out, as if nobody had kept them; who writes others meanwhile is not disturbed.</summary>
     public static void Forget(string path, params ReadOnlySpan<int> chunks)
     {
-        byte[] file = File.ReadAllBytes(path);
+        using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
+        ReadOnlySpan<byte> nothing = stackalloc byte[HashSize];
         foreach (int chunk in chunks)
         {
-            Entry(file, chunk).Clear();
+            RandomAccess.Write(file, nothing, chunk * HashSize);
         }
-        Write(path, file);
     }
 
     /// <summary>Flips a bit of a chunk, in place: who has the file open sees it.</summary>
@@ -67,11 +67,5 @@ public static class CacheSegment
     {
         int start = Math.Min(DataStart + chunk * chunkSize, file.Length);
         return file.AsSpan(start, Math.Min(chunkSize, file.Length - start));
-    }
-
-    private static void Write(string path, byte[] bytes)
-    {
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
-        file.Write(bytes);
     }
 }

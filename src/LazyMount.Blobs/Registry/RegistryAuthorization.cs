@@ -19,8 +19,9 @@ namespace LazyMount.Blobs.Registry;
 /// <param name="logger">The same.</param>
 internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint endpoint, CredentialStore? store, Action<string> note, ILogger logger) : IDisposable
 {
-    // Credentials that were refused are not looked up again sooner: helper programs may take a second.
-    private const long LookAgainAfter = 5_000;
+    // Credentials that were refused are not looked up again before so many times the duration of the last look: at once for a file,
+    // after some seconds for a helper program that takes one.
+    private const int LookAgainFactor = 5;
 
     private readonly TokenServer _tokens = new(http);
     private readonly CancellationTokenSource _end = new();
@@ -31,7 +32,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
     // Of the renewal under way alone.
     private Challenge? _challenge;
     private FoundCredentials? _found;
-    private long _lookedAgain = -LookAgainAfter;
+    private long _lookAgainFrom; // Environment.TickCount64
     private bool _askedForChallenge;
     private bool _pushes;
     private string? _refusedByTokenServer;
@@ -228,12 +229,14 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
 
     private async ValueTask<FoundCredentials> FindAsync(bool again, CancellationToken cancellationToken)
     {
-        again &= Environment.TickCount64 - _lookedAgain >= LookAgainAfter;
+        long began = Environment.TickCount64;
+        again &= began >= _lookAgainFrom;
         if (_found is { } found && !again)
             return found;
-        if (again)
-            _lookedAgain = Environment.TickCount64;
-        return _found = store is null ? new FoundCredentials(null, "") : await store.FindAsync(endpoint.Host, endpoint.Repository, cancellationToken).ConfigureAwait(false);
+        _found = store is null ? new FoundCredentials(null, "") : await store.FindAsync(endpoint.Host, endpoint.Repository, cancellationToken).ConfigureAwait(false);
+        long now = Environment.TickCount64;
+        _lookAgainFrom = again ? now + LookAgainFactor * (now - began) : 0;
+        return _found;
     }
 
     /// <param name="Root">The registry's URL that ends in "/v2/".</param>

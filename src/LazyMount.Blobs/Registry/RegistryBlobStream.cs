@@ -50,8 +50,16 @@ internal sealed class RegistryBlobStream : ForwardStream
     {
         Debug.Assert(offset >= 0 && length > 0 && offset <= blob.Size - length);
         var stream = new RegistryBlobStream(client, logger, blob, subject, elsewhere, offset, length);
-        await stream.RequestAsync(cancellationToken).ConfigureAwait(false);
-        return stream;
+        try
+        {
+            await stream.RequestAsync(cancellationToken).ConfigureAwait(false);
+            return stream;
+        }
+        catch
+        {
+            await stream.DisposeAsync().ConfigureAwait(false); // gives its place back
+            throw;
+        }
     }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -117,7 +125,7 @@ internal sealed class RegistryBlobStream : ForwardStream
         if (_client.WholeBodies.TryTake(_blob.Digest, _at) is { } left && await TryGoOnAsync(left, cancellationToken).ConfigureAwait(false))
             return;
         bool isPart = _at > 0 || _end < _blob.Size;
-        if (isPart && !_takesWhole && _client.GivesRanges)
+        for (int refusals = 0; isPart && !_takesWhole && _client.GivesRanges;)
         {
             try
             {
@@ -126,12 +134,18 @@ internal sealed class RegistryBlobStream : ForwardStream
             }
             catch (RegistryException e) when (e.Status is HttpStatusCode.BadRequest or HttpStatusCode.RequestedRangeNotSatisfiable or HttpStatusCode.NotImplemented)
             {
-                _client.DoWithoutRanges(e.Reason);
+                // One that gave ranges before has a bad moment: it is asked once more, and then for this blob alone as a whole.
+                if (!_client.HasGivenRanges)
+                    _client.DoWithoutRanges(e.Reason);
+                else
+                    _takesWhole = ++refusals > 1;
             }
             catch (RegistryException e) when (e.Status is HttpStatusCode.PartialContent && !e.IsTemporary)
             {
-                _takesWhole = true; // it gives another range, or one of encoded bytes
-                _logger.RangesRefused(_client.Endpoint.Host, e.Message);
+                // It gives another range, or one of encoded bytes.
+                _takesWhole = !_client.HasGivenRanges || ++refusals > 1;
+                if (_takesWhole)
+                    _logger.RangesRefused(_client.Endpoint.Host, e.Message);
             }
         }
         await RequestAsync(null, cancellationToken).ConfigureAwait(false);
@@ -154,9 +168,10 @@ internal sealed class RegistryBlobStream : ForwardStream
             var range = response.Content.Headers.ContentRange;
             if (range?.Unit != "bytes" || range.From != _at || range.To >= _end || (range.HasLength && range.Length != _blob.Size))
                 throw _client.Http.Broken(response, _subject, $"gives the range \"{Printable.Of(range?.ToString() ?? "")}\" when asked for bytes {_at}-{_end - 1} of {_blob.Size}");
-            if (coding is not null && !range.HasLength)
+            if (coding is not null && (!range.HasLength || length != range.To - range.From + 1))
                 throw _client.Http.Broken(response, _subject, $"gives a range of {coding} bytes");
-            coding = null; // it is a range of so many bytes as the blob has: they are the blob's own
+            coding = null; // so many bytes as the range of the blob has: they are the blob's own
+            _client.HasGivenRanges = true;
         }
         else
         {

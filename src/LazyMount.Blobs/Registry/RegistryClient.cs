@@ -105,7 +105,10 @@ internal sealed class RegistryClient : IDisposable
 
     public HostLimits Limits { get; } = new();
 
-    /// <summary>False for a while after the host refused a range.</summary>
+    /// <summary>The host has given a range that it was asked for.</summary>
+    public bool HasGivenRanges { get; set; }
+
+    /// <summary>False for a while after the host refused a range and had given none before.</summary>
     public bool GivesRanges => Environment.TickCount64 >= Volatile.Read(ref _rangesFrom);
 
     /// <summary>The host refuses ranges: it is not asked for any for a while.</summary>

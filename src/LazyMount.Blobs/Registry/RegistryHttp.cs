@@ -33,6 +33,7 @@ internal sealed class RegistryHttp : IDisposable
 {
     private const int MaxErrorSize = 64 << 10;
 
+
     // Bytes a second: what a body that is pushed adds to the patience with its answer.
     private const double SlowestUpload = 64 << 10;
 

@@ -148,6 +148,35 @@ public sealed class RegistryBodyTests
     }
 
     [Theory]
+    [InlineData(400)]
+    [InlineData(416)]
+    [InlineData(501)]
+    public async Task HostThatRefusesARangeOnce_GivesRangesAfterwards(int status)
+    {
+        int refusals = 0;
+        await using var server = new ScriptedServer(request => request.Range is not null && refusals-- > 0 ? new ScriptedResponse(status) : ScriptedResponse.Of(s_content, request));
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content[100..200], await ReadAsync(source, 100, 100));
+        refusals = 1;
+        Assert.Equal(s_content[300..400], await ReadAsync(source, 300, 100));
+        Assert.DoesNotContain(server.Requests, request => request.Range is null && request.Path.Contains("/blobs/", StringComparison.Ordinal));
+        refusals = 2;
+        Assert.Equal(s_content[500..600], await ReadAsync(source, 500, 100)); // from the whole blob
+        Assert.Equal(s_content[200..300], await ReadAsync(source, 200, 100)); // before the place that the whole blob was read up to
+        Assert.Equal(2, server.Requests.Count(request => request.Range is (200, _) or (100, _)));
+    }
+
+    [Fact]
+    public async Task RangeThatIsEncodedOnItsWay_IsNeverTakenForTheBytes()
+    {
+        await using var server = new ScriptedServer(request => request.Range is { } range
+            ? new ScriptedResponse(206, Encode(s_content[range.First..(range.Last + 1)], "gzip"), "Content-Encoding: gzip", $"Content-Range: bytes {range.First}-{range.Last}/{s_content.Length}")
+            : new ScriptedResponse(200, s_content));
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content[100..200], await ReadAsync(source, 100, 100));
+    }
+
+    [Theory]
     [InlineData("Content-Type: multipart/byteranges; boundary=x")]
     [InlineData("Content-Range: bytes 0-99/100")]
     [InlineData("Content-Range: bytes */181110")]
@@ -176,6 +205,18 @@ public sealed class RegistryBodyTests
         var e = await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 10));
         Assert.Equal(ImageError.NotFound, e.Error);
         Assert.Equal($"{server.Host} does not have blob {s_blob.Digest} of {server.Host}/app:v1 (BLOB_UNKNOWN), which the image's manifest names: the registry has lost it, push the image again.", e.Message);
+    }
+
+    [Fact]
+    public async Task ManyFailedReads_TakeNoPlaceFromThoseThatFollow()
+    {
+        bool fails = true;
+        await using var server = new ScriptedServer(request => fails ? new ScriptedResponse(404) : ScriptedResponse.Of(s_content, request));
+        await using RegistrySource source = Open(server);
+        for (int i = 0; i < 50; i++)
+            await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 100, 100));
+        fails = false;
+        Assert.Equal(s_content[100..200], await ReadAsync(source, 100, 100).WaitAsync(TimeSpan.FromSeconds(30), Token));
     }
 
     [Fact]

@@ -36,7 +36,16 @@ internal static class RawUrl
     private static readonly System.Buffers.SearchValues<char> s_schemeCharacters = System.Buffers.SearchValues.Create("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
 
     private static Uri? Create(string text)
-        => Uri.TryCreate(text, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }, out Uri? url) && url.Host.Length > 0 ? url : null;
+    {
+        // The path may be left out; a request line cannot do that.
+        int authority = text.IndexOf("://", StringComparison.Ordinal) + 3;
+        int end = text.AsSpan(authority).IndexOfAny('/', '?');
+        if (end < 0)
+            text += "/";
+        else if (text[authority + end] == '?')
+            text = text.Insert(authority + end, "/");
+        return Uri.TryCreate(text, new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }, out Uri? url) && url.Host.Length > 0 ? url : null;
+    }
 
     // What no request line can hold. A header's bytes come as one character each.
     private static string Escape(string text)
