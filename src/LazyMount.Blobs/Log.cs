@@ -21,6 +21,9 @@ internal static partial class Log
     [LoggerMessage(Level = LogLevel.Information, Message = "The registry does not have the foreign layer {Digest}: fetching it from {Host}")]
     public static partial void FetchedElsewhere(this ILogger logger, Digest digest, string host);
 
+    [LoggerMessage(Level = LogLevel.Information, Message = "Passing over the mirror {Mirror}: {Reason}")]
+    public static partial void MirrorPassedOver(this ILogger logger, string mirror, string reason);
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "Ignoring {Path}: {Reason}")]
     public static partial void CredentialsIgnored(this ILogger logger, string path, string reason);
 

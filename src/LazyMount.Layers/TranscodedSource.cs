@@ -64,14 +64,16 @@ internal sealed class TranscodedSource : IBlobSource, IDisposable
         }
     }
 
-    public void Distrust(Descriptor blob)
+    public bool Distrust(Descriptor blob)
     {
         lock (_lock)
         {
-            if (DateTime.UtcNow - _rebuilt > s_rebuiltIsTrusted)
+            bool isMadeAgain = DateTime.UtcNow - _rebuilt > s_rebuiltIsTrusted;
+            if (isMadeAgain)
             {
                 Close();
             }
+            return isMadeAgain;
         }
     }
 

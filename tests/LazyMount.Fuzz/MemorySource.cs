@@ -16,7 +16,5 @@ internal sealed class MemorySource(byte[] blob) : IBlobSource
         return Task.FromResult<Stream>(new MemoryStream(blob, (int)offset, (int)length));
     }
 
-    public void Distrust(Descriptor asked)
-    {
-    }
+    public bool Distrust(Descriptor asked) => false;
 }

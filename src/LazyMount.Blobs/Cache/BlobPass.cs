@@ -63,7 +63,8 @@ public sealed class BlobPass(BlobCache cache, bool keep, ILogger logger)
                 catch (ImageException e) when (e.Error == ImageError.Verification)
                 {
                     stream.Forget();
-                    if (!usesCache || stream.CachedBytes == 0)
+                    bool hasOther = source.Distrust(blob);
+                    if (!hasOther && (!usesCache || stream.CachedBytes == 0))
                         throw;
                     logger.CachedBlobUnusable(blob.Digest, e.Message); // once more, all from the source
                 }

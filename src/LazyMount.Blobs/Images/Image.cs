@@ -240,9 +240,13 @@ public sealed class Image
                 return cached;
 
             byte[] bytes = new byte[config.Size];
-            Stream stream = await source.OpenBlobAsync(config, 0, config.Size, cancellationToken).ConfigureAwait(false);
-            await using (stream.ConfigureAwait(false))
-                await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
+            do
+            {
+                Stream stream = await source.OpenBlobAsync(config, 0, config.Size, cancellationToken).ConfigureAwait(false);
+                await using (stream.ConfigureAwait(false))
+                    await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
+            }
+            while (!config.Digest.Verifies(bytes) && source.Distrust(config));
             if (!config.Digest.Verifies(bytes))
                 throw new ImageException(ImageError.Verification, $"The config of {reference} does not match its digest {config.Digest}; its source is at fault, push or copy the image again.");
             cache?.Keep(config, bytes);

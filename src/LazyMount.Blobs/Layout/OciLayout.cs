@@ -41,9 +41,7 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
 
     public bool IsVerified => true;
 
-    public void Distrust(Descriptor blob)
-    {
-    }
+    public bool Distrust(Descriptor blob) => false;
 
     public Digest? DiffIdOf(Digest blob) => null;
 

@@ -19,6 +19,9 @@ public sealed record RegistryEnvironment
     /// <summary>The user's home directory.</summary>
     public required string Home { get; init; }
 
+    /// <summary>The user's directory of configuration: $XDG_CONFIG_HOME, else ~/.config.</summary>
+    public string ConfigHome => Variable("XDG_CONFIG_HOME") is { Length: > 0 } given && Path.IsPathRooted(given) ? given : Path.Combine(Home, ".config");
+
     /// <summary>The directory that holds "etc" and "run".</summary>
     public string Root { get; init; } = "/";
 

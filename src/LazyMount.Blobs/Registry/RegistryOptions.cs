@@ -1,4 +1,6 @@
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry.Accounts;
+using LazyMount.Blobs.Registry.Hosts;
 
 namespace LazyMount.Blobs.Registry;
 
@@ -36,4 +38,16 @@ public sealed record RegistryOptions
 /// <summary>A mirror that the command line names.</summary>
 /// <param name="Registry">The registry in whose place it is asked, as references name it ("docker.io").</param>
 /// <param name="Url">Where it is: scheme, host and perhaps a path.</param>
-public sealed record MirrorOption(string Registry, Uri Url);
+public sealed record MirrorOption(string Registry, Uri Url)
+{
+    /// <summary>Reads HOST=URL, where the URL's scheme may be left out for https.</summary>
+    /// <exception cref="FormatException">It is something else; says so in a clause.</exception>
+    public static MirrorOption Parse(string text)
+    {
+        string[] parts = text.Split('=', 2);
+        string url = parts.Length < 2 || parts[1].Contains("://", StringComparison.Ordinal) ? parts[^1] : $"https://{parts[1]}";
+        return parts.Length == 2 && parts[0].Length > 0 && !parts[0].Contains('/', StringComparison.Ordinal) && EndpointUrl.TryParse(url) is { } parsed
+            ? new MirrorOption(parts[0] is "index.docker.io" or "registry-1.docker.io" ? "docker.io" : parts[0], parsed)
+            : throw new FormatException($"'{Printable.Of(text)}' is not HOST=URL, such as docker.io=https://mirror.example");
+    }
+}

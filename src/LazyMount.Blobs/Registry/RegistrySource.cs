@@ -2,40 +2,54 @@ using System.Collections.Concurrent;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry.Accounts;
+using LazyMount.Blobs.Registry.Connections;
 using LazyMount.Blobs.Registry.Hosts;
 using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry;
 
-/// <summary>One repository of a registry as the place where an image comes from, and where artifacts beside it go.</summary>
+/// <summary>
+/// One repository of a registry as the place where an image comes from, and where artifacts beside it go. Its mirrors are asked first, and
+/// passed over when they fail, lack something or give wrong bytes. The registry that the reference names stays the image's identity.
+/// </summary>
 internal sealed class RegistrySource : IImageSource, IArtifactTarget
 {
     private const int MaxUrls = 8; // of a foreign layer
 
     private readonly ConcurrentDictionary<Digest, Uri> _givers = new();
     private readonly ImageReference _reference;
-    private readonly RegistryClient _client;
-    private readonly RegistryReferrers _referrers;
-    private readonly RegistryUpload _upload;
+    private readonly RegistryPlace[] _places;
     private readonly ILogger _logger;
 
+    /// <exception cref="ImageException">A configuration file cannot be used, or blocks the registry.</exception>
     public RegistrySource(ImageReference reference, RegistryOptions options, RegistryTimeouts timeouts, ILoggerFactory loggers)
     {
         _reference = reference;
         _logger = loggers.CreateLogger<RegistrySource>();
-        RegistryEndpoint endpoint = new RegistryHosts(options).EndpointsOf(reference.Location, reference.Repository)[^1];
-        _client = new RegistryClient(endpoint, new CredentialStore(options, reference.Location, _logger), options, timeouts, _logger);
-        _referrers = new RegistryReferrers(_client, reference.Place);
-        _upload = new RegistryUpload(_client, reference.Place);
+        var credentials = new CredentialStore(options, reference.Location, _logger);
+        IReadOnlyList<RegistryEndpoint> endpoints = new RegistryHosts(options).EndpointsOf(reference);
+        foreach (RegistryEndpoint endpoint in endpoints.Where(endpoint => !endpoint.Tls.IsVerified))
+            options.Note($"connections to {endpoint.Host} are not verified, for {endpoint.Origin} says so: whoever answers is believed");
+        _places = [.. endpoints.Select(endpoint => new RegistryPlace(endpoint, credentials, options, timeouts, reference.Place, _logger))];
     }
 
     public bool IsLocal => false;
 
-    public bool IsVerified => _client.Http.IsVerified;
+    public bool IsVerified => Array.TrueForAll(_places, place => place.Client.Http.IsVerified);
 
-    public void Distrust(Descriptor blob)
+    /// <summary>The registry itself.</summary>
+    private RegistryPlace Upstream => _places[^1];
+
+    public bool Distrust(Descriptor blob)
     {
+        bool hasOther = false;
+        foreach (RegistryPlace mirror in _places[..^1].Where(place => place.Endpoint.IsMirror && place.Serves(blob.Digest)))
+        {
+            mirror.Distrust(blob.Digest);
+            hasOther = true;
+        }
+        return hasOther;
     }
 
     public Digest? DiffIdOf(Digest blob) => null;
@@ -56,14 +70,14 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         if (blob.OpenData(offset, length) is { } data)
             return data;
         if (blob.Urls is not { Count: > 0 } urls)
-            return await OpenAsync(blob, null, offset, length, cancellationToken).ConfigureAwait(false);
+            return await OpenAsync(blob, offset, length, cancellationToken).ConfigureAwait(false);
 
         // A foreign layer: the registry need not have it. Whoever had it is asked first for the next range.
         if (_givers.TryGetValue(blob.Digest, out Uri? giver))
         {
             try
             {
-                return await OpenAsync(blob, giver, offset, length, cancellationToken).ConfigureAwait(false);
+                return await OpenAsync(Upstream, blob, giver, offset, length, cancellationToken).ConfigureAwait(false);
             }
             catch (RegistryException)
             {
@@ -72,7 +86,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         }
         try
         {
-            return await OpenAsync(blob, null, offset, length, cancellationToken).ConfigureAwait(false);
+            return await OpenAsync(blob, offset, length, cancellationToken).ConfigureAwait(false);
         }
         catch (RegistryException e) when (e.Error is ImageError.NotFound or ImageError.Denied)
         {
@@ -80,25 +94,53 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         }
     }
 
-    public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
-        => _referrers.FindAsync(subject, artifactTypes, cancellationToken);
+    public async Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
+    {
+        // A mirror need not know what refers to the images that it has.
+        foreach (RegistryPlace mirror in _places[..^1].Where(place => place.Endpoint.CanPull && place.Serves(null)))
+        {
+            try
+            {
+                if (await mirror.Referrers.FindAsync(subject, artifactTypes, cancellationToken).ConfigureAwait(false) is { Count: > 0 } found)
+                    return found;
+            }
+            catch (ImageException e)
+            {
+                PassOver(mirror, e, null);
+            }
+        }
+        return await Upstream.Referrers.FindAsync(subject, artifactTypes, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The repository's tags, in the registry's order.</summary>
+    public Task<IReadOnlyList<string>> ListTagsAsync(CancellationToken cancellationToken)
+        => AskAsync(
+            place => place.Endpoint.CanResolve,
+            null,
+            async place =>
+            {
+                var tags = new List<string>();
+                await foreach (string tag in place.Tags.ListAsync(cancellationToken).ConfigureAwait(false))
+                    tags.Add(tag);
+                return (IReadOnlyList<string>)tags;
+            });
 
     public Task<bool> PushBlobAsync(Descriptor blob, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
-        => _upload.PushBlobAsync(blob, bytes, cancellationToken);
+        => Target.Upload.PushBlobAsync(blob, bytes, cancellationToken);
 
     public async Task PushReferrerAsync(RawManifest manifest, Digest subject, CancellationToken cancellationToken)
     {
         Descriptor descriptor = manifest.Descriptor;
-        bool isListed = await _upload.PutManifestAsync(
+        bool isListed = await Target.Upload.PutManifestAsync(
             descriptor.Digest.ToString(), descriptor.MediaType, manifest.Bytes, $"manifest {descriptor.Digest} to {_reference.Place}", cancellationToken).ConfigureAwait(false);
         if (!isListed)
-            await _referrers.AddTaggedAsync(descriptor, subject, _upload, cancellationToken).ConfigureAwait(false);
+            await Target.Referrers.AddTaggedAsync(descriptor, subject, Target.Upload, cancellationToken).ConfigureAwait(false);
     }
 
     public async Task PushManifestAsync(RawManifest manifest, string? tag, CancellationToken cancellationToken)
     {
         Descriptor descriptor = manifest.Descriptor;
-        await _upload.PutManifestAsync(
+        await Target.Upload.PutManifestAsync(
             tag ?? descriptor.Digest.ToString(), descriptor.MediaType, manifest.Bytes, $"manifest {descriptor.Digest} to {_reference.Place}{(tag is null ? "" : $":{tag}")}", cancellationToken).ConfigureAwait(false);
     }
 
@@ -106,7 +148,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     {
         try
         {
-            return await GetManifestAsync(tag, null, null, $"{_reference.Place}:{tag}", cancellationToken).ConfigureAwait(false);
+            return await GetManifestAsync(Target, tag, null, null, $"{_reference.Place}:{tag}", cancellationToken).ConfigureAwait(false);
         }
         catch (RegistryException e) when (e.Error == ImageError.NotFound)
         {
@@ -116,8 +158,64 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
 
     public ValueTask DisposeAsync()
     {
-        _client.Dispose();
+        foreach (RegistryPlace place in _places)
+            place.Dispose();
         return ValueTask.CompletedTask;
+    }
+
+    // What is pushed goes to the registry itself, and is looked at there.
+    private RegistryPlace Target => Array.FindLast(_places, place => place.Endpoint.CanPush && !place.Endpoint.IsMirror)
+        ?? throw new ImageException(ImageError.Denied, $"Nothing may be pushed to {_reference.Location}: {Printable.Of(Upstream.Endpoint.Origin)} gives it no capability \"push\".");
+
+    // Asks the places in order until one gives what is wanted.
+    private async Task<T> AskAsync<T>(Func<RegistryPlace, bool> may, Digest? blob, Func<RegistryPlace, Task<T>> ask)
+    {
+        List<(RegistryPlace Place, ImageException Failure)> failures = [];
+        RegistryPlace[] asked = [.. _places.Where(place => may(place) && place.Serves(blob))];
+        if (asked.Length == 0)
+            asked = [Upstream];
+        foreach (RegistryPlace place in asked)
+        {
+            try
+            {
+                return await ask(place).ConfigureAwait(false);
+            }
+            catch (ImageException e)
+            {
+                failures.Add((place, e));
+                if (place != asked[^1])
+                    PassOver(place, e, blob);
+            }
+        }
+        throw Combine(failures);
+    }
+
+    private void PassOver(RegistryPlace mirror, ImageException failure, Digest? blob)
+    {
+        mirror.Note(failure, blob);
+        _logger.MirrorPassedOver(mirror.Endpoint.Host, failure.Message);
+    }
+
+    // The last one's failure, with what the others gave.
+    private static ImageException Combine(List<(RegistryPlace Place, ImageException Failure)> failures)
+    {
+        ImageException last = failures[^1].Failure;
+        if (failures.Count == 1)
+            return last;
+        string mirrors = string.Join("; ", failures.SkipLast(1).Select(each => $"{each.Place.Endpoint.Host} ({Printable.Of(each.Place.Endpoint.Origin)}): {each.Failure.Message.TrimEnd('.')}"));
+        string sentence = $"{last.Message.TrimEnd('.')}. Asked before: {mirrors}.";
+        return last is RegistryException e
+            ? new RegistryException(e.Error, sentence, e) { Method = e.Method, Url = e.Url, Status = e.Status, Reason = e.Reason, IsTemporary = e.IsTemporary }
+            : new ImageException(last.Error, sentence, last);
+    }
+
+    private async Task<Stream> OpenAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
+    {
+        (Stream stream, RegistryPlace place) = await AskAsync(
+            place => place.Endpoint.CanPull,
+            blob.Digest,
+            async place => (await OpenAsync(place, blob, null, offset, length, cancellationToken).ConfigureAwait(false), place)).ConfigureAwait(false);
+        return place.Endpoint.IsMirror ? new MirroredStream(this, stream, place, blob, offset, length) : stream;
     }
 
     private async Task<Stream> OpenElsewhereAsync(Descriptor blob, IReadOnlyList<string> urls, long offset, long length, CancellationToken cancellationToken)
@@ -125,11 +223,11 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         Exception? last = null;
         foreach (string text in urls.Take(MaxUrls))
         {
-            if (!Uri.TryCreate(text, UriKind.Absolute, out Uri? url))
+            if (RawUrl.Resolve(new Uri("none://none/"), text) is not { } url)
                 continue;
             try
             {
-                Stream stream = await OpenAsync(blob, url, offset, length, cancellationToken).ConfigureAwait(false);
+                Stream stream = await OpenAsync(Upstream, blob, url, offset, length, cancellationToken).ConfigureAwait(false);
                 if (_givers.TryAdd(blob.Digest, url))
                     _logger.FetchedElsewhere(blob.Digest, url.Host);
                 return stream;
@@ -145,25 +243,72 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
             last);
     }
 
-    private async Task<Stream> OpenAsync(Descriptor blob, Uri? elsewhere, long offset, long length, CancellationToken cancellationToken)
-        => await RegistryBlobStream.OpenAsync(_client, _logger, blob, $"blob {blob.Digest} of {_reference}", elsewhere, offset, length, cancellationToken).ConfigureAwait(false);
+    private async Task<Stream> OpenAsync(RegistryPlace place, Descriptor blob, Uri? elsewhere, long offset, long length, CancellationToken cancellationToken)
+        => await RegistryBlobStream.OpenAsync(place.Client, _logger, blob, $"blob {blob.Digest} of {_reference}", elsewhere, offset, length, cancellationToken).ConfigureAwait(false);
 
     private Task<RawManifest> GetManifestAsync(string reference, Digest? digest, long? size, string subject, CancellationToken cancellationToken)
+        => AskAsync(
+            place => digest is null ? place.Endpoint.CanResolve : place.Endpoint.CanPull,
+            digest,
+            place => GetManifestAsync(place, reference, digest, size, subject, cancellationToken));
+
+    private static Task<RawManifest> GetManifestAsync(RegistryPlace place, string reference, Digest? digest, long? size, string subject, CancellationToken cancellationToken)
     {
         var request = new RegistryRequest($"manifests/{reference}", subject) { Accept = MediaTypes.Manifests };
-        return _client.SendAsync(
+        RegistryHttp http = place.Client.Http;
+        return place.Client.SendAsync(
             request,
             async (response, token) =>
             {
                 using HttpResponseMessage owned = response;
-                byte[] bytes = await _client.Http.ReadDocumentAsync(response, ManifestDocument.MaxSize, subject, "a manifest", token).ConfigureAwait(false);
+                byte[] bytes = await http.ReadDocumentAsync(response, ManifestDocument.MaxSize, subject, "a manifest", token).ConfigureAwait(false);
                 if (digest is { } expected && (!expected.Verifies(bytes) || (size is not null && size != bytes.Length)))
                 {
-                    throw new ImageException(ImageError.Verification, $"The bytes that {_reference.Location} gives for {subject} do not match its digest and size; the registry or a proxy before it is at fault.");
+                    throw new ImageException(ImageError.Verification, $"The bytes that {http.Registry} gives for {subject} do not match its digest and size; the registry or a proxy before it is at fault.");
                 }
                 string mediaType = response.Content.Headers.ContentType?.MediaType ?? "";
+                if (place.Endpoint.IsMirror)
+                    ManifestDocument.Parse(bytes, mediaType, subject); // one that gives something else is passed over
                 return new RawManifest(new Descriptor(mediaType, digest ?? Digest.OfSha256(bytes), bytes.Length), bytes);
             },
             cancellationToken);
+    }
+
+    /// <summary>A range of a blob from a mirror; when that fails on the way, the rest comes from the next place.</summary>
+    private sealed class MirroredStream(RegistrySource source, Stream stream, RegistryPlace place, Descriptor blob, long begin, long length) : ForwardStream
+    {
+        private Stream _stream = stream;
+        private RegistryPlace _place = place;
+        private readonly long _end = begin + length;
+        private long _at = begin;
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            while (true)
+            {
+                try
+                {
+                    int read = await _stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
+                    _at += read;
+                    return read;
+                }
+                catch (ImageException e) when (_place.Endpoint.IsMirror)
+                {
+                    source.PassOver(_place, e, blob.Digest);
+                    await _stream.DisposeAsync().ConfigureAwait(false);
+                    (_stream, _place) = await source.AskAsync(
+                        next => next.Endpoint.CanPull,
+                        blob.Digest,
+                        async next => (await source.OpenAsync(next, blob, null, _at, _end - _at, cancellationToken).ConfigureAwait(false), next)).ConfigureAwait(false);
+                }
+            }
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing)
+                _stream.Dispose();
+            base.Dispose(disposing);
+        }
     }
 }

@@ -24,6 +24,9 @@ public interface IBlobSource
     /// </summary>
     Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken);
 
-    /// <summary>Bytes of a blob turned out to be wrong. A source that can make them again does so when it is asked again; others do nothing.</summary>
-    void Distrust(Descriptor blob);
+    /// <summary>
+    /// Bytes of a blob turned out to be wrong. A source that has them from another place, or can make them again, does so when it is asked
+    /// again, and returns true; false from others.
+    /// </summary>
+    bool Distrust(Descriptor blob);
 }

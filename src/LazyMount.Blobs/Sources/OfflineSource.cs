@@ -14,9 +14,7 @@ public sealed class OfflineSource(ImageReference reference, BlobCache cache) : I
     public bool IsVerified => true; // nobody answers: what was stored says itself what it came over
 
     /// <inheritdoc/>
-    public void Distrust(Descriptor blob)
-    {
-    }
+    public bool Distrust(Descriptor blob) => false;
 
     /// <inheritdoc/>
     public Digest? DiffIdOf(Digest blob) => null;

@@ -246,9 +246,7 @@ internal sealed class ArchiveFile : LayoutFiles
 
         public bool IsVerified => true;
 
-        public void Distrust(Descriptor blob)
-        {
-        }
+        public bool Distrust(Descriptor blob) => false;
 
         public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
             => Task.FromResult<Stream>(new FileRangeStream(file, subject, offset, length, leaveOpen: true));

@@ -35,9 +35,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
 
     public bool IsVerified => true;
 
-    public void Distrust(Descriptor blob)
-    {
-    }
+    public bool Distrust(Descriptor blob) => false;
 
     public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
         => Task.FromResult<IReadOnlyList<Descriptor>>([]);

@@ -110,6 +110,29 @@ internal sealed class GlobalOptions
         Recursive = true,
     };
 
+    public Option<string[]> Mirrors { get; } = new("--mirror")
+    {
+        Description = "Ask this mirror of a registry first, such as docker.io=https://mirror.example (repeatable)",
+        HelpName = "HOST=URL",
+        Recursive = true,
+        DefaultValueFactory = _ => [],
+    };
+
+    public Option<string?> TlsCa { get; } = new("--tls-ca")
+    {
+        Description = "Trust the certificates in this PEM file as issuers of servers' certificates, besides those of the system",
+        HelpName = "FILE",
+        Recursive = true,
+    };
+
+    public Option<bool> TlsVerify { get; } = new("--tls-verify")
+    {
+        Description = "Check the TLS certificates of servers; with false whoever answers is believed [true]",
+        HelpName = "true|false",
+        Recursive = true,
+        DefaultValueFactory = _ => true,
+    };
+
     public Option<string?> AuthFile { get; } = new("--authfile")
     {
         Description = "Read credentials from this file only [$REGISTRY_AUTH_FILE, else the files of podman and docker]",
@@ -179,6 +202,9 @@ internal sealed class GlobalOptions
         root.Add(NoKeep);
         root.Add(Platform);
         root.Add(PlainHttp);
+        root.Add(Mirrors);
+        root.Add(TlsCa);
+        root.Add(TlsVerify);
         root.Add(AuthFile);
         root.Add(Creds);
         root.Add(CredsStdin);
@@ -234,6 +260,18 @@ internal sealed class GlobalOptions
         };
     }
 
+    private static MirrorOption ParseMirror(string text)
+    {
+        try
+        {
+            return MirrorOption.Parse(text);
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException($"--mirror {e.Message}", e);
+        }
+    }
+
     private static string ExistingFile(string option, string file)
         => file.Length == 0 ? throw new UsageException($"{option} needs a file name")
             : FileIdentity.TryOf(PathText.FullPath(file)) is { Kind: FileKind.Regular } ? PathText.FullPath(file)
@@ -244,6 +282,9 @@ internal sealed class GlobalOptions
         var options = new RegistryOptions
         {
             PlainHttp = parsed.GetValue(PlainHttp),
+            Mirrors = [.. (parsed.GetValue(Mirrors) ?? []).Select(ParseMirror)],
+            TlsCaFile = parsed.GetValue(TlsCa) is { } ca ? ExistingFile("--tls-ca", ca) : null,
+            VerifiesTls = parsed.GetValue(TlsVerify),
             AuthFile = parsed.GetValue(AuthFile) is { } authFile ? ExistingFile("--authfile", authFile) : null,
             Credentials = GivenCredentials.Read(parsed.GetValue(Creds), parsed.GetValue(CredsStdin)),
         };

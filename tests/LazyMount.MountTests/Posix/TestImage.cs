@@ -93,7 +93,7 @@ internal sealed class TestImage : IAsyncDisposable
 
         public bool IsVerified => true;
 
-        public void Distrust(Blobs.Oci.Descriptor blob) => inner.Distrust(blob);
+        public bool Distrust(Blobs.Oci.Descriptor blob) => inner.Distrust(blob);
 
         public Blobs.Oci.Digest? DiffIdOf(Blobs.Oci.Digest blob) => inner.DiffIdOf(blob);
 

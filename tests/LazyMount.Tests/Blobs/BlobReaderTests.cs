@@ -230,7 +230,7 @@ public sealed class BlobReaderTests : IDisposable
 
         public bool IsVerified => source.IsVerified;
 
-        public void Distrust(Descriptor blob) => source.Distrust(blob);
+        public bool Distrust(Descriptor blob) => source.Distrust(blob);
 
         public async Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
         {

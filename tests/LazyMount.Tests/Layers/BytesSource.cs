@@ -10,9 +10,7 @@ internal sealed class BytesSource(byte[] blob) : IBlobSource
 
     public bool IsVerified => true;
 
-    public void Distrust(Descriptor blob)
-    {
-    }
+    public bool Distrust(Descriptor blob) => false;
 
     public Task<Stream> OpenBlobAsync(Descriptor asked, long offset, long length, CancellationToken cancellationToken)
         => Task.FromResult<Stream>(new MemoryStream(blob, (int)offset, (int)length));

@@ -288,9 +288,7 @@ public sealed class LayerTests : IAsyncLifetime
 
         public bool IsVerified => true;
 
-        public void Distrust(Descriptor blob)
-        {
-        }
+        public bool Distrust(Descriptor blob) => false;
 
         public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
         {

@@ -18,9 +18,7 @@ internal sealed class RemoteSource(string layoutReference) : IImageSource
 
     public bool IsVerified { get; set; } = true;
 
-    public void Distrust(Descriptor blob)
-    {
-    }
+    public bool Distrust(Descriptor blob) => false;
 
     public Digest? DiffIdOf(Digest blob) => null;
 

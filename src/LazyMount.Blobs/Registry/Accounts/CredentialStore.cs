@@ -115,7 +115,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
         string runtime = environment.Variable("XDG_RUNTIME_DIR") is { Length: > 0 } directory
             ? Path.Combine(directory, "containers/auth.json") : Path.Combine(environment.Root, "run/containers", $"{environment.UserId}", "auth.json");
         yield return (runtime, Shown(runtime), false);
-        string config = Path.Combine(environment.Variable("XDG_CONFIG_HOME") is { Length: > 0 } home ? home : Path.Combine(environment.Home, ".config"), "containers/auth.json");
+        string config = Path.Combine(environment.ConfigHome, "containers/auth.json");
         yield return (config, Shown(config), false);
         string docker = Path.Combine(environment.Variable("DOCKER_CONFIG") is { Length: > 0 } own ? own : Path.Combine(environment.Home, ".docker"), "config.json");
         yield return (docker, Shown(docker), false);

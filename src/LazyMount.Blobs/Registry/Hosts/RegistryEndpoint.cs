@@ -33,6 +33,9 @@ internal sealed record RegistryEndpoint
     /// <summary>Whom it must prove to be, and how we prove who we are.</summary>
     public EndpointTls Tls { get; init; } = new();
 
+    /// <summary>How long connecting may take; null: as long as anywhere.</summary>
+    public TimeSpan? DialTimeout { get; init; }
+
     /// <summary>Where it was configured, for sentences: "--mirror" or a file's path. Empty for the registry itself.</summary>
     public string Origin { get; init; } = "";
 }

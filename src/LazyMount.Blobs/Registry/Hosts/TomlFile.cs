@@ -1,0 +1,113 @@
+using LazyMount.Blobs.Files;
+using LazyMount.Blobs.Images;
+using Tomlyn;
+using Tomlyn.Model;
+using Tomlyn.Serialization;
+
+namespace LazyMount.Blobs.Registry.Hosts;
+
+/// <summary>A table of a TOML file, whose wrong values are told with the file and the key.</summary>
+internal sealed class TomlFile
+{
+    private const int MaxSize = 4 << 20;
+
+    private readonly TomlTable _table;
+    private readonly string _place; // the keys that lead to the table
+
+    private TomlFile(string path, TomlTable table, string place) => (Path, _table, _place) = (path, table, place);
+
+    /// <summary>The file.</summary>
+    public string Path { get; }
+
+    /// <summary>Its keys, in the order of the file.</summary>
+    public IEnumerable<string> Keys => _table.Keys;
+
+    /// <summary>Reads a file; null when there is none.</summary>
+    /// <exception cref="ImageException">It cannot be read, or is no TOML.</exception>
+    public static TomlFile? TryRead(string path)
+    {
+        try
+        {
+            if (FileIdentity.TryOf(path) is { } file && (file.Kind != FileKind.Regular || file.Size > MaxSize))
+                throw Unusable(path, file.Kind == FileKind.Regular ? $"it has more than {MaxSize >> 20} MiB" : "it is not a regular file");
+            return new TomlFile(path, TomlSerializer.Deserialize(File.ReadAllText(PathText.ForCalls(path)), TomlDocument.Default.TomlTable) ?? [], "");
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+        catch (Exception e) when (e is not ImageException && FileProblem.IsOne(e))
+        {
+            throw Unusable(path, FileProblem.Reason(e), e);
+        }
+        catch (TomlException e)
+        {
+            throw Unusable(path, $"line {e.Line}: {Printable.Of(e.Message[(e.Message.LastIndexOf(" : ", StringComparison.Ordinal) is >= 0 and var at ? at + 3 : 0)..].TrimEnd('.'))}", e);
+        }
+    }
+
+    /// <summary>A table; null when the key is not there.</summary>
+    public TomlFile? Table(string key) => Get(key) switch
+    {
+        null => null,
+        TomlTable table => new TomlFile(Path, table, NameOf(key)),
+        _ => throw Wrong(key, "a table"),
+    };
+
+    /// <summary>The tables of an array; none when the key is not there.</summary>
+    public IEnumerable<TomlFile> Tables(string key) => Get(key) switch
+    {
+        null => [],
+        TomlTableArray tables => [.. tables.Select((table, i) => new TomlFile(Path, table, $"{NameOf(key)}[{i}]"))],
+        _ => throw Wrong(key, "an array of tables"),
+    };
+
+    /// <summary>A string; null when the key is not there.</summary>
+    public string? Text(string key) => Get(key) switch
+    {
+        null => null,
+        string text => text,
+        _ => throw Wrong(key, "a string"),
+    };
+
+    /// <summary>A Boolean value; false when the key is not there.</summary>
+    public bool Flag(string key) => Get(key) switch
+    {
+        null => false,
+        bool flag => flag,
+        _ => throw Wrong(key, "true or false"),
+    };
+
+    /// <summary>A string or an array of strings; empty when the key is not there.</summary>
+    public IReadOnlyList<string> Texts(string key) => Get(key) switch
+    {
+        null => [],
+        string text => [text],
+        TomlArray array when array.All(each => each is string) => [.. array.Cast<string>()],
+        _ => throw Wrong(key, "a string or an array of strings"),
+    };
+
+    /// <summary>A string, an array of strings or an array of arrays of strings, as an array of arrays; empty when the key is not there.</summary>
+    public IReadOnlyList<IReadOnlyList<string>> TextLists(string key) => Get(key) switch
+    {
+        null => [],
+        string text => [[text]],
+        TomlArray array when array.All(each => each is string) => [.. array.Select(each => (IReadOnlyList<string>)[(string)each!])],
+        TomlArray array when array.All(each => each is TomlArray list && list.All(text => text is string)) => [.. array.Select(each => (IReadOnlyList<string>)[.. ((TomlArray)each!).Cast<string>()])],
+        _ => throw Wrong(key, "a string, an array of strings or an array of arrays of strings"),
+    };
+
+    /// <summary>The error that a value is not what it should be.</summary>
+    public ImageException Wrong(string key, string wanted) => Unusable(Path, $"{Printable.Of(NameOf(key))} is not {wanted}");
+
+    private static ImageException Unusable(string path, string reason, Exception? cause = null)
+        => new(ImageError.Local, $"The configuration file {Printable.Of(path)} cannot be used: {reason}; correct it.", cause);
+
+    private object? Get(string key) => _table.TryGetValue(key, out object? value) ? value : null;
+
+    private string NameOf(string key) => _place.Length == 0 ? key : $"{_place}.{key}";
+}
+
+/// <summary>Reads any document, without reflection.</summary>
+[TomlSerializable(typeof(TomlTable))]
+internal sealed partial class TomlDocument : TomlSerializerContext;
