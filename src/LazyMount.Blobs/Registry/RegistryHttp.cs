@@ -211,7 +211,7 @@ internal sealed class RegistryHttp : IDisposable
         HttpRequestMessage request = response.RequestMessage!;
         HttpStatusCode status = response.StatusCode;
         Uri url = request.RequestUri!;
-        (string detail, bool isForTls) = await DetailAsync(response, subject, cancellationToken).ConfigureAwait(false);
+        (string detail, bool isForTls, bool wantsCertificate) = await DetailAsync(response, subject, cancellationToken).ConfigureAwait(false);
         string place = Place(url);
         bool isPush = IsPush(request) && asked != Asked.TokenServer;
         string verb = isPush ? "push" : "get";
@@ -228,6 +228,8 @@ internal sealed class RegistryHttp : IDisposable
                 => (ImageError.Unreachable, $"Cannot {verb} {subject}: a proxy before {place} wants to know who you are ({detail}); write the proxy's URL with USER:PASSWORD@.", false),
             _ when isForTls
                 => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place} speaks TLS and was asked in plain HTTP; leave --plain-http out, and write https in the configuration of its mirror.", false),
+            _ when wantsCertificate
+                => (ImageError.Denied, $"Cannot {verb} {subject}: {place} wants a client certificate that it knows; put a pair client.cert and client.key into /etc/docker/certs.d/{place}.", false),
             HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.BadRequest when asked == Asked.TokenServer
                 => (ImageError.Denied, $"{Registry} does not give {subject}: its token server {place} refuses ({detail}); check the name and the credentials: {login}.", false),
             >= (HttpStatusCode)400 and < (HttpStatusCode)500 when asked == Asked.TokenServer
@@ -263,18 +265,21 @@ internal sealed class RegistryHttp : IDisposable
     private int MaxRetries => HasServed ? _timeouts.RetriesOnceServed : _timeouts.Retries;
 
     // The first error of the body (distribution-spec, "Error Codes"), else the status. What a server echoes of our secrets is left out.
-    private async Task<(string Detail, bool IsForTls)> DetailAsync(HttpResponseMessage response, string subject, CancellationToken cancellationToken)
+    private async Task<(string Detail, bool IsForTls, bool WantsCertificate)> DetailAsync(HttpResponseMessage response, string subject, CancellationToken cancellationToken)
     {
         HttpRequestMessage request = response.RequestMessage!;
         string detail = $"{(int)response.StatusCode} {response.ReasonPhrase}".TrimEnd();
-        bool isForTls = false;
+        bool isForTls = false, wantsCertificate = false;
         try
         {
             if (await ReadAllAsync(response, MaxErrorSize, subject, cancellationToken).ConfigureAwait(false) is { Length: > 0 } body)
             {
                 isForTls = response.StatusCode == HttpStatusCode.BadRequest && request.RequestUri!.Scheme == Uri.UriSchemeHttp
                     && (body.AsSpan().IndexOf("HTTP request to an HTTPS server"u8) >= 0 || body.AsSpan().IndexOf("plain HTTP request was sent to HTTPS port"u8) >= 0);
-                if (!isForTls && GoJsonReader.Read(body, ErrorsJson.Form.Read).Errors is [var first, ..]
+                // What nginx writes into its pages.
+                wantsCertificate = response.StatusCode == HttpStatusCode.BadRequest
+                    && (body.AsSpan().IndexOf("No required SSL certificate was sent"u8) >= 0 || body.AsSpan().IndexOf("The SSL certificate error"u8) >= 0);
+                if (!isForTls && !wantsCertificate && GoJsonReader.Read(body, ErrorsJson.Form.Read).Errors is [var first, ..]
                     && string.Join(": ", new[] { first.Code, first.Message }.Where(text => !string.IsNullOrEmpty(text))) is { Length: > 0 } told)
                 {
                     detail = told;
@@ -285,7 +290,7 @@ internal sealed class RegistryHttp : IDisposable
         {
             // The status alone must do.
         }
-        return (Printable.Of(WithoutSecrets(detail, request)), isForTls);
+        return (Printable.Of(WithoutSecrets(detail, request)), isForTls, wantsCertificate);
     }
 
     private static string WithoutSecrets(string text, HttpRequestMessage request)

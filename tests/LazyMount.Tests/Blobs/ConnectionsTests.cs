@@ -1,0 +1,290 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Registry.Connections;
+using LazyMount.TestKit;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace LazyMount.Tests.Blobs;
+
+/// <summary>TLS with nginx, proxies (tinyproxy, microsocks), hosts of several addresses.</summary>
+public sealed class ConnectionsTests : IDisposable
+{
+    private static readonly TestImage s_image = TestImage.Create(seed: 71);
+
+    private readonly TemporaryDirectory _directory = new();
+    private readonly CertificateAuthority _authority = new();
+    private readonly ScriptedServer _registry = new(request => request.Path == "/v2/" ? new ScriptedResponse(200) : new ScriptedResponse(200, s_image.Manifest, $"Content-Type: {s_image.MediaType}"));
+    private readonly List<string> _notes = [];
+    private readonly Dictionary<string, string> _variables = [];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public void Dispose()
+    {
+        _registry.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(10));
+        _authority.Dispose();
+        _directory.Dispose();
+    }
+
+    private RegistryOptions Options => TestRegistries.With(root: _directory.Path, variables: _variables) with { Note = _notes.Add };
+
+    private NginxServer Tls((string Certificate, string Key) pair, string? clients = null)
+        => new(new NginxSettings { Upstream = _registry.Host, Certificate = pair.Certificate, CertificateKey = pair.Key, ClientAuthority = clients });
+
+    private async Task<string?> FailureAsync(string host, RegistryOptions options)
+    {
+        try
+        {
+            await using var source = new RegistrySource(ImageReference.Parse($"{host}/app:v1"), options, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+            Assert.Equal(s_image.Manifest, (await source.GetRootAsync(Token)).Bytes);
+            Assert.Equal((options.VerifiesTls && !options.PlainHttp) || host.StartsWith("127.", StringComparison.Ordinal), source.IsVerified);
+            return null;
+        }
+        catch (ImageException e)
+        {
+            return e.Message;
+        }
+    }
+
+    [Fact]
+    public async Task CertificateOfAKnownIssuer_IsTrusted_AndHttp2IsSpoken()
+    {
+        using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"));
+        Assert.Null(await FailureAsync(nginx.Host, Options with { TlsCaFile = _authority.Certificate }));
+        Assert.All(nginx.Requests, request => Assert.Equal("HTTP/2.0", request.Protocol));
+        Assert.All(nginx.Requests, request => Assert.Matches("^lazymount/[0-9]", request.UserAgent));
+    }
+
+    [Theory]
+    [InlineData("etc/docker/certs.d")]
+    [InlineData("etc/containers/certs.d")]
+    [InlineData("etc/containerd/certs.d")]
+    public async Task CertificateDirectory_IsRead(string place)
+    {
+        using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"));
+        string directory = _directory.CreateDirectory($"{place}/{nginx.Host}");
+        File.Copy(_authority.Certificate, Path.Combine(directory, "any.crt"));
+        Assert.Null(await FailureAsync(nginx.Host, Options));
+    }
+
+    [Fact]
+    public async Task UnknownIssuer_IsNamed_WithWhatToDo()
+    {
+        using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"));
+        Assert.Equal(
+            $"Cannot get {nginx.Host}/app:v1: the TLS certificate of {nginx.Host} is not trusted: this machine does not know its issuer CN=Test Authority; name the issuer's certificate with --tls-ca FILE, or put it into /etc/docker/certs.d/{nginx.Host}/ca.crt.",
+            await FailureAsync(nginx.Host, Options));
+        using var other = new CertificateAuthority("Other Authority");
+        Assert.Contains("does not know its issuer CN=Test Authority", await FailureAsync(nginx.Host, Options with { TlsCaFile = other.Certificate }), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task WrongNameExpiredAndNotYetValid_AreToldApart()
+    {
+        RegistryOptions options = Options with { TlsCaFile = _authority.Certificate };
+        using (NginxServer nginx = Tls(_authority.Issue("other.example")))
+            Assert.Contains($"the TLS certificate of {nginx.Host} is for other.example, not for this host", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
+        DateTimeOffset now = DateTimeOffset.UtcNow;
+        using (NginxServer nginx = Tls(_authority.Issue("127.0.0.1", now.AddDays(-30), now.AddDays(-2))))
+            Assert.Contains($"expired on {now.AddDays(-2):yyyy-MM-dd}", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
+        using (NginxServer nginx = Tls(_authority.Issue("127.0.0.1", now.AddDays(2), now.AddDays(3))))
+            Assert.Contains($"is not valid before {now.AddDays(2):yyyy-MM-dd}", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TlsVerifyFalse_BelievesAnybody_AndSaysSo()
+    {
+        using NginxServer nginx = Tls(_authority.Issue("other.example"));
+        Assert.Null(await FailureAsync(nginx.Host, Options with { VerifiesTls = false }));
+        Assert.Equal([$"connections to {nginx.Host} are not verified, for --tls-verify=false says so: whoever answers is believed"], _notes);
+    }
+
+    [Fact]
+    public async Task ClientCertificate_IsShownWhereItIsWanted_AndItsLackIsToldOf()
+    {
+        using var clients = new CertificateAuthority("Clients");
+        using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"), clients.Certificate);
+        RegistryOptions options = Options with { TlsCaFile = _authority.Certificate };
+        Assert.Contains("client certificate", await FailureAsync(nginx.Host, options), StringComparison.OrdinalIgnoreCase);
+        string directory = _directory.CreateDirectory($"etc/docker/certs.d/{nginx.Host}");
+        (string certificate, string key) = clients.IssueClient("me");
+        File.Copy(certificate, Path.Combine(directory, "client.cert"));
+        Assert.Contains("client.cert is half a pair: put client.key beside it", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
+        File.Copy(key, Path.Combine(directory, "client.key"));
+        Assert.Null(await FailureAsync(nginx.Host, options));
+        Assert.Contains(nginx.Requests, request => request.ClientName == "CN=me" && request.Status == 200);
+        File.WriteAllText(Path.Combine(directory, "client.key"), "nonsense");
+        Assert.Contains("client.key cannot be used: it holds no private key", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("text without a certificate")]
+    [InlineData("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
+    public async Task FileWithoutACertificate_IsNamed(string content)
+    {
+        File.WriteAllText(_directory["ca.pem"], content);
+        using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"));
+        Assert.Contains($"The file of certificates {_directory["ca.pem"]} cannot be used: ", await FailureAsync(nginx.Host, Options with { TlsCaFile = _directory["ca.pem"] }), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task PlainHttpSpokenToATlsPort_IsCalledThat()
+    {
+        using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"));
+        Assert.Contains($"{nginx.Host} speaks TLS and was asked in plain HTTP; leave --plain-http out", await FailureAsync(nginx.Host, Options with { PlainHttp = true }), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task HttpProxy_IsUsed_WithItsLogin(bool login)
+    {
+        string port = _registry.Host.Split(':')[1];
+        using ForwardProxy proxy = ForwardProxy.Http(login ? ("me", "pass-word") : null, new Dictionary<string, string> { ["registry.test"] = "127.0.0.1" });
+        _variables["http_proxy"] = proxy.Url.ToString();
+        await FailureAsync($"registry.test:{port}", Options with { PlainHttp = true });
+        Assert.Contains(proxy.Targets, target => target.Contains($"registry.test:{port}", StringComparison.Ordinal));
+        Assert.NotEmpty(_registry.Requests);
+    }
+
+    [Theory]
+    [InlineData("http")]
+    [InlineData("socks5")]
+    [InlineData("socks5h")]
+    public async Task TlsGoesThroughAProxy(string scheme)
+    {
+        using NginxServer nginx = Tls(_authority.Issue("registry.test"));
+        var hosts = new Dictionary<string, string> { ["registry.test"] = "127.0.0.1" };
+        using ForwardProxy proxy = scheme == "http" ? ForwardProxy.Http(hosts: hosts) : ForwardProxy.Socks5(("me", "pw"), hosts);
+        _variables["ALL_PROXY"] = scheme == "http" ? proxy.Host : $"{scheme}://me:pw@{proxy.Host}";
+        Assert.Null(await FailureAsync($"registry.test:{nginx.Port}", Options with { TlsCaFile = _authority.Certificate }));
+    }
+
+    [Fact]
+    public async Task ProxyThatIsDownOrRefuses_IsNamed_WithoutItsPassword()
+    {
+        _variables["HTTPS_PROXY"] = "http://me:hunter2@127.0.0.1:1";
+        string? failure = await FailureAsync("registry.test", Options);
+        Assert.Equal("Cannot get registry.test/app:v1: the proxy 127.0.0.1:1 (HTTPS_PROXY) is not reachable (connection refused); check that it runs, or unset the variable.", failure);
+        using ForwardProxy proxy = ForwardProxy.Http(("me", "pw"));
+        _variables["HTTPS_PROXY"] = $"http://{proxy.Host}";
+        Assert.Contains($"the proxy {proxy.Host} (HTTPS_PROXY) wants to know who you are (407)", await FailureAsync("registry.test", Options), StringComparison.Ordinal);
+        _variables["HTTPS_PROXY"] = "gopher://x";
+        Assert.Contains("The variable HTTPS_PROXY does not hold a proxy's URL", await FailureAsync("registry.test", Options), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("example.com", "https://example.com/", true)]
+    [InlineData("example.com", "https://a.example.com/", true)]
+    [InlineData("example.com", "https://badexample.com/", false)]
+    [InlineData(".example.com", "https://a.example.com/", true)]
+    [InlineData(".example.com", "https://example.com/", true)] // curl
+    [InlineData("*.example.com", "https://a.example.com/", true)]
+    [InlineData("EXAMPLE.com", "https://example.COM/", true)]
+    [InlineData("example.com:443", "https://example.com/", true)]
+    [InlineData("example.com:8443", "https://example.com/", false)]
+    [InlineData("a.test, example.com", "https://example.com/", true)]
+    [InlineData("a.test example.com", "https://example.com/", true)]
+    [InlineData("*", "https://anything.test/", true)]
+    [InlineData("10.0.0.0/8", "https://10.1.2.3/", true)]
+    [InlineData("10.0.0.0/8", "https://11.1.2.3/", false)]
+    [InlineData("10.1.2.3", "https://10.1.2.3:5000/", true)]
+    [InlineData("2001:db8::/32", "https://[2001:db8::1]/", true)]
+    [InlineData("[2001:db8::1]:443", "https://[2001:db8::1]/", true)]
+    [InlineData("2001:db8::1", "https://[2001:db8::1]/", true)]
+    [InlineData("", "https://example.com/", false)]
+    [InlineData("nothing/33", "https://10.1.2.3/", false)]
+    public void NoProxy_IsReadAsGoAndCurlReadIt(string passed, string url, bool expected)
+    {
+        _variables["HTTPS_PROXY"] = "proxy.test:3128";
+        _variables["NO_PROXY"] = passed;
+        Assert.Equal(expected, new ProxySettings(Options.Environment).IsBypassed(new Uri(url)));
+    }
+
+    [Theory]
+    [InlineData("http_proxy", "HTTP_PROXY", "http://a.test/")]
+    [InlineData("https_proxy", "HTTPS_PROXY", "https://a.test/")]
+    [InlineData("HTTPS_PROXY", "ALL_PROXY", "https://a.test/")]
+    [InlineData("all_proxy", "ALL_PROXY", "http://a.test/")]
+    public void Variable_InLowerCaseAndForTheScheme_ComesFirst(string first, string second, string url)
+    {
+        (_variables[first], _variables[second]) = ("first.test:1", "second.test:2");
+        Assert.Equal($"first.test:1 ({first})", new ProxySettings(Options.Environment).Describe(new Uri(url)));
+    }
+
+    [Fact]
+    public void HttpProxyOfACgiProgram_DoesNotCount()
+    {
+        (_variables["HTTP_PROXY"], _variables["REQUEST_METHOD"]) = ("evil.test:1", "GET");
+        Assert.Null(new ProxySettings(Options.Environment).Describe(new Uri("http://a.test/")));
+    }
+
+    /// <summary>An address that swallows what is sent to it: nobody accepts, and the queue is full.</summary>
+    private sealed class BlackHole : IDisposable
+    {
+        private readonly Socket _listener = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        private readonly List<Socket> _queue = [];
+
+        public BlackHole(int port)
+        {
+            _listener.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.66"), port));
+            _listener.Listen(0);
+            for (int i = 0; i < 4; i++)
+            {
+                var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
+                _queue.Add(socket);
+                _ = socket.ConnectAsync(_listener.LocalEndPoint!).ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
+            }
+        }
+
+        public void Dispose()
+        {
+            _listener.Dispose();
+            _queue.ForEach(socket => socket.Dispose());
+        }
+    }
+
+    [Fact]
+    public async Task AddressThatSwallowsPackets_CostsAMomentOnly()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        int port = ((IPEndPoint)listener.LocalEndpoint).Port;
+        using var hole = new BlackHole(port);
+        await Task.Delay(100, Token);
+        var race = new AddressRace((_, _) => Task.FromResult<IPAddress[]>([IPAddress.Parse("127.0.0.66"), IPAddress.Loopback]));
+        long began = Stopwatch.GetTimestamp();
+        using Socket socket = await race.ConnectAsync("registry.test", port, Token);
+        Assert.Equal(IPAddress.Loopback, ((IPEndPoint)socket.RemoteEndPoint!).Address);
+        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0.2, 5);
+    }
+
+    [Fact]
+    public async Task AddressThatRefuses_IsPassedOverAtOnce_AndTheFirstFailureIsTold()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        int port = ((IPEndPoint)listener.LocalEndpoint).Port;
+        var race = new AddressRace((_, _) => Task.FromResult<IPAddress[]>([IPAddress.IPv6Loopback, IPAddress.Parse("127.0.0.67"), IPAddress.Loopback]));
+        using (Socket socket = await race.ConnectAsync("registry.test", port, Token))
+            Assert.True(socket.Connected);
+        listener.Stop();
+        var e = await Assert.ThrowsAsync<SocketException>(() => race.ConnectAsync("registry.test", port, Token));
+        Assert.Equal(SocketError.ConnectionRefused, e.SocketErrorCode);
+        await Assert.ThrowsAsync<SocketException>(() => new AddressRace((_, _) => Task.FromResult<IPAddress[]>([])).ConnectAsync("registry.test", port, Token));
+    }
+
+    [Fact]
+    public async Task ResolverThatHangs_EndsWithTheTimeOut()
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(Token);
+        patience.CancelAfter(200);
+        var race = new AddressRace((_, _) => new TaskCompletionSource<IPAddress[]>().Task);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => race.ConnectAsync("registry.test", 443, patience.Token));
+    }
+}

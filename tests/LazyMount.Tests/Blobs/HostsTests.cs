@@ -1,0 +1,345 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.Blobs.Registry;
+using LazyMount.Blobs.Registry.Hosts;
+using LazyMount.TestKit;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace LazyMount.Tests.Blobs;
+
+/// <summary>Where a repository is asked by the configurations of containerd and podman, and what happens when a mirror is no good.</summary>
+public sealed class HostsTests : IDisposable
+{
+    private static readonly TestImage s_image = TestImage.Create(seed: 81);
+    private static readonly byte[] s_content = TestImage.RandomBytes(100_000, 82);
+    private static readonly Descriptor s_blob = TestImage.DescriptorOf(s_content);
+
+    private readonly TemporaryDirectory _directory = new();
+    private readonly Dictionary<string, string> _variables = [];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public void Dispose() => _directory.Dispose();
+
+    private RegistryOptions Options => TestRegistries.With(root: _directory.Path, variables: _variables);
+
+    private string Write(string path, string content)
+    {
+        string file = _directory[path];
+        Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+        File.WriteAllText(file, content);
+        return file;
+    }
+
+    private string[] Find(string reference, RegistryOptions? options = null)
+        => [.. new RegistryHosts(options ?? Options).EndpointsOf(ImageReference.Parse(reference)).Select(each =>
+            $"{each.Root}{each.Repository} {(each.CanPull ? "pull " : "")}{(each.CanResolve ? "resolve " : "")}{(each.CanPush ? "push " : "")}{(each.IsMirror ? "mirror" : "")}{(each.Namespace is null ? "" : " ns=" + each.Namespace)}{(each.Tls.IsVerified ? "" : " unverified")}")];
+
+    [Fact]
+    public void WithoutConfiguration_TheRegistryItselfIsAsked()
+    {
+        Assert.Equal(["https://registry-1.docker.io/v2/library/debian pull resolve push "], Find("debian"));
+        Assert.Equal(["https://ghcr.io/v2/a/b pull resolve push "], Find("ghcr.io/a/b"));
+        Assert.Equal(["a/b pull resolve push "], Find("localhost:5000/a/b"));
+        Assert.Equal(["https://[2001:db8::1]:5000/v2/a/b pull resolve push "], Find("[2001:db8::1]:5000/a/b"));
+    }
+
+    [Fact]
+    public void HostsToml_IsReadAsContainerdReadsIt()
+    {
+        Write("etc/containerd/certs.d/docker.io/hosts.toml", """
+            server = "https://registry-1.docker.io"
+
+            [host."https://second.example"]
+              capabilities = ["pull"]
+            [host."http://first.example:8080/prefix"]
+              capabilities = ["pull", "resolve"]
+              skip_verify = true
+              dial_timeout = "3s"
+              ca = ["ca.pem", "/abs/ca.pem"]
+              client = [["client.cert", "client.key"], ["both.pem", ""]]
+              [host."http://first.example:8080/prefix".header]
+                X-One = "1"
+                X-Two = ["a", "b"]
+            [host."https://harbor.example/v2/cache"]
+              override_path = true
+            [host."bare.example"]
+            """);
+        Assert.Equal(
+            [
+                "https://second.example/v2/library/debian pull mirror ns=docker.io",
+                "http://first.example:8080/prefix/v2/library/debian pull resolve mirror ns=docker.io unverified",
+                "https://harbor.example/v2/cache/library/debian pull resolve push mirror ns=docker.io",
+                "https://bare.example/v2/library/debian pull resolve push mirror ns=docker.io",
+                "https://registry-1.docker.io/v2/library/debian pull resolve push ",
+            ],
+            Find("debian"));
+        RegistryEndpoint first = new RegistryHosts(Options).EndpointsOf(ImageReference.Parse("debian"))[1];
+        string directory = _directory["etc/containerd/certs.d/docker.io"];
+        Assert.Equal([$"{directory}/ca.pem", "/abs/ca.pem"], first.Tls.CaFiles);
+        Assert.Equal([new ClientCertificateFiles($"{directory}/client.cert", $"{directory}/client.key"), new ClientCertificateFiles($"{directory}/both.pem", $"{directory}/both.pem")], first.Tls.ClientCertificates);
+        Assert.Equal(["X-One=1", "X-Two=a", "X-Two=b"], first.Headers.Select(each => $"{each.Key}={each.Value}"));
+        Assert.Equal(TimeSpan.FromSeconds(3), first.DialTimeout);
+    }
+
+    [Theory]
+    [InlineData("h.example:5000", "h.example_5000_")]
+    [InlineData("h.example:5000", "h.example:5000")]
+    [InlineData("h.example", "h.example")]
+    [InlineData("h.example", "_default")]
+    public void HostsDirectory_IsFoundInEachSpelling(string host, string directory)
+    {
+        Write($"etc/containerd/certs.d/{directory}/hosts.toml", "[host.\"https://mirror.example\"]\n");
+        Assert.Equal([$"https://mirror.example/v2/app pull resolve push mirror ns={host}", $"https://{host}/v2/app pull resolve push "], Find($"{host}/app"));
+    }
+
+    [Fact]
+    public void ServerOfTheFile_StandsForTheRegistry_AndTheHostsOwnDirectoryBeatsDefault()
+    {
+        Write("etc/containerd/certs.d/_default/hosts.toml", "[host.\"https://default.example\"]\n");
+        Write("etc/containerd/certs.d/h.example/hosts.toml", "server = \"https://moved.example\"\ncapabilities = [\"pull\", \"resolve\"]\n");
+        Assert.Equal(["https://moved.example/v2/app pull resolve mirror ns=h.example"], Find("h.example/app"));
+    }
+
+    [Theory]
+    [InlineData("server = 1", "server is not a string")]
+    [InlineData("a = = b", "line 1: ")]
+    [InlineData("[host.\"https://m\"]\ncapabilities = [\"fetch\"]", "it holds \"fetch\"")]
+    [InlineData("[host.\"https://m\"]\nca = 5", "host.https://m.ca is not a string or an array of strings")]
+    [InlineData("[host.\"ftp://m\"]", "is not the URL of a host")]
+    [InlineData("[host.\"https://m\"]\nclient = [[\"a\",\"b\",\"c\"]]", "client is not a list of files, or of pairs")]
+    public void WrongHostsToml_IsNamed(string content, string says)
+    {
+        string file = Write("etc/containerd/certs.d/h.example/hosts.toml", content);
+        var e = Assert.Throws<ImageException>(() => Find("h.example/app"));
+        Assert.StartsWith($"The configuration file {file} cannot be used: ", e.Message, StringComparison.Ordinal);
+        Assert.Contains(says, e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void RegistriesConf_IsReadAsPodmanReadsIt()
+    {
+        Write("etc/containers/registries.conf", """
+            unqualified-search-registries = ["quay.io"]
+            short-name-mode = "enforcing"
+
+            [[registry]]
+            location = "docker.io"
+            [[registry.mirror]]
+            location = "mirror.example/hub"
+            [[registry.mirror]]
+            location = "plain.example:5000"
+            insecure = true
+            [[registry.mirror]]
+            location = "digests.example"
+            pull-from-mirror = "digest-only"
+            [[registry.mirror]]
+            location = "tags.example"
+            pull-from-mirror = "tag-only"
+
+            [[registry]]
+            prefix = "docker.io/library/special"
+            location = "internal.example/special"
+
+            [[registry]]
+            prefix = "*.wild.example"
+            location = "caught.example"
+
+            [[registry]]
+            prefix = "blocked.example/bad"
+            blocked = true
+            location = "blocked.example/bad"
+            """);
+        string digest = $"@sha256:{new string('a', 64)}";
+        Assert.Equal(
+            [
+                "https://mirror.example/v2/hub/library/debian pull resolve mirror",
+                "library/debian pull resolve mirror unverified",
+                "https://tags.example/v2/library/debian pull resolve mirror",
+                "https://registry-1.docker.io/v2/library/debian pull resolve push ",
+            ],
+            Find("debian"));
+        Assert.Contains("https://digests.example/v2/library/debian pull resolve mirror", Find("debian" + digest));
+        Assert.DoesNotContain("https://tags.example/v2/library/debian pull resolve mirror", Find("debian" + digest));
+        Assert.Equal(["https://internal.example/v2/special pull resolve push "], Find("docker.io/library/special"));
+        Assert.Equal(["https://internal.example/v2/special/x pull resolve push "], Find("docker.io/library/special/x"));
+        Assert.Equal(4, Find("docker.io/library/specialist").Length);
+        Assert.Equal(["https://caught.example/v2/app pull resolve push "], Find("a.wild.example/app"));
+        Assert.Equal(["https://wild.example/v2/app pull resolve push "], Find("wild.example/app"));
+        var e = Assert.Throws<ImageException>(() => Find("blocked.example/bad/app"));
+        Assert.Equal(ImageError.Denied, e.Error);
+        Assert.Contains($"{_directory["etc/containers/registries.conf"]} blocks blocked.example/bad", e.Message, StringComparison.Ordinal);
+        Assert.Single(Find("blocked.example/good/app"));
+    }
+
+    [Fact]
+    public void DropInsAndTheVariable_AreReadInTheirOrder()
+    {
+        Write("etc/containers/registries.conf", "[[registry]]\nlocation = \"h.example\"\n[[registry.mirror]]\nlocation = \"one.example\"\n");
+        Write("etc/containers/registries.conf.d/10.conf", "[[registry]]\nlocation = \"h.example\"\n[[registry.mirror]]\nlocation = \"two.example\"\n");
+        Assert.StartsWith("https://two.example/", Find("h.example/app")[0], StringComparison.Ordinal);
+        _variables["CONTAINERS_REGISTRIES_CONF"] = Write("own.conf", "[[registry]]\nlocation = \"h.example\"\n[[registry.mirror]]\nlocation = \"three.example\"\n");
+        Assert.StartsWith("https://three.example/", Find("h.example/app")[0], StringComparison.Ordinal);
+        _variables["CONTAINERS_REGISTRIES_CONF"] = "/nonexistent.conf";
+        Assert.Contains("CONTAINERS_REGISTRIES_CONF", Assert.Throws<ImageException>(() => Find("h.example/app")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void MirrorOption_ComesFirst_AndHostsTomlCountsBeforeRegistriesConf()
+    {
+        Write("etc/containers/registries.conf", "[[registry]]\nlocation = \"h.example\"\n[[registry.mirror]]\nlocation = \"conf.example\"\n");
+        Write("etc/containerd/certs.d/h.example/hosts.toml", "[host.\"https://toml.example\"]\n");
+        RegistryOptions options = Options with { Mirrors = [MirrorOption.Parse("h.example=http://option.example:81/base"), MirrorOption.Parse("other.example=x.example"), MirrorOption.Parse("h.example=harbor.example/v2/cache")] };
+        Assert.Equal(
+            [
+                "http://option.example:81/base/v2/app pull resolve mirror ns=h.example",
+                "https://harbor.example/v2/cache/app pull resolve mirror ns=h.example",
+                "https://toml.example/v2/app pull resolve push mirror ns=h.example",
+                "https://h.example/v2/app pull resolve push ",
+            ],
+            Find("h.example/app", options));
+    }
+
+    [Theory]
+    [InlineData("h.example")]
+    [InlineData("=https://m")]
+    [InlineData("h=ftp://m")]
+    [InlineData("h=https://user:pw@m")]
+    [InlineData("h/x=https://m")]
+    public void WrongMirrorOption_IsRefused(string text) => Assert.Throws<FormatException>(() => MirrorOption.Parse(text));
+
+    // Mirrors that are no good, each before a registry that is.
+
+    private static ScriptedResponse Answer(ScriptedRequest request) => request.Path.Contains("/manifests/", StringComparison.Ordinal)
+        ? new ScriptedResponse(200, s_image.Manifest, $"Content-Type: {s_image.MediaType}") : ScriptedResponse.Of(s_content, request);
+
+    private RegistrySource Open(ScriptedServer registry, string mirror) => new(
+        ImageReference.Parse($"{registry.Host}/app:v1"),
+        Options with { PlainHttp = true, Mirrors = [new MirrorOption(registry.Host, new Uri($"http://{mirror}"))] },
+        RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+
+    private static async Task<byte[]> ReadAsync(RegistrySource source, int offset = 0, int length = 1000)
+    {
+        await using Stream stream = await source.OpenBlobAsync(s_blob, offset, length, Token);
+        using var read = new MemoryStream();
+        await stream.CopyToAsync(read, Token);
+        return read.ToArray();
+    }
+
+    public static TheoryData<string> Mirrors => ["html", "empty", "404", "401", "403", "429", "500", "503", "text", "{}"];
+
+    [Theory]
+    [MemberData(nameof(Mirrors))]
+    public async Task MirrorThatGivesSomethingElse_IsPassedOver(string kind)
+    {
+        await using var mirror = new ScriptedServer(_ => kind switch
+        {
+            "html" => new ScriptedResponse(200, "<html>Welcome</html>", "Content-Type: text/html"),
+            "empty" => new ScriptedResponse(200),
+            "text" or "{}" => new ScriptedResponse(200, kind),
+            _ => new ScriptedResponse(int.Parse(kind, System.Globalization.CultureInfo.InvariantCulture), "", "Retry-After: 3600"),
+        });
+        await using var registry = new ScriptedServer(Answer);
+        await using RegistrySource source = Open(registry, mirror.Host);
+        Assert.Equal(s_image.Manifest, (await source.GetRootAsync(Token)).Bytes);
+        Assert.NotEmpty(mirror.Requests);
+        Assert.All(mirror.Requests, request => Assert.Equal($"ns={registry.Host}", request.Query));
+    }
+
+    [Fact]
+    public async Task GoodMirror_IsAskedForEverything()
+    {
+        await using var mirror = new ScriptedServer(Answer);
+        await using var registry = new ScriptedServer(Answer);
+        await using RegistrySource source = Open(registry, mirror.Host);
+        await source.GetRootAsync(Token);
+        Assert.Equal(s_content[..1000], await ReadAsync(source));
+        Assert.Empty(registry.Requests);
+    }
+
+    [Fact]
+    public async Task ManifestOfAnotherDigest_IsPassedOver()
+    {
+        await using var mirror = new ScriptedServer(_ => new ScriptedResponse(200, TestImage.Create(seed: 83).Manifest, $"Content-Type: {s_image.MediaType}"));
+        await using var registry = new ScriptedServer(Answer);
+        await using RegistrySource source = Open(registry, mirror.Host);
+        Assert.Equal(s_image.Manifest, (await source.GetManifestAsync(TestImage.DescriptorOf(s_image.Manifest), Token)).Bytes);
+    }
+
+    [Fact]
+    public async Task DeadMirror_IsAskedOnceInAWhile()
+    {
+        await using var registry = new ScriptedServer(Answer);
+        await using RegistrySource source = Open(registry, "127.0.0.1:1");
+        for (int i = 0; i < 5; i++)
+            Assert.Equal(s_content[i..(i + 1000)], await ReadAsync(source, i));
+    }
+
+    [Fact]
+    public async Task MirrorThatBreaksOff_IsGoneOnFromAtTheRegistry()
+    {
+        await using var mirror = new ScriptedServer(request => Answer(request) with { CutAfter = 300 });
+        await using var registry = new ScriptedServer(Answer);
+        await using RegistrySource source = Open(registry, mirror.Host);
+        Assert.Equal(s_content[..50_000], await ReadAsync(source, 0, 50_000));
+        Assert.NotEqual(0, registry.Requests.Single().Range!.Value.First);
+    }
+
+    [Fact]
+    public async Task MirrorThatLies_IsPassedOverForThatBlob()
+    {
+        byte[] wrong = [.. s_content];
+        wrong[500] ^= 1;
+        await using var mirror = new ScriptedServer(request => ScriptedResponse.Of(wrong, request));
+        await using var registry = new ScriptedServer(Answer);
+        await using RegistrySource source = Open(registry, mirror.Host);
+        var cache = new BlobCache(_directory["cache"]);
+        byte[] read = await new BlobPass(cache, true, NullLogger.Instance).RunAsync(
+            s_blob, source, ChunkScope.Of("somebody"),
+            async stream =>
+            {
+                using var all = new MemoryStream();
+                await stream.CopyToAsync(all, Token);
+                return s_blob.Digest.Verifies(all.ToArray()) ? all.ToArray() : throw new ImageException(ImageError.Verification, "wrong");
+            },
+            _ => false, Token);
+        Assert.Equal(s_content, read);
+        Assert.Equal(s_content[..1000], await ReadAsync(source));
+        Assert.Equal(2, registry.Requests.Count); // the whole blob, and the range
+    }
+
+    [Fact]
+    public async Task WhenAllFail_EachIsNamed_AndCredentialsAreForTheirHostAlone()
+    {
+        await using var mirror = new ScriptedServer(_ => new ScriptedResponse(404));
+        await using var registry = new ScriptedServer(request => request.Authorization is null ? new ScriptedResponse(401, "", "WWW-Authenticate: Basic realm=x") : new ScriptedResponse(404));
+        await using var source = new RegistrySource(
+            ImageReference.Parse($"{registry.Host}/app:v1"),
+            Options with { PlainHttp = true, Credentials = new("me", "pw"), Mirrors = [new MirrorOption(registry.Host, new Uri($"http://{mirror.Host}"))] },
+            RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
+        Assert.Equal(ImageError.NotFound, e.Error);
+        Assert.StartsWith($"{registry.Host} does not have {registry.Host}/app:v1", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"Asked before: {mirror.Host} (--mirror): ", e.Message, StringComparison.Ordinal);
+        Assert.All(mirror.Requests, request => Assert.Null(request.Authorization));
+        Assert.Contains(registry.Requests, request => request.Authorization is not null);
+    }
+
+    [Fact]
+    public async Task RealPullThroughMirror_Serves()
+    {
+        using var upstream = new RegistryServer();
+        using var mirror = new RegistryServer(new RegistrySettings { MirrorOf = new Uri($"http://{upstream.Host}") });
+        var layout = new OciLayoutBuilder(_directory["layout"]);
+        layout.AddLayer(new TarBytes().Directory("./").File("file", "content"u8.ToArray())).WriteImage("v1");
+        Skopeo.Push(layout.Reference("v1"), upstream, "app:v1");
+        Write($"etc/containerd/certs.d/{upstream.Host}/hosts.toml", $"[host.\"http://{mirror.Host}\"]\ncapabilities = [\"pull\", \"resolve\"]\n");
+        await using var source = new RegistrySource(ImageReference.Parse($"{upstream.Host}/app:v1"), Options, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        Image image = await Image.ResolveAsync(ImageReference.Parse($"{upstream.Host}/app:v1"), source, null, new BlobCache(_directory["cache"]), Token);
+        Assert.Single(image.Layers);
+        Assert.Contains("lazymount/", mirror.Log, StringComparison.Ordinal);
+        Assert.DoesNotContain("lazymount/", upstream.Log, StringComparison.Ordinal);
+    }
+}
