@@ -104,6 +104,11 @@ public sealed class Image
         return new Image(reference, source, resolution.RootDigest, found, config);
     }
 
+    /// <summary>What a reference names, an image index or a manifest, as its source gave it.</summary>
+    /// <exception cref="ImageException">There is no such image, or it cannot be had.</exception>
+    public static Task<RawManifest> ReadRootAsync(ImageReference reference, IImageSource source, BlobCache cache, CancellationToken cancellationToken)
+        => new Resolution(reference, source, null, source.IsLocal ? null : cache).GetRootAsync(cancellationToken);
+
     /// <summary>
     /// Resolves what a reference names with all its images: those of all platforms of an image index, or the one of <paramref name="platform"/>.
     /// Entries that are not images (attestations, signatures, indexes of layers) are left out.

@@ -12,7 +12,7 @@ public enum Transport
     /// <summary>A repository of a registry: <c>NAME[:TAG][@DIGEST]</c> or <c>docker://…</c>.</summary>
     Registry,
 
-    /// <summary>An OCI image layout directory: <c>oci:DIR[:TAG|:@N]</c>.</summary>
+    /// <summary>An OCI image layout directory: <c>oci:DIR[:TAG|:@N][@DIGEST]</c>.</summary>
     OciLayout,
 
     /// <summary>An OCI image layout in a tar file: <c>oci-archive:FILE[:TAG|:@N]</c>.</summary>
@@ -30,6 +30,7 @@ public sealed partial record ImageReference
 
     // The other transports of containers-transports(5).
     private static readonly string[] s_unread = ["containers-storage:", "dir:", "docker-daemon:", "ostree:", "sif:"];
+    private static readonly string[] s_layoutSchemes = ["ocidir://", "oci-layout://"];
     private const int MaxNameLength = 255;
 
     /// <summary>Which transport the image comes by.</summary>
@@ -64,6 +65,9 @@ public sealed partial record ImageReference
             return ParseLayout(text, Transport.OciArchive, OciArchivePrefix, "FILE");
         if (text.StartsWith(DockerArchivePrefix, StringComparison.Ordinal))
             return ParseDockerArchive(text);
+        // As regctl and oras write it.
+        if (Array.Find(s_layoutSchemes, scheme => text.StartsWith(scheme, StringComparison.Ordinal)) is { } scheme)
+            return ParseLayout(OciPrefix + text[scheme.Length..], Transport.OciLayout, OciPrefix, "DIR");
         if (Array.Find(s_unread, prefix => text.StartsWith(prefix, StringComparison.Ordinal)) is { } unread)
             throw Malformed(text, $"{unread} is not read: copy the image first, with skopeo copy {Printable.Of(text)} oci:DIR:TAG");
         if (text.Contains("://", StringComparison.Ordinal) && !text.StartsWith("docker://", StringComparison.Ordinal))
@@ -124,14 +128,18 @@ public sealed partial record ImageReference
     // The path ends at the first colon, as for skopeo and podman.
     private static ImageReference ParseLayout(string text, Transport transport, string prefix, string path)
     {
-        (string location, string? tag) = SplitPath(text[prefix.Length..]);
+        string rest = text[prefix.Length..];
+        Digest? digest = null;
+        if (rest.LastIndexOf('@') is > 0 and int at && Oci.Digest.TryParse(rest[(at + 1)..], out Digest parsed))
+            (rest, digest) = (rest[..at], parsed);
+        (string location, string? tag) = SplitPath(rest);
         if (location.Length == 0)
             throw Malformed(text, $"it names no {(path == "DIR" ? "directory" : "file")}: write {prefix}{path} or {prefix}{path}:TAG");
         if (tag is ['@', .. string number])
             return new ImageReference { Transport = transport, Location = location, SourceIndex = ParseSourceIndex(text, number, prefix + path) };
         if (tag is not null && !LayoutTagPattern().IsMatch(tag))
             throw Malformed(text, $"what stands after the {(path == "DIR" ? "directory" : "file")} is not a tag: write {prefix}{path} or {prefix}{path}:TAG, where {path} holds no colon");
-        return new ImageReference { Transport = transport, Location = location, Tag = tag };
+        return new ImageReference { Transport = transport, Location = location, Tag = tag, Digest = digest };
     }
 
     private static ImageReference ParseDockerArchive(string text)
@@ -216,7 +224,8 @@ public sealed partial record ImageReference
     private static (string Host, string Repository) SplitHost(string name)
     {
         int slash = name.IndexOf('/');
-        if (slash > 0 && (name.AsSpan(0, slash).ContainsAny('.', ':') || name.AsSpan(0, slash) is "localhost"))
+        // As docker does: a repository's name has no upper-case letter.
+        if (slash > 0 && (name.AsSpan(0, slash).ContainsAny('.', ':') || name.AsSpan(0, slash) is "localhost" || name.AsSpan(0, slash).ContainsAnyInRange('A', 'Z')))
             return (name[..slash], name[(slash + 1)..]);
         return (DockerHub, name);
     }

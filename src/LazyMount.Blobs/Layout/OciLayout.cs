@@ -45,8 +45,16 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
 
     public Digest? DiffIdOf(Digest blob) => null;
 
+    /// <summary>The names of its images, each once, in the order of index.json.</summary>
+    public IReadOnlyList<string> ListNames() => [.. ReadIndex().Images.Select(Name).OfType<string>().Distinct()];
+
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {
+        if (_reference.Digest is { } digest)
+        {
+            return _files.Exists(PathOf(digest)) ? GetManifestAsync(new Descriptor("", digest, Descriptor.UnknownSize), cancellationToken)
+                : throw new ImageException(ImageError.NotFound, $"The layout {_reference.Location} has no manifest {digest}: check the digest, or choose an image with {_reference.Place}:TAG.");
+        }
         byte[] bytes = _files.ReadAll(IndexFile, ManifestDocument.MaxSize);
         ImageIndex index = ParseIndex(bytes);
         List<IndexEntry> chosen = Choose(index);

@@ -28,6 +28,22 @@ public sealed record ImageIndex(string MediaType, IReadOnlyList<IndexEntry> Entr
     }
 }
 
+/// <summary>What an entry of an image index names, as far as the entry tells.</summary>
+public enum IndexEntryKind
+{
+    /// <summary>An image's manifest.</summary>
+    Image,
+
+    /// <summary>Another image index.</summary>
+    ImageIndex,
+
+    /// <summary>buildkit's statements about an image: how it was built, what it is made of.</summary>
+    Attestation,
+
+    /// <summary>Anything else: a signature, the indexes of layers, a chart.</summary>
+    Artifact,
+}
+
 /// <summary>
 /// One entry of an image index. An index is of use as long as the entry that is chosen is sound: others may name what this
 /// program does not know, or nothing at all.
@@ -36,6 +52,8 @@ public sealed class IndexEntry
 {
     // buildkit's mark of an attestation's manifest.
     private const string AttestationOf = "vnd.docker.reference.type";
+
+    private static readonly string[] s_subjects = ["vnd.docker.reference.digest", ImageIndex.LayerIndexesOf, ImageIndex.SociIndexOf];
 
     private static readonly string[] s_otherThings = [AttestationOf, ImageIndex.LayerIndexesOf, ImageIndex.SociIndexOf];
 
@@ -68,6 +86,25 @@ public sealed class IndexEntry
 
     /// <summary>Free key-value pairs.</summary>
     public IReadOnlyDictionary<string, string> Annotations { get; }
+
+    /// <summary>What it names.</summary>
+    public IndexEntryKind Kind => Annotations.ContainsKey(AttestationOf) ? IndexEntryKind.Attestation
+        : !CanBeImage ? IndexEntryKind.Artifact
+        : MediaTypes.IsIndex(MediaType) ? IndexEntryKind.ImageIndex : IndexEntryKind.Image;
+
+    /// <summary>The digest of the manifest that an attestation or the indexes of layers are for, as it stands there; null for others.</summary>
+    public string? SubjectText
+    {
+        get
+        {
+            foreach (string key in s_subjects)
+            {
+                if (Annotations.TryGetValue(key, out string? digest) && !string.IsNullOrEmpty(digest))
+                    return digest;
+            }
+            return null;
+        }
+    }
 
     internal bool CanBeImage { get; }
 

@@ -17,6 +17,8 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
 {
     private const int MaxUrls = 8; // of a foreign layer
 
+    private static readonly TimeSpan s_hintPatience = TimeSpan.FromSeconds(2);
+
     private readonly ConcurrentDictionary<Digest, Uri> _givers = new();
     private readonly ImageReference _reference;
     private readonly RegistryPlace[] _places;
@@ -54,8 +56,20 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
 
     public Digest? DiffIdOf(Digest blob) => null;
 
-    public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
-        => GetManifestAsync(_reference.Digest?.ToString() ?? _reference.Tag!, _reference.Digest, null, _reference.ToString(), cancellationToken);
+    public async Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await GetManifestAsync(_reference.Digest?.ToString() ?? _reference.Tag!, _reference.Digest, null, _reference.ToString(), cancellationToken).ConfigureAwait(false);
+        }
+        catch (RegistryException e) when (e.Error == ImageError.NotFound && _reference.Digest is null)
+        {
+            if (await TryFindNearestAsync(_reference.Tag!, cancellationToken).ConfigureAwait(false) is not { Count: > 0 } nearest)
+                throw;
+            string names = string.Join(", ", nearest.Select(Printable.Of));
+            throw new RegistryException(e.Error, $"{e.Message.TrimEnd('.')}; the nearest tags are {names}.", e) { Method = e.Method, Url = e.Url, Status = e.Status, Reason = e.Reason };
+        }
+    }
 
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
         => GetManifestAsync(descriptor.Digest.ToString(), descriptor.Digest, descriptor.Size == Descriptor.UnknownSize ? null : descriptor.Size, $"manifest {descriptor.Digest} of {_reference}", cancellationToken);
@@ -161,6 +175,21 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         foreach (RegistryPlace place in _places)
             place.Dispose();
         return ValueTask.CompletedTask;
+    }
+
+    // A hint, not worth waiting for.
+    private async Task<IReadOnlyList<string>?> TryFindNearestAsync(string tag, CancellationToken cancellationToken)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(s_hintPatience);
+        try
+        {
+            return NearestTags.Find(tag, await ListTagsAsync(patience.Token).ConfigureAwait(false));
+        }
+        catch (Exception e) when (e is ImageException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
+        {
+            return null;
+        }
     }
 
     // What is pushed goes to the registry itself, and is looked at there.

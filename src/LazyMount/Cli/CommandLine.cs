@@ -27,6 +27,7 @@ internal static class CommandLine
           docker-archive:FILE                    what docker save wrote, if it is one image;
           docker-archive:FILE:app:v1             else one of them by name
           oci:DIR:@0, docker-archive:FILE:@1     by number, where names do not tell
+          oci:DIR@sha256:4f53…                   by digest, also of one platform
         Archives are read in place, also when compressed as a whole. DIR and FILE end at the first colon.
 
         Exit codes: 0 done; 1 what was asked for failed; 2 usage; 3 the source cannot be reached or may not be read.
@@ -122,6 +123,8 @@ internal static class CommandLine
         root.Add(UnpackCommand.Create(host));
         root.Add(ExportCommand.Create(host));
         root.Add(PullCommand.Create(host));
+        root.Add(TagsCommand.Create(host));
+        root.Add(PlatformsCommand.Create(host));
         root.Add(LayersCommand.Create(host));
         root.Add(IndexCommand.Create(host));
         root.Add(CacheCommand.Create(host));

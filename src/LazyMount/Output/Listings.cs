@@ -45,6 +45,26 @@ internal sealed record LayerListing
     public int? Spans { get; init; }
 }
 
+/// <summary>One entry of `platforms --json`. Values that the image index leaves out are left out.</summary>
+internal sealed record PlatformListing
+{
+    public string? Platform { get; init; }
+
+    /// <summary>"image", "index", "attestation" or "artifact".</summary>
+    public required string Kind { get; init; }
+
+    public required string Digest { get; init; }
+
+    /// <summary>Bytes of the manifest.</summary>
+    public long? Size { get; init; }
+
+    public required string MediaType { get; init; }
+    public string? ArtifactType { get; init; }
+
+    /// <summary>The digest of the manifest that an attestation or the indexes of layers are for.</summary>
+    public string? Subject { get; init; }
+}
+
 /// <summary>One index of a layer, as `index build` and `index show` print it.</summary>
 internal sealed record IndexListing
 {
@@ -176,6 +196,8 @@ internal sealed record VerifyListing
 [JsonSerializable(typeof(IReadOnlyList<MountListing>))]
 [JsonSerializable(typeof(IReadOnlyList<LayerListing>))]
 [JsonSerializable(typeof(IReadOnlyList<IndexListing>))]
+[JsonSerializable(typeof(IReadOnlyList<PlatformListing>))]
+[JsonSerializable(typeof(IReadOnlyList<string>))]
 [JsonSerializable(typeof(PushListing))]
 [JsonSerializable(typeof(BoundListing))]
 [JsonSerializable(typeof(CacheListing))]

@@ -204,4 +204,30 @@ public sealed class ImageReferenceTests
     [Fact]
     public void ControlCharacters_DoNotReachTheSentence()
         => Assert.DoesNotContain('\e', Assert.Throws<FormatException>(() => ImageReference.Parse("a\e[31m")).Message);
+
+    [Theory]
+    [InlineData("MyRegistry/image", "MyRegistry", "image")]
+    [InlineData("REG/team/app:v1", "REG", "team/app")]
+    [InlineData("localhost/x", "localhost", "x")]
+    [InlineData("[::1]:5000/x", "[::1]:5000", "x")]
+    [InlineData("team/app", "docker.io", "team/app")]
+    public void FirstComponent_IsAHostAsDockerHasIt(string text, string host, string repository)
+    {
+        ImageReference reference = ImageReference.Parse(text);
+        Assert.Equal((host, repository), (reference.Location, reference.Repository));
+    }
+
+    [Theory]
+    [InlineData("oci:dir@sha256:{0}", "dir", null, true)]
+    [InlineData("oci:dir:v1@sha256:{0}", "dir", "v1", true)]
+    [InlineData("ocidir:///a/dir:v1", "/a/dir", "v1", false)]
+    [InlineData("oci-layout://dir@sha256:{0}", "dir", null, true)]
+    [InlineData("oci:dir@sha256", "dir@sha256", null, false)]
+    [InlineData("oci:a@b:v1", "a@b", "v1", false)]
+    public void Layout_IsNamedByDigestAndByOtherToolsSchemes(string text, string directory, string? tag, bool hasDigest)
+    {
+        ImageReference reference = ImageReference.Parse(string.Format(System.Globalization.CultureInfo.InvariantCulture, text, new string('a', 64)));
+        Assert.Equal((Transport.OciLayout, directory, tag, hasDigest), (reference.Transport, reference.Location, reference.Tag, reference.Digest is not null));
+        Assert.Equal(reference, ImageReference.Parse(reference.ToString()));
+    }
 }

@@ -34,7 +34,7 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Theory]
-    [InlineData("ls", "UPPER/case")]
+    [InlineData("ls", "docker.io/UPPER/case")]
     [InlineData("cat", "image@sha256:12", "/etc/passwd")]
     [InlineData("manifest", "")]
     [InlineData("config", "image:bad tag")]

@@ -1,0 +1,51 @@
+namespace LazyMount.Blobs.Registry;
+
+/// <summary>Which tags of a repository may have been meant by one that it does not have.</summary>
+internal static class NearestTags
+{
+    private const int Most = 5;
+
+    /// <summary>
+    /// Up to five, the nearest first: those that differ in few characters, and those that begin alike. For "latest" the highest version
+    /// numbers. Empty when nothing is near.
+    /// </summary>
+    public static IReadOnlyList<string> Find(string tag, IReadOnlyCollection<string> tags)
+    {
+        string wanted = tag.ToLowerInvariant();
+        int bound = Math.Max(1, wanted.Length / 3);
+        List<string> near = [.. tags
+            .Select(each => (Tag: each, Distance: DistanceOf(wanted, each.ToLowerInvariant(), bound)))
+            .Where(each => each.Distance <= bound)
+            .OrderBy(each => each.Distance).ThenBy(each => each.Tag.Length).ThenBy(each => each.Tag, StringComparer.Ordinal)
+            .Select(each => each.Tag).Take(Most)];
+        if (near.Count > 0 || tag != "latest")
+            return near;
+        return [.. tags.Where(each => each.Length > 0 && (char.IsAsciiDigit(each[0]) || (each[0] == 'v' && each.Length > 1 && char.IsAsciiDigit(each[1]))))
+            .OrderByDescending(VersionOf, Comparer<long[]>.Create(static (a, b) => a.AsSpan().SequenceCompareTo(b))).ThenBy(each => each.Length).Take(3)];
+    }
+
+    // Edits; what begins alike is as near as can be.
+    private static int DistanceOf(string a, string b, int bound)
+    {
+        if (Math.Min(a.Length, b.Length) >= 2 && (a.StartsWith(b, StringComparison.Ordinal) || b.StartsWith(a, StringComparison.Ordinal)))
+            return 1;
+        if (Math.Abs(a.Length - b.Length) > bound)
+            return bound + 1;
+        int[] row = [.. Enumerable.Range(0, b.Length + 1)];
+        for (int i = 1; i <= a.Length; i++)
+        {
+            int diagonal = row[0];
+            row[0] = i;
+            for (int j = 1; j <= b.Length; j++)
+            {
+                int replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+                diagonal = row[j];
+                row[j] = Math.Min(replaced, Math.Min(row[j], row[j - 1]) + 1);
+            }
+        }
+        return row[b.Length];
+    }
+
+    private static long[] VersionOf(string tag)
+        => [.. tag.TrimStart('v').Split('.', '-', '_', '+').TakeWhile(part => part.Length is > 0 and < 18 && part.All(char.IsAsciiDigit)).Select(part => long.Parse(part, System.Globalization.CultureInfo.InvariantCulture))];
+}
