@@ -21,6 +21,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
 
     private readonly ConcurrentDictionary<Digest, Uri> _givers = new();
     private readonly ImageReference _reference;
+    private readonly CredentialStore _credentials;
     private readonly RegistryPlace[] _places;
     private readonly ILogger _logger;
 
@@ -29,11 +30,11 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     {
         _reference = reference;
         _logger = loggers.CreateLogger<RegistrySource>();
-        var credentials = new CredentialStore(options, reference.Location, _logger);
+        _credentials = new CredentialStore(options, reference.Location, _logger);
         IReadOnlyList<RegistryEndpoint> endpoints = new RegistryHosts(options).EndpointsOf(reference);
         foreach (RegistryEndpoint endpoint in endpoints.Where(endpoint => !endpoint.Tls.IsVerified))
             options.Note($"connections to {endpoint.Host} are not verified, for {endpoint.Origin} says so: whoever answers is believed");
-        _places = [.. endpoints.Select(endpoint => new RegistryPlace(endpoint, credentials, options, timeouts, reference.Place, _logger))];
+        _places = [.. endpoints.Select(endpoint => new RegistryPlace(endpoint, _credentials, options, timeouts, reference.Place, _logger))];
     }
 
     public bool IsLocal => false;
@@ -174,6 +175,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     {
         foreach (RegistryPlace place in _places)
             place.Dispose();
+        _credentials.Dispose();
         return ValueTask.CompletedTask;
     }
 

@@ -203,7 +203,7 @@ public sealed class CredentialStoreTests : IDisposable
     private string Helper(string name, string script)
     {
         string file = Write($"bin/docker-credential-{name}", "#!/bin/sh\n" + script + "\n");
-        File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        Tool.Run("chmod", "0500", file).EnsureSuccess();
         string path = Environment.GetEnvironmentVariable("PATH")!;
         if (!path.Contains(_directory["bin"], StringComparison.Ordinal))
             Environment.SetEnvironmentVariable("PATH", $"{_directory["bin"]}:{path}");

@@ -1,5 +1,3 @@
-using LazyMount.Tests.Blobs;
-using System.Net;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry;
@@ -8,6 +6,7 @@ using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.TestKit;
+using LazyMount.Tests.Blobs;
 using LazyMount.Tests.Layers;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;

@@ -1,4 +1,3 @@
-using LazyMount.Blobs.Files;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Blobs.Registry.Accounts;
@@ -18,7 +17,7 @@ internal sealed record FoundCredentials(Credentials? Credentials, string Account
 /// <param name="options">What the command line says.</param>
 /// <param name="named">The registry that the reference names.</param>
 /// <param name="logger">Told of what cannot be used.</param>
-internal sealed class CredentialStore(RegistryOptions options, string named, ILogger logger)
+internal sealed class CredentialStore(RegistryOptions options, string named, ILogger logger) : IDisposable
 {
     private readonly SemaphoreSlim _looking = new(1, 1);
 
@@ -41,6 +40,8 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
             _looking.Release();
         }
     }
+
+    public void Dispose() => _looking.Dispose();
 
     private async Task<FoundCredentials> LookAsync(string registry, string repository, CancellationToken cancellationToken)
     {

@@ -1,4 +1,3 @@
-using LazyMount.Tests.Blobs;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
@@ -12,6 +11,7 @@ using LazyMount.Indexes.Store;
 using LazyMount.Indexes.Toc;
 using LazyMount.Layers;
 using LazyMount.TestKit;
+using LazyMount.Tests.Blobs;
 using Xunit;
 
 namespace LazyMount.Tests.Layers.Toc;

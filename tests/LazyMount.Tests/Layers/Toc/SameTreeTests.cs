@@ -1,4 +1,3 @@
-using LazyMount.Tests.Blobs;
 using System.Text;
 using CsCheck;
 using LazyMount.Blobs.Oci;
@@ -9,6 +8,7 @@ using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published.Soci;
 using LazyMount.Indexes.Toc;
 using LazyMount.TestKit;
+using LazyMount.Tests.Blobs;
 using Xunit;
 
 namespace LazyMount.Tests.Layers.Toc;

@@ -1,4 +1,3 @@
-using LazyMount.Tests.Blobs;
 using System.Text;
 using System.Text.RegularExpressions;
 using LazyMount.Blobs.Cache;
@@ -11,6 +10,7 @@ using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Toc;
 using LazyMount.Layers;
 using LazyMount.TestKit;
+using LazyMount.Tests.Blobs;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
