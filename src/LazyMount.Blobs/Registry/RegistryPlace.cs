@@ -10,8 +10,10 @@ namespace LazyMount.Blobs.Registry;
 /// <summary>One endpoint of a repository with what was learnt of it: whether it is away, and which blobs it lacks or gives wrongly. Thread-safe.</summary>
 internal sealed class RegistryPlace : IDisposable
 {
-    // A mirror that cannot be reached costs its time-outs once in this time, not at every read.
+    // A mirror that cannot be reached, or fails, costs its time-outs once in this time, not at every read.
     private const long RestTime = 60_000;
+
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
 
     private readonly ConcurrentDictionary<Digest, bool> _useless = new();
     private long _restsUntil = long.MinValue; // Environment.TickCount64
@@ -27,7 +29,7 @@ internal sealed class RegistryPlace : IDisposable
         Endpoint = endpoint;
         timeouts = timeouts with { Connect = endpoint.DialTimeout ?? timeouts.Connect };
         // Behind a mirror there is another place to ask.
-        Client = new RegistryClient(endpoint, credentials, options, endpoint.IsMirror ? timeouts with { Retries = 1, RetriesOnceServed = 1 } : timeouts, logger);
+        Client = new RegistryClient(endpoint, credentials, options, endpoint.IsMirror ? timeouts with { Retries = 1, RetriesOnceServed = 1, MaxRetryAfter = s_patience } : timeouts, logger);
         Referrers = new RegistryReferrers(Client, place);
         Upload = new RegistryUpload(Client, place);
         Tags = new RegistryTags(Client, place);
@@ -50,7 +52,8 @@ internal sealed class RegistryPlace : IDisposable
     /// <summary>It failed: a mirror is passed over for a while, or for this blob.</summary>
     public void Note(ImageException failure, Digest? blob)
     {
-        if (failure is RegistryException { Status: null, Error: ImageError.Unreachable } or { Error: ImageError.Local })
+        // What it has refused or given wrongly it will again; what fails may pass.
+        if (failure.Error is ImageError.Unreachable or ImageError.Local)
             Volatile.Write(ref _restsUntil, Environment.TickCount64 + RestTime);
         else if (blob is { } digest)
             _useless[digest] = true;

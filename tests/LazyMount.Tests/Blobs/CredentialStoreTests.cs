@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry;
 using LazyMount.Blobs.Registry.Accounts;
 using LazyMount.TestKit;
@@ -198,6 +199,29 @@ public sealed class CredentialStoreTests : IDisposable
         await Task.Delay(60, Token);
         await File.WriteAllTextAsync(file, File_($"\"h\":{{{Auth("me")}}}"), Token);
         Assert.Equal("me", (await finding).Credentials!.UserName);
+    }
+
+    [Theory]
+    [InlineData("{0}/team/app", "{0}/team")]
+    [InlineData("{0}/team", "{0}")]
+    [InlineData("{0}", "{0}/team/other")]
+    [InlineData("{0}/team/app", "{0}")]
+    [InlineData("{0}/team/app/more", "{0}")]
+    [InlineData("http://{0}", "{0}/other")]
+    [InlineData("{0}/tea", "{0}/team")]
+    public async Task EntryThatSkopeoTakes_IsTaken(string right, string wrong)
+    {
+        using var registry = new RegistryServer(requireLogin: true);
+        var layout = new OciLayoutBuilder(_directory["layout"]);
+        layout.AddLayer(new TarBytes().Directory("./")).WriteImage("v1");
+        string image = $"{registry.Host}/team/app:v1";
+        Tool.Run("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", $"{RegistryServer.User}:{RegistryServer.Password}", layout.Reference("v1"), $"docker://{image}").EnsureSuccess();
+        string key = string.Format(System.Globalization.CultureInfo.InvariantCulture, right, registry.Host), other = string.Format(System.Globalization.CultureInfo.InvariantCulture, wrong, registry.Host);
+        string file = Write("auth.json", File_($"\"{key}\":{{{Auth(RegistryServer.User, RegistryServer.Password)}}}", $"\"{other}\":{{{Auth("nobody", "wrong")}}}"));
+        bool skopeo = Tool.Run("skopeo", "inspect", "--raw", "--tls-verify=false", "--authfile", file, $"docker://{image}").ExitCode == 0;
+        await using var source = new RegistrySource(ImageReference.Parse(image), Options with { AuthFile = file }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        bool ours = await source.GetRootAsync(Token).ContinueWith(static task => task.Exception is null, TaskScheduler.Default);
+        Assert.Equal(skopeo, ours);
     }
 
     private string Helper(string name, string script)

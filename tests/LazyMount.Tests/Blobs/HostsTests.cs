@@ -272,9 +272,20 @@ public sealed class HostsTests : IDisposable
     public async Task DeadMirror_IsAskedOnceInAWhile()
     {
         await using var registry = new ScriptedServer(Answer);
-        await using RegistrySource source = Open(registry, "127.0.0.1:1");
+        int asked = 0;
+        await using var mirror = new ScriptedServer(_ =>
+        {
+            asked++;
+            return new ScriptedResponse(503);
+        });
+        await using RegistrySource source = Open(registry, mirror.Host);
+        await using RegistrySource other = Open(registry, "127.0.0.1:1");
         for (int i = 0; i < 5; i++)
+        {
             Assert.Equal(s_content[i..(i + 1000)], await ReadAsync(source, i));
+            Assert.Equal(s_content[i..(i + 1000)], await ReadAsync(other, i));
+        }
+        Assert.Equal(2, asked); // and once more
     }
 
     [Fact]

@@ -86,7 +86,7 @@ internal sealed partial class RegistryConnections : IDisposable
 
     public void Dispose()
     {
-        foreach (Lazy<Client> client in _clients.Values)
+        foreach (Lazy<Client> client in _clients.Values.Where(client => client.IsValueCreated))
             client.Value.Http.Dispose();
     }
 

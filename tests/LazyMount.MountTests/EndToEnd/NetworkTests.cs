@@ -1,0 +1,88 @@
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.MountTests.EndToEnd;
+
+/// <summary>The program itself before nginx with TLS and behind proxies.</summary>
+public sealed class NetworkTests : IDisposable
+{
+    private readonly RegistryServer _server = new();
+    private readonly CertificateAuthority _authority = new();
+    private readonly LazyMountCli _lazymount = new();
+    private readonly byte[] _content = new byte[3_000_000];
+
+    public NetworkTests()
+    {
+        new Random(5).NextBytes(_content);
+        var layout = new OciLayoutBuilder(_lazymount.Directory["layout"]);
+        layout.AddLayer(new TarBytes().Directory("./").File("file", _content)).WriteImage("v1");
+        Skopeo.Push(layout.Reference("v1"), _server, "app:v1");
+    }
+
+    public void Dispose()
+    {
+        _lazymount.Dispose();
+        _authority.Dispose();
+        _server.Dispose();
+    }
+
+    private NginxServer Tls(string host, string? clients = null)
+    {
+        (string certificate, string key) = _authority.Issue(host);
+        return new NginxServer(new NginxSettings { Upstream = _server.Host, Certificate = certificate, CertificateKey = key, ClientAuthority = clients });
+    }
+
+    [Fact]
+    public void MountOverTls_ReadsByHttp2_AndWithoutTheIssuerItSaysWhatToDo()
+    {
+        using NginxServer nginx = Tls("127.0.0.1");
+        string directory = _lazymount.Mount($"{nginx.Host}/app:v1", "--tls-ca", _authority.Certificate);
+        Assert.Equal(_content, File.ReadAllBytes(Path.Combine(directory, "file")));
+        Assert.All(nginx.Requests, request => Assert.Equal("HTTP/2.0", request.Protocol));
+        ToolResult refused = _lazymount.Run("ls", $"{nginx.Host}/app:v1");
+        Assert.Equal(3, refused.ExitCode);
+        Assert.Contains("this machine does not know its issuer CN=Test Authority; name the issuer's certificate with --tls-ca FILE", refused.Error, StringComparison.Ordinal);
+        ToolResult believed = _lazymount.Run("ls", "--tls-verify=false", $"{nginx.Host}/app:v1").EnsureSuccess();
+        Assert.StartsWith($"lazymount: connections to {nginx.Host} are not verified", believed.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void CertificatesOfTheUsersDirectories_AreUsed()
+    {
+        using var clients = new CertificateAuthority("Clients");
+        using NginxServer nginx = Tls("127.0.0.1", clients.Certificate);
+        string directory = _lazymount.Directory.CreateDirectory($"config/docker/certs.d/{nginx.Host}");
+        _lazymount.Environment["XDG_CONFIG_HOME"] = _lazymount.Directory["config"];
+        (string certificate, string key) = clients.IssueClient("me");
+        File.Copy(_authority.Certificate, Path.Combine(directory, "ca.crt"));
+        File.Copy(certificate, Path.Combine(directory, "client.cert"));
+        File.Copy(key, Path.Combine(directory, "client.key"));
+        Assert.Equal(_content.Length, _lazymount.Run("cat", $"{nginx.Host}/app:v1", "/file").EnsureSuccess().OutputBytes.Length);
+    }
+
+    [Theory]
+    [InlineData("http")]
+    [InlineData("socks5h")]
+    public void MountThroughAProxy_Reads(string scheme)
+    {
+        using NginxServer nginx = Tls("registry.test");
+        var hosts = new Dictionary<string, string> { ["registry.test"] = "127.0.0.1" };
+        using ForwardProxy proxy = scheme == "http" ? ForwardProxy.Http(("me", "pw"), hosts) : ForwardProxy.Socks5(("me", "pw"), hosts);
+        _lazymount.Environment["HTTPS_PROXY"] = $"{scheme}://me:pw@{proxy.Host}";
+        string directory = _lazymount.Mount($"registry.test:{nginx.Port}/app:v1", "--tls-ca", _authority.Certificate);
+        Assert.Equal(_content, File.ReadAllBytes(Path.Combine(directory, "file")));
+    }
+
+    [Fact]
+    public void MirrorOfHostsToml_ServesTheMount_WhileTheRegistryIsAway()
+    {
+        using var mirror = new RegistryServer(new RegistrySettings { MirrorOf = new Uri($"http://{_server.Host}") });
+        string directory = _lazymount.Directory.CreateDirectory($"config/containerd/certs.d/{_server.Host}");
+        File.WriteAllText(Path.Combine(directory, "hosts.toml"), $"[host.\"http://{mirror.Host}\"]\ncapabilities = [\"pull\", \"resolve\"]\n");
+        _lazymount.Environment["XDG_CONFIG_HOME"] = _lazymount.Directory["config"];
+        string mounted = _lazymount.Mount($"{_server.Host}/app:v1");
+        Assert.Equal(_content, File.ReadAllBytes(Path.Combine(mounted, "file")));
+        Assert.Contains("lazymount/", mirror.Log, StringComparison.Ordinal);
+        Assert.DoesNotContain("lazymount/", _server.Log, StringComparison.Ordinal);
+    }
+}
