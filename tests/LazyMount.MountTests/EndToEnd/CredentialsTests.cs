@@ -87,4 +87,30 @@ public sealed class CredentialsTests : IDisposable
         Assert.Equal(2, result.ExitCode);
         Assert.Contains(says, result.Error, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void RealHelper_KeepsTheCredentials_AndTheyAreReadAgainWhenTheyChange()
+    {
+        // docker-credential-pass, with a key of its own.
+        string home = _lazymount.Directory.CreateDirectory("gnupg");
+        (_lazymount.Environment["GNUPGHOME"], _lazymount.Environment["PASSWORD_STORE_DIR"]) = (home, _lazymount.Directory["store"]);
+        Shell($"chmod 700 {home} && gpg --batch --quiet --passphrase '' --quick-gen-key test default default never && pass init test").EnsureSuccess();
+        try
+        {
+            Store("nobody", "wrong");
+            File.WriteAllText(Path.Combine(_lazymount.DockerConfigDirectory, "config.json"), $$"""{"credHelpers":{"{{_server.Host}}":"pass"} }""");
+            ToolResult denied = _lazymount.Run("cat", _image, "/file");
+            Assert.Equal(3, denied.ExitCode);
+            Assert.Contains("what docker-credential-pass (credHelpers of ", denied.Error, StringComparison.Ordinal);
+            Store(RegistryServer.User, RegistryServer.Password);
+            Assert.Equal("content", _lazymount.Run("cat", _image, "/file").EnsureSuccess().Output);
+        }
+        finally
+        {
+            Shell("gpgconf --kill all");
+        }
+
+        void Store(string user, string password)
+            => Shell($$"""echo '{"ServerURL":"{{_server.Host}}","Username":"{{user}}","Secret":"{{password}}"}' | docker-credential-pass store""").EnsureSuccess();
+    }
 }
