@@ -1,3 +1,4 @@
+using System.Net;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
@@ -89,7 +90,7 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
                 },
                 cancellationToken).ConfigureAwait(false);
         }
-        catch (RegistryException e) when (!e.IsTemporary && e.Status is not null)
+        catch (RegistryException e) when (!e.IsTemporary && e.Status is not (null or HttpStatusCode.TooManyRequests))
         {
             return default; // registries without the API say so in several ways
         }
