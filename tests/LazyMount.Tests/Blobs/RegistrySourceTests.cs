@@ -128,7 +128,7 @@ public sealed class RegistrySourceTests(OpenRegistry open, LockedRegistry locked
         RegistryException e = await RefusalAsync($"{open.Host}/a/app:v9");
         Assert.Equal(ImageError.NotFound, e.Error);
         Assert.False(e.IsTemporary);
-        Assert.Equal($"{open.Host} does not have {open.Host}/a/app:v9 (MANIFEST_UNKNOWN: manifest unknown): check the name and the tag.", e.Message);
+        Assert.Equal($"{open.Host} does not have {open.Host}/a/app:v9 (MANIFEST_UNKNOWN: manifest unknown): check the name and the tag; the nearest tags are v1.", e.Message);
         Assert.Equal(ImageError.NotFound, (await RefusalAsync($"{open.Host}/no/such:v1")).Error);
 
         await using RegistrySource source = Open($"{open.Host}/a/app:v1");
