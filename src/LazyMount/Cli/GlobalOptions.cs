@@ -127,7 +127,7 @@ internal sealed class GlobalOptions
 
     public Option<bool> TlsVerify { get; } = new("--tls-verify")
     {
-        Description = "Check the TLS certificates of servers; with false whoever answers is believed [true]",
+        Description = "Check the TLS certificates of servers; with false whoever answers is believed",
         HelpName = "true|false",
         Recursive = true,
         DefaultValueFactory = _ => true,
