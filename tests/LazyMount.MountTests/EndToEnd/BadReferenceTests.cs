@@ -63,7 +63,7 @@ public sealed class BadReferenceTests(SharedRegistry registry) : IDisposable
     public void NoSuchTagInALayout_NamesThoseThatAreThere() => Sentence.AssertOne(Mount(SmallImage().Reference("v9")), 1, "v9", "v1");
 
     [Theory]
-    [InlineData("UPPER/case")]
+    [InlineData("docker.io/UPPER/case")]
     [InlineData("app:bad tag")]
     [InlineData("app@sha256:short")]
     [InlineData("")]
