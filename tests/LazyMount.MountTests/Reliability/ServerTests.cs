@@ -111,6 +111,9 @@ public sealed class ServerTests : IDisposable
         Skopeo.Push(_image, origin, "app:v1", $"{User}:{Password}");
         using var mirror = new RegistryServer(new RegistrySettings { MirrorOf = new Uri($"http://{origin.Host}"), MirrorCredentials = (User, Password) });
         Tool.Run("skopeo", "copy", "--quiet", "--src-tls-verify=false", $"docker://{mirror.Host}/app:v1", $"oci:{_directory["copy"]}:v1").EnsureSuccess();
+        // The mirror writes what it has passed on a moment later.
+        string[] blobs = [.. Directory.GetFiles(_directory["copy/blobs/sha256"]).Select(file => mirror.BlobFile($"sha256:{Path.GetFileName(file)}"))];
+        Assert.True(SpinWait.SpinUntil(() => Array.TrueForAll(blobs, File.Exists), TimeSpan.FromSeconds(30)));
         origin.Stop();
         Inspect(mirror.Host, null).EnsureSuccess();
     }
