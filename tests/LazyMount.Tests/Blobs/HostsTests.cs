@@ -105,7 +105,8 @@ public sealed class HostsTests : IDisposable
 
     [Theory]
     [InlineData("server = 1", "server is not a string")]
-    [InlineData("a = = b", "line 1: ")]
+    [InlineData("a = = b", "line 1: Unexpected token")]
+    [InlineData("a = 1\nb = [1,", "line 2: ")]
     [InlineData("[host.\"https://m\"]\ncapabilities = [\"fetch\"]", "it holds \"fetch\"")]
     [InlineData("[host.\"https://m\"]\nca = 5", "host.https://m.ca is not a string or an array of strings")]
     [InlineData("[host.\"ftp://m\"]", "is not the URL of a host")]
@@ -168,6 +169,8 @@ public sealed class HostsTests : IDisposable
         Assert.Equal(4, Find("docker.io/library/specialist").Length);
         Assert.Equal(["https://caught.example/v2/app pull resolve push "], Find("a.wild.example/app"));
         Assert.Equal(["https://wild.example/v2/app pull resolve push "], Find("wild.example/app"));
+        Assert.Equal(["https://internal.example/v2/special pull resolve push "], Find("docker.io/library/special", Options with { PlainHttp = true }));
+        Assert.Equal(["http://wild.example/v2/app pull resolve push "], Find("wild.example/app", Options with { PlainHttp = true }));
         var e = Assert.Throws<ImageException>(() => Find("blocked.example/bad/app"));
         Assert.Equal(ImageError.Denied, e.Error);
         Assert.Contains($"{_directory["etc/containers/registries.conf"]} blocks blocked.example/bad", e.Message, StringComparison.Ordinal);

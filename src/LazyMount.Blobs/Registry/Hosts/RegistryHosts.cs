@@ -13,10 +13,10 @@ internal sealed class RegistryHosts(RegistryOptions options)
     /// <exception cref="ImageException">A configuration file cannot be used, or blocks the registry.</exception>
     public IReadOnlyList<RegistryEndpoint> EndpointsOf(ImageReference reference)
     {
-        RegistryEndpoint upstream = At(reference.Location, reference.Repository);
-        IReadOnlyList<RegistryEndpoint>? conf = RegistriesConf.Read(options.Environment).Find(reference, At);
+        RegistryEndpoint upstream = At(reference.Location, reference.Repository, options.PlainHttp);
+        IReadOnlyList<RegistryEndpoint>? conf = RegistriesConf.Read(options.Environment).Find(reference, place => At(place, reference.Location));
         IReadOnlyList<RegistryEndpoint> configured = FindHostsToml(reference.Location) is { } file ? HostsToml.Read(file, upstream) : conf ?? [upstream];
-        var mirrors = options.Mirrors.Where(mirror => mirror.Registry == reference.Location).Select(mirror => At(EndpointUrl.HostOf(mirror.Url), reference.Repository) with
+        var mirrors = options.Mirrors.Where(mirror => mirror.Registry == reference.Location).Select(mirror => At(EndpointUrl.HostOf(mirror.Url), reference.Repository, isPlain: false) with
         {
             Root = EndpointUrl.RootOf(mirror.Url, isWhole: mirror.Url.AbsolutePath.Contains("/v2/", StringComparison.Ordinal)),
             IsMirror = true,
@@ -27,17 +27,20 @@ internal sealed class RegistryHosts(RegistryOptions options)
         return [.. mirrors, .. configured];
     }
 
-    private RegistryEndpoint At(string place)
+    // --plain-http is for the registry that the reference names.
+    private RegistryEndpoint At(string place, string named)
     {
         int slash = place.IndexOf('/', StringComparison.Ordinal);
-        return slash < 0 ? throw new ImageException(ImageError.Local, $"The location {Printable.Of(place)} in registries.conf names no repository; correct it.")
-            : At(place[..slash] is "registry-1.docker.io" or "index.docker.io" ? "docker.io" : place[..slash], place[(slash + 1)..]);
+        if (slash < 0)
+            throw new ImageException(ImageError.Local, $"The location {Printable.Of(place)} in registries.conf names no repository; correct it.");
+        string host = place[..slash] is "registry-1.docker.io" or "index.docker.io" ? "docker.io" : place[..slash];
+        return At(host, place[(slash + 1)..], options.PlainHttp && host == named);
     }
 
-    private RegistryEndpoint At(string registry, string repository)
+    private RegistryEndpoint At(string registry, string repository, bool isPlain)
     {
         string host = registry == "docker.io" ? "registry-1.docker.io" : registry;
-        string? scheme = options.PlainHttp ? "http" : Loopback.Is(host) ? null : "https";
+        string? scheme = isPlain ? "http" : Loopback.Is(host) ? null : "https";
         EndpointTls files = CertificateDirectories.Find(options.Environment, registry);
         return new RegistryEndpoint
         {

@@ -42,7 +42,12 @@ internal sealed class TomlFile
         }
         catch (TomlException e)
         {
-            throw Unusable(path, $"line {e.Line}: {Printable.Of(e.Message[(e.Message.LastIndexOf(" : ", StringComparison.Ordinal) is >= 0 and var at ? at + 3 : 0)..].TrimEnd('.'))}", e);
+            // The innermost has the place; its message is "(LINE,COLUMN) : error : REASON".
+            TomlException cause = e;
+            while (cause.InnerException is TomlException inner)
+                cause = inner;
+            string reason = cause.Message.Trim();
+            throw Unusable(path, $"line {cause.Line}: {Printable.Of(reason[(reason.LastIndexOf(" : ", StringComparison.Ordinal) is >= 0 and var at ? at + 3 : 0)..].TrimEnd('.'))}", e);
         }
     }
 
