@@ -19,8 +19,7 @@ namespace LazyMount.Blobs.Registry;
 /// <param name="logger">The same.</param>
 internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint endpoint, CredentialStore? store, Action<string> note, ILogger logger) : IDisposable
 {
-    // Credentials that were refused are not looked up again before so many times the duration of the last look: at once for a file,
-    // after some seconds for a helper program that takes one.
+    // Helper programs are not run again for refused credentials before so many times the duration of the last look. Files are read at once.
     private const int LookAgainFactor = 5;
 
     private readonly TokenServer _tokens = new(http);
@@ -235,7 +234,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             return found;
         _found = store is null ? new FoundCredentials(null, "") : await store.FindAsync(endpoint.Host, endpoint.Repository, cancellationToken).ConfigureAwait(false);
         long now = Environment.TickCount64;
-        _lookAgainFrom = again ? now + LookAgainFactor * (now - began) : 0;
+        _lookAgainFrom = again && _found.IsFromHelpers ? now + LookAgainFactor * (now - began) : 0;
         return _found;
     }
 

@@ -5,7 +5,11 @@ namespace LazyMount.Blobs.Registry.Accounts;
 /// <summary>What the user's configuration holds for one repository.</summary>
 /// <param name="Credentials">Null: none.</param>
 /// <param name="Account">A clause for sentences: where they came from, or what was looked at and what to do.</param>
-internal sealed record FoundCredentials(Credentials? Credentials, string Account);
+internal sealed record FoundCredentials(Credentials? Credentials, string Account)
+{
+    /// <summary>Helper programs were run to find out: not to be asked too often.</summary>
+    public bool IsFromHelpers { get; init; }
+}
 
 /// <summary>
 /// Finds credentials where docker, podman and their kin keep them. In order: those of the command line, for the registry that the reference
@@ -47,6 +51,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
     {
         var looked = new List<string>(); // files without an entry
         var failed = new List<string>();
+        bool askedHelpers = false;
         foreach ((string place, string name, bool isText) in Places())
         {
             try
@@ -57,10 +62,11 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
                     looked.Add($"{name} (no such file)");
                     continue;
                 }
+                askedHelpers |= file.HelpersFor(registry, repository).Any();
                 if (await AskHelpersAsync(file, registry, repository, failed, cancellationToken).ConfigureAwait(false) is { } kept)
                     return kept;
                 if (file.TryFind(registry, repository) is { } found)
-                    return new FoundCredentials(found.Credentials, $"the entry {Images.Printable.Of(found.Key)} in {name}");
+                    return new FoundCredentials(found.Credentials, $"the entry {Images.Printable.Of(found.Key)} in {name}") { IsFromHelpers = askedHelpers };
                 looked.Add(name);
             }
             catch (InvalidDataException e)
@@ -73,7 +79,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
         // Files that are there say more than those that are not.
         var there = looked.Where(each => !each.EndsWith("(no such file)", StringComparison.Ordinal)).ToList();
         string nowhere = looked.Count == 0 ? "" : $"no entry for {registry} in {string.Join(" or ", there.Count > 0 ? there : [looked[^1]])}; docker login {registry} makes one";
-        return new FoundCredentials(null, string.Join("; ", failed.Append(nowhere).Where(clause => clause.Length > 0)));
+        return new FoundCredentials(null, string.Join("; ", failed.Append(nowhere).Where(clause => clause.Length > 0))) { IsFromHelpers = askedHelpers };
     }
 
     private async Task<FoundCredentials?> AskHelpersAsync(AuthFile file, string registry, string repository, List<string> failed, CancellationToken cancellationToken)
@@ -84,7 +90,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
             try
             {
                 if (await CredentialHelper.GetAsync(helper, registry, cancellationToken).ConfigureAwait(false) is { } credentials)
-                    return new FoundCredentials(credentials, $"what {name} gave");
+                    return new FoundCredentials(credentials, $"what {name} gave") { IsFromHelpers = true };
                 failed.Add($"{name} has nothing for {registry}");
             }
             catch (InvalidDataException e)
