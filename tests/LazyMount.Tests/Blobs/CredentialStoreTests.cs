@@ -269,6 +269,23 @@ public sealed class CredentialStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task HelperInTheCurrentDirectory_IsNotRun()
+    {
+        string name = $"lm-here-{Guid.NewGuid():N}", program = $"docker-credential-{name}";
+        Tool.Shell($"printf '#!/bin/sh\\necho {{}}\\n' > {program} && chmod 0755 {program}").EnsureSuccess();
+        try
+        {
+            Assert.True(File.Exists(program));
+            Write("home/.docker/config.json", $$"""{"credsStore":"{{name}}"}""");
+            Assert.Contains("is not in PATH", (await FindAsync("h")).Account, StringComparison.Ordinal);
+        }
+        finally
+        {
+            File.Delete(program);
+        }
+    }
+
+    [Fact]
     public async Task HelperThatHasNothing_IsNoFailure()
     {
         Helper("lm-empty", "echo 'credentials not found in native keychain'; exit 1");

@@ -211,7 +211,18 @@ public sealed class HostsTests : IDisposable
     [InlineData("h=ftp://m")]
     [InlineData("h=https://user:pw@m")]
     [InlineData("h/x=https://m")]
-    public void WrongMirrorOption_IsRefused(string text) => Assert.Throws<FormatException>(() => MirrorOption.Parse(text));
+    [InlineData("h=user:pw@m:x")]
+    public void WrongMirrorOption_IsRefused_WithoutItsPassword(string text)
+        => Assert.DoesNotContain("pw", Assert.Throws<FormatException>(() => MirrorOption.Parse(text)).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("ca = 5\n")]
+    public void PasswordInAHostsToml_IsNotShown(string keys)
+    {
+        Write("etc/containerd/certs.d/h.example/hosts.toml", "[host.\"https://user:hunter2@m\"]\n" + keys);
+        Assert.DoesNotContain("hunter2", Assert.Throws<ImageException>(() => Find("h.example/app")).Message, StringComparison.Ordinal);
+    }
 
     // Mirrors that are no good, each before a registry that is.
 

@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Diagnostics;
 using System.Text.Json;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Blobs.Registry.Accounts;
@@ -28,7 +29,8 @@ internal static class CredentialHelper
     {
         if (name.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.')))
             throw new InvalidDataException("has a name that no program can have");
-        var start = new ProcessStartInfo($"docker-credential-{name}", ["get"])
+        string program = FindInPath($"docker-credential-{name}") ?? throw new InvalidDataException("is not in PATH");
+        var start = new ProcessStartInfo(program, ["get"])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -42,7 +44,7 @@ internal static class CredentialHelper
         }
         catch (Win32Exception e)
         {
-            throw new InvalidDataException(e.NativeErrorCode == 2 ? "is not in PATH" : $"cannot be started ({e.Message})", e);
+            throw new InvalidDataException($"cannot be started (error {e.NativeErrorCode})", e);
         }
         using (helper)
         {
@@ -62,6 +64,14 @@ internal static class CredentialHelper
             }
         }
     }
+
+    // Absolute directories alone: .NET would also start a program of that name from the current directory, which may be anybody's.
+    private static string? FindInPath(string program)
+        => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Where(Path.IsPathFullyQualified)
+            .Select(directory => Path.Combine(directory, program)).FirstOrDefault(IsExecutable);
+
+    private static bool IsExecutable(string path)
+        => OperatingSystem.IsWindows() ? File.Exists(path) : FileIdentity.TryOf(path) is { Kind: FileKind.Regular } file && (file.Mode & 0x49) != 0; // 0111
 
     private static async Task<Credentials?> AskAsync(Process helper, string registry, CancellationToken cancellationToken)
     {

@@ -60,7 +60,7 @@ internal static class HostsToml
 
     private static RegistryEndpoint At(TomlFile table, string url, RegistryEndpoint upstream)
         => EndpointUrl.TryParse(url.Contains("://", StringComparison.Ordinal) ? url : $"https://{url}") is not { } parsed
-            ? throw table.Wrong(url, "the URL of a host, such as https://mirror.example")
+            ? throw table.Wrong(EndpointUrl.WithoutUserInfo(url), "the URL of a host, such as https://mirror.example")
             : upstream with { Host = EndpointUrl.HostOf(parsed), Root = EndpointUrl.RootOf(parsed, isWhole: table.Flag("override_path")) };
 
     private static bool IsUpstream(RegistryEndpoint endpoint, RegistryEndpoint upstream) => endpoint.Host == upstream.Host;
@@ -88,6 +88,14 @@ internal static class EndpointUrl
     public static Uri? TryParse(string text)
         => Uri.TryCreate(text, UriKind.Absolute, out Uri? url) && (url.Scheme == Uri.UriSchemeHttp || url.Scheme == Uri.UriSchemeHttps)
             && url.Host.Length > 0 && url.UserInfo.Length == 0 && url.Query.Length == 0 && url.Fragment.Length == 0 ? url : null;
+
+    /// <summary>A text for messages, which may be a malformed URL: what stands before its last "@" may be a password.</summary>
+    public static string WithoutUserInfo(string text)
+    {
+        int at = text.LastIndexOf('@'), begin = text.IndexOf("://", StringComparison.Ordinal);
+        begin = begin >= 0 ? begin + 3 : text.IndexOf('=', StringComparison.Ordinal) + 1;
+        return at < begin ? text : $"{text[..begin]}***{text[at..]}";
+    }
 
     /// <summary>HOST[:PORT], as credentials and certificates are looked up; Docker Hub is "docker.io".</summary>
     public static string HostOf(Uri url) => url.Authority is "registry-1.docker.io" or "index.docker.io" ? "docker.io" : url.Authority;

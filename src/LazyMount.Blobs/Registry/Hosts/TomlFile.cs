@@ -103,7 +103,7 @@ internal sealed class TomlFile
     };
 
     /// <summary>The error that a value is not what it should be.</summary>
-    public ImageException Wrong(string key, string wanted) => Unusable(Path, $"{Printable.Of(NameOf(key))} is not {wanted}");
+    public ImageException Wrong(string key, string wanted) => Unusable(Path, $"{Printable.Of(EndpointUrl.WithoutUserInfo(NameOf(key)))} is not {wanted}");
 
     private static ImageException Unusable(string path, string reason, Exception? cause = null)
         => new(ImageError.Local, $"The configuration file {Printable.Of(path)} cannot be used: {reason}; correct it.", cause);
