@@ -26,7 +26,6 @@ public enum Transport
 public sealed partial record ImageReference
 {
     private const string OciPrefix = "oci:", OciArchivePrefix = "oci-archive:", DockerArchivePrefix = "docker-archive:";
-    private const string DockerHub = "docker.io";
 
     // The other transports of containers-transports(5).
     private static readonly string[] s_unread = ["containers-storage:", "dir:", "docker-daemon:", "ostree:", "sif:"];
@@ -197,9 +196,8 @@ public sealed partial record ImageReference
         (string host, string repository) = SplitHost(rest);
         if (!HostPattern().IsMatch(host) || !IsHost(host))
             throw Malformed(text, $"\"{Printable.Of(host)}\" is not a registry's host or host:port, with a port from 1 to 65535");
-        if (host is "index.docker.io" or "registry-1.docker.io")
-            host = DockerHub;
-        if (host == DockerHub && !repository.Contains('/'))
+        host = DockerHub.NameOf(host);
+        if (host == DockerHub.Name && !repository.Contains('/'))
             repository = "library/" + repository;
         if (!RepositoryPattern().IsMatch(repository))
         {
@@ -227,7 +225,7 @@ public sealed partial record ImageReference
         // As docker does: a repository's name has no upper-case letter.
         if (slash > 0 && (name.AsSpan(0, slash).ContainsAny('.', ':') || name.AsSpan(0, slash) is "localhost" || name.AsSpan(0, slash).ContainsAnyInRange('A', 'Z')))
             return (name[..slash], name[(slash + 1)..]);
-        return (DockerHub, name);
+        return (DockerHub.Name, name);
     }
 
     // What the pattern cannot tell: whether the parts are an address, a name that DNS can have, and a port.

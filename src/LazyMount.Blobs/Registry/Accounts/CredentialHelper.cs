@@ -2,6 +2,7 @@ using System.ComponentModel;
 using System.Diagnostics;
 using System.Text.Json;
 using LazyMount.Blobs.Files;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Blobs.Registry.Accounts;
@@ -79,7 +80,7 @@ internal static class CredentialHelper
         Task errors = ReadAsync(helper.StandardError.BaseStream, cancellationToken); // so that it never waits for a reader
         try
         {
-            await helper.StandardInput.WriteAsync(registry == "docker.io" ? "https://index.docker.io/v1/" : registry).ConfigureAwait(false);
+            await helper.StandardInput.WriteAsync(registry == DockerHub.Name ? "https://index.docker.io/v1/" : registry).ConfigureAwait(false);
             helper.StandardInput.Close();
         }
         catch (IOException)

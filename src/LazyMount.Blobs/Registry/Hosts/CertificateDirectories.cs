@@ -14,7 +14,7 @@ internal static class CertificateDirectories
     {
         var authorities = new List<string>();
         var pairs = new List<ClientCertificateFiles>();
-        string[] names = host == "docker.io" ? ["docker.io", "registry-1.docker.io"] : [host];
+        string[] names = host == DockerHub.Name ? [DockerHub.Name, DockerHub.Host] : [host];
         foreach (string directory in Roots(environment).SelectMany(root => names.Select(name => Path.Combine(root, name))))
         {
             string[] files = FilesOf(directory);

@@ -34,10 +34,11 @@ internal static class HostsToml
                 throw table.Wrong("capabilities", $"a list of pull, resolve and push, for it holds \"{Printable.Of(capability)}\"");
         }
         RegistryEndpoint endpoint = url.Length == 0 ? upstream : At(table, url, upstream);
+        bool isMirror = endpoint.Host != upstream.Host;
         return endpoint with
         {
-            IsMirror = url.Length > 0 && !IsUpstream(endpoint, upstream),
-            Namespace = url.Length > 0 && !IsUpstream(endpoint, upstream) ? upstream.Host : null,
+            IsMirror = isMirror,
+            Namespace = isMirror ? upstream.Host : null,
             CanPull = capabilities.Count == 0 || capabilities.Contains("pull"),
             CanResolve = capabilities.Count == 0 || capabilities.Contains("resolve"),
             CanPush = capabilities.Count == 0 || capabilities.Contains("push"),
@@ -62,8 +63,6 @@ internal static class HostsToml
         => EndpointUrl.TryParse(url.Contains("://", StringComparison.Ordinal) ? url : $"https://{url}") is not { } parsed
             ? throw table.Wrong(EndpointUrl.WithoutUserInfo(url), "the URL of a host, such as https://mirror.example")
             : upstream with { Host = EndpointUrl.HostOf(parsed), Root = EndpointUrl.RootOf(parsed, isWhole: table.Flag("override_path")) };
-
-    private static bool IsUpstream(RegistryEndpoint endpoint, RegistryEndpoint upstream) => endpoint.Host == upstream.Host;
 
     // Go's time.ParseDuration, as far as anybody writes it here.
     private static TimeSpan? ParseDuration(string text)
@@ -98,7 +97,7 @@ internal static class EndpointUrl
     }
 
     /// <summary>HOST[:PORT], as credentials and certificates are looked up; Docker Hub is "docker.io".</summary>
-    public static string HostOf(Uri url) => url.Authority is "registry-1.docker.io" or "index.docker.io" ? "docker.io" : url.Authority;
+    public static string HostOf(Uri url) => DockerHub.NameOf(url.Authority);
 
     /// <summary>What stands before a repository's name: the path with "/v2" behind it, or the path alone when it is whole or ends so.</summary>
     public static Uri RootOf(Uri url, bool isWhole)

@@ -33,13 +33,13 @@ internal sealed class RegistryHosts(RegistryOptions options)
         int slash = place.IndexOf('/', StringComparison.Ordinal);
         if (slash < 0)
             throw new ImageException(ImageError.Local, $"The location {Printable.Of(place)} in registries.conf names no repository; correct it.");
-        string host = place[..slash] is "registry-1.docker.io" or "index.docker.io" ? "docker.io" : place[..slash];
+        string host = DockerHub.NameOf(place[..slash]);
         return At(host, place[(slash + 1)..], options.PlainHttp && host == named);
     }
 
     private RegistryEndpoint At(string registry, string repository, bool isPlain)
     {
-        string host = registry == "docker.io" ? "registry-1.docker.io" : registry;
+        string host = DockerHub.HostOf(registry);
         string? scheme = isPlain ? "http" : Loopback.Is(host) ? null : "https";
         EndpointTls files = CertificateDirectories.Find(options.Environment, registry);
         return new RegistryEndpoint
