@@ -1,8 +1,15 @@
+using System.Net;
+using System.Net.Http.Headers;
+
 namespace LazyMount.Blobs.Registry;
 
 /// <summary>A challenge of a WWW-Authenticate header (RFC 9110, section 11.6.1): its scheme and its parameters.</summary>
 internal sealed record Challenge(string Scheme, IReadOnlyDictionary<string, string> Parameters)
 {
+    /// <summary>The challenge of an answer with status 401; null when it has none that can be answered.</summary>
+    public static Challenge? Of(HttpResponseMessage response)
+        => response.StatusCode == HttpStatusCode.Unauthorized && response.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers) ? Choose(headers) : null;
+
     /// <summary>The Bearer challenge if the headers hold one with a realm, else a Basic one, else null.</summary>
     public static Challenge? Choose(IEnumerable<string> headers)
     {

@@ -69,9 +69,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
         };
         if (!isWorthwhile)
             return false;
-        Challenge? challenge = refusal.StatusCode == HttpStatusCode.Unauthorized && refusal.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers)
-            ? Challenge.Choose(headers) : null;
-        return await RenewAsync(new Renewal(root, challenge, sent, push, IsSecond: answered > 0, subject), cancellationToken).ConfigureAwait(false) is not null;
+        return await RenewAsync(new Renewal(root, Challenge.Of(refusal), sent, push, IsSecond: answered > 0, subject), cancellationToken).ConfigureAwait(false) is not null;
     }
 
     /// <summary>A clause for sentences of refusals: which credentials were looked for and sent; null when nobody looked for any.</summary>
@@ -145,8 +143,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
         }
         _askedForChallenge = true;
         using HttpResponseMessage response = await http.SendAsync(new HttpRequestMessage(HttpMethod.Get, renewal.Root), renewal.Subject, cancellationToken).ConfigureAwait(false);
-        return response.StatusCode == HttpStatusCode.Unauthorized && response.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers)
-            ? Challenge.Choose(headers) : null;
+        return Challenge.Of(response);
     }
 
     private async Task<Grant?> GetBasicAsync(Renewal renewal, CancellationToken cancellationToken)

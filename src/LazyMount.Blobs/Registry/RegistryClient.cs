@@ -203,7 +203,7 @@ internal sealed class RegistryClient : IDisposable
                     _locations.Remember(blob, url);
                 return response;
             }
-            if (!own && request.Elsewhere is null && IsBearerChallenge(response))
+            if (!own && request.Elsewhere is null && Challenge.Of(response)?.Scheme == "Bearer")
                 authorization ??= _elsewhere.GetOrAdd(url.GetLeftPart(UriPartial.Authority), _ => new RegistryAuthorization(Http, Endpoint, store: null, static _ => { }, _logger));
             if (authorization is not null && await AnswerAsync(authorization, response, sent, home, answered, request, cancellationToken).ConfigureAwait(false))
             {
@@ -237,9 +237,6 @@ internal sealed class RegistryClient : IDisposable
 
     /// <summary>HTTPS, and HTTP where the registry itself is spoken to so.</summary>
     private static bool IsAllowed(Uri url, bool secure) => url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && !secure);
-
-    private static bool IsBearerChallenge(HttpResponseMessage response)
-        => response.StatusCode == HttpStatusCode.Unauthorized && response.Headers.NonValidated.TryGetValues("WWW-Authenticate", out HeaderStringValues headers) && Challenge.Choose(headers)?.Scheme == "Bearer";
 
     private Uri UrlOf(Uri root, RegistryRequest request)
     {

@@ -40,7 +40,4 @@ public sealed class RegistryException : ImageException
 
     /// <summary>Nothing listens at the address.</summary>
     internal bool IsRefused { get; init; }
-
-    /// <summary>There is no connection: a server that restarts looks like this for a while.</summary>
-    internal bool IsWithoutConnection { get; init; }
 }

@@ -256,13 +256,10 @@ internal sealed class RegistryHttp : IDisposable
             Status = status,
             Reason = detail,
             IsTemporary = temporary && !(wait > _timeouts.MaxRetryAfter),
-            MaxRetries = MaxRetries,
             RetryAfter = wait,
             IsTls = isForTls,
         };
     }
-
-    private int MaxRetries => HasServed ? _timeouts.RetriesOnceServed : _timeouts.Retries;
 
     // The first error of the body (distribution-spec, "Error Codes"), else the status. What a server echoes of our secrets is left out.
     private async Task<(string Detail, bool IsForTls, bool WantsCertificate)> DetailAsync(HttpResponseMessage response, string subject, CancellationToken cancellationToken)
@@ -363,8 +360,13 @@ internal sealed class RegistryHttp : IDisposable
             Method = request.Method.Method,
             Url = Redact(url),
             IsTemporary = failure.IsTemporary,
-            MaxRetries = HasServed ? MaxRetries : e.HttpRequestError is HttpRequestError.NameResolutionError ? 1 : e.HttpRequestError is HttpRequestError.ConnectionError ? 2 : MaxRetries,
-            IsWithoutConnection = e.HttpRequestError is HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError,
+            MaxRetries = e.HttpRequestError switch
+            {
+                _ when HasServed => int.MaxValue,
+                HttpRequestError.NameResolutionError => 1,
+                HttpRequestError.ConnectionError => 2,
+                _ => int.MaxValue,
+            },
             IsNotTls = failure.IsNotTls,
             IsTls = e.HttpRequestError == HttpRequestError.InvalidResponse && url.Scheme == Uri.UriSchemeHttp,
             IsRefused = isRefused,

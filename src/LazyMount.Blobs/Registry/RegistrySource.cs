@@ -254,7 +254,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         Exception? last = null;
         foreach (string text in urls.Take(MaxUrls))
         {
-            if (RawUrl.Resolve(new Uri("none://none/"), text) is not { } url)
+            if (RawUrl.TryParse(text) is not { } url)
                 continue;
             try
             {

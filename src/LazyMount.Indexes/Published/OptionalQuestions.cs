@@ -71,7 +71,7 @@ internal sealed class OptionalQuestions(TimeSpan patience)
             cancellationToken).ConfigureAwait(false);
         await using (stream.ConfigureAwait(false))
         {
-            var pace = new Pace(this, destination.Length, filled, layerSize);
+            var pace = new Pace(patience, destination.Length, filled, layerSize);
             while (filled < destination.Length)
             {
                 Task<int> reading = stream.ReadAsync(destination[filled..], given.Token).AsTask();
@@ -95,21 +95,19 @@ internal sealed class OptionalQuestions(TimeSpan patience)
     private ImageException Unanswered() => new(ImageError.Unreachable, $"there is no answer within {patience.TotalSeconds:0.###} s, and an image does not wait longer for what it can do without");
 
     // Looks at the end of each window of time whether the rest comes soon enough at the rate of that window.
-    private sealed class Pace(OptionalQuestions questions, long size, int filled, long layerSize)
+    private sealed class Pace(TimeSpan window, long size, int filled, long layerSize)
     {
-        private readonly double _allowed = Math.Max(questions.Window.TotalSeconds, layerSize / LayerRate);
+        private readonly double _allowed = Math.Max(window.TotalSeconds, layerSize / LayerRate);
         private int _before = filled;
         private long _began = Stopwatch.GetTimestamp();
 
-        public Task WindowEnd { get; private set; } = Task.Delay(questions.Window);
+        public Task WindowEnd { get; private set; } = Task.Delay(window);
 
         public bool IsWorthwhile(int now)
         {
             double rate = (now - _before) / Stopwatch.GetElapsedTime(_began).TotalSeconds;
-            (_before, _began, WindowEnd) = (now, Stopwatch.GetTimestamp(), Task.Delay(questions.Window));
-            return questions.Window == Timeout.InfiniteTimeSpan || (size - now) / rate <= _allowed;
+            (_before, _began, WindowEnd) = (now, Stopwatch.GetTimestamp(), Task.Delay(window));
+            return window == Timeout.InfiniteTimeSpan || (size - now) / rate <= _allowed;
         }
     }
-
-    private TimeSpan Window => patience;
 }

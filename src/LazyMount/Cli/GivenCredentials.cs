@@ -11,7 +11,11 @@ namespace LazyMount.Cli;
 /// </summary>
 internal static class GivenCredentials
 {
-    private const string Option = "--creds", StandardInputOption = "--creds-stdin";
+    /// <summary>Takes USER:PASS or USER.</summary>
+    public const string Option = "--creds";
+
+    /// <summary>Reads USER:PASS from standard input.</summary>
+    public const string StandardInputOption = "--creds-stdin";
 
     // What a pipe takes without a reader.
     private const int MaxLength = 32 << 10;
@@ -49,15 +53,8 @@ internal static class GivenCredentials
     /// <summary>Arguments without credentials.</summary>
     public static IEnumerable<string> Remove(IReadOnlyList<string> arguments)
     {
-        for (int i = 0; i < arguments.Count; i++)
-        {
-            string argument = arguments[i];
-            if (argument == "--")
-            {
-                return arguments.Take(i).Where((_, at) => !IsGiven(arguments, at)).Concat(arguments.Skip(i));
-            }
-        }
-        return arguments.Where((_, at) => !IsGiven(arguments, at));
+        int end = arguments.TakeWhile(argument => argument != "--").Count();
+        return arguments.Where((_, at) => at >= end || !IsGiven(arguments, at));
     }
 
     private static bool IsGiven(IReadOnlyList<string> arguments, int at)

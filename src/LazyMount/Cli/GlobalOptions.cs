@@ -140,14 +140,14 @@ internal sealed class GlobalOptions
         Recursive = true,
     };
 
-    public Option<string?> Creds { get; } = new("--creds")
+    public Option<string?> Creds { get; } = new(GivenCredentials.Option)
     {
         Description = "Credentials for the image's registry. Other users of this machine can see them; --creds-stdin hides them. Without PASS it is asked for",
         HelpName = "USER[:PASS]",
         Recursive = true,
     };
 
-    public Option<bool> CredsStdin { get; } = new("--creds-stdin")
+    public Option<bool> CredsStdin { get; } = new(GivenCredentials.StandardInputOption)
     {
         Description = "Read credentials for the image's registry, USER:PASS in one line, from standard input",
         Recursive = true,

@@ -46,6 +46,20 @@ public sealed class NetworkTests : IDisposable
         Assert.StartsWith($"lazymount: connections to {nginx.Host} are not verified", believed.Error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("SSL_CERT_FILE")]
+    [InlineData("SSL_CERT_DIR")]
+    public void CertificatesOfTheVariables_AreUsed(string variable)
+    {
+        using NginxServer nginx = Tls("127.0.0.1");
+        string directory = _lazymount.Directory.CreateDirectory("issuers");
+        File.Copy(_authority.Certificate, Path.Combine(directory, "issuer.pem"));
+        Tool.Run("openssl", "rehash", directory).EnsureSuccess(); // as OpenSSL finds them
+        (_lazymount.Environment["SSL_CERT_FILE"], _lazymount.Environment["SSL_CERT_DIR"]) = (null, null);
+        _lazymount.Environment[variable] = variable == "SSL_CERT_DIR" ? directory : _authority.Certificate;
+        Assert.Contains("file", _lazymount.Run("ls", $"{nginx.Host}/app:v1").EnsureSuccess().Output, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void CertificatesOfTheUsersDirectories_AreUsed()
     {

@@ -163,31 +163,26 @@ public sealed class ServerTests : IDisposable
     [Fact]
     public void Nginx_SpeaksTlsAndHttp2_AndWantsClientCertificates()
     {
-        Tool.Shell("""
-            cd "$1" && key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes' && exec >log 2>&1
-            openssl req -x509 $key -days 2 -subj /CN=authority -keyout ca.key -out ca.crt
-            for name in server client; do
-              openssl req $key -subj /CN=$name -addext subjectAltName=IP:127.0.0.1 -keyout $name.key -out $name.csr
-              openssl x509 -req -in $name.csr -copy_extensions copy -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out $name.cert
-            done
-            """, _directory.Path).EnsureSuccess();
+        using var authority = new CertificateAuthority();
+        (string certificate, string key) = authority.Issue("127.0.0.1");
+        (string clientCertificate, string clientKey) = authority.IssueClient("client");
         using var registry = new RegistryServer();
         Skopeo.Push(_image, registry, "app:v1");
-        var settings = new NginxSettings { Upstream = registry.Host, Certificate = _directory["server.cert"], CertificateKey = _directory["server.key"] };
+        var settings = new NginxSettings { Upstream = registry.Host, Certificate = certificate, CertificateKey = key };
         string certificates = _directory.CreateDirectory("certs.d");
         using (var nginx = new NginxServer(settings))
         {
             Assert.NotEqual(0, Ask(nginx).ExitCode); // the issuer is unknown
-            File.Copy(_directory["ca.crt"], Path.Combine(certificates, "ca.crt"));
+            File.Copy(authority.Certificate, Path.Combine(certificates, "ca.crt"));
             Ask(nginx).EnsureSuccess();
-            Tool.Run("curl", "--silent", "--fail", "--cacert", _directory["ca.crt"], $"https://{nginx.Host}/v2/").EnsureSuccess();
+            Tool.Run("curl", "--silent", "--fail", "--cacert", authority.Certificate, $"https://{nginx.Host}/v2/").EnsureSuccess();
             Assert.Contains(nginx.Requests, request => request is { Method: "GET", Uri: "/v2/", Status: 200, Protocol: "HTTP/2.0", HasAuthorization: false, ClientName: "" });
         }
-        using (var nginx = new NginxServer(settings with { ClientAuthority = _directory["ca.crt"] }))
+        using (var nginx = new NginxServer(settings with { ClientAuthority = authority.Certificate }))
         {
             Assert.NotEqual(0, Ask(nginx).ExitCode);
-            File.Copy(_directory["client.cert"], Path.Combine(certificates, "client.cert"));
-            File.Copy(_directory["client.key"], Path.Combine(certificates, "client.key"));
+            File.Copy(clientCertificate, Path.Combine(certificates, "client.cert"));
+            File.Copy(clientKey, Path.Combine(certificates, "client.key"));
             Ask(nginx).EnsureSuccess();
             Assert.Contains(nginx.Requests, request => request is { Status: 200, ClientName: "CN=client" });
         }

@@ -1,6 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 
@@ -9,8 +8,6 @@ namespace LazyMount.Blobs.Registry.Accounts;
 /// <summary>A file of credentials: docker's config.json, podman's auth.json (containers-auth.json(5)), or the text of DOCKER_AUTH_CONFIG.</summary>
 internal sealed class AuthFile
 {
-    private const int MaxSize = 4 << 20;
-
     // A file that is being written is short or empty for a moment.
     private const int Tries = 4;
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(50);
@@ -30,20 +27,7 @@ internal sealed class AuthFile
         {
             try
             {
-                // Nothing else is opened: a pipe would be waited for without end.
-                if (FileIdentity.TryOf(path) is { } file && file.Kind != FileKind.Regular)
-                    throw new InvalidDataException(file.Kind == FileKind.Directory ? "it is a directory" : "it is not a regular file");
-                if (new FileInfo(path).Length > MaxSize)
-                    throw new InvalidDataException($"it has more than {MaxSize >> 20} MiB");
-                return Parse(await File.ReadAllBytesAsync(path, cancellationToken).ConfigureAwait(false), name);
-            }
-            catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-            {
-                return null;
-            }
-            catch (Exception e) when (FileProblem.IsOne(e))
-            {
-                throw new InvalidDataException(FileProblem.Reason(e), e);
+                return ConfigurationFile.TryRead(path) is { } bytes ? Parse(bytes, name) : null;
             }
             catch (InvalidDataException e) when (e.InnerException is JsonException && attempt < Tries)
             {
@@ -118,8 +102,6 @@ internal sealed class AuthFile
 /// <summary>Which keys of a file of credentials are for a repository.</summary>
 internal static class AuthKeys
 {
-    private static readonly string[] s_dockerHub = ["docker.io", "index.docker.io", "registry-1.docker.io"];
-
     /// <summary>
     /// The keys that match, in the order in which they count (containers-auth.json(5)): the longest namespace first ("host/team/app",
     /// "host/team", "host"), the plain spelling before docker's older ones with a scheme or a path ("https://host/v1/"), then wildcards.
@@ -154,7 +136,7 @@ internal static class AuthKeys
         spelling = 1;
         string bareHost = WithoutPort(host, defaultPort), bareRegistry = WithoutPort(registry, 443);
         if (bareHost.Equals(bareRegistry, StringComparison.OrdinalIgnoreCase)
-            || (s_dockerHub.Contains(bareHost.ToLowerInvariant()) && s_dockerHub.Contains(bareRegistry.ToLowerInvariant())))
+            || (DockerHub.Is(bareHost.ToLowerInvariant()) && DockerHub.Is(bareRegistry.ToLowerInvariant())))
         {
             return true;
         }

@@ -49,7 +49,8 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
 
     private async Task<FoundCredentials> LookAsync(string registry, string repository, CancellationToken cancellationToken)
     {
-        var looked = new List<string>(); // files without an entry
+        var without = new List<string>(); // files that are there and have no entry
+        string? missing = null; // the last that is not there
         var failed = new List<string>();
         bool askedHelpers = false;
         foreach ((string place, string name, bool isText) in Places())
@@ -59,7 +60,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
                 AuthFile? file = isText ? AuthFile.Parse(System.Text.Encoding.UTF8.GetBytes(place), name) : await AuthFile.TryReadAsync(place, name, cancellationToken).ConfigureAwait(false);
                 if (file is null)
                 {
-                    looked.Add($"{name} (no such file)");
+                    missing = $"{name} (no such file)";
                     continue;
                 }
                 askedHelpers |= file.HelpersFor(registry, repository).Any();
@@ -67,7 +68,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
                     return kept;
                 if (file.TryFind(registry, repository) is { } found)
                     return new FoundCredentials(found.Credentials, $"the entry {Images.Printable.Of(found.Key)} in {name}") { IsFromHelpers = askedHelpers };
-                looked.Add(name);
+                without.Add(name);
             }
             catch (InvalidDataException e)
             {
@@ -77,9 +78,10 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
             }
         }
         // Files that are there say more than those that are not.
-        var there = looked.Where(each => !each.EndsWith("(no such file)", StringComparison.Ordinal)).ToList();
-        string nowhere = looked.Count == 0 ? "" : $"no entry for {registry} in {string.Join(" or ", there.Count > 0 ? there : [looked[^1]])}; docker login {registry} makes one";
-        return new FoundCredentials(null, string.Join("; ", failed.Append(nowhere).Where(clause => clause.Length > 0))) { IsFromHelpers = askedHelpers };
+        string? looked = without.Count > 0 ? string.Join(" or ", without) : missing;
+        if (looked is not null)
+            failed.Add($"no entry for {registry} in {looked}; docker login {registry} makes one");
+        return new FoundCredentials(null, string.Join("; ", failed)) { IsFromHelpers = askedHelpers };
     }
 
     private async Task<FoundCredentials?> AskHelpersAsync(AuthFile file, string registry, string repository, List<string> failed, CancellationToken cancellationToken)

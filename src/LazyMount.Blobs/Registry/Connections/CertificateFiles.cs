@@ -15,19 +15,7 @@ internal static class CertificateFiles
     {
         var all = new X509Certificate2Collection();
         foreach (string file in files)
-        {
-            int before = all.Count;
-            try
-            {
-                all.ImportFromPem(File.ReadAllText(PathText.ForCalls(file)));
-            }
-            catch (Exception e) when (FileProblem.IsOne(e) || e is CryptographicException)
-            {
-                throw Unusable(file, e is CryptographicException ? "it holds a certificate that is malformed" : FileProblem.Reason(e), e);
-            }
-            if (all.Count == before)
-                throw Unusable(file, "it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", null);
-        }
+            Add(all, file, ReadText(file));
         return all;
     }
 
@@ -35,27 +23,48 @@ internal static class CertificateFiles
     /// <exception cref="ImageException">A file cannot be read, or they do not belong together.</exception>
     public static (X509Certificate2 Certificate, X509Certificate2Collection Issuers) ReadPair(ClientCertificateFiles files)
     {
-        string key;
-        X509Certificate2Collection issuers = ReadAuthorities([files.Certificate]);
-        try
-        {
-            key = File.ReadAllText(PathText.ForCalls(files.Key));
-        }
-        catch (Exception e) when (FileProblem.IsOne(e))
-        {
-            throw Unusable(files.Key, FileProblem.Reason(e), e);
-        }
+        string certificate = ReadText(files.Certificate);
+        var issuers = new X509Certificate2Collection();
+        Add(issuers, files.Certificate, certificate);
+        string key = ReadText(files.Key);
         if (key.Contains("ENCRYPTED", StringComparison.Ordinal))
             throw Unusable(files.Key, "its key is encrypted, which is not supported; decrypt it with openssl pkey", null);
         try
         {
-            var pair = X509Certificate2.CreateFromPem(File.ReadAllText(PathText.ForCalls(files.Certificate)), key);
+            var pair = X509Certificate2.CreateFromPem(certificate, key);
             issuers.RemoveAt(0);
             return (pair, issuers);
         }
         catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
             throw Unusable(files.Key, $"it holds no private key in PEM form that belongs to the certificate in {Printable.Of(files.Certificate)}", e);
+        }
+    }
+
+    private static void Add(X509Certificate2Collection all, string file, string pem)
+    {
+        int before = all.Count;
+        try
+        {
+            all.ImportFromPem(pem);
+        }
+        catch (CryptographicException e)
+        {
+            throw Unusable(file, "it holds a certificate that is malformed", e);
+        }
+        if (all.Count == before)
+            throw Unusable(file, "it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", null);
+    }
+
+    private static string ReadText(string file)
+    {
+        try
+        {
+            return File.ReadAllText(PathText.ForCalls(file));
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            throw Unusable(file, FileProblem.Reason(e), e);
         }
     }
 

@@ -13,11 +13,8 @@ internal static class RawUrl
     /// <param name="reference">Such as the value of a Location header: a URL, "//host/path", "/path", "path" or "?query".</param>
     public static Uri? Resolve(Uri here, string reference)
     {
-        string text = reference.Trim();
-        int fragment = text.IndexOf('#', StringComparison.Ordinal);
-        text = Escape(fragment < 0 ? text : text[..fragment]);
-        int scheme = text.IndexOf("://", StringComparison.Ordinal);
-        if (scheme > 0 && text.AsSpan(0, scheme).IndexOfAnyExcept(s_schemeCharacters) < 0)
+        string text = Sent(reference);
+        if (HasScheme(text))
             return Create(text);
         if (text.StartsWith("//", StringComparison.Ordinal))
             return Create($"{here.Scheme}:{text}");
@@ -29,11 +26,29 @@ internal static class RawUrl
         return Uri.TryCreate(here, text, out Uri? relative) ? relative : null; // dot segments and all
     }
 
+    /// <summary>An absolute URL, without its fragment; null for anything else.</summary>
+    public static Uri? TryParse(string text)
+    {
+        text = Sent(text);
+        return HasScheme(text) ? Create(text) : null;
+    }
+
     /// <summary>The same URL with more parameters behind its query.</summary>
     public static Uri WithQuery(Uri url, string parameters)
         => Create($"{url.GetLeftPart(UriPartial.Authority)}{url.AbsolutePath}{(url.Query.Length > 1 ? $"{url.Query}&" : "?")}{parameters}")!;
 
     private static readonly System.Buffers.SearchValues<char> s_schemeCharacters = System.Buffers.SearchValues.Create("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+
+    // What of a reference is sent: without white space around it and without its fragment.
+    private static string Sent(string reference)
+    {
+        string text = reference.Trim();
+        int fragment = text.IndexOf('#', StringComparison.Ordinal);
+        return Escape(fragment < 0 ? text : text[..fragment]);
+    }
+
+    private static bool HasScheme(string text)
+        => text.IndexOf("://", StringComparison.Ordinal) is > 0 and var scheme && text.AsSpan(0, scheme).IndexOfAnyExcept(s_schemeCharacters) < 0;
 
     private static Uri? Create(string text)
     {

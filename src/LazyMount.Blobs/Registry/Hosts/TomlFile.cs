@@ -1,4 +1,3 @@
-using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using Tomlyn;
 using Tomlyn.Model;
@@ -9,8 +8,6 @@ namespace LazyMount.Blobs.Registry.Hosts;
 /// <summary>A table of a TOML file, whose wrong values are told with the file and the key.</summary>
 internal sealed class TomlFile
 {
-    private const int MaxSize = 4 << 20;
-
     private readonly TomlTable _table;
     private readonly string _place; // the keys that lead to the table
 
@@ -28,17 +25,14 @@ internal sealed class TomlFile
     {
         try
         {
-            if (FileIdentity.TryOf(path) is { } file && (file.Kind != FileKind.Regular || file.Size > MaxSize))
-                throw Unusable(path, file.Kind == FileKind.Regular ? $"it has more than {MaxSize >> 20} MiB" : "it is not a regular file");
-            return new TomlFile(path, TomlSerializer.Deserialize(File.ReadAllText(PathText.ForCalls(path)), TomlDocument.Default.TomlTable) ?? [], "");
+            if (ConfigurationFile.TryRead(path) is not { } bytes)
+                return null;
+            using var text = new StreamReader(new MemoryStream(bytes));
+            return new TomlFile(path, TomlSerializer.Deserialize(text, TomlDocument.Default.TomlTable) ?? [], "");
         }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        catch (InvalidDataException e)
         {
-            return null;
-        }
-        catch (Exception e) when (e is not ImageException && FileProblem.IsOne(e))
-        {
-            throw Unusable(path, FileProblem.Reason(e), e);
+            throw Unusable(path, e.Message, e);
         }
         catch (TomlException e)
         {
