@@ -20,18 +20,18 @@ internal sealed class BlobLocations
     {
         if (!_locations.TryGetValue(blob, out var location))
             return null;
-        if (DateTimeOffset.UtcNow < location.Expires)
+        if (DateTimeOffset.UtcNow + s_margin < location.Expires)
             return location.Url;
         _locations.TryRemove(KeyValuePair.Create(blob, location));
         return null;
     }
 
-    public void Remember(Digest blob, Uri url) => _locations[blob] = (url, ExpiryOf(url) is { } expiry ? expiry - s_margin : DateTimeOffset.MaxValue);
+    public void Remember(Digest blob, Uri url) => _locations[blob] = (url, ExpiryOf(url) ?? DateTimeOffset.MaxValue);
 
-    /// <summary>The URL was refused. One that took its place meanwhile stays.</summary>
-    public void Forget(Digest blob, Uri url)
+    /// <summary>The URL was refused, or gave something else; null: whichever is there. One that took its place meanwhile stays.</summary>
+    public void Forget(Digest blob, Uri? url)
     {
-        if (_locations.TryGetValue(blob, out var location) && location.Url == url)
+        if (_locations.TryGetValue(blob, out var location) && (url is null || location.Url == url))
             _locations.TryRemove(KeyValuePair.Create(blob, location));
     }
 
@@ -51,7 +51,7 @@ internal sealed class BlobLocations
                 && DateTimeOffset.TryParseExact(signed, "yyyyMMdd'T'HHmmss'Z'", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset from)
                 && int.TryParse(seconds, NumberStyles.None, CultureInfo.InvariantCulture, out int lifetime))
             {
-                return from.AddSeconds(lifetime);
+                return lifetime < (DateTimeOffset.MaxValue - from).TotalSeconds ? from.AddSeconds(lifetime) : null;
             }
         }
         if (parameters.TryGetValue("Expires", out string? epoch) && long.TryParse(epoch, NumberStyles.None, CultureInfo.InvariantCulture, out long unix) && unix < 253402300799)

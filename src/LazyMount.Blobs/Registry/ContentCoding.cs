@@ -8,16 +8,35 @@ namespace LazyMount.Blobs.Registry;
 /// </summary>
 internal static class ContentCoding
 {
-    /// <summary>The coding of an answer's body: "gzip" or "deflate"; null for none, or for one that is not known.</summary>
+    /// <summary>The coding of an answer's body, such as "gzip", or several in the order in which they were applied, such as "gzip, br"; null for none.</summary>
     public static string? Of(HttpResponseMessage response)
         => response.Content.Headers.NonValidated.TryGetValues("Content-Encoding", out var values)
-            ? values.SelectMany(value => value.Split(',')).Select(value => value.Trim().ToLowerInvariant()).LastOrDefault(value => value is not ("" or "identity")) switch
-            {
-                "gzip" or "x-gzip" => "gzip",
-                "deflate" => "deflate",
-                _ => null,
-            }
-            : null;
+            && string.Join(", ", values.SelectMany(value => value.Split(',')).Select(value => value.Trim().ToLowerInvariant()).Where(value => value is not ("" or "identity" or "aws-chunked"))) is { Length: > 0 } codings
+                ? codings == "x-gzip" ? "gzip" : codings
+                : null;
+
+    /// <summary>A stream of this coding can be decoded here.</summary>
+    public static bool IsKnown(string coding) => coding is "gzip" or "deflate";
+
+    /// <summary>Whether the first bytes of a body that is called gzip are a gzip file's, as they are or when they are decoded once.</summary>
+    /// <param name="prefix">So many first bytes that a decoder gives some of its own: 4 KiB are enough for the first block of any encoder.</param>
+    public static (bool AsTheyAre, bool Decoded) GzipIn(byte[] prefix)
+    {
+        if (!IsGzip(prefix))
+            return (false, false);
+        var first = new byte[2];
+        try
+        {
+            using var decoding = new GZipStream(new MemoryStream(prefix), CompressionMode.Decompress);
+            return (true, decoding.ReadAtLeast(first, first.Length, throwOnEndOfStream: false) == first.Length && IsGzip(first));
+        }
+        catch (Exception e) when (e is InvalidDataException or IOException)
+        {
+            return (true, false);
+        }
+    }
+
+    private static bool IsGzip(ReadOnlySpan<byte> bytes) => bytes is [0x1F, 0x8B, ..];
 
     /// <summary>Decodes a stream. Owns it.</summary>
     public static Stream Decode(Stream encoded, string coding)
@@ -26,7 +45,12 @@ internal static class ContentCoding
     /// <summary>Decodes a whole small body, or returns it as it is when it is not really encoded. Null: it decodes to more than <paramref name="maxSize"/> bytes.</summary>
     public static byte[]? DecodeAll(byte[] body, string coding, int maxSize)
     {
-        bool isEncoded = coding == "gzip" ? body is [0x1F, 0x8B, ..] : body is [0x78, ..];
+        bool isEncoded = coding switch
+        {
+            "gzip" => IsGzip(body),
+            "deflate" => body is [0x78, ..],
+            _ => false,
+        };
         if (!isEncoded)
             return body;
         using Stream decoding = Decode(new MemoryStream(body), coding);
@@ -41,7 +65,7 @@ internal static class ContentCoding
                 decoded.Write(buffer, 0, read);
             }
         }
-        catch (InvalidDataException)
+        catch (Exception e) when (e is InvalidDataException or IOException)
         {
             return body; // whoever reads it will say that it is malformed
         }

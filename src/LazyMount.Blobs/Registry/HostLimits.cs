@@ -1,6 +1,9 @@
+using System.Collections.Concurrent;
+using LazyMount.Blobs.Oci;
+
 namespace LazyMount.Blobs.Registry;
 
-/// <summary>How hard one host is asked: so many blobs at once, and not at all while it wants to be left alone. Thread-safe.</summary>
+/// <summary>How hard one host is asked: so many blobs at once, and not at all for one that it wants to be left alone about. Thread-safe.</summary>
 internal sealed class HostLimits : IDisposable
 {
     /// <summary>
@@ -10,7 +13,7 @@ internal sealed class HostLimits : IDisposable
     private const int MaxBodies = 32;
 
     private readonly SemaphoreSlim _bodies = new(MaxBodies);
-    private long _quietUntil; // Environment.TickCount64
+    private readonly ConcurrentDictionary<Digest, long> _quiet = new(); // until that Environment.TickCount64
 
     /// <summary>Waits for a place among the bodies that are read at once; disposing gives it back.</summary>
     public async ValueTask<IDisposable> TakePlaceAsync(CancellationToken cancellationToken)
@@ -19,24 +22,26 @@ internal sealed class HostLimits : IDisposable
         return new Place(_bodies);
     }
 
-    /// <summary>The host asks to be left alone for a time.</summary>
-    public void LeaveAlone(TimeSpan time)
+    /// <summary>
+    /// The host asks to be left alone for a time. Only requests for the same blob wait: what was refused may have been for something that the
+    /// image can do without.
+    /// </summary>
+    public void LeaveAlone(Digest blob, TimeSpan time)
     {
         long until = Environment.TickCount64 + (long)time.TotalMilliseconds;
-        for (long known = Volatile.Read(ref _quietUntil); known < until;)
-        {
-            long seen = Interlocked.CompareExchange(ref _quietUntil, until, known);
-            if (seen == known)
-                return;
-            known = seen;
-        }
+        _quiet.AddOrUpdate(blob, until, (_, known) => Math.Max(known, until));
     }
 
-    /// <summary>Waits until the host may be asked again.</summary>
-    public Task WaitAsync(CancellationToken cancellationToken)
+    /// <summary>Waits until the host may be asked for a blob again.</summary>
+    public Task WaitAsync(Digest? blob, CancellationToken cancellationToken)
     {
-        long left = Volatile.Read(ref _quietUntil) - Environment.TickCount64;
-        return left <= 0 ? Task.CompletedTask : Task.Delay((int)Math.Min(left + Random.Shared.Next(100), int.MaxValue), cancellationToken);
+        if (blob is not { } digest || !_quiet.TryGetValue(digest, out long until))
+            return Task.CompletedTask;
+        long left = until - Environment.TickCount64;
+        if (left > 0)
+            return Task.Delay((int)Math.Min(left + Random.Shared.Next(100), int.MaxValue), cancellationToken);
+        _quiet.TryRemove(KeyValuePair.Create(digest, until));
+        return Task.CompletedTask;
     }
 
     public void Dispose() => _bodies.Dispose();

@@ -32,7 +32,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
     private Challenge? _challenge;
     private FoundCredentials? _found;
     private long _lookAgainFrom; // Environment.TickCount64
-    private bool _askedForChallenge;
+    private volatile bool _askedForChallenge;
     private bool _pushes;
     private string? _refusedByTokenServer;
 
@@ -64,7 +64,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             // A token that is too old, or from a time of other rights.
             HttpStatusCode.Forbidden or HttpStatusCode.BadRequest when sent?.Scheme == "Bearer" => answered == 0,
             // Some registries hide what is not for everybody, and challenge at /v2/ only.
-            HttpStatusCode.Forbidden or HttpStatusCode.NotFound when sent is null => answered == 0 && store is not null && !_askedForChallenge,
+            HttpStatusCode.Forbidden or HttpStatusCode.NotFound when sent is null => answered == 0 && store is not null && (!_askedForChallenge || _grant is not null),
             _ => false,
         };
         if (!isWorthwhile)
@@ -136,14 +136,18 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
     // Once, and only for those who have something to show.
     private async Task<Challenge?> AskForChallengeAsync(Renewal renewal, CancellationToken cancellationToken)
     {
-        if (_askedForChallenge || (await FindAsync(again: false, cancellationToken).ConfigureAwait(false)).Credentials is null)
+        if (_askedForChallenge)
+            return null;
+        if ((await FindAsync(again: false, cancellationToken).ConfigureAwait(false)).Credentials is null)
         {
             _askedForChallenge = true;
             return null;
         }
-        _askedForChallenge = true;
         using HttpResponseMessage response = await http.SendAsync(new HttpRequestMessage(HttpMethod.Get, renewal.Root), renewal.Subject, cancellationToken).ConfigureAwait(false);
-        return Challenge.Of(response);
+        Challenge? challenge = Challenge.Of(response);
+        // A server that fails may challenge the next time.
+        _askedForChallenge = challenge is null && (int)response.StatusCode < 500 && response.StatusCode != HttpStatusCode.TooManyRequests;
+        return challenge;
     }
 
     private async Task<Grant?> GetBasicAsync(Renewal renewal, CancellationToken cancellationToken)
@@ -167,7 +171,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
         {
             return await FetchAsync(credentials).ConfigureAwait(false);
         }
-        catch (RegistryException e) when (e.Error == ImageError.Denied && credentials is not null)
+        catch (RegistryException e) when (e.Error == ImageError.Denied)
         {
             Credentials? fresh = (await FindAsync(again: true, cancellationToken).ConfigureAwait(false)).Credentials;
             try
@@ -179,6 +183,8 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             {
                 // No better.
             }
+            if (fresh is null)
+                throw;
             _refusedByTokenServer = e.Reason;
             if (renewal.Push)
                 throw Refused(e);
@@ -225,14 +231,18 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
 
     private async ValueTask<FoundCredentials> FindAsync(bool again, CancellationToken cancellationToken)
     {
+        if (store is null)
+            return _found = new FoundCredentials(null, "");
+        // Who had none may have logged in since.
+        again |= _found is { Credentials: null };
         long began = Environment.TickCount64;
-        again &= began >= _lookAgainFrom;
-        if (_found is { } found && !again)
-            return found;
-        _found = store is null ? new FoundCredentials(null, "") : await store.FindAsync(endpoint.Host, endpoint.Repository, cancellationToken).ConfigureAwait(false);
+        if (_found is { } known && !(again && began >= _lookAgainFrom))
+            return known;
+        FoundCredentials found = await store.FindAsync(endpoint.Host, endpoint.Repository, cancellationToken).ConfigureAwait(false);
         long now = Environment.TickCount64;
-        _lookAgainFrom = again && _found.IsFromHelpers ? now + LookAgainFactor * (now - began) : 0;
-        return _found;
+        _lookAgainFrom = again && found.IsFromHelpers ? now + LookAgainFactor * (now - began) : 0;
+        // A helper that fails, or a file that is being written, does not take away what was found before: it counts until it is refused.
+        return _found = found.Credentials is null && _found?.Credentials is not null ? _found : found;
     }
 
     /// <param name="Root">The registry's URL that ends in "/v2/".</param>

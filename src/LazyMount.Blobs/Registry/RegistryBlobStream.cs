@@ -87,6 +87,7 @@ internal sealed class RegistryBlobStream : ForwardStream
             {
                 broken = e;
             }
+            _client.ForgetLocation(_blob.Digest, _response?.RequestMessage?.RequestUri);
             Abandon();
             if (_at - _brokeAt >= Progress)
                 (_breaks, _brokeAt) = (0, _at);
@@ -109,6 +110,29 @@ internal sealed class RegistryBlobStream : ForwardStream
             Abandon();
         }
         base.Dispose(disposing);
+    }
+
+    /// <summary>Bytes that were read already, and the rest of their stream. Owns it.</summary>
+    private sealed class PrefixedStream(byte[] prefix, Stream rest) : ForwardStream
+    {
+        private int _at;
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (_at == prefix.Length)
+                return await rest.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
+            int count = Math.Min(buffer.Length, prefix.Length - _at);
+            prefix.AsMemory(_at, count).CopyTo(buffer);
+            _at += count;
+            return count;
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing)
+                rest.Dispose();
+            base.Dispose(disposing);
+        }
     }
 
     private void Abandon()
@@ -134,8 +158,11 @@ internal sealed class RegistryBlobStream : ForwardStream
             }
             catch (RegistryException e) when (e.Status is HttpStatusCode.BadRequest or HttpStatusCode.RequestedRangeNotSatisfiable or HttpStatusCode.NotImplemented)
             {
-                // One that gave ranges before has a bad moment: it is asked once more, and then for this blob alone as a whole.
-                if (!_client.HasGivenRanges)
+                // One that gave ranges before has a bad moment: it is asked once more, and then for this blob alone as a whole. What another
+                // host refuses says nothing of the registry.
+                if (_elsewhere is not null)
+                    _takesWhole = true;
+                else if (!_client.HasGivenRanges)
                     _client.DoWithoutRanges(e.Reason);
                 else
                     _takesWhole = ++refusals > 1;
@@ -171,24 +198,43 @@ internal sealed class RegistryBlobStream : ForwardStream
             if (coding is not null && (!range.HasLength || length != range.To - range.From + 1))
                 throw _client.Http.Broken(response, _subject, $"gives a range of {coding} bytes");
             coding = null; // so many bytes as the range of the blob has: they are the blob's own
-            _client.HasGivenRanges = true;
+            _client.HasGivenRanges |= _elsewhere is null;
         }
         else
         {
-            // A blob that is a gzip file is often called encoded and sent as it is.
-            if (coding is not null && (length == _blob.Size || (length is null && _blob.MediaType.Contains("gzip", StringComparison.Ordinal))))
+            // A blob that is a compressed file is often called encoded and sent as it is.
+            if (coding is not null && (length == _blob.Size || (length is null && !ContentCoding.IsKnown(coding) && _blob.MediaType.Contains(coding, StringComparison.Ordinal))))
                 coding = null;
+            if (coding is not null && !ContentCoding.IsKnown(coding))
+                throw _client.Http.Broken(response, _subject, $"encodes it as \"{Printable.Of(coding)}\", which was not asked for");
             if (coding is null && length is { } total && total != _blob.Size)
                 throw _client.Http.Broken(response, _subject, $"has {total} bytes where the manifest says {_blob.Size}");
             skip = _at;
         }
 
         Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+        if (coding == "gzip" && length is null)
+        {
+            byte[] prefix = await ReadPrefixAsync(response, body, cancellationToken).ConfigureAwait(false);
+            (bool isGzip, bool isGzipInside) = ContentCoding.GzipIn(prefix);
+            body = new PrefixedStream(prefix, body);
+            if (!isGzip || (_blob.MediaType.Contains("gzip", StringComparison.Ordinal) && !isGzipInside))
+                coding = null;
+        }
         if (coding is not null)
             body = ContentCoding.Decode(body, coding);
         await PassOverAsync(response, body, skip, cancellationToken).ConfigureAwait(false);
         _isWhole = response.StatusCode != HttpStatusCode.PartialContent;
         return (response, body);
+    }
+
+    private async Task<byte[]> ReadPrefixAsync(HttpResponseMessage response, Stream body, CancellationToken cancellationToken)
+    {
+        var prefix = new byte[4096];
+        int filled = 0;
+        for (int read; filled < prefix.Length && (read = await _client.Http.ReadAsync(body, prefix.AsMemory(filled), _pace, response.RequestMessage, _subject, cancellationToken).ConfigureAwait(false)) > 0;)
+            filled += read;
+        return prefix[..filled];
     }
 
     // False: its connection is gone, as servers do to those who are idle.

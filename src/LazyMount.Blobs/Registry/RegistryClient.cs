@@ -74,7 +74,7 @@ internal sealed class RegistryClient : IDisposable
     {
         Endpoint = endpoint;
         (_timeouts, _logger) = (timeouts, logger);
-        _root = endpoint.Root;
+        _root = endpoint.FallsBackToHttp ? null : endpoint.Root;
         Http = new RegistryHttp(endpoint.Host, new RegistryConnections(endpoint, options, timeouts), timeouts, logger);
         _authorization = new RegistryAuthorization(Http, endpoint, credentials, options.Note, logger);
         _retry = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
@@ -86,8 +86,7 @@ internal sealed class RegistryClient : IDisposable
             MaxDelay = timeouts.MaxRetryDelay,
             ShouldHandle = args => ValueTask.FromResult(args.Outcome.Exception is RegistryException { IsTemporary: true } e
                 && args.AttemptNumber < Math.Min(e.MaxRetries, Http.HasServed ? timeouts.RetriesOnceServed : timeouts.Retries)),
-            // What the server asks for is waited for by everybody, before the next request.
-            DelayGenerator = static args => ValueTask.FromResult(args.Outcome.Exception is RegistryException { RetryAfter: { } wait } && wait > TimeSpan.Zero ? TimeSpan.Zero : (TimeSpan?)null),
+            DelayGenerator = static args => ValueTask.FromResult(args.Outcome.Exception is RegistryException { RetryAfter: { } wait } && wait > TimeSpan.Zero ? wait : (TimeSpan?)null),
             OnRetry = args =>
             {
                 logger.Retrying(args.RetryDelay, args.AttemptNumber + 1, args.Outcome.Exception!.Message);
@@ -124,21 +123,14 @@ internal sealed class RegistryClient : IDisposable
     /// </summary>
     public async Task<T> SendAsync<T>(RegistryRequest request, Func<HttpResponseMessage, CancellationToken, Task<T>> read, CancellationToken cancellationToken)
         => await _retry.ExecuteAsync(
-            static async (state, token) =>
-            {
-                HttpResponseMessage response = await state.Client.SendAsync(state.Request, token).ConfigureAwait(false);
-                try
-                {
-                    return await state.Read(response, token).ConfigureAwait(false);
-                }
-                catch
-                {
-                    response.Dispose();
-                    throw;
-                }
-            },
+            static (state, token) => new ValueTask<T>(state.Client.TryAsync(state.Request, state.Read, token)),
             (Client: this, Request: request, Read: read),
             cancellationToken).ConfigureAwait(false);
+
+    /// <summary>The place to which the registry redirected requests for a blob gave wrong or broken bytes: the registry is asked again.</summary>
+    /// <param name="blob">The blob.</param>
+    /// <param name="url">The place; null: whichever is remembered.</param>
+    public void ForgetLocation(Digest blob, Uri? url) => _locations.Forget(blob, url);
 
     public void Dispose()
     {
@@ -152,22 +144,60 @@ internal sealed class RegistryClient : IDisposable
     }
 
     // One try.
-    private async Task<HttpResponseMessage> SendAsync(RegistryRequest request, CancellationToken cancellationToken)
+    private async Task<T> TryAsync<T>(RegistryRequest request, Func<HttpResponseMessage, CancellationToken, Task<T>> read, CancellationToken cancellationToken)
     {
-        await Limits.WaitAsync(cancellationToken).ConfigureAwait(false);
+        if (request is { Elsewhere: null, Blob: { } known } && _locations.TryGet(known) is { } location)
+        {
+            try
+            {
+                HttpResponseMessage response = await Http.SendAsync(Message(location, request, null, own: false), request.Subject, cancellationToken).ConfigureAwait(false);
+                if (IsWanted(response, request.Method))
+                    return await ReadAsync(response).ConfigureAwait(false);
+                response.Dispose();
+            }
+            catch (RegistryException)
+            {
+                // The registry may name a better place.
+            }
+            _locations.Forget(known, location);
+        }
+        await Limits.WaitAsync(request.Blob, cancellationToken).ConfigureAwait(false);
+        (HttpResponseMessage answer, bool own) = await SendAsync(request, cancellationToken).ConfigureAwait(false);
+        Uri url = answer.RequestMessage!.RequestUri!;
+        T result = await ReadAsync(answer).ConfigureAwait(false);
+        if (!own && request is { Elsewhere: null, Blob: { } blob })
+            _locations.Remember(blob, url); // not before its answer was sound
+        return result;
+
+        async Task<T> ReadAsync(HttpResponseMessage response)
+        {
+            try
+            {
+                return await read(response, cancellationToken).ConfigureAwait(false);
+            }
+            catch
+            {
+                response.Dispose();
+                throw;
+            }
+        }
+    }
+
+    private async Task<(HttpResponseMessage Response, bool Own)> SendAsync(RegistryRequest request, CancellationToken cancellationToken)
+    {
         Uri root = await GetRootAsync(request.Subject, cancellationToken).ConfigureAwait(false);
         try
         {
-            HttpResponseMessage response = await SendAsync(request, root, cancellationToken).ConfigureAwait(false);
+            (HttpResponseMessage Response, bool Own) answer = await SendAsync(request, root, cancellationToken).ConfigureAwait(false);
             Http.HasServed = true;
-            return response;
+            return answer;
         }
-        catch (RegistryException e) when (e.RetryAfter > TimeSpan.Zero && e.IsTemporary)
+        catch (RegistryException e) when (e.RetryAfter > TimeSpan.Zero && e.IsTemporary && request.Blob is { } blob)
         {
-            Limits.LeaveAlone(e.RetryAfter.Value);
+            Limits.LeaveAlone(blob, e.RetryAfter.Value);
             throw;
         }
-        catch (RegistryException e) when (Endpoint.Root is null && (root.Scheme == Uri.UriSchemeHttps ? e.IsNotTls : e.IsTls) && Http.HasServed)
+        catch (RegistryException e) when (Endpoint.FallsBackToHttp && (root.Scheme == Uri.UriSchemeHttps ? e.IsNotTls : e.IsTls))
         {
             // Started again with another scheme.
             Interlocked.CompareExchange(ref _root, null, root);
@@ -176,14 +206,8 @@ internal sealed class RegistryClient : IDisposable
     }
 
     // Follows redirects and answers challenges.
-    private async Task<HttpResponseMessage> SendAsync(RegistryRequest request, Uri root, CancellationToken cancellationToken)
+    private async Task<(HttpResponseMessage Response, bool Own)> SendAsync(RegistryRequest request, Uri root, CancellationToken cancellationToken)
     {
-        if (request.Elsewhere is null && request.Blob is { } known && _locations.TryGet(known) is { } location
-            && await TryRememberedAsync(location, request, cancellationToken).ConfigureAwait(false) is { } remembered)
-        {
-            return remembered;
-        }
-
         bool secure = root.Scheme == Uri.UriSchemeHttps;
         Uri url = request.Elsewhere ?? request.Location ?? UrlOf(root, request);
         if (!IsAllowed(url, secure))
@@ -191,18 +215,14 @@ internal sealed class RegistryClient : IDisposable
         for (int redirects = 0, answered = 0; ;)
         {
             // Authorization is for the registry alone: the same scheme, host and port. Another registry that it leads to may want a token
-            // of its own, which it gives to everybody.
-            bool own = url.Scheme == root.Scheme && url.Authority == root.Authority;
-            RegistryAuthorization? authorization = own ? _authorization : _elsewhere.GetValueOrDefault(url.GetLeftPart(UriPartial.Authority));
+            // of its own, which it gives to everybody. The URL of a foreign layer was written by whoever made the image: it gets neither.
+            bool own = request.Elsewhere is null && url.Scheme == root.Scheme && url.Authority == root.Authority;
+            RegistryAuthorization? authorization = own ? _authorization : request.Elsewhere is null ? _elsewhere.GetValueOrDefault(url.GetLeftPart(UriPartial.Authority)) : null;
             Uri home = own ? root : new Uri(url, "/v2/");
             AuthenticationHeaderValue? sent = authorization is null ? null : await authorization.GetAsync(home, request.IsPush, request.Subject, cancellationToken).ConfigureAwait(false);
             HttpResponseMessage response = await Http.SendAsync(Message(url, request, sent, own), request.Subject, cancellationToken).ConfigureAwait(false);
             if (IsWanted(response, request.Method))
-            {
-                if (!own && request is { Elsewhere: null, Blob: { } blob })
-                    _locations.Remember(blob, url);
-                return response;
-            }
+                return (response, own);
             if (!own && request.Elsewhere is null && Challenge.Of(response)?.Scheme == "Bearer")
                 authorization ??= _elsewhere.GetOrAdd(url.GetLeftPart(UriPartial.Authority), _ => new RegistryAuthorization(Http, Endpoint, store: null, static _ => { }, _logger));
             if (authorization is not null && await AnswerAsync(authorization, response, sent, home, answered, request, cancellationToken).ConfigureAwait(false))
@@ -244,24 +264,6 @@ internal sealed class RegistryClient : IDisposable
         return new Uri(root, Endpoint.Namespace is { } space ? $"{path}{(path.Contains('?') ? '&' : '?')}ns={Uri.EscapeDataString(space)}" : path);
     }
 
-    private async Task<HttpResponseMessage?> TryRememberedAsync(Uri location, RegistryRequest request, CancellationToken cancellationToken)
-    {
-        HttpResponseMessage? response = null;
-        try
-        {
-            response = await Http.SendAsync(Message(location, request, null, own: false), request.Subject, cancellationToken).ConfigureAwait(false);
-        }
-        catch (RegistryException)
-        {
-            // The registry may name a better place.
-        }
-        if (response is not null && IsWanted(response, request.Method))
-            return response;
-        response?.Dispose();
-        _locations.Forget(request.Blob!.Value, location);
-        return null;
-    }
-
     private static async Task<bool> AnswerAsync(
         RegistryAuthorization authorization, HttpResponseMessage refusal, AuthenticationHeaderValue? sent, Uri root, int answered, RegistryRequest request, CancellationToken cancellationToken)
     {
@@ -288,6 +290,7 @@ internal sealed class RegistryClient : IDisposable
             message.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(type));
         if (request.Range is { } range)
             message.Headers.Range = new RangeHeaderValue(range.First, range.Last);
+        message.Options.Set(RegistryHttp.Secrets, Endpoint.Headers.Select(header => header.Value));
         foreach ((string name, string value) in own ? Endpoint.Headers : [])
         {
             // The user's own Authorization counts until the registry asks for another.
@@ -315,26 +318,45 @@ internal sealed class RegistryClient : IDisposable
 
     private async Task<Uri> ProbeAsync(string subject, CancellationToken cancellationToken)
     {
-        Uri secure = RootOf("https");
-        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        timeout.CancelAfter(s_probeTimeout);
-        try
+        Uri plain = new UriBuilder(Endpoint.Root) { Scheme = Uri.UriSchemeHttp, Port = Endpoint.Root.IsDefaultPort ? -1 : Endpoint.Root.Port }.Uri;
+        switch (await AskAsync(Endpoint.Root).ConfigureAwait(false))
         {
-            using HttpResponseMessage response = await Http.SendAsync(new HttpRequestMessage(HttpMethod.Get, secure), subject, timeout.Token).ConfigureAwait(false);
-            return _root = secure;
+            case null:
+                return _root = Endpoint.Root;
+            case { IsNotTls: true }:
+                break;
+            case { IsSilent: true }:
+                // A server of plain HTTP may do that, and one of TLS on a bad day.
+                if (await AskAsync(plain).ConfigureAwait(false) is not null)
+                    return Endpoint.Root; // not remembered: nothing was learnt
+                break;
+            case { } failure:
+                throw failure; // nothing listens, or a certificate is not trusted
         }
-        catch (RegistryException e) when (e.IsRefused)
+        _logger.FellBackToHttp(Endpoint.Host);
+        return _root = plain;
+
+        // Null: it answers in this scheme.
+        async Task<RegistryException?> AskAsync(Uri root)
         {
-            return RootOf("http"); // not remembered: nothing was learnt
-        }
-        catch (Exception e) when (e is RegistryException { IsNotTls: true } || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
-        {
-            _logger.FellBackToHttp(Endpoint.Host);
-            return _root = RootOf("http");
+            using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            timeout.CancelAfter(s_probeTimeout);
+            try
+            {
+                using HttpResponseMessage response = await Http.SendAsync(new HttpRequestMessage(HttpMethod.Get, root), subject, timeout.Token).ConfigureAwait(false);
+                return root.Scheme == Uri.UriSchemeHttp && response.StatusCode == HttpStatusCode.BadRequest
+                    && await Http.RefusalAsync(response, subject, Asked.Registry, null, timeout.Token).ConfigureAwait(false) is { IsTls: true } refusal ? refusal : null;
+            }
+            catch (RegistryException e)
+            {
+                return e;
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                return new RegistryException(ImageError.Unreachable, $"{Endpoint.Host} does not answer") { IsSilent = true };
+            }
         }
     }
-
-    private Uri RootOf(string scheme) => new($"{scheme}://{Endpoint.Host}/v2/");
 
     private static bool IsWanted(HttpResponseMessage response, HttpMethod method)
         => method == HttpMethod.Get ? response.StatusCode is HttpStatusCode.OK or HttpStatusCode.PartialContent : response.IsSuccessStatusCode;

@@ -35,6 +35,9 @@ public sealed class RegistryException : ImageException
     /// <summary>The server is there but does not speak TLS.</summary>
     internal bool IsNotTls { get; init; }
 
+    /// <summary>The server did not answer, or broke the connection before it had said anything.</summary>
+    internal bool IsSilent { get; init; }
+
     /// <summary>The server was spoken to in plain HTTP and speaks TLS.</summary>
     internal bool IsTls { get; init; }
 

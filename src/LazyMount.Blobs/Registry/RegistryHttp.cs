@@ -33,9 +33,14 @@ internal sealed class RegistryHttp : IDisposable
 {
     private const int MaxErrorSize = 64 << 10;
 
+    // A later time to come again is not worth telling apart.
+    private static readonly TimeSpan s_longestWait = TimeSpan.FromDays(365);
 
     // Bytes a second: what a body that is pushed adds to the patience with its answer.
     private const double SlowestUpload = 64 << 10;
+
+    /// <summary>What a request holds besides its Authorization that must not be shown when a server echoes it.</summary>
+    public static readonly HttpRequestOptionsKey<IEnumerable<string>> Secrets = new("Secrets");
 
     private readonly RegistryConnections _connections;
     private readonly RegistryTimeouts _timeouts;
@@ -92,6 +97,7 @@ internal sealed class RegistryHttp : IDisposable
                 Method = request.Method.Method,
                 Url = Redact(request.RequestUri!),
                 IsTemporary = true,
+                IsSilent = true,
                 MaxRetries = 0, // the time-out itself was patience enough: somebody waits in a read(2)
             };
         }
@@ -211,7 +217,7 @@ internal sealed class RegistryHttp : IDisposable
         HttpRequestMessage request = response.RequestMessage!;
         HttpStatusCode status = response.StatusCode;
         Uri url = request.RequestUri!;
-        (string detail, bool isForTls, bool wantsCertificate) = await DetailAsync(response, subject, cancellationToken).ConfigureAwait(false);
+        (string detail, bool isForTls, bool wantsCertificate) = await DetailAsync(response, asked, subject, cancellationToken).ConfigureAwait(false);
         string place = Place(url);
         bool isPush = IsPush(request) && asked != Asked.TokenServer;
         string verb = isPush ? "push" : "get";
@@ -262,7 +268,7 @@ internal sealed class RegistryHttp : IDisposable
     }
 
     // The first error of the body (distribution-spec, "Error Codes"), else the status. What a server echoes of our secrets is left out.
-    private async Task<(string Detail, bool IsForTls, bool WantsCertificate)> DetailAsync(HttpResponseMessage response, string subject, CancellationToken cancellationToken)
+    private async Task<(string Detail, bool IsForTls, bool WantsCertificate)> DetailAsync(HttpResponseMessage response, Asked asked, string subject, CancellationToken cancellationToken)
     {
         HttpRequestMessage request = response.RequestMessage!;
         string detail = $"{(int)response.StatusCode} {response.ReasonPhrase}".TrimEnd();
@@ -287,40 +293,57 @@ internal sealed class RegistryHttp : IDisposable
         {
             // The status alone must do.
         }
-        return (Printable.Of(WithoutSecrets(detail, request)), isForTls, wantsCertificate);
+        return (Printable.Of(WithoutSecrets(detail, request, asked)), isForTls, wantsCertificate);
     }
 
-    private static string WithoutSecrets(string text, HttpRequestMessage request)
+    private static string WithoutSecrets(string text, HttpRequestMessage request, Asked asked)
     {
-        foreach (string secret in SecretsOf(request))
-        {
-            if (secret.Length > 3)
-                text = text.Replace(secret, "***", StringComparison.Ordinal);
-        }
+        // The longest first: a shorter one may be a part of it.
+        foreach (string secret in SecretsOf(request, asked).Where(secret => secret.Length > 3).OrderByDescending(secret => secret.Length))
+            text = text.Replace(secret, "***", StringComparison.Ordinal);
         return text;
     }
 
-    private static IEnumerable<string> SecretsOf(HttpRequestMessage request)
+    private static IEnumerable<string> SecretsOf(HttpRequestMessage request, Asked asked)
     {
-        if (request.RequestUri!.Query.Length > 1)
-            yield return request.RequestUri.Query[1..];
-        if (request.Headers.Authorization is not { Parameter: { } parameter } authorization)
-            yield break;
-        yield return parameter;
-        if (authorization.Scheme == "Basic")
+        var secrets = new List<string>();
+        if (request.RequestUri!.Query is { Length: > 1 } query)
         {
-            string pair = System.Text.Encoding.UTF8.GetString(Convert.FromBase64String(parameter));
-            yield return pair;
-            yield return pair[(pair.IndexOf(':', StringComparison.Ordinal) + 1)..];
+            secrets.Add(query[1..]);
+            // Another host's URL is signed, and any of its parameters may be the key to it. Those of registry and token server are no secrets.
+            if (asked == Asked.Elsewhere)
+                secrets.AddRange(query[1..].Split('&').Select(parameter => parameter[(parameter.IndexOf('=', StringComparison.Ordinal) + 1)..]));
         }
+        if (request.Options.TryGetValue(Secrets, out IEnumerable<string>? others))
+            secrets.AddRange(others);
+        if (request.Headers.NonValidated.TryGetValues("Authorization", out var authorization))
+        {
+            foreach (string value in authorization)
+            {
+                string parameter = value[(value.IndexOf(' ', StringComparison.Ordinal) + 1)..].Trim();
+                secrets.Add(parameter);
+                var pair = new byte[parameter.Length];
+                if (value.StartsWith("Basic ", StringComparison.OrdinalIgnoreCase) && Convert.TryFromBase64String(parameter, pair, out int length))
+                {
+                    string text = System.Text.Encoding.UTF8.GetString(pair, 0, length);
+                    secrets.Add(text);
+                    secrets.Add(text[(text.IndexOf(':', StringComparison.Ordinal) + 1)..]);
+                }
+            }
+        }
+        return secrets.Concat(secrets.Select(Uri.UnescapeDataString)).Concat(secrets.Select(Uri.EscapeDataString)).Distinct();
     }
 
-    private static TimeSpan? RetryAfterOf(HttpResponseMessage response) => response.Headers.RetryAfter switch
+    private static TimeSpan? RetryAfterOf(HttpResponseMessage response)
     {
-        { Delta: { } delta } => delta,
-        { Date: { } date } when date - DateTimeOffset.UtcNow is var wait && wait > TimeSpan.Zero => wait,
-        _ => null,
-    };
+        TimeSpan? wait = response.Headers.RetryAfter switch
+        {
+            { Delta: { } delta } => delta,
+            { Date: { } date } when date > DateTimeOffset.UtcNow => date - DateTimeOffset.UtcNow,
+            _ => null,
+        };
+        return wait > s_longestWait ? s_longestWait : wait;
+    }
 
     private static string TimeOf(DateTime time)
         => time.ToString(time.Date == DateTime.Today ? "HH:mm" : "yyyy-MM-dd HH:mm", System.Globalization.CultureInfo.InvariantCulture);
@@ -368,6 +391,7 @@ internal sealed class RegistryHttp : IDisposable
                 _ => int.MaxValue,
             },
             IsNotTls = failure.IsNotTls,
+            IsSilent = failure.IsSilent,
             IsTls = e.HttpRequestError == HttpRequestError.InvalidResponse && url.Scheme == Uri.UriSchemeHttp,
             IsRefused = isRefused,
         };

@@ -17,6 +17,9 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
 {
     private const int MaxUrls = 8; // of a foreign layer
 
+    // Before the next place is asked for referrers too: four of these are the patience with questions that an image can do without.
+    private static readonly TimeSpan s_headStart = TimeSpan.FromMilliseconds(500);
+
     private static readonly TimeSpan s_hintPatience = TimeSpan.FromSeconds(2);
 
     private readonly ConcurrentDictionary<Digest, Uri> _givers = new();
@@ -34,7 +37,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         IReadOnlyList<RegistryEndpoint> endpoints = new RegistryHosts(options).EndpointsOf(reference);
         foreach (RegistryEndpoint endpoint in endpoints.Where(endpoint => !endpoint.Tls.IsVerified))
             options.Note($"connections to {endpoint.Host} are not verified, for {endpoint.Origin} says so: whoever answers is believed");
-        _places = [.. endpoints.Select(endpoint => new RegistryPlace(endpoint, _credentials, options, timeouts, reference.Place, _logger))];
+        _places = [.. endpoints.Select((endpoint, i) => new RegistryPlace(endpoint, hasNext: i < endpoints.Count - 1, _credentials, options, timeouts, reference.Place, _logger))];
     }
 
     public bool IsLocal => false;
@@ -46,12 +49,10 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
 
     public bool Distrust(Descriptor blob)
     {
-        bool hasOther = false;
-        foreach (RegistryPlace mirror in _places[..^1].Where(place => place.Endpoint.IsMirror && place.Serves(blob.Digest)))
-        {
-            mirror.Distrust(blob.Digest);
-            hasOther = true;
-        }
+        // Which of them gave the bytes is not known here: none but the last is asked again.
+        bool hasOther = Array.Exists(_places[..^1], place => place.Endpoint.CanPull && !place.IsWrongAbout(blob.Digest));
+        foreach (RegistryPlace place in _places)
+            place.Distrust(blob.Digest);
         return hasOther;
     }
 
@@ -111,20 +112,19 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
 
     public async Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
     {
-        // A mirror need not know what refers to the images that it has.
-        foreach (RegistryPlace mirror in _places[..^1].Where(place => place.Endpoint.CanPull && place.Serves(null)))
-        {
-            try
-            {
-                if (await mirror.Referrers.FindAsync(subject, artifactTypes, cancellationToken).ConfigureAwait(false) is { Count: > 0 } found)
-                    return found;
-            }
-            catch (ImageException e)
-            {
-                PassOver(mirror, e, null);
-            }
-        }
-        return await Upstream.Referrers.FindAsync(subject, artifactTypes, cancellationToken).ConfigureAwait(false);
+        // A mirror need not know what refers to the images that it has, and some hang when they are asked: the next place does not wait for it
+        // long. A failure says nothing of its blobs.
+        RegistryPlace[] asked = [.. _places.Where(place => place.Endpoint.CanPull && place.Serves(null))];
+        if (asked.Length == 0)
+            asked = [Upstream];
+        IReadOnlyList<Task<IReadOnlyList<Descriptor>>> ended = await StaggeredRace.RunAsync(
+            asked.Select(place => (Func<CancellationToken, Task<IReadOnlyList<Descriptor>>>)(token => place.Referrers.FindAsync(subject, artifactTypes, token))),
+            s_headStart,
+            static found => found.Count > 0,
+            static _ => { },
+            cancellationToken).ConfigureAwait(false);
+        // Nobody knows of any: what an answer says counts before failures.
+        return await (ended[^1].IsCompletedSuccessfully ? ended[^1] : ended.FirstOrDefault(each => each.IsCompletedSuccessfully) ?? ended[^1]).ConfigureAwait(false);
     }
 
     /// <summary>The repository's tags, in the registry's order.</summary>
@@ -194,18 +194,19 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         }
     }
 
-    // What is pushed goes to the registry itself, and is looked at there.
-    private RegistryPlace Target => Array.FindLast(_places, place => place.Endpoint.CanPush && !place.Endpoint.IsMirror)
+    // What is pushed goes to the registry itself, or to the server that stands in its place, and is looked at there.
+    private RegistryPlace Target => Array.Find(_places, place => place.Endpoint.CanPush && !place.Endpoint.IsMirror)
+        ?? (Upstream.Endpoint.CanPush ? Upstream : null)
         ?? throw new ImageException(ImageError.Denied, $"Nothing may be pushed to {_reference.Location}: {Printable.Of(Upstream.Endpoint.Origin)} gives it no capability \"push\".");
 
-    // Asks the places in order until one gives what is wanted.
+    // Asks the places in order until one gives what is wanted; then those that rest or lacked the blob, for they may have mended.
     private async Task<T> AskAsync<T>(Func<RegistryPlace, bool> may, Digest? blob, Func<RegistryPlace, Task<T>> ask)
     {
         List<(RegistryPlace Place, ImageException Failure)> failures = [];
-        RegistryPlace[] asked = [.. _places.Where(place => may(place) && place.Serves(blob))];
-        if (asked.Length == 0)
-            asked = [Upstream];
-        foreach (RegistryPlace place in asked)
+        RegistryPlace[] able = [.. _places.Where(place => may(place) && !place.IsWrongAbout(blob))];
+        if (able.Length == 0)
+            able = [Upstream];
+        foreach (RegistryPlace place in able.OrderBy(place => place.Serves(blob) ? 0 : 1).ToArray())
         {
             try
             {
@@ -214,17 +215,18 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
             catch (ImageException e)
             {
                 failures.Add((place, e));
-                if (place != asked[^1])
-                    PassOver(place, e, blob);
+                PassOver(place, e, blob);
             }
         }
-        throw Combine(failures);
+        // The registry itself knows best why.
+        throw Combine([.. failures.OrderBy(each => Array.IndexOf(_places, each.Place))]);
     }
 
-    private void PassOver(RegistryPlace mirror, ImageException failure, Digest? blob)
+    private void PassOver(RegistryPlace place, ImageException failure, Digest? blob)
     {
-        mirror.Note(failure, blob);
-        _logger.MirrorPassedOver(mirror.Endpoint.Host, failure.Message);
+        place.Note(failure, blob);
+        if (place != Upstream)
+            _logger.MirrorPassedOver(place.Endpoint.Host, failure.Message);
     }
 
     // The last one's failure, with what the others gave.
@@ -246,7 +248,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
             place => place.Endpoint.CanPull,
             blob.Digest,
             async place => (await OpenAsync(place, blob, null, offset, length, cancellationToken).ConfigureAwait(false), place)).ConfigureAwait(false);
-        return place.Endpoint.IsMirror ? new MirroredStream(this, stream, place, blob, offset, length) : stream;
+        return _places.Length > 1 ? new MirroredStream(this, stream, place, blob, offset, length) : stream;
     }
 
     private async Task<Stream> OpenElsewhereAsync(Descriptor blob, IReadOnlyList<string> urls, long offset, long length, CancellationToken cancellationToken)
@@ -283,7 +285,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
             digest,
             place => GetManifestAsync(place, reference, digest, size, subject, cancellationToken));
 
-    private static Task<RawManifest> GetManifestAsync(RegistryPlace place, string reference, Digest? digest, long? size, string subject, CancellationToken cancellationToken)
+    private Task<RawManifest> GetManifestAsync(RegistryPlace place, string reference, Digest? digest, long? size, string subject, CancellationToken cancellationToken)
     {
         var request = new RegistryRequest($"manifests/{reference}", subject) { Accept = MediaTypes.Manifests };
         RegistryHttp http = place.Client.Http;
@@ -298,18 +300,19 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
                     throw new ImageException(ImageError.Verification, $"The bytes that {http.Registry} gives for {subject} do not match its digest and size; the registry or a proxy before it is at fault.");
                 }
                 string mediaType = response.Content.Headers.ContentType?.MediaType ?? "";
-                if (place.Endpoint.IsMirror)
+                if (_places.Length > 1)
                     ManifestDocument.Parse(bytes, mediaType, subject); // one that gives something else is passed over
                 return new RawManifest(new Descriptor(mediaType, digest ?? Digest.OfSha256(bytes), bytes.Length), bytes);
             },
             cancellationToken);
     }
 
-    /// <summary>A range of a blob from a mirror; when that fails on the way, the rest comes from the next place.</summary>
+    /// <summary>A range of a blob from one of several places; when that fails on the way, the rest comes from another. Each gets one chance.</summary>
     private sealed class MirroredStream(RegistrySource source, Stream stream, RegistryPlace place, Descriptor blob, long begin, long length) : ForwardStream
     {
         private Stream _stream = stream;
         private RegistryPlace _place = place;
+        private readonly List<RegistryPlace> _failed = [];
         private readonly long _end = begin + length;
         private long _at = begin;
 
@@ -323,17 +326,20 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
                     _at += read;
                     return read;
                 }
-                catch (ImageException e) when (_place.Endpoint.IsMirror)
+                catch (ImageException e) when (Array.Exists(source._places, next => MayAsk(next) && next != _place))
                 {
+                    _failed.Add(_place);
                     source.PassOver(_place, e, blob.Digest);
                     await _stream.DisposeAsync().ConfigureAwait(false);
                     (_stream, _place) = await source.AskAsync(
-                        next => next.Endpoint.CanPull,
+                        MayAsk,
                         blob.Digest,
                         async next => (await source.OpenAsync(next, blob, null, _at, _end - _at, cancellationToken).ConfigureAwait(false), next)).ConfigureAwait(false);
                 }
             }
         }
+
+        private bool MayAsk(RegistryPlace place) => place.Endpoint.CanPull && !_failed.Contains(place) && !place.IsWrongAbout(blob.Digest);
 
         protected override void Dispose(bool disposing)
         {

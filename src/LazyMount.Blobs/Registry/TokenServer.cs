@@ -40,8 +40,8 @@ internal sealed class TokenServer(RegistryHttp http)
         if (RawUrl.Resolve(registry, challenge.Parameters["realm"]) is not { } realm || (realm.Scheme != Uri.UriSchemeHttps && realm.Scheme != Uri.UriSchemeHttp))
             throw Malformed(subject, "names a token server whose address is malformed");
         bool secure = registry.Scheme == Uri.UriSchemeHttps;
-        if (credentials is not null && secure && realm.Scheme != Uri.UriSchemeHttps)
-            throw Malformed(subject, "wants your credentials sent unencrypted to its token server");
+        if (secure && realm.Scheme != Uri.UriSchemeHttps && !(Loopback.Is(registry) && Loopback.Is(realm)))
+            throw Malformed(subject, $"names a token server, {realm.Authority}, that is to be asked in plain HTTP");
 
         string? service = challenge.Parameters.GetValueOrDefault("service");
         if (credentials?.IdentityToken is { } identityToken
@@ -83,6 +83,7 @@ internal sealed class TokenServer(RegistryHttp http)
                 ["scope"] = string.Join(' ', scopes),
             }),
         };
+        request.Options.Set(RegistryHttp.Secrets, [identityToken]);
         using HttpResponseMessage response = await http.SendAsync(request, subject, cancellationToken).ConfigureAwait(false);
         if (response.StatusCode is HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout || ((int)response.StatusCode >= 500 && response.StatusCode != HttpStatusCode.NotImplemented))
             throw await http.RefusalAsync(response, subject, Asked.TokenServer, null, cancellationToken).ConfigureAwait(false);

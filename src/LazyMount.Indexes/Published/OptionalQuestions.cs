@@ -4,9 +4,9 @@ using LazyMount.Blobs.Images;
 namespace LazyMount.Indexes.Published;
 
 /// <summary>
-/// The patience with questions that an image can do without: which indexes others published for its layers. One question whose
-/// answer does not begin in time ends all of them for this image. An index that has begun to come goes on while that is
-/// cheaper than its layer. Thread-safe.
+/// The patience with questions that an image can do without: which indexes others published for its layers. All questions of an image
+/// together may take so long: the time in which at least one waits for its first byte counts. When it is used up no more are asked. An
+/// index that has begun to come goes on while that is cheaper than its layer. Thread-safe.
 /// </summary>
 internal sealed class OptionalQuestions(TimeSpan patience)
 {
@@ -17,29 +17,58 @@ internal sealed class OptionalQuestions(TimeSpan patience)
     // is given up at some 20 KB/s for each MB/s that the layer would have.
     private const double LayerRate = 1 << 20;
 
-    private volatile bool _isOver;
+    private readonly Lock _lock = new();
+    private TimeSpan _used; // in the times when a question waited that are over
+    private int _waiting;
+    private long _waitingSince; // Stopwatch timestamp
 
     /// <summary>For commands whose purpose are the answers.</summary>
     public static OptionalQuestions Patient => new(Timeout.InfiniteTimeSpan);
 
-    /// <summary>Asks, unless an earlier question was not answered.</summary>
+    /// <summary>Asks, unless earlier questions used up the patience.</summary>
     /// <param name="question">A request whose answer is small, or whose first byte it returns.</param>
     /// <param name="cancellationToken">The caller's.</param>
     /// <exception cref="ImageException">There is no answer in time, or the question failed.</exception>
     public async Task<T> AskAsync<T>(Func<CancellationToken, Task<T>> question, CancellationToken cancellationToken)
     {
-        if (_isOver)
-            throw Unanswered();
-        using var patient = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        patient.CancelAfter(patience);
+        TimeSpan left = Begin();
         try
         {
+            if (left <= TimeSpan.Zero && patience != Timeout.InfiniteTimeSpan)
+                throw Unanswered();
+            using var patient = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            patient.CancelAfter(left);
             return await question(patient.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            _isOver = true;
+            lock (_lock)
+                _used = patience;
             throw Unanswered();
+        }
+        finally
+        {
+            End();
+        }
+    }
+
+    // The patience that is left.
+    private TimeSpan Begin()
+    {
+        lock (_lock)
+        {
+            if (_waiting++ == 0)
+                _waitingSince = Stopwatch.GetTimestamp();
+            return patience == Timeout.InfiniteTimeSpan ? patience : patience - _used - Stopwatch.GetElapsedTime(_waitingSince);
+        }
+    }
+
+    private void End()
+    {
+        lock (_lock)
+        {
+            if (--_waiting == 0)
+                _used += Stopwatch.GetElapsedTime(_waitingSince);
         }
     }
 
@@ -56,15 +85,21 @@ internal sealed class OptionalQuestions(TimeSpan patience)
             async token =>
             {
                 // The first byte belongs to the question. What is opened goes on after it, so it is not opened with this token.
-                await using CancellationTokenRegistration registration = token.Register(given.Cancel);
-                Stream opened = await open(given.Token).ConfigureAwait(false);
+                CancellationTokenRegistration registration = token.Register(given.Cancel);
+                Stream? opened = null;
                 try
                 {
-                    return (opened, await opened.ReadAsync(destination, given.Token).ConfigureAwait(false));
+                    opened = await open(given.Token).ConfigureAwait(false);
+                    int first = await opened.ReadAsync(destination, given.Token).ConfigureAwait(false);
+                    await registration.DisposeAsync().ConfigureAwait(false); // from here on the patience cancels nothing
+                    given.Token.ThrowIfCancellationRequested();
+                    return (opened, first);
                 }
                 catch
                 {
-                    await opened.DisposeAsync().ConfigureAwait(false);
+                    await registration.DisposeAsync().ConfigureAwait(false);
+                    if (opened is not null)
+                        await opened.DisposeAsync().ConfigureAwait(false);
                     throw;
                 }
             },
@@ -86,7 +121,7 @@ internal sealed class OptionalQuestions(TimeSpan patience)
                 }
                 int read = await reading.ConfigureAwait(false);
                 if (read == 0)
-                    throw new EndOfStreamException();
+                    throw new ImageException(ImageError.Unreachable, $"it ends after {filled} of {destination.Length} bytes");
                 filled += read;
             }
         }

@@ -35,14 +35,14 @@ public sealed class HostsTests : IDisposable
 
     private string[] Find(string reference, RegistryOptions? options = null)
         => [.. new RegistryHosts(options ?? Options).EndpointsOf(ImageReference.Parse(reference)).Select(each =>
-            $"{each.Root}{each.Repository} {(each.CanPull ? "pull " : "")}{(each.CanResolve ? "resolve " : "")}{(each.CanPush ? "push " : "")}{(each.IsMirror ? "mirror" : "")}{(each.Namespace is null ? "" : " ns=" + each.Namespace)}{(each.Tls.IsVerified ? "" : " unverified")}")];
+            $"{each.Root}{each.Repository} {(each.CanPull ? "pull " : "")}{(each.CanResolve ? "resolve " : "")}{(each.CanPush ? "push " : "")}{(each.IsMirror ? "mirror" : "")}{(each.Namespace is null ? "" : " ns=" + each.Namespace)}{(each.Tls.IsVerified ? "" : " unverified")}{(each.FallsBackToHttp ? " or-http" : "")}")];
 
     [Fact]
     public void WithoutConfiguration_TheRegistryItselfIsAsked()
     {
         Assert.Equal(["https://registry-1.docker.io/v2/library/debian pull resolve push "], Find("debian"));
         Assert.Equal(["https://ghcr.io/v2/a/b pull resolve push "], Find("ghcr.io/a/b"));
-        Assert.Equal(["a/b pull resolve push "], Find("localhost:5000/a/b"));
+        Assert.Equal(["https://localhost:5000/v2/a/b pull resolve push  or-http"], Find("localhost:5000/a/b"));
         Assert.Equal(["https://[2001:db8::1]:5000/v2/a/b pull resolve push "], Find("[2001:db8::1]:5000/a/b"));
     }
 
@@ -70,7 +70,7 @@ public sealed class HostsTests : IDisposable
         Assert.Equal(
             [
                 "https://second.example/v2/library/debian pull mirror ns=docker.io",
-                "http://first.example:8080/prefix/v2/library/debian pull resolve mirror ns=docker.io unverified",
+                "https://first.example:8080/prefix/v2/library/debian pull resolve mirror ns=docker.io unverified or-http",
                 "https://harbor.example/v2/cache/library/debian pull resolve push mirror ns=docker.io",
                 "https://bare.example/v2/library/debian pull resolve push mirror ns=docker.io",
                 "https://registry-1.docker.io/v2/library/debian pull resolve push ",
@@ -157,7 +157,7 @@ public sealed class HostsTests : IDisposable
         Assert.Equal(
             [
                 "https://mirror.example/v2/hub/library/debian pull resolve mirror",
-                "library/debian pull resolve mirror unverified",
+                "https://plain.example:5000/v2/library/debian pull resolve mirror unverified or-http",
                 "https://tags.example/v2/library/debian pull resolve mirror",
                 "https://registry-1.docker.io/v2/library/debian pull resolve push ",
             ],

@@ -457,7 +457,7 @@ public sealed class RegistryFaultTests : IDisposable
         await using RegistrySource source = Open(server, plainHttp: false);
         Assert.Equal(s_image.Manifest, (await source.GetRootAsync(Token)).Bytes);
 
-        using var http = new RegistryHttp("example.test", new RegistryConnections(new RegistryEndpoint { Host = "example.test", Repository = "app" }, TestRegistries.Options, RegistrySourceTests.Impatient), RegistrySourceTests.Impatient, NullLogger.Instance);
+        using var http = new RegistryHttp("example.test", new RegistryConnections(new RegistryEndpoint { Host = "example.test", Repository = "app", Root = new Uri("https://example.test/v2/") }, TestRegistries.Options, RegistrySourceTests.Impatient), RegistrySourceTests.Impatient, NullLogger.Instance);
         var e = await Assert.ThrowsAsync<RegistryException>(() => http.SendAsync(new HttpRequestMessage(HttpMethod.Get, $"https://{server.Host}/v2/?secret=1"), "app from example.test", Token));
         Assert.Equal($"Cannot get app from example.test: {server.Host} does not answer with TLS; if it speaks plain HTTP, use --plain-http.", e.Message);
         Assert.Equal($"https://{server.Host}/v2/", e.Url);

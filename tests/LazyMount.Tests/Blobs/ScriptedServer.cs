@@ -103,7 +103,11 @@ internal sealed class ScriptedServer : IAsyncDisposable
         try
         {
             if (await ReadRequestAsync(socket) is not { } request)
+            {
+                // As Go's and nginx's servers answer a TLS greeting.
+                await socket.SendAsync("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"u8.ToArray(), _end.Token);
                 return;
+            }
             Requests.Enqueue(request);
             ScriptedResponse response = await Answer(request);
             string head = $"HTTP/1.1 {response.Status} Scripted\r\n{(response.Endless ? "" : $"Content-Length: {response.Body.Length}\r\n")}Connection: close\r\n"

@@ -80,7 +80,7 @@ public sealed class OptionalQuestionsTests
 
     [Fact]
     public async Task IndexThatEndsEarly_IsToldApartFromSilence()
-        => await Assert.ThrowsAsync<EndOfStreamException>(() => new OptionalQuestions(s_patience).ReadAsync(_ => Task.FromResult<Stream>(new MemoryStream([1, 2])), new byte[3], MiB, Token));
+        => await Assert.ThrowsAsync<ImageException>(() => new OptionalQuestions(s_patience).ReadAsync(_ => Task.FromResult<Stream>(new MemoryStream([1, 2])), new byte[3], MiB, Token));
 
     private static async Task<byte[]> ReadAsync(Drip stream, int size, long layerSize)
     {

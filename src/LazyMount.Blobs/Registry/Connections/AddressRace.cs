@@ -24,47 +24,13 @@ internal sealed class AddressRace(Func<string, CancellationToken, Task<IPAddress
         IPAddress[] addresses = IPAddress.TryParse(host.Trim('[', ']'), out IPAddress? literal) ? [literal] : await resolve(host, cancellationToken).WaitAsync(cancellationToken).ConfigureAwait(false);
         if (addresses.Length == 0)
             throw new SocketException((int)SocketError.HostNotFound);
-        var waiting = new Queue<IPAddress>(InTurns(addresses));
-        var attempts = new List<Task<Socket>>();
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        Exception? first = null;
-        try
-        {
-            while (waiting.TryDequeue(out IPAddress? address))
-            {
-                attempts.Add(ConnectAsync(address, port, end.Token));
-                Task headStart = Task.Delay(waiting.Count > 0 ? s_headStart : Timeout.InfiniteTimeSpan, end.Token);
-                bool failed = false;
-                while (attempts.Count > 0 && !(failed && waiting.Count > 0) && await Task.WhenAny([.. attempts, headStart]).ConfigureAwait(false) is Task<Socket> ended)
-                {
-                    attempts.Remove(ended);
-                    try
-                    {
-                        return await ended.ConfigureAwait(false);
-                    }
-                    catch (SocketException e)
-                    {
-                        first ??= e;
-                        failed = true;
-                    }
-                }
-                cancellationToken.ThrowIfCancellationRequested();
-            }
-            throw first!;
-        }
-        finally
-        {
-            await end.CancelAsync().ConfigureAwait(false);
-            foreach (Task<Socket> attempt in attempts)
-            {
-                _ = attempt.ContinueWith(static late =>
-                {
-                    if (late.IsCompletedSuccessfully)
-                        late.Result.Dispose();
-                    _ = late.Exception;
-                }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
-            }
-        }
+        IReadOnlyList<Task<Socket>> ended = await StaggeredRace.RunAsync(
+            InTurns(addresses).Select(address => (Func<CancellationToken, Task<Socket>>)(token => ConnectAsync(address, port, token))),
+            s_headStart,
+            static _ => true,
+            static late => late.Dispose(),
+            cancellationToken).ConfigureAwait(false);
+        return await (ended[^1].IsCompletedSuccessfully ? ended[^1] : ended[0]).ConfigureAwait(false); // the first failure
     }
 
     private static async Task<Socket> ConnectAsync(IPAddress address, int port, CancellationToken cancellationToken)

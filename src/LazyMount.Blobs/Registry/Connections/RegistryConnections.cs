@@ -16,7 +16,8 @@ namespace LazyMount.Blobs.Registry.Connections;
 /// <param name="Sentence">What failed and what to do, without the full stop.</param>
 /// <param name="IsTemporary">It may pass.</param>
 /// <param name="IsNotTls">The server is there and does not speak TLS.</param>
-internal readonly record struct ConnectionFailure(string Sentence, bool IsTemporary, bool IsNotTls = false);
+/// <param name="IsSilent">The connection broke before the server had said anything.</param>
+internal readonly record struct ConnectionFailure(string Sentence, bool IsTemporary, bool IsNotTls = false, bool IsSilent = false);
 
 /// <summary>
 /// The connections to one endpoint, its token server and wherever they redirect to: one client for each scheme, host and port, so that
@@ -50,7 +51,7 @@ internal sealed partial class RegistryConnections : IDisposable
     public RegistryConnections(RegistryEndpoint endpoint, RegistryOptions options, RegistryTimeouts timeouts, AddressRace? race = null)
     {
         (_tls, _timeouts, _race) = (endpoint.Tls, timeouts, race ?? AddressRace.OfSystem);
-        _endpoint = endpoint.Root?.Authority ?? endpoint.Host;
+        _endpoint = endpoint.Root.Authority;
         _proxies = new ProxySettings(options.Environment);
     }
 
@@ -86,7 +87,7 @@ internal sealed partial class RegistryConnections : IDisposable
             HttpRequestError.ConnectionError => new($"{place} is not reachable ({socket?.ToString() ?? e.Message}); check the network and try again", true),
             HttpRequestError.InvalidResponse when url.Scheme == Uri.UriSchemeHttp => new($"{place} does not answer as a web server does; if it speaks TLS, leave --plain-http out", true),
             HttpRequestError.ConfigurationLimitExceeded => new($"{place} gives more header fields than are accepted; it or a proxy before it is at fault", false),
-            _ => new($"the connection to {place} broke; check the network and try again", true),
+            _ => new($"the connection to {place} broke; check the network and try again", true, IsSilent: true),
         };
     }
 
@@ -131,8 +132,10 @@ internal sealed partial class RegistryConnections : IDisposable
             return new($"{place} speaks only versions of TLS that are not accepted here (below 1.2); whoever runs it must renew it", false);
         if (told.Contains("alert handshake failure", StringComparison.OrdinalIgnoreCase))
             return new($"{place} ends the TLS handshake: it wants a client certificate, or a cipher that is not accepted here", false);
-        return e.HttpRequestError == HttpRequestError.SecureConnectionError || told.Contains("wrong version number", StringComparison.OrdinalIgnoreCase)
-            ? new ConnectionFailure($"{place} does not answer with TLS; if it speaks plain HTTP, use --plain-http", IsTemporary: false, IsNotTls: true) : null;
+        if (told.Contains("wrong version number", StringComparison.OrdinalIgnoreCase) || told.Contains("corrupted frame", StringComparison.OrdinalIgnoreCase))
+            return new ConnectionFailure($"{place} does not answer with TLS; if it speaks plain HTTP, use --plain-http", IsTemporary: false, IsNotTls: true);
+        return e.HttpRequestError == HttpRequestError.SecureConnectionError
+            ? new ConnectionFailure($"the connection to {place} broke in the TLS handshake; check that it speaks TLS and try again", IsTemporary: true, IsSilent: true) : null;
     }
 
     private static IEnumerable<Exception> Causes(Exception e)
@@ -151,7 +154,15 @@ internal sealed partial class RegistryConnections : IDisposable
         if (!client.HasStaleFiles())
             return client;
         Lazy<Client> renewed = New(url);
-        return Use(key, _clients.TryUpdate(key, renewed, lazy) ? renewed : _clients[key]);
+        try
+        {
+            _ = renewed.Value;
+        }
+        catch (ImageException)
+        {
+            return client; // one file is new and the other is not yet; they are looked at again in a while
+        }
+        return _clients.TryUpdate(key, renewed, lazy) ? renewed.Value : client;
     }
 
     // A failure is not remembered: the file may be mended.

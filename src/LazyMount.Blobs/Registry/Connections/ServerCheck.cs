@@ -25,12 +25,17 @@ internal sealed class ServerCheck(string host, X509Certificate2Collection author
     /// <summary>See <see cref="RemoteCertificateValidationCallback"/>.</summary>
     public bool Accept(X509Certificate? presented, X509Chain? chain, SslPolicyErrors errors)
     {
+        Refusal = WhyNot(presented, chain, errors);
+        return Refusal is null;
+    }
+
+    private string? WhyNot(X509Certificate? presented, X509Chain? chain, SslPolicyErrors errors)
+    {
         if (errors == SslPolicyErrors.None)
-            return true;
+            return null;
         if (presented is not X509Certificate2 certificate)
         {
-            Refusal = $"{host} shows no TLS certificate; the server is at fault";
-            return false;
+            return $"{host} shows no TLS certificate; the server is at fault";
         }
         X509ChainStatusFlags problems = Flags(chain);
         DateTime now = DateTime.Now;
@@ -39,23 +44,24 @@ internal sealed class ServerCheck(string host, X509Certificate2Collection author
             using var again = new X509Chain { ChainPolicy = NewPolicy() };
             again.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
             again.ChainPolicy.CustomTrustStore.AddRange(authorities);
+            again.ChainPolicy.ExtraStore.AddRange(authorities);
             if (chain is not null)
             {
                 // What the server sent besides, whether or not it led to an issuer that the system knows.
                 again.ChainPolicy.ExtraStore.AddRange(chain.ChainPolicy.ExtraStore);
             }
-            if (again.Build(certificate))
+            if (again.Build(certificate) || LeadsToAuthority(again))
             {
                 errors &= ~SslPolicyErrors.RemoteCertificateChainErrors;
                 if (errors == SslPolicyErrors.None)
-                    return true;
+                    return null;
             }
             else if (!Flags(again).HasFlag(X509ChainStatusFlags.UntrustedRoot) && !Flags(again).HasFlag(X509ChainStatusFlags.PartialChain))
             {
                 problems = Flags(again);
             }
         }
-        Refusal = errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch) ? $"the TLS certificate of {host} is for {NamesOf(certificate)}, not for this host; check the host's name"
+        return errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch) ? $"the TLS certificate of {host} is for {NamesOf(certificate)}, not for this host; check the host's name"
             : certificate.NotAfter < now ? $"the TLS certificate of {host} expired on {Date(certificate.NotAfter)}; whoever runs it must renew it (or this machine's clock is wrong)"
             : certificate.NotBefore > now ? $"the TLS certificate of {host} is not valid before {Date(certificate.NotBefore)}; check this machine's clock"
             : problems.HasFlag(X509ChainStatusFlags.NotTimeValid) && Expired(chain, now) is { } expired ? $"the TLS certificate of {host} was issued by {expired}, whose own certificate has expired; whoever runs it must renew it"
@@ -63,6 +69,20 @@ internal sealed class ServerCheck(string host, X509Certificate2Collection author
             : certificate.SubjectName.RawData.AsSpan().SequenceEqual(certificate.IssuerName.RawData)
                 ? $"the TLS certificate of {host} is not trusted: it is self-signed; name it with --tls-ca FILE, or put it into /etc/docker/certs.d/{host}/ca.crt"
                 : $"the TLS certificate of {host} is not trusted: this machine does not know its issuer {Name(Last(chain, certificate).IssuerName)}; name the issuer's certificate with --tls-ca FILE, or put it into /etc/docker/certs.d/{host}/ca.crt";
+    }
+
+    // Every certificate that the user names is an anchor, as in Go and OpenSSL (X509_V_FLAG_PARTIAL_CHAIN): an intermediate one, or the server's
+    // own. What stands above it in the chain does not matter.
+    private bool LeadsToAuthority(X509Chain chain)
+    {
+        foreach (X509ChainElement element in chain.ChainElements)
+        {
+            X509ChainStatusFlags problems = element.ChainElementStatus.Aggregate(X509ChainStatusFlags.NoError, static (all, status) => all | status.Status);
+            if ((problems & ~(X509ChainStatusFlags.PartialChain | X509ChainStatusFlags.UntrustedRoot)) != 0)
+                return false;
+            if (authorities.Any(each => each.RawDataMemory.Span.SequenceEqual(element.Certificate.RawDataMemory.Span)))
+                return true;
+        }
         return false;
     }
 

@@ -3,21 +3,26 @@ using LazyMount.Blobs.Images;
 namespace LazyMount.Blobs.Registry.Hosts;
 
 /// <summary>
-/// Directories of certificates for one host (docker's, podman's and containerd's certs.d/HOST[:PORT]): *.crt are issuers that are trusted, *.cert
-/// and *.key of one name are a client certificate and its key.
+/// The directories of configuration for one host (certs.d/HOST[:PORT] of docker, podman and containerd). *.crt are issuers that are trusted,
+/// *.cert and *.key of one name are a client certificate and its key; a hosts.toml of containerd takes their place in its directory.
+/// A directory that this user may not look into counts as absent, as podman does it.
 /// </summary>
 internal static class CertificateDirectories
 {
-    /// <summary>What all directories of a host hold together.</summary>
+    private const string DefaultName = "_default"; // of containerd
+
+    private static readonly (string Name, bool HasHosts)[] s_engines = [("containerd", true), ("docker", true), ("containers", false)];
+
+    /// <summary>The certificates in all directories of a host together.</summary>
     /// <exception cref="ImageException">A directory holds half a pair.</exception>
     public static EndpointTls Find(RegistryEnvironment environment, string host)
     {
         var authorities = new List<string>();
         var pairs = new List<ClientCertificateFiles>();
-        string[] names = host == DockerHub.Name ? [DockerHub.Name, DockerHub.Host] : [host];
-        foreach (string directory in Roots(environment).SelectMany(root => names.Select(name => Path.Combine(root, name))))
+        string[] hosts = host == DockerHub.Name ? [DockerHub.Name, DockerHub.Host] : [host];
+        foreach (string directory in Roots(environment).SelectMany(root => hosts.SelectMany(each => DirectoriesOf(root, each))))
         {
-            string[] files = FilesOf(directory);
+            string[] files = CertificatesOf(directory);
             authorities.AddRange(files.Where(file => file.EndsWith(".crt", StringComparison.Ordinal)));
             foreach (string file in files.Where(file => file.EndsWith(".cert", StringComparison.Ordinal)))
             {
@@ -33,28 +38,71 @@ internal static class CertificateDirectories
         return new EndpointTls { CaFiles = authorities, ClientCertificates = pairs };
     }
 
-    private static IEnumerable<string> Roots(RegistryEnvironment environment)
+    /// <summary>
+    /// The hosts.toml in force for a registry; null when there is none. Below each certs.d the first directory that exists counts, as in
+    /// containerd: the registry's own (in either spelling of its port), else _default. A registry's own file comes before any _default.
+    /// </summary>
+    /// <exception cref="ImageException">The file is malformed.</exception>
+    public static TomlFile? FindHostsToml(RegistryEnvironment environment, string registry, Action<string> note)
     {
-        foreach (string engine in (string[])["docker", "containers", "containerd"])
+        TomlFile? fallback = null;
+        foreach (Root root in Roots(environment).Where(root => root.HasHosts))
         {
-            yield return Path.Combine(environment.Root, "etc", engine, "certs.d");
-            yield return Path.Combine(environment.ConfigHome, engine, "certs.d");
+            if (DirectoriesOf(root, registry).FirstOrDefault() is not { } directory || TryRead(directory) is not { } file)
+                continue;
+            if (Path.GetFileName(directory) != DefaultName)
+                return file;
+            fallback ??= file;
+        }
+        return fallback;
+
+        // An empty file counts as none.
+        TomlFile? TryRead(string directory)
+        {
+            string path = Path.Combine(directory, HostsToml.FileName);
+            try
+            {
+                return TomlFile.TryRead(path) is { } file && file.Keys.Any() ? file : null;
+            }
+            catch (ImageException e) when (e.InnerException?.InnerException is UnauthorizedAccessException)
+            {
+                note($"{Printable.Of(path)} is passed over, because this user may not read it");
+                return null;
+            }
         }
     }
 
-    private static string[] FilesOf(string directory)
+    /// <param name="Path">A certs.d.</param>
+    /// <param name="HasHosts">Its engine reads hosts.toml there.</param>
+    private sealed record Root(string Path, bool HasHosts);
+
+    private static IEnumerable<Root> Roots(RegistryEnvironment environment)
+        => from configuration in (string[])[Path.Combine(environment.Root, "etc"), environment.ConfigHome]
+           from engine in s_engines
+           select new Root(Path.Combine(configuration, engine.Name, "certs.d"), engine.HasHosts);
+
+    // Those that exist, the one that counts first. containerd writes a port as _PORT_ too, for file systems that have no colons in names.
+    private static IEnumerable<string> DirectoriesOf(Root root, string host)
+    {
+        int colon = host.LastIndexOf(':');
+        string[] names = colon > host.LastIndexOf(']') ? [$"{host[..colon]}_{host[(colon + 1)..]}_", host] : [host];
+        string[] own = [.. names.Select(name => Path.Combine(root.Path, name)).Where(Directory.Exists)];
+        string fallback = Path.Combine(root.Path, DefaultName);
+        return own.Length > 0 ? own : root.HasHosts && Directory.Exists(fallback) ? [fallback] : [];
+    }
+
+    private static string[] CertificatesOf(string directory)
     {
         try
         {
-            string[] files = Directory.GetFiles(directory);
-            // What is there for containerd with a hosts.toml is named by it.
-            return files.Any(file => Path.GetFileName(file) == HostsToml.FileName) ? [] : [.. files.Order(StringComparer.Ordinal)];
+            var files = new DirectoryInfo(directory).GetFiles();
+            return files.Any(file => file.Name == HostsToml.FileName && file.Length > 0) ? [] : [.. files.Select(file => file.FullName).Order(StringComparer.Ordinal)];
         }
-        catch (DirectoryNotFoundException)
+        catch (Exception e) when (e is DirectoryNotFoundException or UnauthorizedAccessException)
         {
             return [];
         }
-        catch (Exception e) when (e is UnauthorizedAccessException or IOException)
+        catch (IOException e)
         {
             throw new ImageException(ImageError.Local, $"The directory of certificates {Printable.Of(directory)} cannot be read: {Files.FileProblem.Reason(e)}.", e);
         }

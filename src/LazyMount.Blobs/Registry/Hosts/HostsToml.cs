@@ -4,79 +4,116 @@ using LazyMount.Blobs.Images;
 namespace LazyMount.Blobs.Registry.Hosts;
 
 /// <summary>A containerd hosts.toml (containerd docs/hosts.md): the hosts that are asked for a registry, in the order of the file.</summary>
-internal static class HostsToml
+/// <param name="file">The file.</param>
+/// <param name="upstream">The registry itself.</param>
+/// <param name="certificates">The certificates that are configured for another host.</param>
+/// <param name="note">Told of what is ignored.</param>
+internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<string, EndpointTls> certificates, Action<string> note)
 {
     public const string FileName = "hosts.toml";
 
     /// <summary>The hosts, and last the server: the registry itself, unless the file names another.</summary>
-    /// <param name="file">The file.</param>
-    /// <param name="upstream">The registry itself.</param>
     /// <exception cref="ImageException">A value is wrong.</exception>
-    public static IReadOnlyList<RegistryEndpoint> Read(TomlFile file, RegistryEndpoint upstream)
+    public IReadOnlyList<RegistryEndpoint> Read()
     {
         var endpoints = new List<RegistryEndpoint>();
         if (file.Table("host") is { } hosts)
         {
             foreach (string url in hosts.Keys)
-                endpoints.Add(Read(hosts.Table(url)!, url, upstream));
+                endpoints.Add(Read(hosts.Table(url)!, url));
         }
-        endpoints.Add(Read(file, file.Text("server") ?? "", upstream));
+        endpoints.Add(Read(file, file.Text("server") ?? ""));
         return endpoints;
     }
 
-    private static RegistryEndpoint Read(TomlFile table, string url, RegistryEndpoint upstream)
+    private RegistryEndpoint Read(TomlFile table, string url)
     {
         string directory = Path.GetDirectoryName(table.Path)!;
-        IReadOnlyList<string> capabilities = table.Texts("capabilities");
-        foreach (string capability in capabilities)
+        string[] capabilities = [.. table.Texts("capabilities").Select(each => each.ToLowerInvariant())];
+        if (Array.Find(capabilities, each => each is not ("pull" or "resolve" or "push")) is { } unknown)
+            throw table.Wrong("capabilities", $"a list of pull, resolve and push, for it holds \"{Printable.Of(unknown)}\"");
+        RegistryEndpoint endpoint = url.Length == 0 ? upstream : At(table, url);
+        IReadOnlyList<string> authorities = [.. table.Texts("ca").Select(path => Path.Combine(directory, path))];
+        IReadOnlyList<ClientCertificateFiles> pairs = [.. table.TextLists("client").Select(pair => pair.Count switch
         {
-            if (capability is not ("pull" or "resolve" or "push"))
-                throw table.Wrong("capabilities", $"a list of pull, resolve and push, for it holds \"{Printable.Of(capability)}\"");
+            1 => new ClientCertificateFiles(Path.Combine(directory, pair[0]), Path.Combine(directory, pair[0])),
+            2 => new ClientCertificateFiles(Path.Combine(directory, pair[0]), Path.Combine(directory, pair[1].Length == 0 ? pair[0] : pair[1])),
+            _ => throw table.Wrong("client", "a list of files, or of pairs of a certificate and its key"),
+        })];
+        bool mentionsTls = authorities.Count > 0 || pairs.Count > 0 || table.Has("skip_verify");
+        if (mentionsTls && endpoint.Root is { Scheme: "http", Port: not 80 })
+        {
+            // As containerd: who writes how TLS is spoken may have the scheme wrong.
+            endpoint = endpoint with { Root = new UriBuilder(endpoint.Root) { Scheme = Uri.UriSchemeHttps }.Uri, FallsBackToHttp = true };
         }
-        RegistryEndpoint endpoint = url.Length == 0 ? upstream : At(table, url, upstream);
-        bool isMirror = endpoint.Host != upstream.Host;
         return endpoint with
         {
-            IsMirror = isMirror,
-            Namespace = isMirror ? upstream.Host : null,
-            CanPull = capabilities.Count == 0 || capabilities.Contains("pull"),
-            CanResolve = capabilities.Count == 0 || capabilities.Contains("resolve"),
-            CanPush = capabilities.Count == 0 || capabilities.Contains("push"),
+            CanPull = capabilities is [] || capabilities.Contains("pull"),
+            CanResolve = capabilities is [] || capabilities.Contains("resolve"),
+            CanPush = capabilities is [] || capabilities.Contains("push"),
             Headers = [.. table.Table("header") is { } headers ? headers.Keys.SelectMany(name => headers.Texts(name).Select(value => KeyValuePair.Create(name, value))) : []],
-            DialTimeout = table.Text("dial_timeout") is { } text ? ParseDuration(text) ?? throw table.Wrong("dial_timeout", "a duration, such as \"10s\"") : null,
+            DialTimeout = table.Text("dial_timeout") is { Length: > 0 } text ? DialTimeoutOf(table, text) : null,
             Tls = new EndpointTls
             {
                 IsVerified = upstream.Tls.IsVerified && !table.Flag("skip_verify"),
-                CaFiles = [.. upstream.Tls.CaFiles, .. table.Texts("ca").Select(path => Path.Combine(directory, path))],
-                ClientCertificates = [.. table.TextLists("client").Select(pair => pair.Count switch
-                {
-                    1 => new ClientCertificateFiles(Path.Combine(directory, pair[0]), Path.Combine(directory, pair[0])),
-                    2 => new ClientCertificateFiles(Path.Combine(directory, pair[0]), Path.Combine(directory, pair[1].Length == 0 ? pair[0] : pair[1])),
-                    _ => throw table.Wrong("client", "a list of files, or of pairs of a certificate and its key"),
-                })],
+                CaFiles = [.. endpoint.Tls.CaFiles, .. authorities],
+                ClientCertificates = pairs.Count > 0 ? pairs : endpoint.Tls.ClientCertificates,
             },
             Origin = table.Path,
         };
     }
 
-    private static RegistryEndpoint At(TomlFile table, string url, RegistryEndpoint upstream)
-        => EndpointUrl.TryParse(url.Contains("://", StringComparison.Ordinal) ? url : $"https://{url}") is not { } parsed
-            ? throw table.Wrong(EndpointUrl.WithoutUserInfo(url), "the URL of a host, such as https://mirror.example")
-            : upstream with { Host = EndpointUrl.HostOf(parsed), Root = EndpointUrl.RootOf(parsed, isWhole: table.Flag("override_path")) };
+    private RegistryEndpoint At(TomlFile table, string url)
+    {
+        // As containerd, which takes scheme, host and path of it.
+        string address = EndpointUrl.WithoutUserInfo(url.Contains("://", StringComparison.Ordinal) ? url : $"https://{url}", out bool hasUserInfo);
+        if (EndpointUrl.TryParse(address.Split('?', '#')[0]) is not { } parsed)
+            throw table.Wrong(url, "the URL of a host, such as https://mirror.example");
+        if (hasUserInfo)
+            note($"the user name and password in the URL of {Printable.Of(parsed.Authority)} in {Printable.Of(table.Path)} are ignored, as containerd ignores them; log in to that host");
+        bool isMirror = !EndpointUrl.IsOf(parsed, upstream.Host);
+        string host = isMirror ? EndpointUrl.HostOf(parsed) : upstream.Host;
+        return upstream with
+        {
+            Host = host,
+            Root = EndpointUrl.RootOf(parsed, isWhole: table.Flag("override_path")),
+            FallsBackToHttp = false,
+            IsMirror = isMirror,
+            Namespace = isMirror ? upstream.Host : null,
+            Tls = isMirror ? certificates(host) : upstream.Tls,
+        };
+    }
 
-    // Go's time.ParseDuration, as far as anybody writes it here.
+    // Null: no limit of its own.
+    private static TimeSpan? DialTimeoutOf(TomlFile table, string text)
+        => ParseDuration(text) is { } duration && duration >= TimeSpan.Zero && duration < TimeSpan.FromDays(1) ? duration == TimeSpan.Zero ? null : duration
+            : throw table.Wrong("dial_timeout", "a duration, such as \"10s\" or \"1m30s\"");
+
+    // Go's time.ParseDuration: numbers with units, one after the other. Null: it is something else.
     private static TimeSpan? ParseDuration(string text)
     {
-        (string Unit, double Seconds)[] units = [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)];
-        foreach ((string unit, double seconds) in units)
+        (string Unit, double Seconds)[] units = [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("μs", 1e-6), ("ms", 1e-3), ("s", 1), ("m", 60), ("h", 3600)];
+        double sum = 0;
+        string rest = text.TrimStart('+');
+        if (rest == "0")
+            return TimeSpan.Zero;
+        if (rest.Length == 0)
+            return null;
+        while (rest.Length > 0)
         {
-            if (text.EndsWith(unit, StringComparison.Ordinal) && double.TryParse(text[..^unit.Length], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double value)
-                && value * seconds is > 0 and < 86_400)
-            {
-                return TimeSpan.FromSeconds(value * seconds);
-            }
+            int number = rest.AsSpan().IndexOfAnyExcept("0123456789.");
+            if (number <= 0 || !double.TryParse(rest[..number], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double value))
+                return null;
+            rest = rest[number..];
+            int end = rest.AsSpan().IndexOfAny("0123456789.");
+            string unit = end < 0 ? rest : rest[..end];
+            int known = Array.FindIndex(units, each => each.Unit == unit);
+            if (known < 0)
+                return null;
+            sum += value * units[known].Seconds;
+            rest = rest[unit.Length..];
         }
-        return null;
+        return sum < TimeSpan.MaxValue.TotalSeconds ? TimeSpan.FromSeconds(sum) : null;
     }
 }
 
@@ -96,8 +133,23 @@ internal static class EndpointUrl
         return at < begin ? text : $"{text[..begin]}***{text[at..]}";
     }
 
+    /// <summary>A URL without the user info before its host.</summary>
+    public static string WithoutUserInfo(string url, out bool hasUserInfo)
+    {
+        int host = url.IndexOf("://", StringComparison.Ordinal) + 3;
+        int end = url.AsSpan(host).IndexOfAny("/?#");
+        int at = url.LastIndexOf('@', (end < 0 ? url.Length : host + end) - 1);
+        hasUserInfo = at >= host;
+        return hasUserInfo ? url[..host] + url[(at + 1)..] : url;
+    }
+
     /// <summary>HOST[:PORT], as credentials and certificates are looked up; Docker Hub is "docker.io".</summary>
     public static string HostOf(Uri url) => DockerHub.NameOf(url.Authority);
+
+    /// <summary>The URL leads to the host and port of a registry; a port that is left out is the scheme's own.</summary>
+    public static bool IsOf(Uri url, string registry)
+        => HostOf(url) == registry
+            || (Uri.TryCreate($"https://{registry}/", UriKind.Absolute, out Uri? other) && url.IdnHost == other.IdnHost && (url.Port == other.Port || (url.IsDefaultPort && other.IsDefaultPort)));
 
     /// <summary>What stands before a repository's name: the path with "/v2" behind it, or the path alone when it is whole or ends so.</summary>
     public static Uri RootOf(Uri url, bool isWhole)
@@ -105,6 +157,7 @@ internal static class EndpointUrl
         string path = url.AbsolutePath.TrimEnd('/');
         if (!isWhole && !path.EndsWith("/v2", StringComparison.Ordinal))
             path += "/v2";
-        return new Uri($"{url.GetLeftPart(UriPartial.Authority)}{path}/");
+        string authority = DockerHub.Is(url.Authority) ? DockerHub.Host : url.Authority;
+        return new Uri($"{url.Scheme}://{authority}{path}/");
     }
 }

@@ -72,7 +72,7 @@ internal sealed class RegistriesConf
     {
         RegistryEndpoint endpoint = place(location.TrimEnd('/') + rest);
         return table.Flag("insecure")
-            ? endpoint with { Root = endpoint.Root?.Scheme == Uri.UriSchemeHttp ? endpoint.Root : null, Tls = endpoint.Tls with { IsVerified = false }, Origin = table.Path }
+            ? endpoint with { FallsBackToHttp = endpoint.Root.Scheme == Uri.UriSchemeHttps, Tls = endpoint.Tls with { IsVerified = false }, Origin = table.Path }
             : endpoint with { Origin = table.Path };
     }
 

@@ -9,10 +9,13 @@ internal sealed record RegistryEndpoint
     /// <summary>The repository's name there.</summary>
     public required string Repository { get; init; }
 
-    /// <summary>The URL before the repository's name; ends in a slash, such as "https://ghcr.io/v2/". Null: a loopback host whose scheme must be found out.</summary>
-    public Uri? Root { get; init; }
+    /// <summary>The URL before the repository's name; ends in a slash, such as "https://ghcr.io/v2/".</summary>
+    public required Uri Root { get; init; }
 
-    /// <summary>It stands in for the registry that the reference names.</summary>
+    /// <summary>The server may speak plain HTTP: it is asked so when it does not speak TLS. <see cref="Root"/> is an HTTPS URL then.</summary>
+    public bool FallsBackToHttp { get; init; }
+
+    /// <summary>It is another host than the registry that the reference names, and stands in for it.</summary>
     public bool IsMirror { get; init; }
 
     /// <summary>It may be asked what a tag names.</summary>

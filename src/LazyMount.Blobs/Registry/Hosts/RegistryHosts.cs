@@ -15,10 +15,12 @@ internal sealed class RegistryHosts(RegistryOptions options)
     {
         RegistryEndpoint upstream = At(reference.Location, reference.Repository, options.PlainHttp);
         IReadOnlyList<RegistryEndpoint>? conf = RegistriesConf.Read(options.Environment).Find(reference, place => At(place, reference.Location));
-        IReadOnlyList<RegistryEndpoint> configured = FindHostsToml(reference.Location) is { } file ? HostsToml.Read(file, upstream) : conf ?? [upstream];
+        IReadOnlyList<RegistryEndpoint> configured = CertificateDirectories.FindHostsToml(options.Environment, reference.Location, options.Note) is { } file
+            ? new HostsToml(file, upstream, TlsOf, options.Note).Read() : conf ?? [upstream];
         var mirrors = options.Mirrors.Where(mirror => mirror.Registry == reference.Location).Select(mirror => At(EndpointUrl.HostOf(mirror.Url), reference.Repository, isPlain: false) with
         {
             Root = EndpointUrl.RootOf(mirror.Url, isWhole: mirror.Url.AbsolutePath.Contains("/v2/", StringComparison.Ordinal)),
+            FallsBackToHttp = false,
             IsMirror = true,
             CanPush = false,
             Namespace = reference.Location,
@@ -40,35 +42,20 @@ internal sealed class RegistryHosts(RegistryOptions options)
     private RegistryEndpoint At(string registry, string repository, bool isPlain)
     {
         string host = DockerHub.HostOf(registry);
-        string? scheme = isPlain ? "http" : Loopback.Is(host) ? null : "https";
-        EndpointTls files = CertificateDirectories.Find(options.Environment, registry);
         return new RegistryEndpoint
         {
             Host = registry,
             Repository = repository,
-            Root = scheme is null ? null : new Uri($"{scheme}://{host}/v2/"),
-            Tls = files with { IsVerified = options.VerifiesTls, CaFiles = [.. options.TlsCaFile is { } file ? new[] { file } : [], .. files.CaFiles] },
+            Root = new Uri($"{(isPlain ? "http" : "https")}://{host}/v2/"),
+            FallsBackToHttp = !isPlain && Loopback.Is(host),
+            Tls = TlsOf(registry),
             Origin = options.VerifiesTls ? "" : "--tls-verify=false",
         };
     }
 
-    // The directory of the host, with the port in either spelling, else _default; the system's before the user's.
-    private TomlFile? FindHostsToml(string registry)
+    private EndpointTls TlsOf(string host)
     {
-        RegistryEnvironment environment = options.Environment;
-        int colon = registry.LastIndexOf(':');
-        string[] names = [.. colon > registry.LastIndexOf(']') ? new[] { $"{registry[..colon]}_{registry[(colon + 1)..]}_" } : [], registry, "_default"];
-        foreach (string name in names)
-        {
-            foreach (string root in (string[])[Path.Combine(environment.Root, "etc"), environment.ConfigHome])
-            {
-                foreach (string engine in (string[])["containerd", "docker"])
-                {
-                    if (TomlFile.TryRead(Path.Combine(root, engine, "certs.d", name, HostsToml.FileName)) is { } file)
-                        return file;
-                }
-            }
-        }
-        return null;
+        EndpointTls files = CertificateDirectories.Find(options.Environment, host);
+        return files with { IsVerified = options.VerifiesTls, CaFiles = [.. options.TlsCaFile is { } file ? new[] { file } : [], .. files.CaFiles] };
     }
 }

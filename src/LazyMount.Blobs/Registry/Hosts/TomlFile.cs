@@ -69,6 +69,9 @@ internal sealed class TomlFile
         _ => throw Wrong(key, "a string"),
     };
 
+    /// <summary>True when the key is there.</summary>
+    public bool Has(string key) => Get(key) is not null;
+
     /// <summary>A Boolean value; false when the key is not there.</summary>
     public bool Flag(string key) => Get(key) switch
     {
