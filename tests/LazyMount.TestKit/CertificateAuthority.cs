@@ -12,13 +12,23 @@ public sealed class CertificateAuthority : IDisposable
     private readonly X509Certificate2 _certificate;
     private int _count;
 
-    public CertificateAuthority(string name = "Test Authority")
+    /// <param name="name">Its common name.</param>
+    /// <param name="issuer">Who issues its own certificate; null: it signs it itself.</param>
+    public CertificateAuthority(string name = "Test Authority", CertificateAuthority? issuer = null)
     {
         var request = new CertificateRequest($"CN={name}", _key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, issuer is null, issuer is null ? 1 : 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign, true));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
-        _certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddYears(-2), DateTimeOffset.UtcNow.AddYears(2));
+        if (issuer is null)
+        {
+            _certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddYears(-2), DateTimeOffset.UtcNow.AddYears(2));
+        }
+        else
+        {
+            using X509Certificate2 issued = request.Create(issuer._certificate, DateTimeOffset.UtcNow.AddYears(-1), DateTimeOffset.UtcNow.AddYears(1), [1, 2, 3]);
+            _certificate = issued.CopyWithPrivateKey(_key);
+        }
         File.WriteAllText(Certificate, _certificate.ExportCertificatePem());
     }
 

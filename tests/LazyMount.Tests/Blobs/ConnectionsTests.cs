@@ -60,6 +60,36 @@ public sealed class ConnectionsTests : IDisposable
     }
 
     [Theory]
+    [InlineData("root")]
+    [InlineData("intermediate")]
+    [InlineData("leaf")]
+    public async Task EachCertificateOfTheChain_IsAnAnchor(string anchor)
+    {
+        using var intermediate = new CertificateAuthority("Intermediate", _authority);
+        (string certificate, string key) = intermediate.Issue("127.0.0.1");
+        string chain = _directory["chain.pem"];
+        File.WriteAllText(chain, File.ReadAllText(certificate) + "\n" + File.ReadAllText(intermediate.Certificate));
+        using NginxServer nginx = Tls((chain, key));
+        string file = anchor switch { "root" => _authority.Certificate, "intermediate" => intermediate.Certificate, _ => certificate };
+        Assert.Null(await FailureAsync(nginx.Host, Options with { TlsCaFile = file }));
+    }
+
+    [Fact]
+    public async Task AnchorOfAnotherServer_OrAWrongName_IsNotEnough()
+    {
+        using var intermediate = new CertificateAuthority("Intermediate", _authority);
+        using NginxServer nginx = Tls(intermediate.Issue("127.0.0.1"));
+        Assert.Contains("is not trusted", await FailureAsync(nginx.Host, Options with { TlsCaFile = intermediate.Issue("127.0.0.1").Certificate }), StringComparison.Ordinal);
+        (string Certificate, string Key) other = intermediate.Issue("other.example");
+        using NginxServer misnamed = Tls(other);
+        Assert.Contains("is for other.example, not for this host", await FailureAsync(misnamed.Host, Options with { TlsCaFile = other.Certificate }), StringComparison.Ordinal);
+        DateTimeOffset now = DateTimeOffset.UtcNow;
+        (string Certificate, string Key) old = intermediate.Issue("127.0.0.1", now.AddDays(-30), now.AddDays(-2));
+        using NginxServer expired = Tls(old);
+        Assert.Contains("expired on", await FailureAsync(expired.Host, Options with { TlsCaFile = old.Certificate }), StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("etc/docker/certs.d")]
     [InlineData("etc/containers/certs.d")]
     [InlineData("etc/containerd/certs.d")]

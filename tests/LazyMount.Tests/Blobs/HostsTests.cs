@@ -3,6 +3,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
 using LazyMount.Blobs.Registry.Hosts;
+using LazyMount.Blobs.Sources;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -215,13 +216,104 @@ public sealed class HostsTests : IDisposable
     public void WrongMirrorOption_IsRefused_WithoutItsPassword(string text)
         => Assert.DoesNotContain("pw", Assert.Throws<FormatException>(() => MirrorOption.Parse(text)).Message, StringComparison.Ordinal);
 
-    [Theory]
-    [InlineData("")]
-    [InlineData("ca = 5\n")]
-    public void PasswordInAHostsToml_IsNotShown(string keys)
+    [Fact]
+    public void PasswordInAHostsToml_IsIgnoredAsContainerdDoes_AndNotShown()
     {
-        Write("etc/containerd/certs.d/h.example/hosts.toml", "[host.\"https://user:hunter2@m\"]\n" + keys);
-        Assert.DoesNotContain("hunter2", Assert.Throws<ImageException>(() => Find("h.example/app")).Message, StringComparison.Ordinal);
+        var notes = new List<string>();
+        Write("etc/containerd/certs.d/h.example/hosts.toml", "[host.\"https://user:hunter2@m.example/v2?x=1\"]\n");
+        Assert.Equal("https://m.example/v2/app pull resolve push mirror ns=h.example", Find("h.example/app", Options with { Note = notes.Add })[0]);
+        Assert.Contains("the user name and password in the URL of m.example in ", Assert.Single(notes), StringComparison.Ordinal);
+        Write("etc/containerd/certs.d/h.example/hosts.toml", "[host.\"https://user:hunter2@m.example\"]\nca = 5\n");
+        Assert.DoesNotContain("hunter2", Assert.Throws<ImageException>(() => Find("h.example/app")).Message + notes[0], StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("h.example:5000", "[host.\"http://h.example:5000\"]\ncapabilities = [\"Pull\", \"PUSH\"]", "http://h.example:5000/v2/app pull push ")] // the recipe for an insecure registry
+    [InlineData("h.example:5000", "[host.\"http://h.example:5000\"]\nskip_verify = true", "https://h.example:5000/v2/app pull resolve push  unverified or-http")]
+    [InlineData("h.example:5000", "[host.\"http://h.example:5000\"]\nskip_verify = false", "https://h.example:5000/v2/app pull resolve push  or-http")]
+    [InlineData("h.example:5000", "[host.\"http://h.example:5000\"]\nca = \"ca.pem\"", "https://h.example:5000/v2/app pull resolve push  or-http")]
+    [InlineData("h.example", "[host.\"http://h.example\"]\nskip_verify = true", "http://h.example/v2/app pull resolve push  unverified")] // port 80 is never TLS
+    [InlineData("h.example", "[host.\"https://h.example:443/v2/cache\"]\noverride_path = true", "https://h.example/v2/cache/app pull resolve push ")]
+    [InlineData("h.example:443", "[host.\"https://h.example:443\"]", "https://h.example/v2/app pull resolve push ")]
+    [InlineData("h.example:443", "[host.\"https://H.Example\"]", "https://h.example/v2/app pull resolve push ")]
+    [InlineData("h.example:8443", "[host.\"https://h.example\"]", "https://h.example/v2/app pull resolve push mirror ns=h.example:8443")]
+    [InlineData("docker.io", "[host.\"https://docker.io\"]", "https://registry-1.docker.io/v2/app/x pull resolve push ")]
+    public void HostThatIsTheRegistryItself_IsNoMirror(string registry, string toml, string expected)
+    {
+        Write($"etc/containerd/certs.d/{registry}/hosts.toml", toml);
+        string repository = registry == "docker.io" ? "app/x" : "app";
+        string[] found = Find($"{registry}/{repository}");
+        Assert.Equal(expected, found[0]);
+        Assert.Equal(2, found.Length);
+        Assert.All(new RegistryHosts(Options).EndpointsOf(ImageReference.Parse($"{registry}/{repository}")).Where(each => !each.IsMirror), each => Assert.Equal(registry, each.Host));
+    }
+
+    [Theory]
+    [InlineData("500us", 0.0005)]
+    [InlineData("1m30s", 90.0)]
+    [InlineData("1.5h", 5400.0)]
+    [InlineData("+2s500ms", 2.5)]
+    [InlineData("0s", null)]
+    [InlineData("0", null)]
+    [InlineData("", null)]
+    public void DialTimeout_IsReadAsGoReadsDurations(string text, double? seconds)
+    {
+        Write("etc/containerd/certs.d/h.example/hosts.toml", $"[host.\"https://m.example\"]\ndial_timeout = \"{text}\"\n");
+        Assert.Equal(seconds, new RegistryHosts(Options).EndpointsOf(ImageReference.Parse("h.example/app"))[0].DialTimeout?.TotalSeconds);
+    }
+
+    [Theory]
+    [InlineData("10")]
+    [InlineData("s")]
+    [InlineData("-1s")]
+    [InlineData("1 s")]
+    [InlineData("1..5s")]
+    [InlineData("99999999999999999999h")]
+    public void DialTimeoutThatIsNone_IsNamed(string text)
+    {
+        Write("etc/containerd/certs.d/h.example/hosts.toml", $"[host.\"https://m.example\"]\ndial_timeout = \"{text}\"\n");
+        Assert.Contains("dial_timeout is not a duration", Assert.Throws<ImageException>(() => Find("h.example/app")).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("etc/containerd/certs.d/h.example:5000")]
+    [InlineData("etc/containerd/certs.d/h.example_5000_")]
+    [InlineData("etc/docker/certs.d/h.example:5000")]
+    [InlineData("etc/containers/certs.d/h.example:5000")]
+    [InlineData("etc/containerd/certs.d/_default")]
+    public void DirectoryWithCertificatesOnly_IsReadInEachSpelling(string directory)
+    {
+        string file = Write($"{directory}/ca.crt", "x");
+        string pair = Write($"{directory}/client.cert", "x");
+        Write($"{directory}/client.key", "x");
+        Write($"{directory}/hosts.toml", ""); // counts as none
+        EndpointTls tls = Assert.Single(new RegistryHosts(Options).EndpointsOf(ImageReference.Parse("h.example:5000/app"))).Tls;
+        Assert.Equal([file], tls.CaFiles);
+        Assert.Equal(pair, Assert.Single(tls.ClientCertificates).Certificate);
+    }
+
+    [Fact]
+    public void DirectoryOfTheHost_HidesDefault_InItsOwnCertsD()
+    {
+        Write("etc/containerd/certs.d/_default/hosts.toml", "[host.\"https://default.example\"]\n");
+        Write("etc/docker/certs.d/h.example/ca.crt", "docker's");
+        Assert.Equal(2, Find("h.example/app").Length);
+        Write("etc/containerd/certs.d/h.example/ca.crt", "containerd's");
+        Assert.Single(Find("h.example/app"));
+    }
+
+    [Fact]
+    public void CertificatesOfEachHost_AreForThatHostAlone()
+    {
+        string own = Write("etc/docker/certs.d/h.example/own.crt", "x"), mirrors = Write("etc/containers/certs.d/m.example/mirror.crt", "x");
+        string pair = Write("etc/docker/certs.d/h.example/client.cert", "x");
+        Write("etc/docker/certs.d/h.example/client.key", "x");
+        Write("etc/containerd/certs.d/h.example/hosts.toml", "server = \"https://h.example\"\n[host.\"https://m.example\"]\n");
+        IReadOnlyList<RegistryEndpoint> endpoints = new RegistryHosts(Options with { TlsCaFile = "/all.crt" }).EndpointsOf(ImageReference.Parse("h.example/app"));
+        Assert.Equal(["/all.crt", mirrors], endpoints[0].Tls.CaFiles);
+        Assert.Empty(endpoints[0].Tls.ClientCertificates);
+        Assert.Equal(["/all.crt", own], endpoints[1].Tls.CaFiles);
+        Assert.Equal(pair, Assert.Single(endpoints[1].Tls.ClientCertificates).Certificate);
     }
 
     // Mirrors that are no good, each before a registry that is.
@@ -310,6 +402,77 @@ public sealed class HostsTests : IDisposable
         await using RegistrySource source = Open(registry, mirror.Host);
         Assert.Equal(s_content[..50_000], await ReadAsync(source, 0, 50_000));
         Assert.NotEqual(0, registry.Requests.Single().Range!.Value.First);
+    }
+
+    [Fact]
+    public async Task ServerOnAnotherHostThatBreaksOff_IsGivenUp()
+    {
+        await using var registry = new ScriptedServer(request => Answer(request) with { CutAfter = 0 });
+        Write("etc/containerd/certs.d/h.example/hosts.toml", $"server = \"http://{registry.Host}\"\n");
+        await using var source = new RegistrySource(ImageReference.Parse("h.example/app:v1"), Options, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source));
+        Assert.InRange(registry.Requests.Count, 2, 20);
+    }
+
+    [Fact]
+    public async Task SecondPathOfTheRegistry_IsPassedOverLikeAMirror()
+    {
+        await using var registry = new ScriptedServer(request => request.Path.StartsWith("/cache/", StringComparison.Ordinal) ? new ScriptedResponse(503) : Answer(request));
+        Write($"etc/containerd/certs.d/{registry.Host}/hosts.toml", $"server = \"http://{registry.Host}\"\n[host.\"http://{registry.Host}/cache\"]\n");
+        await using var source = new RegistrySource(ImageReference.Parse($"{registry.Host}/app:v1"), Options, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        for (int i = 0; i < 3; i++)
+            Assert.Equal(s_content[..1000], await ReadAsync(source));
+        Assert.Equal(2, registry.Requests.Count(request => request.Path.StartsWith("/cache/", StringComparison.Ordinal)));
+    }
+
+    [Theory]
+    [InlineData(404)]
+    [InlineData(401)]
+    [InlineData(503)]
+    public async Task MirrorThatFailedBefore_IsAskedAgain_WhenTheRegistryIsAway(int status)
+    {
+        var registry = new ScriptedServer(Answer);
+        await using var mirror = new ScriptedServer(_ => new ScriptedResponse(status));
+        await using RegistrySource source = Open(registry, mirror.Host);
+        Assert.Equal(s_content[..1000], await ReadAsync(source));
+        mirror.Answer = request => Task.FromResult(Answer(request));
+        await registry.DisposeAsync();
+        Assert.Equal(s_content[..1000], await ReadAsync(source));
+    }
+
+    [Fact]
+    public async Task MirrorWithoutReferrers_ServesBlobsAllTheSame_AndOneThatHangsCostsAMoment()
+    {
+        int referrers = 0;
+        await using var mirror = new ScriptedServer(async request =>
+        {
+            if (!request.Path.Contains("/referrers/", StringComparison.Ordinal))
+                return Answer(request);
+            if (Interlocked.Increment(ref referrers) > 2)
+                await Task.Delay(20_000, Token);
+            return new ScriptedResponse(503);
+        });
+        string list = $$"""{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{{s_blob.Digest}}","size":1,"artifactType":"a/b"}]}""";
+        await using var registry = new ScriptedServer(request => request.Path.Contains("/referrers/", StringComparison.Ordinal) ? new ScriptedResponse(200, list) : Answer(request));
+        await using RegistrySource source = Open(registry, mirror.Host);
+        for (int i = 0; i < 2; i++)
+        {
+            long began = System.Diagnostics.Stopwatch.GetTimestamp();
+            Assert.Single(await source.GetReferrersAsync(s_blob.Digest, ["a/b"], Token));
+            Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 10);
+        }
+        Assert.Equal(s_content[..1000], await ReadAsync(source));
+        Assert.DoesNotContain(registry.Requests, request => request.Path.Contains("/blobs/", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Push_GoesToTheRegistrysOwnPlaceThatTakesIt()
+    {
+        await using var registry = new ScriptedServer(_ => new ScriptedResponse(201));
+        Write($"etc/containerd/certs.d/{registry.Host}/hosts.toml", $"[host.\"http://{registry.Host}\"]\n");
+        await using var source = new RegistrySource(ImageReference.Parse($"{registry.Host}/app:v1"), Options, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        await source.PushManifestAsync(new RawManifest(TestImage.DescriptorOf(s_image.Manifest) with { MediaType = s_image.MediaType }, s_image.Manifest), "v1", Token);
+        Assert.Equal("PUT", Assert.Single(registry.Requests).Method);
     }
 
     [Fact]

@@ -234,6 +234,101 @@ public sealed class RegistryAuthorizationTests : IDisposable
     }
 
     [Fact]
+    public async Task LookForCredentialsThatFails_DoesNotTakeAwayThoseThatWereFound()
+    {
+        int issued = 0;
+        await using var tokens = new ScriptedServer(request => request.Authorization == Basic("pw") ? new ScriptedResponse(200, $$"""{"token":"T{{++issued}}"}""") : new ScriptedResponse(401));
+        string valid = "Bearer T1";
+        await using var server = new ScriptedServer(request => request.Authorization == valid ? Answer(request) : Challenge(tokens));
+        LogIn(server, Entry("pw"));
+        await using RegistrySource source = Open(server);
+        await ReadAsync(source);
+        File.Delete(Path.Combine(_directory.Path, "config.json")); // between docker logout and docker login
+        valid = "none"; // a new token is refused as well, so that credentials are looked for again
+        await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source));
+        valid = $"Bearer T{issued + 1}";
+        await ReadAsync(source);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task CredentialsThatComeLater_AreFound(bool basic)
+    {
+        await using var tokens = new ScriptedServer(request => request.Authorization == Basic("pw") ? new ScriptedResponse(200, """{"token":"T"}""") : new ScriptedResponse(401));
+        await using var server = new ScriptedServer(request => request.Authorization == (basic ? Basic("pw") : "Bearer T") ? Answer(request)
+            : basic ? new ScriptedResponse(401, "", "WWW-Authenticate: Basic realm=x") : Challenge(tokens));
+        await using RegistrySource source = Open(server);
+        for (int i = 0; i < 2; i++)
+            Assert.Equal(ImageError.Denied, (await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source))).Error);
+        LogIn(server, Entry("pw"));
+        await ReadAsync(source);
+    }
+
+    [Fact]
+    public async Task QuestionForAHiddenChallenge_IsSharedByAll_AndAskedAgainAfterAFailure()
+    {
+        int roots = 0;
+        await using var server = new ScriptedServer(async request =>
+        {
+            if (request.Authorization == Basic("pw"))
+                return Answer(request);
+            if (request.Path != "/v2/")
+                return new ScriptedResponse(404);
+            int count = Interlocked.Increment(ref roots);
+            await Task.Delay(300, Token);
+            return count == 1 ? new ScriptedResponse(500) : new ScriptedResponse(401, "", "WWW-Authenticate: Basic realm=x");
+        });
+        LogIn(server, Entry("pw"));
+        await using RegistrySource source = Open(server);
+        await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source));
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(i => ReadAsync(source, i)));
+        Assert.Equal(2, roots);
+    }
+
+    [Fact]
+    public async Task TokenServerInPlainHttp_IsNotAskedForARegistryOfTls()
+    {
+        var http = new RegistryHttp("registry.example", new LazyMount.Blobs.Registry.Connections.RegistryConnections(
+            new LazyMount.Blobs.Registry.Hosts.RegistryEndpoint { Host = "registry.example", Repository = "app", Root = new Uri("https://registry.example/v2/") }, TestRegistries.Options, RegistrySourceTests.Impatient), RegistrySourceTests.Impatient, Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
+        using RegistryHttp owned = http;
+        await using var tokens = new ScriptedServer(_ => new ScriptedResponse(200, """{"token":"T"}"""));
+        var challenge = LazyMount.Blobs.Registry.Challenge.Choose([$"Bearer realm=\"http://{tokens.Host}/token\""])!;
+        var e = await Assert.ThrowsAsync<RegistryException>(() => new TokenServer(http).FetchAsync(challenge, new Uri("https://registry.example/v2/"), ["repository:app:pull"], null, "app", Token));
+        Assert.Contains("is to be asked in plain HTTP", e.Message, StringComparison.Ordinal);
+        Assert.Empty(tokens.Requests);
+    }
+
+    [Fact]
+    public async Task OtherSecretsThatAServerEchoes_AreNotShown()
+    {
+        // A refresh token in the body of a request, a field of hosts.toml (also an Authorization that is no base64), a parameter of a signed URL.
+        await using var tokens = new ScriptedServer(request => new ScriptedResponse(request.Method == "POST" ? 503 : 401, $$"""{"errors":[{"code":"X","message":"{{Uri.UnescapeDataString(request.Body)}}"}]}"""));
+        await using (var server = new ScriptedServer(_ => Challenge(tokens)))
+        {
+            LogIn(server, """{"username":"me","identitytoken":"long-lived-secret"}""");
+            await using RegistrySource source = Open(server);
+            var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
+            Assert.DoesNotContain("long-lived-secret", e.ToString(), StringComparison.Ordinal);
+            Assert.Contains("refresh_token=***", e.Message, StringComparison.Ordinal);
+        }
+        await using (var server = new ScriptedServer(request => new ScriptedResponse(403, $$"""{"errors":[{"code":"X","message":"{{request.Authorization}} {{request.Headers["X-Key"]}}"}]}""")))
+        {
+            Directory.CreateDirectory(Path.Combine(_directory.Path, $"etc/containerd/certs.d/{server.Host}"));
+            File.WriteAllText(Path.Combine(_directory.Path, $"etc/containerd/certs.d/{server.Host}/hosts.toml"), $"server = \"http://{server.Host}\"\n[header]\nAuthorization = \"Basic not!base64!\"\nX-Key = \"hunter2hunter2\"\n");
+            await using var source = new RegistrySource(ImageReference.Parse($"{server.Host}/app:v1"), TestRegistries.With(root: _directory.Path), RegistrySourceTests.Impatient, _loggers);
+            var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
+            Assert.Contains("(X: *** ***)", e.Message, StringComparison.Ordinal);
+        }
+        await using var cdn = new ScriptedServer(_ => new ScriptedResponse(403, """{"errors":[{"code":"X","message":"bad sig0123%2B and sig0123+"}]}"""));
+        await using (var server = new ScriptedServer(_ => new ScriptedResponse(307, "", $"Location: http://{cdn.Host}/x?Expires=1&Signature=sig0123%2B")))
+        {
+            await using RegistrySource source = Open(server);
+            Assert.Contains("(X: bad *** and ***)", (await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source))).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task MissingImage_IsMissing_AlsoForThoseWhoHaveCredentials()
     {
         await using var server = new ScriptedServer(request => new ScriptedResponse(request.Path == "/v2/" ? 200 : 404));

@@ -5,6 +5,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
 using LazyMount.Blobs.Registry.Hosts;
+using LazyMount.TestKit;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -104,6 +105,103 @@ public sealed class RegistryBodyTests
         await using RegistrySource source = Open(server);
         Assert.Equal(file, await ReadAsync(source, 0, file.Length, blob));
         Assert.Equal(file[10..50], await ReadAsync(source, 10, 40, blob));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task GzipFileOfUnknownLength_IsTakenAsItIs_OrDecodedOnce(bool encodedOnItsWay)
+    {
+        byte[] file = Encode(s_content, "gzip");
+        Descriptor blob = TestImage.DescriptorOf(file) with { MediaType = "application/vnd.oci.image.layer.v1.tar+gzip" };
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, encodedOnItsWay ? Encode(file, "gzip") : file, "Content-Encoding: gzip") { HasNoLength = true });
+        await using RegistrySource source = Open(server);
+        Assert.Equal(file, await ReadAsync(source, 0, file.Length, blob));
+        Assert.Equal(file[10..50], await ReadAsync(source, 10, 40, blob));
+    }
+
+    [Theory]
+    [InlineData("br")]
+    [InlineData("gzip, br")]
+    [InlineData("gzip, gzip")]
+    [InlineData("zstd")]
+    public async Task CodingThatIsNotKnown_IsNamed_AndNeverTakenForTheBytes(string coding)
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, s_content[..5000], $"Content-Encoding: {coding}") { HasNoLength = true });
+        await using RegistrySource source = Open(server);
+        Assert.Contains($"encodes it as \"{coding}\", which was not asked for", (await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 100))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ZstdFileThatIsCalledEncoded_IsTakenAsItIs()
+    {
+        Descriptor blob = s_blob with { MediaType = "application/vnd.oci.image.layer.v1.tar+zstd" };
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, s_content, "Content-Encoding: zstd") { HasNoLength = true });
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content[..100], await ReadAsync(source, 0, 100, blob));
+    }
+
+    [Fact]
+    public async Task RedirectTargetWhoseBodyIsBroken_IsNotRemembered()
+    {
+        await using var bad = new ScriptedServer(_ => new ScriptedResponse(200, "<html>sorry</html>"));
+        await using var good = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
+        string target = bad.Host;
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(307, "", $"Location: http://{target}/x"));
+        await using RegistrySource source = Open(server);
+        await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 10));
+        target = good.Host;
+        Assert.Equal(s_content[..10], await ReadAsync(source, 0, 10));
+        good.Answer = _ => Task.FromResult(new ScriptedResponse(200, "<html>sorry</html>"));
+        await using var better = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
+        target = better.Host;
+        Assert.Equal(s_content[..10], await ReadAsync(source, 0, 10)); // and forgotten when it spoils later
+        better.Answer = request => Task.FromResult(ScriptedResponse.Of(s_content, request) with { CutAfter = 0 });
+        await using var last = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
+        target = last.Host;
+        Assert.Equal(s_content[..10], await ReadAsync(source, 0, 10));
+    }
+
+    [Fact]
+    public async Task ForeignLayerAtTheRegistrysOwnAddress_GetsNoCredentials_AndSaysNothingOfItsRanges()
+    {
+        await using var server = new ScriptedServer(request => request.Path.StartsWith("/v2/", StringComparison.Ordinal)
+            ? request.Authorization is null ? new ScriptedResponse(401, "", "WWW-Authenticate: Basic realm=x") : request.Path.EndsWith(s_blob.Digest.ToString(), StringComparison.Ordinal) ? ScriptedResponse.Of(s_content, request) : new ScriptedResponse(404)
+            : request.Range is null ? new ScriptedResponse(200, s_content[..1000]) : new ScriptedResponse(416));
+        Descriptor foreign = TestImage.DescriptorOf(s_content[..1000]) with { Urls = [$"http://{server.Host}/elsewhere"] };
+        await using var source = new RegistrySource(
+            ImageReference.Parse($"{server.Host}/app:v1"), TestRegistries.Options with { PlainHttp = true, Credentials = new("me", "pw") }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        Assert.Equal(s_content[..10], await ReadAsync(source, 0, 10, foreign));
+        Assert.All(server.Requests.Where(request => request.Path == "/elsewhere"), request => Assert.Null(request.Authorization));
+        await ReadAsync(source, 100, 10);
+        Assert.NotNull(server.Requests.Last().Range);
+    }
+
+    [Fact]
+    public async Task RetryAfterOfOneThing_DoesNotSilenceTheRegistry()
+    {
+        await using var server = new ScriptedServer(request => request.Path.Contains("/blobs/", StringComparison.Ordinal) ? ScriptedResponse.Of(s_content, request) : new ScriptedResponse(429, "", "Retry-After: 50"));
+        await using RegistrySource source = Open(server);
+        using var end = new CancellationTokenSource();
+        Task waiting = source.GetReferrersAsync(s_blob.Digest, ["a/b"], end.Token);
+        while (server.Requests.IsEmpty)
+            await Task.Delay(10, Token);
+        long began = System.Diagnostics.Stopwatch.GetTimestamp();
+        Assert.Equal(s_content[..10], await ReadAsync(source, 0, 10));
+        Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 20);
+        await end.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
+    }
+
+    [Theory]
+    [InlineData("Fri, 31 Dec 9999 23:59:59 GMT")]
+    [InlineData("99999999999999")]
+    [InlineData("2147483647")]
+    public async Task RetryAfterOfTheEndOfTime_IsTold(string value)
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(503, "", $"Retry-After: {value}"));
+        await using RegistrySource source = Open(server);
+        Assert.Contains("fails (503", (await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token))).Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -239,6 +337,20 @@ public sealed class RegistryBodyTests
     }
 
     [Theory]
+    [InlineData("X-Amz-Date=99991231T235959Z&X-Amz-Expires=2147483647")]
+    [InlineData("X-Amz-Date=00010101T000000Z&X-Amz-Expires=1")]
+    [InlineData("se=0001-01-01T00:00:00Z")]
+    [InlineData("Expires=253402300798")]
+    public async Task SignedUrlOfTheEndsOfTime_IsUsed(string query)
+    {
+        await using var cdn = new ScriptedServer(request => ScriptedResponse.Of(s_content, request));
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(307, "", $"Location: http://{cdn.Host}/x?{query}"));
+        await using RegistrySource source = Open(server);
+        for (int i = 0; i < 2; i++)
+            Assert.Equal(s_content[..10], await ReadAsync(source, 0, 10));
+    }
+
+    [Theory]
     [InlineData("X-Amz-Date=20260102T030405Z&X-Amz-Expires=60", "2026-01-02T03:05:05Z")]
     [InlineData("X-Goog-Date=20260102T030405Z&X-Goog-Expires=60", "2026-01-02T03:05:05Z")]
     [InlineData("x-amz-date=20260102T030405Z&x-amz-expires=60", "2026-01-02T03:05:05Z")]
@@ -296,6 +408,47 @@ public sealed class RegistryBodyTests
         Assert.False(reading.IsCompleted);
         await using var again = new ScriptedServer(request => ScriptedResponse.Of(s_content, request), int.Parse(host.Split(':')[1], System.Globalization.CultureInfo.InvariantCulture));
         Assert.Equal(s_content[10..20], await reading);
+    }
+
+    [Fact]
+    public async Task TlsServerOnLoopbackThatBreaksHandshakesForAMoment_IsNeverSpokenToInPlainHttp()
+    {
+        using var authority = new CertificateAuthority();
+        await using var registry = new ScriptedServer(_ => Manifest());
+        (string certificate, string key) = authority.Issue("127.0.0.1");
+        using var nginx = new NginxServer(new NginxSettings { Upstream = registry.Host, Certificate = certificate, CertificateKey = key });
+        int broken = 0;
+        var plain = new System.Collections.Concurrent.ConcurrentQueue<int>();
+        using var door = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
+        door.Start();
+        Task serving = Task.Run(async () =>
+        {
+            while (true)
+            {
+                System.Net.Sockets.Socket socket = await door.AcceptSocketAsync(Token);
+                _ = Task.Run(async () =>
+                {
+                    using System.Net.Sockets.Socket owned = socket;
+                    var first = new byte[1];
+                    await socket.ReceiveAsync(first, System.Net.Sockets.SocketFlags.Peek);
+                    if (first[0] != 0x16)
+                        plain.Enqueue(first[0]);
+                    if (Interlocked.Increment(ref broken) <= 4)
+                        return;
+                    using var server = new System.Net.Sockets.TcpClient();
+                    await server.ConnectAsync(IPEndPoint.Parse(nginx.Host), Token);
+                    await using var near = new System.Net.Sockets.NetworkStream(socket);
+                    await Task.WhenAny(near.CopyToAsync(server.GetStream(), Token), server.GetStream().CopyToAsync(near, Token));
+                }, Token);
+            }
+        }, Token);
+        await using var source = new RegistrySource(
+            ImageReference.Parse($"{door.LocalEndpoint}/app:v1"), TestRegistries.Options with { TlsCaFile = authority.Certificate }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        Assert.Equal(s_image.Manifest, (await source.GetRootAsync(Token)).Bytes);
+        Assert.All(registry.Requests.Where(request => request.Path != "/v2/"), request => Assert.Contains("lazymount", request.Headers["User-Agent"], StringComparison.Ordinal));
+        Assert.All(nginx.Requests.Where(request => request.Status == 200), request => Assert.Equal("HTTP/2.0", request.Protocol));
+        door.Stop();
+        await Assert.ThrowsAnyAsync<Exception>(() => serving);
     }
 
     [Fact]

@@ -35,6 +35,9 @@ internal sealed record ScriptedResponse(int Status, byte[] Body, params string[]
     /// <summary>Announce no length and send the body again and again, until the client hangs up.</summary>
     public bool Endless { get; init; }
 
+    /// <summary>Announce no length: the end of the connection is the end of the body.</summary>
+    public bool HasNoLength { get; init; }
+
     /// <summary>After <see cref="CutAfter"/> bytes, go silent instead.</summary>
     public bool Stall { get; init; }
 
@@ -110,7 +113,7 @@ internal sealed class ScriptedServer : IAsyncDisposable
             }
             Requests.Enqueue(request);
             ScriptedResponse response = await Answer(request);
-            string head = $"HTTP/1.1 {response.Status} Scripted\r\n{(response.Endless ? "" : $"Content-Length: {response.Body.Length}\r\n")}Connection: close\r\n"
+            string head = $"HTTP/1.1 {response.Status} Scripted\r\n{(response.Endless || response.HasNoLength ? "" : $"Content-Length: {response.Body.Length}\r\n")}Connection: close\r\n"
                 + string.Concat(response.Headers.Select(header => header + "\r\n")) + "\r\n";
             await socket.SendAsync(Encoding.ASCII.GetBytes(head), _end.Token);
             for (int i = 0; response.Drip is { } drip && i < response.Body.Length; i++)

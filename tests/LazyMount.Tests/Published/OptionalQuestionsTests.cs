@@ -33,6 +33,29 @@ public sealed class OptionalQuestionsTests
     }
 
     [Fact]
+    public async Task QuestionsOneAfterTheOther_ShareThePatience()
+    {
+        var questions = new OptionalQuestions(s_patience);
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.Equal(1, await questions.AskAsync(
+                async token =>
+                {
+                    await Task.Delay(200 - (i * 150), token);
+                    return 1;
+                },
+                Token));
+        }
+        await Assert.ThrowsAsync<ImageException>(() => questions.AskAsync(
+            async token =>
+            {
+                await Task.Delay(200, token);
+                return 1;
+            },
+            Token));
+    }
+
+    [Fact]
     public async Task RefusedQuestion_DoesNotEndTheOthers()
     {
         var questions = new OptionalQuestions(s_patience);
