@@ -35,6 +35,9 @@ internal sealed record RegistryTimeouts
     /// <summary>The longest Retry-After that is waited for. One that is longer ends the request at once, with the time to come again.</summary>
     public TimeSpan MaxRetryAfter { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>How often files of certificates are looked at for changes.</summary>
+    public TimeSpan CertificateCheck { get; init; } = TimeSpan.FromSeconds(10);
+
     /// <summary>How long a host that refused a range is not asked for ranges.</summary>
     public TimeSpan RangesRefused { get; init; } = TimeSpan.FromMinutes(1);
 }

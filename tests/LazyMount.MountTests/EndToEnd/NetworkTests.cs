@@ -61,6 +61,29 @@ public sealed class NetworkTests : IDisposable
     }
 
     [Fact]
+    public void ConfigurationThatTheUserMayNotLookInto_CountsAsAbsent()
+    {
+        string place = _lazymount.Directory.CreateDirectory("place"), config = Path.Combine(place, "config");
+        foreach (string engine in (string[])["docker", "containerd", "containers"])
+        {
+            Directory.CreateDirectory(Path.Combine(config, $"{engine}/certs.d/{_server.Host}"));
+            File.WriteAllText(Path.Combine(config, $"{engine}/certs.d/{_server.Host}/client.cert"), "half a pair");
+        }
+        Tool.Run("chmod", "a+rwx", _lazymount.Directory.Path, place, config).EnsureSuccess();
+        Tool.Run("chmod", "700", Path.Combine(config, "docker"), Path.Combine(config, "containerd/certs.d"), Path.Combine(config, $"containers/certs.d/{_server.Host}")).EnsureSuccess();
+        Assert.Equal("", Run().EnsureSuccess().Error);
+        // A file that may not be read is told of: it was written for this registry.
+        string hosts = Path.Combine(config, $"containerd/certs.d/{_server.Host}/hosts.toml");
+        File.WriteAllText(hosts, "server = 5");
+        Tool.Run("chmod", "755", Path.Combine(config, "containerd/certs.d")).EnsureSuccess();
+        Tool.Run("chmod", "600", hosts).EnsureSuccess();
+        Assert.Equal($"lazymount: {hosts} is passed over, because this user may not read it\n", Run().EnsureSuccess().Error);
+
+        ToolResult Run() => Tool.Run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", $"HOME={place}", $"XDG_CONFIG_HOME={config}", $"XDG_CACHE_HOME={place}",
+            LazyMountCli.Binary, "ls", $"{_server.Host}/app:v1");
+    }
+
+    [Fact]
     public void CertificatesOfTheUsersDirectories_AreUsed()
     {
         using var clients = new CertificateAuthority("Clients");

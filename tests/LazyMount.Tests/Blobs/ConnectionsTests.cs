@@ -151,6 +151,29 @@ public sealed class ConnectionsTests : IDisposable
         Assert.Contains("client.key cannot be used: it holds no private key", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task RotatedClientCertificate_IsTakenOnceItIsWhole()
+    {
+        using var clients = new CertificateAuthority("Clients");
+        using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"), clients.Certificate);
+        string directory = _directory.CreateDirectory($"etc/docker/certs.d/{nginx.Host}");
+        Put(clients.IssueClient("old"));
+        await using var source = new RegistrySource(
+            ImageReference.Parse($"{nginx.Host}/app:v1"), Options with { TlsCaFile = _authority.Certificate }, RegistrySourceTests.Impatient with { CertificateCheck = TimeSpan.Zero }, NullLoggerFactory.Instance);
+        await source.GetRootAsync(Token);
+        File.WriteAllText(Path.Combine(directory, "client.cert"), "-----BEGIN CERT"); // half-written
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => source.GetRootAsync(Token)));
+        Put(clients.IssueClient("new"));
+        await source.GetRootAsync(Token);
+        Assert.Contains(nginx.Requests, request => request.ClientName == "CN=new" && request.Status == 200);
+
+        void Put((string Certificate, string Key) pair)
+        {
+            File.Copy(pair.Certificate, Path.Combine(directory, "client.cert"), overwrite: true);
+            File.Copy(pair.Key, Path.Combine(directory, "client.key"), overwrite: true);
+        }
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("text without a certificate")]

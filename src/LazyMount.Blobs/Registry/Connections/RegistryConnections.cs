@@ -25,8 +25,6 @@ internal readonly record struct ConnectionFailure(string Sentence, bool IsTempor
 /// </summary>
 internal sealed partial class RegistryConnections : IDisposable
 {
-    private const long CheckFilesAfter = 10_000; // milliseconds
-
     /// <summary>
     /// Bytes of one HTTP/2 stream that a server may send before we have taken any. The default of 64 KiB is 0.6 MB/s at 100 ms, until it has
     /// grown; a range of chunks has up to 4 MiB. Not measured: a reader that pauses holds at most this.
@@ -206,7 +204,7 @@ internal sealed partial class RegistryConnections : IDisposable
             ConnectCallback = (context, token) => Loopback.ConnectAsync(context, _race, token),
             SslOptions = ssl,
         };
-        return new Client(new HttpMessageInvoker(handler), check, files, stamps);
+        return new Client(new HttpMessageInvoker(handler), check, files, stamps, _timeouts.CertificateCheck);
     });
 
     private static void Show(SslClientAuthenticationOptions ssl, (X509Certificate2 Certificate, X509Certificate2Collection Issuers)[] pairs)
@@ -224,7 +222,7 @@ internal sealed partial class RegistryConnections : IDisposable
     [GeneratedRegex("'([0-9]{3})'")]
     private static partial Regex StatusPattern();
 
-    private sealed class Client(HttpMessageInvoker http, ServerCheck check, string[] files, FileIdentity?[] stamps)
+    private sealed class Client(HttpMessageInvoker http, ServerCheck check, string[] files, FileIdentity?[] stamps, TimeSpan pause)
     {
         private long _checked = Environment.TickCount64;
 
@@ -235,7 +233,7 @@ internal sealed partial class RegistryConnections : IDisposable
         /// <summary>A file that was read has changed since; looked at now and then.</summary>
         public bool HasStaleFiles()
         {
-            if (files.Length == 0 || Environment.TickCount64 - Volatile.Read(ref _checked) < CheckFilesAfter)
+            if (files.Length == 0 || Environment.TickCount64 - Volatile.Read(ref _checked) < pause.TotalMilliseconds)
                 return false;
             Volatile.Write(ref _checked, Environment.TickCount64);
             return files.Where((file, i) => FileIdentity.TryOf(file) != stamps[i]).Any();
