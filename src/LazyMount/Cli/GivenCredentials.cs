@@ -17,7 +17,7 @@ internal static class GivenCredentials
     /// <summary>Reads USER:PASS from standard input.</summary>
     public const string StandardInputOption = "--creds-stdin";
 
-    // What a pipe takes without a reader.
+    // In bytes of UTF-8. A pipe takes as much without a reader.
     private const int MaxLength = 32 << 10;
 
     /// <summary>What the options say; null when neither is given.</summary>
@@ -32,8 +32,7 @@ internal static class GivenCredentials
         }
         if (fromStandardInput)
         {
-            string line = Console.In.ReadLine() ?? "";
-            return Check(Credentials.Parse(line) ?? throw new UsageException($"{StandardInputOption} found no USER:PASS in the first line of standard input"));
+            return ReadLine(Console.In);
         }
         if (pair is null)
         {
@@ -50,6 +49,26 @@ internal static class GivenCredentials
         return Check(new Credentials(pair, Ask($"Password of {pair}: ")));
     }
 
+    /// <summary>USER:PASS in the first line of a text. Its end is a line feed, or a carriage return and a line feed.</summary>
+    /// <exception cref="UsageException">There is none.</exception>
+    internal static Credentials ReadLine(TextReader text)
+    {
+        var line = new StringBuilder();
+        int c;
+        while ((c = text.Read()) is >= 0 and not '\n')
+        {
+            if (line.Length > MaxLength)
+            {
+                throw TooLong();
+            }
+            line.Append((char)c);
+        }
+        string pair = line.ToString();
+        pair = c == '\n' && pair.EndsWith('\r') ? pair[..^1] : pair;
+        return Check(Credentials.Parse(pair)
+            ?? throw new UsageException(pair.Length == 0 ? $"{StandardInputOption} found nothing in the first line of standard input: write USER:PASS into it" : $"{StandardInputOption} found no USER:PASS in the first line of standard input"));
+    }
+
     /// <summary>Arguments without credentials.</summary>
     public static IEnumerable<string> Remove(IReadOnlyList<string> arguments)
     {
@@ -57,14 +76,23 @@ internal static class GivenCredentials
         return arguments.Where((_, at) => at >= end || !IsGiven(arguments, at));
     }
 
+    // As the parser has it: a value stands behind = or :, or is the next argument; that of --creds-stdin only if it says true or false.
     private static bool IsGiven(IReadOnlyList<string> arguments, int at)
-        => arguments[at] is Option or StandardInputOption
-            || arguments[at].StartsWith(Option + "=", StringComparison.Ordinal) || arguments[at].StartsWith(Option + ":", StringComparison.Ordinal)
-            || (at > 0 && arguments[at - 1] == Option);
+        => arguments[at].Split('=', ':')[0] is Option or StandardInputOption
+            || (at > 0 && (arguments[at - 1] == Option || (arguments[at - 1] == StandardInputOption && bool.TryParse(arguments[at], out _))));
 
-    /// <summary>Writes credentials into a pipe, for <see cref="Receive"/> in another process.</summary>
+    /// <summary>Writes credentials into a pipe, for <see cref="Receive"/> in another process. Nothing, when that has ended: its exit code says why.</summary>
     public static void Send(Credentials credentials, AnonymousPipeServerStream pipe)
-        => pipe.Write(Encoding.UTF8.GetBytes($"{credentials.UserName}:{credentials.Password}"));
+    {
+        try
+        {
+            pipe.Write(Encoding.UTF8.GetBytes($"{credentials.UserName}:{credentials.Password}"));
+        }
+        catch (IOException)
+        {
+            // Nobody reads it any more.
+        }
+    }
 
     /// <summary>Reads them, and closes the pipe.</summary>
     public static Credentials? Receive(int fileDescriptor)
@@ -76,8 +104,10 @@ internal static class GivenCredentials
 
     private static Credentials Check(Credentials credentials)
         => credentials.UserName.Length == 0 ? throw new UsageException("credentials need a user name: write USER:PASS")
-            : credentials.UserName.Length + credentials.Password.Length > MaxLength ? throw new UsageException($"credentials have more than {MaxLength} characters")
+            : Encoding.UTF8.GetByteCount(credentials.UserName) + Encoding.UTF8.GetByteCount(credentials.Password) > MaxLength ? throw TooLong()
             : credentials;
+
+    private static UsageException TooLong() => new($"credentials have more than {MaxLength >> 10} KiB; write USER:PASS");
 
     private static string Ask(string prompt)
     {

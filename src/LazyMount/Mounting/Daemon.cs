@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.IO.Pipes;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Registry.Accounts;
 using LazyMount.Cli;
 using LazyMount.Fuse;
@@ -28,6 +29,10 @@ internal static class Daemon
         ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1048576"),
     ];
 
+    // Variables that hold a path. The daemon, and the programs that it starts, look at them after it has left the directory they start from.
+    private static readonly string[] s_pathVariables =
+        ["HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "CONTAINERS_REGISTRIES_CONF", "SSL_CERT_FILE"];
+
     /// <summary>The first process's part: returns when the mount is ready (0) or has failed.</summary>
     /// <param name="host">Its arguments are given to the second process.</param>
     /// <param name="target">The directory to mount on; the second process inherits it, with its lock.</param>
@@ -49,10 +54,7 @@ internal static class Daemon
             ServeCommand.DirectoryOption, target.Handle.DangerousGetHandle().ToString(CultureInfo.InvariantCulture),
             .. secrets is null ? (string[])[] : [ServeCommand.CredentialsOption, secrets.GetClientHandleAsString()],
             .. GivenCredentials.Remove(host.Arguments)]);
-        foreach ((string name, string value) in s_memorySettings)
-        {
-            start.Environment.TryAdd(name, value);
-        }
+        SetEnvironment(start.Environment);
         ImagePathText.PassTo(start);
         using var daemon = Process.Start(start)
             ?? throw new CommandException($"cannot start '{program}'");
@@ -80,6 +82,22 @@ internal static class Daemon
                 => throw new CommandException($"the mount daemon was killed by signal {code - 128} before the mount was ready; its log is '{logFile}'"),
             int code => code,
         };
+    }
+
+    /// <summary>Makes of this process's environment the daemon's.</summary>
+    internal static void SetEnvironment(IDictionary<string, string?> environment)
+    {
+        foreach ((string name, string value) in s_memorySettings)
+        {
+            environment.TryAdd(name, value);
+        }
+        foreach (string name in s_pathVariables)
+        {
+            if (environment.TryGetValue(name, out string? path) && !string.IsNullOrEmpty(path) && !Path.IsPathRooted(path))
+            {
+                environment[name] = PathText.FullPath(path);
+            }
+        }
     }
 
     /// <summary>

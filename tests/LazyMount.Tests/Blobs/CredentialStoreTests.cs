@@ -101,14 +101,15 @@ public sealed class CredentialStoreTests : IDisposable
     [Fact]
     public async Task Places_AreLookedAtInTheirOrder()
     {
-        string[] order = ["authfile", "variable", "text", "runtime", "config", "docker"];
+        string[] order = ["authfile", "variable", "text", "runtime", "config", "docker", "old"];
         string given = Write("given.json", File_($"\"h\":{{{Auth("authfile")}}}"));
         _variables["REGISTRY_AUTH_FILE"] = Write("named.json", File_($"\"h\":{{{Auth("variable")}}}"));
         _variables["DOCKER_AUTH_CONFIG"] = File_($"\"h\":{{{Auth("text")}}}");
         _variables["XDG_RUNTIME_DIR"] = _directory["run"];
         Write("run/containers/auth.json", File_($"\"h\":{{{Auth("runtime")}}}"));
         Write("home/.config/containers/auth.json", File_($"\"h\":{{{Auth("config")}}}"));
-        Write("home/.docker/config.json", File_($"\"h\":{{{Auth("docker")}}}"));
+        string docker = Write("home/.docker/config.json", File_($"\"h\":{{{Auth("docker")}}}"));
+        Write("home/.dockercfg", $$"""{"h":{"email":"me@h.example",{{Auth("old")}}} }""");
         var found = new List<string> { (await FindAsync("h", options: Options with { AuthFile = given })).Credentials!.UserName };
         foreach (string variable in (string[])["REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG", "XDG_RUNTIME_DIR"])
         {
@@ -117,6 +118,8 @@ public sealed class CredentialStoreTests : IDisposable
         }
         found.Add((await FindAsync("h")).Credentials!.UserName);
         _variables["XDG_CONFIG_HOME"] = _directory["nowhere"];
+        found.Add((await FindAsync("h")).Credentials!.UserName);
+        File.Delete(docker);
         found.Add((await FindAsync("h")).Credentials!.UserName);
         Assert.Equal(order, found);
     }
@@ -152,21 +155,112 @@ public sealed class CredentialStoreTests : IDisposable
     }
 
     [Theory]
-    [InlineData("not json, hunter2", "not JSON at byte")]
-    [InlineData("{\"auths\":[\"hunter2\"]}", "its JSON is wrong at auths")]
-    [InlineData("{\"auths\":{\"h\":{\"auth\":\"%hunter2%\"}}}", "its entry h does not hold NAME:PASSWORD in base64")]
-    [InlineData("{\"auths\":{\"h\":{\"auth\":\"bWU=\"}}}", "its entry h does not hold NAME:PASSWORD in base64")]
-    [InlineData("", "it is empty")]
-    [InlineData(" \n", "it is empty")]
-    public async Task FileThatCannotBeRead_IsNamedInOneLine_AndTheNextIsReadInItsPlace(string content, string reason)
+    [InlineData("not json, hunter2", "the credentials in", "not JSON at byte")]
+    [InlineData("[\"hunter2\"]", "the credentials in", "not an object")]
+    [InlineData("", "the credentials in", "it is empty")]
+    [InlineData(" \n", "the credentials in", "it is empty")]
+    [InlineData("{\"auths\":[\"hunter2\"]}", "a part of", "its JSON is wrong at auths")]
+    [InlineData("{\"auths\":{\"h\":[\"hunter2\"]}}", "a part of", "its JSON is wrong at auths.h")]
+    [InlineData("{\"auths\":{\"h\":{\"auth\":{\"hunter2\":1}}}}", "a part of", "its JSON is wrong at auths.h.auth")]
+    [InlineData("{\"auths\":{\"h\":{\"auth\":\"%hunter2%\"}}}", "a part of", "its entry h does not hold NAME:PASSWORD in base64")]
+    [InlineData("{\"auths\":{\"h\":{\"auth\":\"bWU=\"}}}", "a part of", "its entry h does not hold NAME:PASSWORD in base64")]
+    [InlineData("{\"auths\":{\"h\":{\"registrytoken\":\"hunter2\\r\\nX-Evil: 1\"}}}", "a part of", "the \"registrytoken\" of its entry h has spaces, line ends or other characters that no token has")]
+    [InlineData("{\"auths\":{\"h\":{\"registrytoken\":\"hünter2\"}}}", "a part of", "the \"registrytoken\" of its entry h has spaces")]
+    [InlineData("{\"auths\":{\"h\":{\"identitytoken\":\"hunter2\\n\"}}}", "a part of", "the \"identitytoken\" of its entry h has spaces")]
+    [InlineData("{\"credHelpers\":7}", "a part of", "its JSON is wrong at credHelpers")]
+    [InlineData("{\"credHelpers\":{\"h\":[\"hunter2\"]}}", "a part of", "its JSON is wrong at credHelpers.h")]
+    [InlineData("{\"credsStore\":{\"hunter2\":1}}", "a part of", "its JSON is wrong at credsStore")]
+    public async Task WhatCannotBeRead_IsNamedInOneLine_AndTheNextIsReadInItsPlace(string content, string what, string reason)
     {
         Write("home/.config/containers/auth.json", content);
         Write("home/.docker/config.json", File_($"\"h\":{{{Auth("next")}}}"));
         Assert.Equal("next", (await FindAsync("h")).Credentials!.UserName);
         string note = Assert.Single(_notes);
-        Assert.StartsWith("ignoring the credentials in ~/.config/containers/auth.json: ", note, StringComparison.Ordinal);
+        Assert.StartsWith($"ignoring {what} ~/.config/containers/auth.json: ", note, StringComparison.Ordinal);
         Assert.Contains(reason, note, StringComparison.Ordinal);
         Assert.DoesNotContain("hunter2", note, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\"auths\":{\"other\":5,AUTH}")]
+    [InlineData("\"auths\":{\"other\":{\"auth\":7},AUTH}")]
+    [InlineData("\"auths\":{\"other\":{\"auth\":\"%\"},AUTH}")]
+    [InlineData("\"auths\":{\"other\":{\"auth\":\"a\",\"auth\":\"b\"},AUTH}")]
+    [InlineData("\"auths\":{\"other\":{\"registrytoken\":\"a\\nb\"},AUTH}")]
+    [InlineData("\"credHelpers\":{\"other\":5},\"auths\":{AUTH}")]
+    [InlineData("\"credsStore\":null,\"credHelpers\":null,\"HttpHeaders\":7,\"auths\":{\"other\":null,AUTH}")]
+    public async Task WhatIsOfAnotherRegistry_MayBeAnything(string members)
+    {
+        Write("home/.docker/config.json", $"{{{members.Replace("AUTH", $"\"h\":{{{Auth("me")}}}", StringComparison.Ordinal)}}}");
+        Assert.Equal("me", (await FindAsync("h")).Credentials!.UserName);
+        Assert.Empty(_notes);
+    }
+
+    [Theory]
+    [InlineData("\"auths\":{\"h/team\":5,AUTH}")]
+    [InlineData("\"auths\":{\"h/team\":{\"auth\":\"%\"},AUTH}")]
+    [InlineData("\"credHelpers\":{\"h\":5},\"auths\":{AUTH}")]
+    [InlineData("\"credHelpers\":5,\"auths\":{AUTH}")]
+    [InlineData("\"credsStore\":5,\"auths\":{AUTH}")]
+    [InlineData("\"auths\":{\"h/team\":{\"identitytoken\":\"a b\"},AUTH}")]
+    public async Task WhatIsWrong_DoesNotHideTheRestOfTheFile(string members)
+    {
+        Write("home/.docker/config.json", $"{{{members.Replace("AUTH", $"\"h\":{{{Auth("me")}}}", StringComparison.Ordinal)}}}");
+        Assert.Equal("me", (await FindAsync("h")).Credentials!.UserName);
+        Assert.StartsWith("ignoring a part of ~/.docker/config.json: ", Assert.Single(_notes), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TokenThatNoHeaderTakes_LeavesTheRestOfItsEntry()
+    {
+        Write("home/.docker/config.json", File_($"\"h\":{{{Auth("me")},\"registrytoken\":\"a\\nb\"}}"));
+        Assert.Equal(new Credentials("me", "pw"), (await FindAsync("h")).Credentials);
+        Assert.Single(_notes);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task NamedFileThatDoesNotExist_IsSaidOnce_AndNoOtherIsRead(bool byVariable)
+    {
+        Write("home/.docker/config.json", File_($"\"h\":{{{Auth("me")}}}"));
+        _variables["REGISTRY_AUTH_FILE"] = _directory["home/no.json"];
+        FoundCredentials found = await FindAsync("h", options: byVariable ? Options : Options with { AuthFile = _directory["home/no.json"] });
+        Assert.Null(found.Credentials);
+        Assert.Equal("no entry for h in ~/no.json (no such file); skopeo login --authfile ~/no.json h makes one", found.Account);
+        Assert.Equal($"ignoring {(byVariable ? "REGISTRY_AUTH_FILE" : "--authfile")}: ~/no.json does not exist", Assert.Single(_notes));
+    }
+
+    [Fact]
+    public async Task Advice_FitsThePlace()
+    {
+        string entry = File_($"\"h\":{{{Auth("me")}}}"), none = File_();
+        foreach ((string place, string content, string? variable, string with, string without) in new[]
+        {
+            ("home/.docker/config.json", "", null, "docker login h replaces it", "docker login h makes one"),
+            ("elsewhere/config.json", "elsewhere", "DOCKER_CONFIG", "docker login h replaces it", "docker login h makes one"),
+            ("home/.config/containers/auth.json", "", null, "podman login h replaces it", "podman login h makes one"),
+            ("run/containers/auth.json", "run", "XDG_RUNTIME_DIR", "podman login h replaces it", "podman login h makes one"),
+            ("home/named.json", "home/named.json", "REGISTRY_AUTH_FILE", "skopeo login --authfile ~/named.json h replaces it", "skopeo login --authfile ~/named.json h makes one"),
+        })
+        {
+            _variables.Clear();
+            if (variable is not null)
+                _variables[variable] = _directory[content];
+            string file = Write(place, entry);
+            Assert.Equal(with, (await FindAsync("h")).Advice);
+            Write(place, none);
+            Assert.EndsWith($"; {without}", (await FindAsync("h")).Account, StringComparison.Ordinal);
+            File.Delete(file);
+        }
+        _variables.Clear();
+        _variables["DOCKER_AUTH_CONFIG"] = entry;
+        Assert.Equal("correct the variable", (await FindAsync("h")).Advice);
+        _variables["DOCKER_AUTH_CONFIG"] = none;
+        Assert.Equal("no entry for h in DOCKER_AUTH_CONFIG; correct the variable", (await FindAsync("h")).Account);
+        _variables.Clear();
+        Assert.Equal("no entry for h in ~/.docker/config.json (no such file); docker login h makes one", (await FindAsync("h")).Account);
+        Assert.Equal("check the user name and the password", (await FindAsync("named.example", options: Options with { Credentials = new Credentials("me", "pw") })).Advice);
     }
 
     [Fact]
@@ -254,7 +348,8 @@ public sealed class CredentialStoreTests : IDisposable
     [InlineData("lm-fails", "echo hunter2; echo hunter2 >&2; exit 3", "failed with exit code 3")]
     [InlineData("lm-text", "echo hunter2", "does not answer with JSON")]
     [InlineData("lm-flood", "cat /dev/zero", "writes more than 1 MiB")]
-    [InlineData("lm-parent", "sleep 60 & echo '{}'", "left its output open")]
+    [InlineData("lm-parent", "sleep 60 & echo '{'", "left its output open")]
+    [InlineData("lm-token", "printf %s '{\"Username\":\"<token>\",\"Secret\":\"hunter2\\r\\n\"}'", "gives a token with spaces, line ends")]
     public async Task HelperThatFails_IsNamed_AndTheEntryOfTheFileIsUsed(string name, string? script, string reason)
     {
         if (script is not null)
@@ -266,6 +361,49 @@ public sealed class CredentialStoreTests : IDisposable
         string note = Assert.Single(_notes);
         Assert.Contains($"docker-credential-{name} (credsStore of ~/.docker/config.json) {reason}", note, StringComparison.Ordinal);
         Assert.DoesNotContain("hunter2", note, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task HelperThatLeavesAChildBehind_HasAnswered()
+    {
+        Helper("lm-left", $$"""cat > /dev/null; sleep 300 & echo $! > {{_directory["pid"]}}; echo '{"Username":"me","Secret":"s"}'""");
+        Write("home/.docker/config.json", """{"credsStore":"lm-left"}""");
+        try
+        {
+            Assert.Equal(new Credentials("me", "s"), (await FindAsync("h")).Credentials);
+            Assert.Empty(_notes);
+        }
+        finally
+        {
+            Tool.Run("kill", (await File.ReadAllTextAsync(_directory["pid"], Token)).Trim()).EnsureSuccess();
+        }
+    }
+
+    [Fact]
+    public async Task HelperThatFails_CanBeRunByHandAsTheNoteSays()
+    {
+        Helper("lm-hub", "cat > /dev/null; exit 3");
+        Write("home/.docker/config.json", """{"credsStore":"lm-hub"}""");
+        await FindAsync("docker.io");
+        Assert.Contains("; run it by hand to see why: echo https://index.docker.io/v1/ | docker-credential-lm-hub get;", Assert.Single(_notes), StringComparison.Ordinal);
+        Helper("lm-hub-empty", "echo 'credentials not found in native keychain'; exit 1");
+        Write("home/.docker/config.json", """{"credsStore":"lm-hub-empty"}""");
+        Assert.Contains("has nothing for https://index.docker.io/v1/;", (await FindAsync("docker.io")).Account, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\"credHelpers\":{\"h\":\"\"}")]
+    [InlineData("\"credHelpers\":{\"h\":null}")]
+    [InlineData("\"credHelpers\":{\"h/team\":\"\",\"h\":\"lm-all\"}")]
+    public async Task EmptyHelper_StandsForTheFile(string member)
+    {
+        Helper("lm-all", """cat > /dev/null; echo '{"Username":"all","Secret":"s"}'""");
+        Write("home/.docker/config.json", $$"""{"credsStore":"lm-all",{{member}},"auths":{"h":{{{Auth("file")}}} } }""");
+        Assert.Equal("file", (await FindAsync("h")).Credentials!.UserName);
+        Assert.Equal("all", (await FindAsync("other")).Credentials!.UserName);
+        Write("home/.docker/config.json", $$"""{"credsStore":"","auths":{"h":{{{Auth("file")}}} } }""");
+        Assert.Equal("file", (await FindAsync("h")).Credentials!.UserName);
+        Assert.Empty(_notes);
     }
 
     [Fact]

@@ -5,29 +5,42 @@ using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Blobs.Registry.Accounts;
 
-/// <summary>A file of credentials: docker's config.json, podman's auth.json (containers-auth.json(5)), or the text of DOCKER_AUTH_CONFIG.</summary>
+/// <summary>
+/// A file of credentials: docker's config.json, podman's auth.json (containers-auth.json(5)), the text of DOCKER_AUTH_CONFIG, or docker's
+/// old ~/.dockercfg. Only what is for the repository is looked into: another registry's entry may be anything. What is for it and is not
+/// of its form is told, in a clause without any of the file's content, and passed over.
+/// </summary>
 internal sealed class AuthFile
 {
     // A file that is being written is short or empty for a moment.
     private const int Tries = 4;
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(50);
 
-    private readonly AuthFileJson _json;
+    private readonly string _name;
+    private readonly ReadOnlyMemory<byte> _auths, _credHelpers, _credsStore; // JSON; empty when they are missing
 
-    private AuthFile(string name, AuthFileJson json) => (Name, _json) = (name, json);
-
-    /// <summary>What messages call it: its path with ~ for the home directory, or the variable.</summary>
-    public string Name { get; }
+    private AuthFile(string name, ReadOnlyMemory<byte> json, bool isOld)
+    {
+        _name = name;
+        AuthFileJson parts = GoJsonReader.Read<AuthFileJson>(json.Span, isOld ? AuthFileJson.ReadOld : AuthFileJson.Form.Read);
+        _auths = json[parts.Auths];
+        _credHelpers = json[parts.CredHelpers];
+        _credsStore = json[parts.CredsStore];
+    }
 
     /// <summary>Reads a file; null when there is none.</summary>
+    /// <param name="path">Where it is.</param>
+    /// <param name="name">What messages call it: its path with ~ for the home directory, or the variable.</param>
+    /// <param name="isOld">It is as ~/.dockercfg: "auths" alone, without that name.</param>
+    /// <param name="cancellationToken">Ends it.</param>
     /// <exception cref="InvalidDataException">It cannot be read; says why in a clause, without any of its content.</exception>
-    public static async Task<AuthFile?> TryReadAsync(string path, string name, CancellationToken cancellationToken)
+    public static async Task<AuthFile?> TryReadAsync(string path, string name, bool isOld, CancellationToken cancellationToken)
     {
         for (int attempt = 1; ; attempt++)
         {
             try
             {
-                return ConfigurationFile.TryRead(path) is { } bytes ? Parse(bytes, name) : null;
+                return ConfigurationFile.TryRead(path) is { } bytes ? Parse(bytes, name, isOld) : null;
             }
             catch (InvalidDataException e) when (e.InnerException is JsonException && attempt < Tries)
             {
@@ -38,64 +51,104 @@ internal sealed class AuthFile
 
     /// <summary>Reads a text.</summary>
     /// <exception cref="InvalidDataException">It cannot be read; says why in a clause, without any of its content.</exception>
-    public static AuthFile Parse(ReadOnlySpan<byte> json, string name)
+    public static AuthFile Parse(ReadOnlyMemory<byte> json, string name, bool isOld = false)
     {
-        if (json.StartsWith((ReadOnlySpan<byte>)[0xEF, 0xBB, 0xBF]))
+        if (json.Span.StartsWith((ReadOnlySpan<byte>)[0xEF, 0xBB, 0xBF]))
             json = json[3..];
-        if (json.Trim(" \t\r\n"u8).IsEmpty)
+        if (json.Span.Trim(" \t\r\n"u8).IsEmpty)
             throw new InvalidDataException("it is empty", new JsonException());
         try
         {
-            return new AuthFile(name, GoJsonReader.Read(json, AuthFileJson.Form.Read));
+            return new AuthFile(name, json, isOld);
         }
         catch (JsonException e)
         {
-            // Only the place: the text around a JSON error may be a secret.
-            throw new InvalidDataException(e.Path is { Length: > 0 } place ? $"its JSON is wrong at {Printable.Of(place)}" : e.Message, e);
+            throw new InvalidDataException(ReasonOf(e, ""), e);
         }
     }
 
     /// <summary>
-    /// The names of credential helpers that are to be asked for a repository, the most special first: credHelpers, then credsStore.
+    /// The names of credential helpers that are to be asked for a repository, the most special first: credHelpers, then credsStore. An
+    /// empty name in credHelpers stands for the file itself.
     /// </summary>
-    public IEnumerable<(string Helper, string From)> HelpersFor(string registry, string repository)
+    public IEnumerable<(string Helper, string From)> HelpersFor(string registry, string repository, Action<string> ignored)
     {
-        foreach (string key in AuthKeys.MatchesOf(_json.CredHelpers.Keys, registry, repository))
+        Dictionary<string, ReadOnlyMemory<byte>> helpers = EntriesOf(_credHelpers, "credHelpers", ignored);
+        foreach (string key in AuthKeys.MatchesOf(helpers.Keys, registry, repository))
         {
-            if (_json.CredHelpers[key].Length > 0)
-                yield return (_json.CredHelpers[key], $"credHelpers of {Name}");
+            string? helper = Read(helpers[key], $"credHelpers.{key}", static (ref json) => json.ReadString(), ignored);
+            if (helper is "")
+                yield break;
+            if (helper is not null)
+                yield return (helper, $"credHelpers of {_name}");
         }
-        if (_json.CredsStore.Length > 0)
-            yield return (_json.CredsStore, $"credsStore of {Name}");
+        if (Read(_credsStore, "credsStore", static (ref json) => json.ReadString(), ignored) is { Length: > 0 } store)
+            yield return (store, $"credsStore of {_name}");
     }
 
     /// <summary>The entry of a repository that holds credentials, the longest key first; null when there is none.</summary>
-    /// <exception cref="InvalidDataException">The entry is malformed; says so in a clause.</exception>
-    public (Credentials Credentials, string Key)? TryFind(string registry, string repository)
+    public (Credentials Credentials, string Key)? TryFind(string registry, string repository, Action<string> ignored)
     {
-        foreach (string key in AuthKeys.MatchesOf(_json.Auths.Keys, registry, repository))
+        Dictionary<string, ReadOnlyMemory<byte>> entries = EntriesOf(_auths, "auths", ignored);
+        foreach (string key in AuthKeys.MatchesOf(entries.Keys, registry, repository))
         {
-            if (Read(_json.Auths[key], key) is { } credentials)
+            if (Read(entries[key], $"auths.{key}", AuthJson.Form.Read, ignored) is { } entry && CredentialsOf(entry, key, ignored) is { } credentials)
                 return (credentials, key);
         }
         return null;
     }
 
-    private static Credentials? Read(AuthJson entry, string key)
+    private static Dictionary<string, ReadOnlyMemory<byte>> EntriesOf(ReadOnlyMemory<byte> json, string place, Action<string> ignored)
+        => Read(json, place, (ref map) => map.ReadMap((ref each) => json[each.ReadRange()]), ignored) ?? [];
+
+    // Null: it is missing, or not of its form.
+    private static T? Read<T>(ReadOnlyMemory<byte> json, string place, GoValue<T> read, Action<string> ignored)
+        where T : class?
     {
-        Credentials? credentials = new(entry.Username, entry.Password);
+        if (json.IsEmpty)
+            return null;
+        try
+        {
+            return GoJsonReader.Read(json.Span, read);
+        }
+        catch (JsonException e)
+        {
+            ignored(ReasonOf(e, place));
+            return null;
+        }
+    }
+
+    // Only the place: the text around a JSON error may be a secret.
+    private static string ReasonOf(JsonException e, string place)
+        => string.Join('.', new[] { place, e.Path }.Where(part => !string.IsNullOrEmpty(part))) is { Length: > 0 } path ? $"its JSON is wrong at {Printable.Of(path)}" : e.Message;
+
+    private static Credentials? CredentialsOf(AuthJson entry, string key, Action<string> ignored)
+    {
+        Credentials credentials = new(entry.Username, entry.Password);
         if (entry.Auth.Length > 0)
         {
             byte[] bytes = new byte[entry.Auth.Length];
             if (!Convert.TryFromBase64String(entry.Auth.Trim(), bytes, out int length) || Credentials.Parse(Encoding.UTF8.GetString(bytes, 0, length)) is not { } pair)
-                throw new InvalidDataException($"the \"auth\" of its entry {Printable.Of(key)} does not hold NAME:PASSWORD in base64");
+            {
+                ignored($"the \"auth\" of its entry {Printable.Of(key)} does not hold NAME:PASSWORD in base64");
+                return null;
+            }
             credentials = pair with { Password = pair.Password.TrimEnd('\0') };
         }
-        if (entry.IdentityToken.Length > 0)
-            credentials = credentials with { IdentityToken = entry.IdentityToken };
-        if (entry.RegistryToken.Length > 0)
-            credentials = credentials with { RegistryToken = entry.RegistryToken };
+        credentials = credentials with
+        {
+            IdentityToken = TokenOf(entry.IdentityToken, "identitytoken"),
+            RegistryToken = TokenOf(entry.RegistryToken, "registrytoken"),
+        };
         return credentials is { UserName: "", IdentityToken: null, RegistryToken: null } ? null : credentials;
+
+        string? TokenOf(string token, string name)
+        {
+            if (token.Length == 0 || Credentials.IsToken(token))
+                return token.Length == 0 ? null : token;
+            ignored($"the \"{name}\" of its entry {Printable.Of(key)} has spaces, line ends or other characters that no token has");
+            return null;
+        }
     }
 }
 
@@ -154,19 +207,22 @@ internal static class AuthKeys
     }
 }
 
-/// <summary>A file of credentials, as far as it is read.</summary>
+/// <summary>Where the parts of a file of credentials stand in it; empty when they are missing.</summary>
 internal sealed class AuthFileJson
 {
     public static GoStruct<AuthFileJson> Form { get; } = new(
-        ("auths", (ref json, to) => to.Auths = json.ReadMap(AuthJson.Form.Read) ?? []),
-        ("credHelpers", (ref json, to) => to.CredHelpers = json.ReadMap((ref each) => each.ReadString()) ?? []),
-        ("credsStore", (ref json, to) => to.CredsStore = json.ReadString()));
+        ("auths", (ref json, to) => to.Auths = json.ReadRange()),
+        ("credHelpers", (ref json, to) => to.CredHelpers = json.ReadRange()),
+        ("credsStore", (ref json, to) => to.CredsStore = json.ReadRange()));
 
-    public IReadOnlyDictionary<string, AuthJson> Auths { get; private set; } = new Dictionary<string, AuthJson>();
+    public Range Auths { get; private set; }
 
-    public IReadOnlyDictionary<string, string> CredHelpers { get; private set; } = new Dictionary<string, string>();
+    public Range CredHelpers { get; private set; }
 
-    public string CredsStore { get; private set; } = "";
+    public Range CredsStore { get; private set; }
+
+    /// <summary>Of ~/.dockercfg, which is what "auths" is elsewhere.</summary>
+    public static AuthFileJson ReadOld(ref GoJsonReader json) => new() { Auths = json.ReadRange() };
 }
 
 /// <summary>What a file of credentials says of one registry or namespace.</summary>

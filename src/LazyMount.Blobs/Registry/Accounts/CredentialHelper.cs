@@ -21,6 +21,10 @@ internal static class CredentialHelper
     // A child of the helper may keep its standard output open after the helper has ended.
     private static readonly TimeSpan s_outputPatience = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>What a helper is asked for: as docker names the registry in its files.</summary>
+    /// <param name="registry">HOST[:PORT]; Docker Hub is "docker.io".</param>
+    public static string ServerOf(string registry) => registry == DockerHub.Name ? "https://index.docker.io/v1/" : registry;
+
     /// <summary>Asks a helper. Null: it has nothing for this registry.</summary>
     /// <param name="name">What stands behind "docker-credential-".</param>
     /// <param name="registry">HOST[:PORT]; Docker Hub is "docker.io".</param>
@@ -53,7 +57,7 @@ internal static class CredentialHelper
             patience.CancelAfter(s_patience);
             try
             {
-                return await AskAsync(helper, registry, patience.Token).ConfigureAwait(false);
+                return await AskAsync(helper, name, registry, patience.Token).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
@@ -74,67 +78,83 @@ internal static class CredentialHelper
     private static bool IsExecutable(string path)
         => OperatingSystem.IsWindows() ? File.Exists(path) : FileIdentity.TryOf(path) is { Kind: FileKind.Regular } file && (file.Mode & 0x49) != 0; // 0111
 
-    private static async Task<Credentials?> AskAsync(Process helper, string registry, CancellationToken cancellationToken)
+    private static async Task<Credentials?> AskAsync(Process helper, string name, string registry, CancellationToken cancellationToken)
     {
-        Task<byte[]> output = ReadAsync(helper.StandardOutput.BaseStream, cancellationToken);
-        Task errors = ReadAsync(helper.StandardError.BaseStream, cancellationToken); // so that it never waits for a reader
+        using var reading = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        using Stream output = helper.StandardOutput.BaseStream, errors = helper.StandardError.BaseStream;
+        using MemoryStream read = new(), unused = new();
+        Task reads = ReadAsync(output, read, reading.Token);
+        Task drains = ReadAsync(errors, unused, reading.Token); // so that it never waits for a reader
+        string server = ServerOf(registry);
         try
         {
-            await helper.StandardInput.WriteAsync(registry == DockerHub.Name ? "https://index.docker.io/v1/" : registry).ConfigureAwait(false);
-            helper.StandardInput.Close();
-        }
-        catch (IOException)
-        {
-            // It has ended without reading.
-        }
-        Task ended = helper.WaitForExitAsync(cancellationToken);
-        if (await Task.WhenAny(ended, output).ConfigureAwait(false) == output && output.IsFaulted)
-            await output.ConfigureAwait(false); // it waits for a reader that has enough
-        await ended.ConfigureAwait(false);
-        using var rest = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        rest.CancelAfter(s_outputPatience);
-        _ = errors.ContinueWith(static task => _ = task.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
-        byte[] answer;
-        try
-        {
-            answer = await output.WaitAsync(rest.Token).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-        {
-            throw new InvalidDataException("left its output open to another program");
-        }
-        if (helper.ExitCode != 0)
-        {
-            return answer.AsSpan().IndexOf("credentials not found"u8) >= 0 ? null
-                : throw new InvalidDataException($"failed with exit code {helper.ExitCode}; run it by hand to see why: echo {registry} | docker-credential-NAME get");
-        }
-        try
-        {
-            HelperJson json = GoJsonReader.Read(answer, HelperJson.Form.Read);
-            return json switch
+            try
             {
-                { Username: "", Secret: "" } => null,
-                { Username: "<token>" } => new Credentials("", "", json.Secret),
-                _ => new Credentials(json.Username, json.Secret),
-            };
+                await helper.StandardInput.WriteAsync(server).ConfigureAwait(false);
+                helper.StandardInput.Close();
+            }
+            catch (IOException)
+            {
+                // It has ended without reading.
+            }
+            Task ended = helper.WaitForExitAsync(cancellationToken);
+            if (await Task.WhenAny(ended, reads).ConfigureAwait(false) == reads && reads.IsFaulted)
+                await reads.ConfigureAwait(false); // it waits for a reader that has enough
+            await ended.ConfigureAwait(false);
+            // What it wrote is in the pipe. The pipe's end is not waited for long: a child may keep it open.
+            bool isWhole = await Task.WhenAny(reads, Task.Delay(s_outputPatience, cancellationToken)).ConfigureAwait(false) == reads;
+            if (isWhole)
+                await reads.ConfigureAwait(false);
+            cancellationToken.ThrowIfCancellationRequested();
+            byte[] answer;
+            lock (read)
+                answer = read.ToArray();
+            return Understand(answer, isWhole, helper.ExitCode, name, server);
         }
-        catch (JsonException)
+        finally
         {
-            throw new InvalidDataException("does not answer with JSON"); // without the cause: it may quote a secret
+            await reading.CancelAsync().ConfigureAwait(false);
+            _ = Task.WhenAll(reads, drains).ContinueWith(static task => _ = task.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         }
     }
 
-    private static async Task<byte[]> ReadAsync(Stream stream, CancellationToken cancellationToken)
+    private static Credentials? Understand(byte[] answer, bool isWhole, int exitCode, string name, string server)
     {
-        using var read = new MemoryStream();
+        if (exitCode != 0)
+        {
+            return answer.AsSpan().IndexOf("credentials not found"u8) >= 0 ? null
+                : throw new InvalidDataException($"failed with exit code {exitCode}; run it by hand to see why: echo {server} | docker-credential-{name} get");
+        }
+        HelperJson json;
+        try
+        {
+            json = GoJsonReader.Read(answer, HelperJson.Form.Read);
+        }
+        catch (JsonException)
+        {
+            throw new InvalidDataException(isWhole ? "does not answer with JSON" : "left its output open to another program"); // without the cause: it may quote a secret
+        }
+        return json switch
+        {
+            { Username: "", Secret: "" } => null,
+            { Username: "<token>" } => new Credentials("", "", Credentials.IsToken(json.Secret) ? json.Secret
+                : throw new InvalidDataException("gives a token with spaces, line ends or other characters that no token has")),
+            _ => new Credentials(json.Username, json.Secret),
+        };
+    }
+
+    private static async Task ReadAsync(Stream stream, MemoryStream into, CancellationToken cancellationToken)
+    {
         byte[] buffer = new byte[4096];
         for (int length; (length = await stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false)) > 0;)
         {
-            if (read.Length + length > MaxOutput)
-                throw new InvalidDataException($"writes more than {MaxOutput >> 20} MiB");
-            read.Write(buffer, 0, length);
+            lock (into)
+            {
+                if (into.Length + length > MaxOutput)
+                    throw new InvalidDataException($"writes more than {MaxOutput >> 20} MiB");
+                into.Write(buffer, 0, length);
+            }
         }
-        return read.ToArray();
     }
 
     private static void Kill(Process helper)

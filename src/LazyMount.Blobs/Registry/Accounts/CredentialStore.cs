@@ -7,6 +7,9 @@ namespace LazyMount.Blobs.Registry.Accounts;
 /// <param name="Account">A clause for sentences: where they came from, or what was looked at and what to do.</param>
 internal sealed record FoundCredentials(Credentials? Credentials, string Account)
 {
+    /// <summary>What to do when they are refused, as a clause for sentences that name the account. Empty when there are none: then the account says it.</summary>
+    public string Advice { get; init; } = "";
+
     /// <summary>Helper programs were run to find out: not to be asked too often.</summary>
     public bool IsFromHelpers { get; init; }
 }
@@ -15,7 +18,7 @@ internal sealed record FoundCredentials(Credentials? Credentials, string Account
 /// Finds credentials where docker, podman and their kin keep them. In order: those of the command line, for the registry that the reference
 /// names; the file of --authfile or REGISTRY_AUTH_FILE, and then no other; the text in DOCKER_AUTH_CONFIG; podman's auth.json in
 /// $XDG_RUNTIME_DIR/containers (/run/containers/UID without the variable) and in $XDG_CONFIG_HOME/containers; docker's config.json
-/// in $DOCKER_CONFIG (~/.docker). In each file, credHelpers, credsStore and auths (containers-auth.json(5)). Thread-safe; files are
+/// in $DOCKER_CONFIG (~/.docker); its old ~/.dockercfg. In each file, credHelpers, credsStore and auths (containers-auth.json(5)). Thread-safe; files are
 /// read and helpers are run whenever it is asked.
 /// </summary>
 /// <param name="options">What the command line says.</param>
@@ -32,7 +35,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
     public async Task<FoundCredentials> FindAsync(string registry, string repository, CancellationToken cancellationToken)
     {
         if (options.Credentials is { } given && registry == named)
-            return new FoundCredentials(given, "what --creds or --creds-stdin gave");
+            return new FoundCredentials(given, "what --creds or --creds-stdin gave") { Advice = "check the user name and the password" };
         // One at a time: helpers may ask their user.
         await _looking.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -49,51 +52,73 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
 
     private async Task<FoundCredentials> LookAsync(string registry, string repository, CancellationToken cancellationToken)
     {
-        var without = new List<string>(); // files that are there and have no entry
-        string? missing = null; // the last that is not there
+        Place? without = null, missing = null; // the last that is there and has no entry, and the last that is not there
+        var looked = new List<string>(); // those without
         var failed = new List<string>();
         bool askedHelpers = false;
-        foreach ((string place, string name, bool isText) in Places())
+        foreach (Place place in Places(registry))
         {
+            bool isSound = true;
+            AuthFile? file;
             try
             {
-                AuthFile? file = isText ? AuthFile.Parse(System.Text.Encoding.UTF8.GetBytes(place), name) : await AuthFile.TryReadAsync(place, name, cancellationToken).ConfigureAwait(false);
-                if (file is null)
-                {
-                    missing = $"{name} (no such file)";
-                    continue;
-                }
-                askedHelpers |= file.HelpersFor(registry, repository).Any();
-                if (await AskHelpersAsync(file, registry, repository, failed, cancellationToken).ConfigureAwait(false) is { } kept)
-                    return kept;
-                if (file.TryFind(registry, repository) is { } found)
-                    return new FoundCredentials(found.Credentials, $"the entry {Images.Printable.Of(found.Key)} in {name}") { IsFromHelpers = askedHelpers };
-                without.Add(name);
+                file = place.IsText ? AuthFile.Parse(System.Text.Encoding.UTF8.GetBytes(place.Source), place.Name)
+                    : await AuthFile.TryReadAsync(place.Source, place.Name, place.IsOld, cancellationToken).ConfigureAwait(false);
             }
             catch (InvalidDataException e)
             {
-                logger.CredentialsIgnored(name, e.Message);
-                options.Note($"ignoring the credentials in {name}: {e.Message}");
-                failed.Add($"{name} cannot be used ({e.Message})");
+                Ignore($"the credentials in {place.Name}", e.Message);
+                continue;
+            }
+            if (file is null)
+            {
+                if (place.GivenBy is { } given)
+                    options.Note($"ignoring {given}: {place.Name} does not exist");
+                if (!place.IsOld)
+                    missing = place;
+                continue;
+            }
+            (FoundCredentials? kept, bool asked) = await AskHelpersAsync(file.HelpersFor(registry, repository, IgnorePart), place, registry, failed, cancellationToken).ConfigureAwait(false);
+            askedHelpers |= asked;
+            if (kept is not null)
+                return kept;
+            if (file.TryFind(registry, repository, IgnorePart) is { } found)
+                return new FoundCredentials(found.Credentials, $"the entry {Images.Printable.Of(found.Key)} in {place.Name}") { Advice = place.Replaces, IsFromHelpers = askedHelpers };
+            if (isSound)
+                looked.Add((without = place).Name);
+
+            void IgnorePart(string reason)
+            {
+                isSound = false;
+                Ignore($"a part of {place.Name}", reason);
             }
         }
         // Files that are there say more than those that are not.
-        string? looked = without.Count > 0 ? string.Join(" or ", without) : missing;
-        if (looked is not null)
-            failed.Add($"no entry for {registry} in {looked}; docker login {registry} makes one");
+        if ((without ?? missing) is { } last)
+            failed.Add($"no entry for {registry} in {(without is null ? $"{last.Name} (no such file)" : string.Join(" or ", looked))}; {last.Makes}");
         return new FoundCredentials(null, string.Join("; ", failed)) { IsFromHelpers = askedHelpers };
+
+        void Ignore(string what, string reason)
+        {
+            logger.CredentialsIgnored(what, reason);
+            options.Note($"ignoring {what}: {reason}");
+            failed.Add($"{what} cannot be used ({reason})");
+        }
     }
 
-    private async Task<FoundCredentials?> AskHelpersAsync(AuthFile file, string registry, string repository, List<string> failed, CancellationToken cancellationToken)
+    private async Task<(FoundCredentials? Found, bool Asked)> AskHelpersAsync(
+        IEnumerable<(string Helper, string From)> helpers, Place place, string registry, List<string> failed, CancellationToken cancellationToken)
     {
-        foreach ((string helper, string from) in file.HelpersFor(registry, repository))
+        bool asked = false;
+        foreach ((string helper, string from) in helpers)
         {
+            asked = true;
             string name = $"docker-credential-{Images.Printable.Of(helper)} ({from})";
             try
             {
                 if (await CredentialHelper.GetAsync(helper, registry, cancellationToken).ConfigureAwait(false) is { } credentials)
-                    return new FoundCredentials(credentials, $"what {name} gave") { IsFromHelpers = true };
-                failed.Add($"{name} has nothing for {registry}");
+                    return (new FoundCredentials(credentials, $"what {name} gave") { Advice = place.Replaces, IsFromHelpers = true }, true);
+                failed.Add($"{name} has nothing for {CredentialHelper.ServerOf(registry)}");
             }
             catch (InvalidDataException e)
             {
@@ -103,33 +128,57 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
                 failed.Add($"{name} {e.Message}");
             }
         }
-        return null;
+        return (null, asked);
     }
 
-    private IEnumerable<(string Place, string Name, bool IsText)> Places()
+    private IEnumerable<Place> Places(string registry)
     {
         RegistryEnvironment environment = options.Environment;
         if (options.AuthFile is { } given)
         {
-            yield return (given, Shown(given), false);
+            yield return Alone("--authfile", given);
             yield break;
         }
         if (environment.Variable("REGISTRY_AUTH_FILE") is { Length: > 0 } named)
         {
-            yield return (named, Shown(named), false);
+            yield return Alone("REGISTRY_AUTH_FILE", named);
             yield break;
         }
         if (environment.Variable("DOCKER_AUTH_CONFIG") is { Length: > 0 } text)
-            yield return (text, "DOCKER_AUTH_CONFIG", true);
+            yield return new Place(text, "DOCKER_AUTH_CONFIG", null) { IsText = true };
+        string podman = $"podman login {registry}", docker = $"docker login {registry}";
         string runtime = environment.Variable("XDG_RUNTIME_DIR") is { Length: > 0 } directory
             ? Path.Combine(directory, "containers/auth.json") : Path.Combine(environment.Root, "run/containers", $"{environment.UserId}", "auth.json");
-        yield return (runtime, Shown(runtime), false);
+        yield return new Place(runtime, Shown(runtime), podman);
         string config = Path.Combine(environment.ConfigHome, "containers/auth.json");
-        yield return (config, Shown(config), false);
-        string docker = Path.Combine(environment.Variable("DOCKER_CONFIG") is { Length: > 0 } own ? own : Path.Combine(environment.Home, ".docker"), "config.json");
-        yield return (docker, Shown(docker), false);
+        yield return new Place(config, Shown(config), podman);
+        string own = Path.Combine(environment.Variable("DOCKER_CONFIG") is { Length: > 0 } other ? other : Path.Combine(environment.Home, ".docker"), "config.json");
+        yield return new Place(own, Shown(own), docker);
+        string old = Path.Combine(environment.Home, ".dockercfg");
+        yield return new Place(old, Shown(old), docker) { IsOld = true };
+
+        Place Alone(string givenBy, string file) => new(file, Shown(file), $"skopeo login --authfile {Shown(file)} {registry}") { GivenBy = givenBy };
     }
 
     private string Shown(string path)
         => Images.Printable.Of(path.StartsWith(options.Environment.Home + "/", StringComparison.Ordinal) ? "~" + path[options.Environment.Home.Length..] : path);
+
+    /// <summary>Where credentials may be.</summary>
+    /// <param name="Source">The path of a file, or the text itself.</param>
+    /// <param name="Name">What messages call it.</param>
+    /// <param name="Login">The command that writes into it; null: the user does.</param>
+    private sealed record Place(string Source, string Name, string? Login)
+    {
+        public bool IsText { get; init; }
+
+        /// <summary>It is docker's old file, which nobody is expected to have.</summary>
+        public bool IsOld { get; init; }
+
+        /// <summary>The option or the variable that names the file, and so says that there is one.</summary>
+        public string? GivenBy { get; init; }
+
+        public string Makes => Login is null ? "correct the variable" : $"{Login} makes one";
+
+        public string Replaces => Login is null ? "correct the variable" : $"{Login} replaces it";
+    }
 }

@@ -16,4 +16,7 @@ public sealed record Credentials(string UserName, string Password, string? Ident
         int colon = pair.IndexOf(':', StringComparison.Ordinal);
         return colon < 0 ? null : new Credentials(pair[..colon], pair[(colon + 1)..]);
     }
+
+    /// <summary>True when a text can be sent as a token: visible ASCII alone, which a header takes.</summary>
+    internal static bool IsToken(string text) => text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange('!', '~');
 }
