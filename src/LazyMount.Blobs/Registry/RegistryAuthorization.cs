@@ -75,8 +75,8 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
     /// <summary>A clause for sentences of refusals: which credentials were looked for and sent; null when nobody looked for any.</summary>
     public string? Account => _found is not { } found ? null
         : found.Credentials is null ? found.Account
-        : _refusedByTokenServer is { } reason ? $"{found.Account} is refused by the token server ({reason}); docker login {endpoint.Host} replaces it"
-        : $"{found.Account} does not open it; docker login {endpoint.Host} replaces it";
+        : _refusedByTokenServer is { } reason ? $"{found.Account} is refused by the token server ({reason}); {found.Advice}"
+        : $"{found.Account} does not open it; {found.Advice}";
 
     public void Dispose()
     {

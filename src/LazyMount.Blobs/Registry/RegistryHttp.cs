@@ -227,7 +227,7 @@ internal sealed class RegistryHttp : IDisposable
         (ImageError error, string sentence, bool temporary) = status switch
         {
             HttpStatusCode.TooManyRequests
-                => (ImageError.Unreachable, $"{(asked == Asked.Elsewhere ? place : Registry)} gives no more of {subject} for now ({detail}): {again}, or run docker login {Registry} if that raises your limit.", true),
+                => (ImageError.Unreachable, $"{(asked == Asked.Elsewhere ? place : Registry)} gives no more of {subject} for now ({detail}): {again}{(asked == Asked.Elsewhere ? "" : ", or log in if that raises your limit")}.", true),
             HttpStatusCode.RequestTimeout or HttpStatusCode.InternalServerError or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout
                 => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place} fails ({detail}); {again}.", true),
             HttpStatusCode.ProxyAuthenticationRequired

@@ -128,7 +128,7 @@ internal sealed class TokenServer(RegistryHttp http)
             return null; // the cause may quote the token
         }
         string token = json.Token.Length == 0 ? json.AccessToken : json.Token;
-        return token.Length == 0 || token.AsSpan().ContainsAnyExceptInRange('!', '~') ? null : new RegistryToken(token, LifetimeOf(json));
+        return !Credentials.IsToken(token) ? null : new RegistryToken(token, LifetimeOf(json));
     }
 
     private static TimeSpan LifetimeOf(TokenJson json)
