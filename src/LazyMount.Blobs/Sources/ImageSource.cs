@@ -20,7 +20,7 @@ public static class ImageSource
     /// <summary>Opens a layout whose files lie somewhere else. Owns them, whatever happens.</summary>
     public static IImageSource OpenLayout(ImageReference reference, LayoutFiles files) => new OciLayout(reference, files);
 
-    /// <summary>The tags of a registry's repository, in its order and as its pages come, or the names that a layout's images have.</summary>
+    /// <summary>The tags of a registry's repository, in its order and as its pages come, or the names that a layout's images and artifacts have.</summary>
     /// <param name="reference">Any image of the repository or layout. Not of an archive.</param>
     /// <param name="options">How registries are reached.</param>
     /// <param name="loggers">For the source.</param>

@@ -297,4 +297,51 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
         Assert.Contains(s_image.Digest.ToString(), online.Output, StringComparison.Ordinal);
         Assert.Equal(online.Output, (await RunAsync("platforms", "--offline", $"{registry.Host}/cmd/single:v1")).Output);
     }
+
+    // Whatever platform is asked for or runs this.
+    [Theory]
+    [InlineData("oci:{0}")]
+    [InlineData("oci:{0}:v1")]
+    [InlineData("oci-archive:{0}.tar")]
+    [InlineData("docker-archive:{0}.docker.tar")]
+    [InlineData("docker-archive:{0}.docker.tar:app:v1")]
+    public async Task PlatformOfASingleManifest_IsListedWithAnyPlatformOption(string reference)
+    {
+        var layout = new OciLayoutBuilder(_directory["one"]);
+        layout.AddLayer(new TarBytes().Directory("./"));
+        layout.WriteImage("v1");
+        Tool.Run("skopeo", "copy", "--quiet", $"oci:{layout.Directory}:v1", $"oci-archive:{layout.Directory}.tar:v1").EnsureSuccess();
+        Tool.Run("skopeo", "copy", "--quiet", $"oci:{layout.Directory}:v1", $"docker-archive:{layout.Directory}.docker.tar:app:v1").EnsureSuccess();
+        reference = string.Format(null, reference, layout.Directory);
+        CommandRun run = await RunAsync("platforms", "--json", reference);
+        Assert.Equal((0, ""), (run.ExitCode, run.Error));
+        using JsonDocument json = JsonDocument.Parse(run.Output);
+        Assert.Equal("image", json.RootElement.EnumerateArray().Single().GetProperty("kind").GetString());
+        Assert.Equal(run, await RunAsync("platforms", "--json", "--platform", "linux/s390x", reference));
+    }
+
+    // As in a registry, a tag may name an artifact.
+    [Fact]
+    public async Task ArtifactOfALayout_IsListed_AndHasItsTag()
+    {
+        byte[] manifest = Encoding.UTF8.GetBytes($$"""
+            {"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.example","config":{{TestImage.Json("{}"u8.ToArray(), "application/vnd.oci.empty.v1+json")}},"layers":[]}
+            """);
+        Directory.CreateDirectory(_directory["artifact/blobs/sha256"]);
+        foreach (byte[] blob in (byte[][])[manifest, "{}"u8.ToArray()])
+            await File.WriteAllBytesAsync(_directory[$"artifact/blobs/sha256/{Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(blob))}"], blob, TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(
+            _directory["artifact/index.json"],
+            $$"""{"schemaVersion":2,"manifests":[{{TestImage.Json(manifest, "application/vnd.oci.image.manifest.v1+json", ",\"artifactType\":\"application/vnd.example\",\"annotations\":{\"org.opencontainers.image.ref.name\":\"sbom\"}")}}]}""",
+            TestContext.Current.CancellationToken);
+        string layout = $"oci:{_directory["artifact"]}";
+        Assert.Equal(new CommandRun(0, "sbom\n", ""), await RunAsync("tags", layout));
+        foreach (string reference in (string[])[layout, $"{layout}:sbom", $"{layout}:@0"])
+        {
+            CommandRun run = await RunAsync("platforms", reference);
+            Assert.Equal((0, ""), (run.ExitCode, run.Error));
+            Assert.Matches("(?m)^- +artifact .* application/vnd.example$", run.Output);
+        }
+        Assert.Equal(1, (await RunAsync("platforms", $"{layout}:other")).ExitCode);
+    }
 }
