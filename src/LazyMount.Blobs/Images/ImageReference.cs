@@ -12,10 +12,10 @@ public enum Transport
     /// <summary>A repository of a registry: <c>NAME[:TAG][@DIGEST]</c> or <c>docker://…</c>.</summary>
     Registry,
 
-    /// <summary>An OCI image layout directory: <c>oci:DIR[:TAG|:@N][@DIGEST]</c>.</summary>
+    /// <summary>An OCI image layout directory: <c>oci:DIR[:TAG][@DIGEST]</c> or <c>oci:DIR:@N</c>.</summary>
     OciLayout,
 
-    /// <summary>An OCI image layout in a tar file: <c>oci-archive:FILE[:TAG|:@N]</c>.</summary>
+    /// <summary>An OCI image layout in a tar file: <c>oci-archive:FILE[:TAG][@DIGEST]</c> or <c>oci-archive:FILE:@N</c>.</summary>
     OciArchive,
 
     /// <summary>What `docker save` writes: <c>docker-archive:FILE[:NAME[:TAG]|:@N]</c>.</summary>
@@ -69,6 +69,7 @@ public sealed partial record ImageReference
             return ParseLayout(OciPrefix + text[scheme.Length..], Transport.OciLayout, OciPrefix, "DIR");
         if (Array.Find(s_unread, prefix => text.StartsWith(prefix, StringComparison.Ordinal)) is { } unread)
             throw Malformed(text, $"{unread} is not read: copy the image first, with skopeo copy {Printable.Of(text)} oci:DIR:TAG");
+        text = UserInfo().Replace(text, "…@"); // no reference has any, and its password must not be repeated
         if (text.Contains("://", StringComparison.Ordinal) && !text.StartsWith("docker://", StringComparison.Ordinal))
             throw Malformed(text, "it holds a URL scheme: write HOST/NAME:TAG without one");
         return ParseRegistry(text, text.StartsWith("docker://", StringComparison.Ordinal) ? text["docker://".Length..] : text);
@@ -129,11 +130,13 @@ public sealed partial record ImageReference
     {
         string rest = text[prefix.Length..];
         Digest? digest = null;
-        if (rest.LastIndexOf('@') is > 0 and int at && Oci.Digest.TryParse(rest[(at + 1)..], out Digest parsed))
-            (rest, digest) = (rest[..at], parsed);
+        if (DigestMark().Match(rest) is { Success: true, Index: int at })
+            (rest, digest) = (rest[..at], ParseDigest(text, rest[(at + 1)..]));
         (string location, string? tag) = SplitPath(rest);
         if (location.Length == 0)
             throw Malformed(text, $"it names no {(path == "DIR" ? "directory" : "file")}: write {prefix}{path} or {prefix}{path}:TAG");
+        if (tag is ['@', ..] && digest is not null)
+            throw Malformed(text, $"it gives both a number and a digest: write {prefix}{path}:@0 or {prefix}{path}@DIGEST");
         if (tag is ['@', .. string number])
             return new ImageReference { Transport = transport, Location = location, SourceIndex = ParseSourceIndex(text, number, prefix + path) };
         if (tag is not null && !LayoutTagPattern().IsMatch(tag))
@@ -143,6 +146,8 @@ public sealed partial record ImageReference
 
     private static ImageReference ParseDockerArchive(string text)
     {
+        if (DigestMark().IsMatch(text))
+            throw Malformed(text, "images of a docker archive have no digest: write docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@0");
         (string file, string? name) = SplitPath(text[DockerArchivePrefix.Length..]);
         if (file.Length == 0)
             throw Malformed(text, "it names no file: write docker-archive:FILE or docker-archive:FILE:NAME:TAG");
@@ -158,6 +163,10 @@ public sealed partial record ImageReference
     private static int ParseSourceIndex(string text, string number, string place)
         => int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index
             : throw Malformed(text, $"what stands after @ is not a number: write {place}:@0 for the first image");
+
+    private static Digest ParseDigest(string text, string digest)
+        => Oci.Digest.TryParse(digest, out Digest parsed) ? parsed
+            : throw Malformed(text, $"\"{Printable.Of(digest)}\" is not a digest: write sha256: and 64 hex digits, or sha512: and 128 hex digits, all in lower case");
 
     private static (string Path, string? Name) SplitPath(string text)
     {
@@ -177,9 +186,7 @@ public sealed partial record ImageReference
         int at = rest.IndexOf('@');
         if (at >= 0)
         {
-            if (!Oci.Digest.TryParse(rest[(at + 1)..], out Digest parsed))
-                throw Malformed(text, "what stands after @ is not a digest: write sha256: and 64 lower-case hex digits");
-            digest = parsed;
+            digest = ParseDigest(text, rest[(at + 1)..]);
             rest = rest[..at];
         }
 
@@ -248,6 +255,13 @@ public sealed partial record ImageReference
     // What image-spec annotations.md allows for org.opencontainers.image.ref.name; containerd writes whole names there.
     [GeneratedRegex(@"\A[A-Za-z0-9](?:[A-Za-z0-9._:@/+-]{0,254})\z")]
     private static partial Regex LayoutTagPattern();
+
+    // Where a digest begins behind a path or a layout's tag, which both may hold "@". A well-formed digest is found, and so is a slip.
+    [GeneratedRegex(@"@(?:sha[0-9]+:|[0-9a-f]{64,}\z)", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex DigestMark();
+
+    [GeneratedRegex(@"(?<=\A|://)[^/@]*:[^/]*@(?=[^@]*/)")]
+    private static partial Regex UserInfo();
 
     [GeneratedRegex(@"\A(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\z")]
     private static partial Regex HostPattern();

@@ -45,8 +45,8 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
 
     public Digest? DiffIdOf(Digest blob) => null;
 
-    /// <summary>The names of its images, each once, in the order of index.json.</summary>
-    public IReadOnlyList<string> ListNames() => [.. ReadIndex().Images.Select(Name).OfType<string>().Distinct()];
+    /// <summary>The names of its images and artifacts, each once, in the order of index.json.</summary>
+    public IReadOnlyList<string> ListNames() => [.. ReadIndex().Entries.Select(Name).OfType<string>().Distinct()];
 
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {
@@ -232,7 +232,9 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
                 : throw new ImageException(ImageError.NotFound, $"{_reference.Location} has no image @{number}: its index.json lists {index.Entries.Count}, counted from @0.");
         }
         IReadOnlyList<IndexEntry> images = index.Images;
-        List<IndexEntry> named = [.. images.Where(image => _reference.Tag is null || IsNamed(image, _reference.Tag))];
+        List<IndexEntry> named = [.. Named(images)];
+        if (named.Count == 0)
+            named = [.. Named(index.Entries.Where(entry => entry.Kind == IndexEntryKind.Artifact))];
         if (named.Exists(image => image.Descriptor is not null))
             named.RemoveAll(image => image.Descriptor is null);
         // The same image under several names, or twice under one, is one image.
@@ -255,6 +257,8 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
             _ => $"{_reference} names {named.Count} images: choose one by its number with {_reference.Place}:@0, or give each a tag of its own.",
         });
     }
+
+    private IEnumerable<IndexEntry> Named(IEnumerable<IndexEntry> entries) => entries.Where(entry => _reference.Tag is null || IsNamed(entry, _reference.Tag));
 
     private static bool IsNamed(IndexEntry image, string tag)
         => (image.Annotations.TryGetValue(RefName, out string? name) && name == tag) || (image.Annotations.TryGetValue(ContainerdName, out name) && name == tag);

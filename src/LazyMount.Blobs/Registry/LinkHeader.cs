@@ -5,7 +5,7 @@ namespace LazyMount.Blobs.Registry;
 /// <summary>Link header fields (RFC 8288), by which registries page their lists (distribution-spec v1.1, "Listing Tags").</summary>
 internal static class LinkHeader
 {
-    /// <summary>The target of the first link whose relations include "next", as it is written; null when there is none.</summary>
+    /// <summary>The target of the first link whose relations include "next" or that has none, as it is written; null when there is none.</summary>
     /// <param name="fields">The values of all Link header fields of an answer.</param>
     public static string? Next(IEnumerable<string> fields)
     {
@@ -13,7 +13,7 @@ internal static class LinkHeader
         {
             for (int at = 0; Target(field, at, out int end) is { } target; at = NextLink(field, end))
             {
-                if (HasRelationNext(field, end))
+                if (IsNext(field, end))
                     return target;
             }
         }
@@ -21,14 +21,17 @@ internal static class LinkHeader
     }
 
     /// <summary>
-    /// The next page. A registry behind a proxy that ends TLS may name itself with another scheme or port: the page is asked of
-    /// <paramref name="here"/>'s scheme and authority. Null when there is none, or when it is at another host.
+    /// The URL of the next page; null when this is the last one. A registry behind a proxy may give a URL with the scheme, host or port
+    /// that it has inside, so only the path and the query are taken from the link: the page is asked of the server that gave this one.
+    /// A link that is no URL gives this page's own URL.
     /// </summary>
-    public static Uri? NextPage(HttpResponseMessage response, Uri here)
-        => response.Headers.NonValidated.TryGetValues("Link", out var fields) && Next(fields) is { } target
-            && RawUrl.Resolve(here, target) is { } next
-            && next.Host.Equals(here.Host, StringComparison.OrdinalIgnoreCase)
-            && RawUrl.Resolve(here, next.PathAndQuery) is { } page && page != here ? page : null;
+    public static Uri? NextPage(HttpResponseMessage response)
+    {
+        if (!response.Headers.NonValidated.TryGetValues("Link", out var fields) || Next(fields) is not { } target)
+            return null;
+        Uri here = response.RequestMessage!.RequestUri!;
+        return RawUrl.Resolve(here, target) is { } next ? RawUrl.Resolve(here, next.PathAndQuery) : here;
+    }
 
     private static string? Target(string field, int at, out int end)
     {
@@ -53,7 +56,7 @@ internal static class LinkHeader
         return field.Length;
     }
 
-    private static bool HasRelationNext(string field, int at)
+    private static bool IsNext(string field, int at)
     {
         string parameters = field[(at + 1)..Math.Max(at + 1, NextLink(field, at))].TrimEnd(',');
         foreach (string parameter in parameters.Split(';'))
@@ -62,6 +65,6 @@ internal static class LinkHeader
             if (equals > 0 && parameter.AsSpan(0, equals).Trim().Equals("rel", StringComparison.OrdinalIgnoreCase))
                 return parameter[(equals + 1)..].Trim().Trim('"').Split(' ', StringSplitOptions.RemoveEmptyEntries).Contains("next", StringComparer.OrdinalIgnoreCase);
         }
-        return false;
+        return true; // other clients do not look at the relation: a registry that leaves it out pages all the same
     }
 }

@@ -86,7 +86,7 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
                     byte[]? bytes = await client.Http.ReadAllAsync(response, ManifestDocument.MaxSize, request.Subject, token).ConfigureAwait(false);
                     bool filtered = response.Headers.TryGetValues("OCI-Filters-Applied", out IEnumerable<string>? applied)
                         && applied.Any(each => each.Split(',').Any(name => name.Trim() == "artifactType"));
-                    return (bytes is null ? null : TryParse(bytes), filtered, LinkHeader.NextPage(response, response.RequestMessage!.RequestUri!));
+                    return (bytes is null ? null : TryParse(bytes), filtered, LinkHeader.NextPage(response) is { } next && next != response.RequestMessage!.RequestUri ? next : null);
                 },
                 cancellationToken).ConfigureAwait(false);
         }

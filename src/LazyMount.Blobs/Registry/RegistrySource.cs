@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry.Accounts;
@@ -16,6 +17,7 @@ namespace LazyMount.Blobs.Registry;
 internal sealed class RegistrySource : IImageSource, IArtifactTarget
 {
     private const int MaxUrls = 8; // of a foreign layer
+    private const int MaxTagsCompared = 100_000;
 
     // Before the next place is asked for referrers too: four of these are the patience with questions that an image can do without.
     private static readonly TimeSpan s_headStart = TimeSpan.FromMilliseconds(500);
@@ -66,7 +68,8 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         }
         catch (RegistryException e) when (e.Error == ImageError.NotFound && _reference.Digest is null)
         {
-            if (await TryFindNearestAsync(_reference.Tag!, cancellationToken).ConfigureAwait(false) is not { Count: > 0 } nearest)
+            IReadOnlyList<string> nearest = await FindNearestAsync(_reference.Tag!, cancellationToken).ConfigureAwait(false);
+            if (nearest.Count == 0)
                 throw;
             string names = string.Join(", ", nearest.Select(Printable.Of));
             throw new RegistryException(e.Error, $"{e.Message.TrimEnd('.')}; the nearest tags are {names}.", e) { Method = e.Method, Url = e.Url, Status = e.Status, Reason = e.Reason };
@@ -127,18 +130,40 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         return await (ended[^1].IsCompletedSuccessfully ? ended[^1] : ended.FirstOrDefault(each => each.IsCompletedSuccessfully) ?? ended[^1]).ConfigureAwait(false);
     }
 
-    /// <summary>The repository's tags, in the registry's order.</summary>
-    public Task<IReadOnlyList<string>> ListTagsAsync(CancellationToken cancellationToken)
-        => AskAsync(
-            place => place.Endpoint.CanResolve,
-            null,
-            async place =>
+    /// <summary>
+    /// The repository's tags, in the registry's order, page by page as they are taken. A mirror may list only the tags that it was asked for
+    /// before, so the registry itself is asked first, and mirrors only when it fails.
+    /// </summary>
+    /// <param name="note">Told when a mirror lists the tags.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async IAsyncEnumerable<string> ListTagsAsync(Action<string> note, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        List<(RegistryPlace Place, ImageException Failure)> failures = [];
+        RegistryPlace[] asked = [.. _places.Where(place => place.Endpoint.CanResolve && place.Serves(null)).OrderBy(place => place != Upstream)];
+        foreach (RegistryPlace place in asked.Length == 0 ? [Upstream] : asked)
+        {
+            IAsyncEnumerator<string> tags = place.Tags.ListAsync(cancellationToken).GetAsyncEnumerator(cancellationToken);
+            await using (tags.ConfigureAwait(false))
             {
-                var tags = new List<string>();
-                await foreach (string tag in place.Tags.ListAsync(cancellationToken).ConfigureAwait(false))
-                    tags.Add(tag);
-                return (IReadOnlyList<string>)tags;
-            });
+                bool hasTag;
+                try
+                {
+                    hasTag = await tags.MoveNextAsync().ConfigureAwait(false);
+                }
+                catch (ImageException e)
+                {
+                    failures.Add((place, e));
+                    continue;
+                }
+                if (failures.Count > 0)
+                    note($"the tags are those that the mirror {place.Endpoint.Host} lists, perhaps not all: {failures[0].Failure.Message.TrimEnd('.')}");
+                for (; hasTag; hasTag = await tags.MoveNextAsync().ConfigureAwait(false))
+                    yield return tags.Current;
+                yield break;
+            }
+        }
+        throw Combine([.. failures.Skip(1), failures[0]], "Also asked");
+    }
 
     public Task<bool> PushBlobAsync(Descriptor blob, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
         => Target.Upload.PushBlobAsync(blob, bytes, cancellationToken);
@@ -179,19 +204,22 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         return ValueTask.CompletedTask;
     }
 
-    // A hint, not worth waiting for.
-    private async Task<IReadOnlyList<string>?> TryFindNearestAsync(string tag, CancellationToken cancellationToken)
+    // A hint is not worth waiting for: only the tags that come in time are compared. A list that fails gives no error of its own.
+    private async Task<IReadOnlyList<string>> FindNearestAsync(string tag, CancellationToken cancellationToken)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         patience.CancelAfter(s_hintPatience);
+        var tags = new List<string>();
         try
         {
-            return NearestTags.Find(tag, await ListTagsAsync(patience.Token).ConfigureAwait(false));
+            await foreach (string each in ListTagsAsync(static _ => { }, patience.Token).Take(MaxTagsCompared).ConfigureAwait(false))
+                tags.Add(each);
         }
         catch (Exception e) when (e is ImageException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
-            return null;
+            // Those that came are compared.
         }
+        return NearestTags.Find(tag, tags);
     }
 
     // What is pushed goes to the registry itself, or to the server that stands in its place, and is looked at there.
@@ -230,13 +258,13 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     }
 
     // The last one's failure, with what the others gave.
-    private static ImageException Combine(List<(RegistryPlace Place, ImageException Failure)> failures)
+    private static ImageException Combine(List<(RegistryPlace Place, ImageException Failure)> failures, string others = "Asked before")
     {
         ImageException last = failures[^1].Failure;
         if (failures.Count == 1)
             return last;
         string mirrors = string.Join("; ", failures.SkipLast(1).Select(each => $"{each.Place.Endpoint.Host} ({Printable.Of(each.Place.Endpoint.Origin)}): {each.Failure.Message.TrimEnd('.')}"));
-        string sentence = $"{last.Message.TrimEnd('.')}. Asked before: {mirrors}.";
+        string sentence = $"{last.Message.TrimEnd('.')}. {others}: {mirrors}.";
         return last is RegistryException e
             ? new RegistryException(e.Error, sentence, e) { Method = e.Method, Url = e.Url, Status = e.Status, Reason = e.Reason, IsTemporary = e.IsTemporary }
             : new ImageException(last.Error, sentence, last);

@@ -49,7 +49,7 @@ internal static class PlatformsCommand
         {
             return [.. index.Entries.Select(Describe)];
         }
-        Image image = await Image.ResolveAsync(reference, source, options.Platform, options.Cache, cancellationToken);
+        Image image = await Image.ResolveAsync(reference, source, platform: null, options.Cache, cancellationToken); // whichever it is for
         return
         [
             new PlatformListing

@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.Text.Json;
+using System.Text.RegularExpressions;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Sources;
 using LazyMount.Cli;
@@ -8,7 +10,7 @@ using Microsoft.Extensions.Logging;
 namespace LazyMount.Commands;
 
 /// <summary>`lazymount tags`: the tags of a repository.</summary>
-internal static class TagsCommand
+internal static partial class TagsCommand
 {
     public static Command Create(CommandHost host)
     {
@@ -23,10 +25,18 @@ internal static class TagsCommand
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             string text = parsed.GetRequiredValue(repository);
+            if (text is "" or "docker://")
+            {
+                throw new UsageException($"cannot list the tags of \"{text}\": it names no repository; write NAME, such as debian");
+            }
+            if (RegistryPattern().IsMatch(text))
+            {
+                throw new UsageException($"cannot list the tags of {text}: it names a registry and no repository; write {text.TrimEnd('/')}/NAME");
+            }
             ImageReference reference = ImageArgument.Parse(text);
             if (reference.Digest is not null || reference.SourceIndex is not null || text.EndsWith($":{reference.Tag}", StringComparison.Ordinal))
             {
-                throw new UsageException($"tags needs a repository without tag and digest: write {CommandOutput.Displayable(reference.Place)}");
+                throw new UsageException($"tags needs a repository without tag and digest: write {CommandOutput.Displayable(reference.Place)}{(HostAndPortPattern().IsMatch(text) ? $", or {text}/NAME if {text} is a registry" : "")}");
             }
             if (reference.Transport is Transport.OciArchive or Transport.DockerArchive)
             {
@@ -37,18 +47,56 @@ internal static class TagsCommand
                 throw new UsageException($"the tags of {reference.Place} are known to its registry only, and with --offline nothing is fetched: leave --offline out");
             }
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            IReadOnlyList<string> tags = await ImageSource.ListTagsAsync(reference, settings.Registries, loggers, cancellationToken);
-            if (parsed.GetValue(json))
-            {
-                host.Output.WriteDocument(tags, ListingJson.Default.IReadOnlyListString);
-                return ExitCode.Done;
-            }
-            foreach (string tag in tags)
-            {
-                host.Output.WriteLine(CommandOutput.Displayable(tag));
-            }
+            IAsyncEnumerable<string> tags = ImageSource.ListTagsAsync(reference, settings.Registries, loggers, cancellationToken);
+            await WriteAsync(host.Output, tags, parsed.GetValue(json), cancellationToken);
             return ExitCode.Done;
         });
         return verb;
     }
+
+    // The tags of a page are written before the next page is waited for.
+    private static async Task WriteAsync(CommandOutput output, IAsyncEnumerable<string> tags, bool asJson, CancellationToken cancellationToken)
+    {
+        await using Utf8JsonWriter? json = asJson ? EntryJson.CreateWriter(output) : null;
+        await using IAsyncEnumerator<string> each = tags.GetAsyncEnumerator(cancellationToken);
+        while (true)
+        {
+            ValueTask<bool> next = each.MoveNextAsync();
+            if (!next.IsCompleted)
+            {
+                json?.Flush();
+                output.Flush();
+            }
+            bool hasTag = await next;
+            if (json is { CurrentDepth: 0 })
+            {
+                json.WriteStartArray();
+            }
+            if (!hasTag)
+            {
+                break;
+            }
+            if (json is null)
+            {
+                output.WriteLine(CommandOutput.Displayable(each.Current));
+            }
+            else
+            {
+                json.WriteStringValue(each.Current);
+            }
+        }
+        if (json is not null)
+        {
+            json.WriteEndArray();
+            json.Flush();
+            output.WriteLine();
+        }
+    }
+
+    // A host alone, such as "127.0.0.1:5000" or "ghcr.io", would be read as an image of Docker Hub, where no name without "/" has a dot.
+    [GeneratedRegex(@"\A(?:docker://)?(?:(?:localhost|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)(?::[0-9]+)?/?|[A-Za-z0-9-]+:[0-9]+/)\z")]
+    private static partial Regex RegistryPattern();
+
+    [GeneratedRegex(@"\A[A-Za-z0-9-]+:[0-9]+\z")]
+    private static partial Regex HostAndPortPattern();
 }

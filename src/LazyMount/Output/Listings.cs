@@ -197,7 +197,6 @@ internal sealed record VerifyListing
 [JsonSerializable(typeof(IReadOnlyList<LayerListing>))]
 [JsonSerializable(typeof(IReadOnlyList<IndexListing>))]
 [JsonSerializable(typeof(IReadOnlyList<PlatformListing>))]
-[JsonSerializable(typeof(IReadOnlyList<string>))]
 [JsonSerializable(typeof(PushListing))]
 [JsonSerializable(typeof(BoundListing))]
 [JsonSerializable(typeof(CacheListing))]

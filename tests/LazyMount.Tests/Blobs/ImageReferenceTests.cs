@@ -81,6 +81,24 @@ public sealed class ImageReferenceTests
     [InlineData("oci::tag", "names no directory")]
     [InlineData("oci:dir:", "not a tag")]
     [InlineData("oci:dir:@", "not a number: write oci:DIR:@0")]
+    [InlineData("oci:dir:@0@" + Sha, "both a number and a digest: write oci:DIR:@0 or oci:DIR@DIGEST")]
+    [InlineData("ocidir://dir:@0@" + Sha, "both a number and a digest")]
+    [InlineData("oci-archive:x.tar:@0@" + Sha, "both a number and a digest: write oci-archive:FILE:@0 or oci-archive:FILE@DIGEST")]
+    [InlineData("oci:dir@sha256:short", "\"sha256:short\" is not a digest: write sha256: and 64 hex digits, or sha512: and 128 hex digits, all in lower case")]
+    [InlineData("oci:dir@sha256:", "\"sha256:\" is not a digest")]
+    [InlineData("oci:dir:v1@sha256:short", "\"sha256:short\" is not a digest")]
+    [InlineData("oci:dir:@0@sha256:short", "is not a digest")]
+    [InlineData("oci:dir@SHA256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", "all in lower case")]
+    [InlineData("oci:dir@e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "is not a digest: write sha256: and")]
+    [InlineData("oci:dir@sha512:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sha512: and 128 hex digits")]
+    [InlineData("oci:dir@" + Sha + "0", "is not a digest")]
+    [InlineData("oci:dir@" + Sha + ":v1", "is not a digest")] // the tag stands before the digest
+    [InlineData("oci:dir@" + Sha + ":@0", "is not a digest")]
+    [InlineData("oci:dir@" + Sha + "@" + Sha, "is not a digest")]
+    [InlineData("oci:@" + Sha, "names no directory")]
+    [InlineData("oci-layout://dir@sha256:short", "is not a digest")]
+    [InlineData("docker-archive:x.tar@" + Sha, "have no digest: write docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@0")]
+    [InlineData("docker-archive:x.tar:@0@" + Sha, "have no digest")]
     [InlineData("oci-archive:x.tar:@x", "not a number: write oci-archive:FILE:@0")]
     [InlineData("containers-storage:debian:12", "skopeo copy containers-storage:debian:12 oci:DIR:TAG")]
     [InlineData("docker-daemon:debian:12", "docker-daemon: is not read")]
@@ -90,7 +108,7 @@ public sealed class ImageReferenceTests
     [InlineData("docker-archive::debian", "names no file")]
     [InlineData("docker-archive:x.tar:", "not an image's name")]
     [InlineData("docker-archive:x:/y.tar", "FILE holds no colon")]
-    [InlineData("docker-archive:x.tar:debian@" + Sha, "not an image's name")]
+    [InlineData("docker-archive:x.tar:debian@" + Sha, "have no digest")]
     [InlineData("docker-archive:x.tar:@", "not a number")]
     [InlineData("docker-archive:x.tar:@-1", "not a number")]
     [InlineData("docker-archive:x.tar:@99999999999", "not a number")]
@@ -134,6 +152,14 @@ public sealed class ImageReferenceTests
     [InlineData(" ", "not a repository's name")]
     public void Slip_IsExplained(string text, string reason)
         => Assert.Contains(reason, Assert.Throws<FormatException>(() => ImageReference.Parse(text)).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("https://me:secret@ghcr.io/a/b")]
+    [InlineData("docker://me:secret@ghcr.io/a/b:v1")]
+    [InlineData("me:secret@ghcr.io/a/b")]
+    [InlineData("me:sec:secret@secret@ghcr.io/a/b")]
+    public void Password_IsNotRepeated(string text)
+        => Assert.DoesNotContain("secret", Assert.Throws<FormatException>(() => ImageReference.Parse(text)).Message, StringComparison.Ordinal);
 
     [Fact]
     public void ReferenceThatIsTaken_MakesAUrl() // whatever pieces it is made of
@@ -224,6 +250,8 @@ public sealed class ImageReferenceTests
     [InlineData("oci-layout://dir@sha256:{0}", "dir", null, true)]
     [InlineData("oci:dir@sha256", "dir@sha256", null, false)]
     [InlineData("oci:a@b:v1", "a@b", "v1", false)]
+    [InlineData("oci:a@b:docker.io/library/debian:12@sha256:{0}", "a@b", "docker.io/library/debian:12", true)]
+    [InlineData("oci:dir@sha512:{0}{0}", "dir", null, true)]
     public void Layout_IsNamedByDigestAndByOtherToolsSchemes(string text, string directory, string? tag, bool hasDigest)
     {
         ImageReference reference = ImageReference.Parse(string.Format(System.Globalization.CultureInfo.InvariantCulture, text, new string('a', 64)));

@@ -27,18 +27,25 @@ public sealed class ReferrersTests
 
     private static string[] Asked(ScriptedServer server) => [.. server.Requests.Where(request => request.Path != "/v2/").Select(request => request.Path[(request.Path.IndexOf("app/", StringComparison.Ordinal) + 4)..].Split('/')[0])];
 
+    // Whatever host a link names, the page is asked of the registry; one that is this page ends the list.
     [Fact]
     public async Task Pages_AreFollowedAtTheSameRegistryOnly()
     {
         string path = $"/v2/app/referrers/{s_image.Digest}";
+        await using var elsewhere = new ScriptedServer(_ => List([Entry(9, Ours)]));
         await using var server = new ScriptedServer(request => request.Query switch
         {
-            "n=2" => List([Entry(2, Ours)], "OCI-Filters-Applied: artifactType", "Link: <http://elsewhere.invalid/page>; rel=\"next\""),
+            "n=2" => List([Entry(2, Ours)], "OCI-Filters-Applied: artifactType", $"Link: <http://{elsewhere.Host}{path}?n=3>; rel=\"next\""),
+            "n=3" => List([Entry(4, Ours)], "OCI-Filters-Applied: artifactType", "Link: <?n=3>; rel=\"next\""),
             _ => List([Entry(1, Ours), Entry(3, Other)], "OCI-Filters-Applied: artifactType", $"Link: <{path}?n=2>; rel=\"next\""),
         });
         await using RegistrySource source = Open(server);
-        Assert.Equal([TestImage.DescriptorOf([1]).Digest, TestImage.DescriptorOf([2]).Digest], (await source.GetReferrersAsync(s_image.Digest, [Ours], Token)).Select(each => each.Digest));
+        Assert.Equal(
+            [TestImage.DescriptorOf([1]).Digest, TestImage.DescriptorOf([2]).Digest, TestImage.DescriptorOf([4]).Digest],
+            (await source.GetReferrersAsync(s_image.Digest, [Ours], Token)).Select(each => each.Digest));
         Assert.Equal("artifactType=application/x-ours", server.Requests.First(request => request.Path == path).Query);
+        Assert.Equal(3, Asked(server).Length);
+        Assert.Empty(elsewhere.Requests);
     }
 
     [Fact]

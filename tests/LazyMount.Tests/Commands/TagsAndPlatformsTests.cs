@@ -1,7 +1,12 @@
+using System.Text;
 using System.Text.Json;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry;
+using LazyMount.Cli;
+using LazyMount.Output;
 using LazyMount.TestKit;
 using LazyMount.Tests.Blobs;
+using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -38,9 +43,14 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
     [InlineData("</elsewhere>; rel=\"prev\", </v2/app/tags/list?n=2&last=b>; title=\"a, b\"; rel=\"prev next\"")]
     [InlineData("<http://{host}/v2/app/tags/list?n=2&last=b>; rel=\"next\"")]
     [InlineData("<https://{host}:443/v2/app/tags/list?n=2&last=b>; rel=\"NEXT\"")]
+    [InlineData("<http://internal.invalid:8080/v2/app/tags/list?n=2&last=b>; rel=\"next\"")]
+    [InlineData("<//internal.invalid/v2/app/tags/list?n=2&last=b>; rel=\"next\"")]
+    [InlineData("<list?n=2&last=b>; rel=\"next\"")]
+    [InlineData("</v2/app/tags/list?n=2&last=b>")]
     public async Task Pages_AreFollowed(string link)
     {
         await using var server = new ScriptedServer(request => request.Path == "/v2/" ? new ScriptedResponse(200)
+            : request.Path != "/v2/app/tags/list" ? new ScriptedResponse(404)
             : request.Query.Contains("last=b", StringComparison.Ordinal) ? new ScriptedResponse(200, """{"tags":["c"]}""")
             : new ScriptedResponse(200, """{"name":"app","tags":["a","b"]}""", "Link: " + link.Replace("{host}", "127.0.0.1", StringComparison.Ordinal)));
         CommandRun run = await RunAsync("tags", $"{server.Host}/app");
@@ -48,26 +58,168 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
     }
 
     [Fact]
-    public async Task LinksInSeveralFields_NullAndEndlessLists_AreRead()
+    public async Task LinksInSeveralFields_AndNull_AreRead()
     {
         await using (var server = new ScriptedServer(request => request.Query.Contains("x=1", StringComparison.Ordinal) ? new ScriptedResponse(200, """{"tags":null}""")
-            : new ScriptedResponse(200, """{"tags":["a"]}""", "Link: </first>; rel=first", "Link: </v2/app/tags/list?x=1>; rel=next")))
-            Assert.Equal("a\n", (await RunAsync("tags", $"{server.Host}/app")).Output);
-        await using (var server = new ScriptedServer(_ => new ScriptedResponse(200, """{"tags":["a"]}""", "Link: </v2/app/tags/list?x=1>; rel=next")))
-            Assert.Equal("a\na\n", (await RunAsync("tags", $"{server.Host}/app")).Output);
+            : new ScriptedResponse(200, """{"tags":["a",null,"","b"]}""", "Link: </first>; rel=first", "Link: </v2/app/tags/list?x=1>; rel=next")))
+        {
+            Assert.Equal("a\nb\n", (await RunAsync("tags", $"{server.Host}/app")).Output);
+            Assert.Equal("[\"a\",\"b\"]\n", (await RunAsync("tags", "--json", $"{server.Host}/app")).Output);
+        }
         await using (var server = new ScriptedServer(_ => new ScriptedResponse(200, "[]")))
             Assert.Contains("gives a list of tags that is malformed", (await RunAsync("tags", $"{server.Host}/app")).Error, StringComparison.Ordinal);
+        await using (var server = new ScriptedServer(_ => new ScriptedResponse(200, """{"tags":null}""")))
+            Assert.Equal(new CommandRun(0, "[]\n", ""), await RunAsync("tags", "--json", $"{server.Host}/app"));
+    }
+
+    // A list that leads back to itself would end silently, or never.
+    [Theory]
+    [InlineData("</v2/app/tags/list?n=1000>")]
+    [InlineData("</v2/app/tags/list?x=1>")]
+    [InlineData("<http://>")]
+    public async Task ListThatLeadsToNoNewPage_IsSaidToBeIncomplete(string link)
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, """{"tags":["a"]}""", $"Link: {link}; rel=next"));
+        CommandRun run = await RunAsync("tags", $"{server.Host}/app");
+        Assert.Equal(3, run.ExitCode);
+        Assert.StartsWith("a\n", run.Output, StringComparison.Ordinal);
+        Assert.Contains("links a page to no new page; the registry or a proxy before it is at fault; the list is incomplete, ", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task EmptyPageThatLinksToItself_IsTheLast()
+    {
+        await using var server = new ScriptedServer(request => new ScriptedResponse(200, request.Query == "x=1" ? """{"tags":[]}""" : """{"tags":["a"]}""", "Link: </v2/app/tags/list?x=1>; rel=next"));
+        Assert.Equal(new CommandRun(0, "a\n", ""), await RunAsync("tags", $"{server.Host}/app"));
+    }
+
+    [Fact]
+    public async Task EndlessPages_AreGivenUp()
+    {
+        int page = 0;
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, """{"tags":["a"]}""", $"Link: <?page={Interlocked.Increment(ref page)}>; rel=next"));
+        CommandRun run = await RunAsync("tags", $"{server.Host}/app");
+        Assert.Equal(3, run.ExitCode);
+        Assert.Contains("gives more than 10000 pages", run.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(404)]
+    [InlineData(401)]
+    [InlineData(200)] // with a page of HTML
+    public async Task PagesBeforeABrokenOne_AreWritten(int status)
+    {
+        await using var server = new ScriptedServer(request => request.Query.Contains("x=1", StringComparison.Ordinal) ? new ScriptedResponse(status, "<html>")
+            : new ScriptedResponse(200, """{"tags":["a","b"]}""", "Link: </v2/app/tags/list?x=1>; rel=next"));
+        CommandRun run = await RunAsync("tags", $"{server.Host}/app");
+        Assert.Equal((3, "a\nb\n"), (run.ExitCode, run.Output));
+        Assert.EndsWith("; the list is incomplete, 2 tags were read before.\n", run.Error, StringComparison.Ordinal);
+        Assert.Single(run.Error, '\n');
+        run = await RunAsync("tags", "--json", $"{server.Host}/app");
+        Assert.Equal((3, "[\"a\",\"b\""), (run.ExitCode, run.Output)); // not a whole document: no program takes it for all
+    }
+
+    [Theory]
+    [InlineData(false, "a\nb\n")]
+    [InlineData(true, "[\"a\",\"b\"")]
+    public async Task Page_IsWrittenBeforeTheNextComes(bool asJson, string expected)
+    {
+        using var bytes = new MemoryStream();
+        string? written = null;
+        await using var server = new ScriptedServer(async request =>
+        {
+            if (!request.Query.Contains("x=1", StringComparison.Ordinal))
+                return new ScriptedResponse(200, """{"tags":["a","b"]}""", "Link: </v2/app/tags/list?x=1>; rel=next");
+            for (int i = 0; i < 1000 && (written = Encoding.UTF8.GetString(bytes.ToArray())) != expected; i++)
+                await Task.Delay(10);
+            return new ScriptedResponse(200, """{"tags":["c"]}""");
+        });
+        using var output = new CommandOutput(bytes, isTerminal: false);
+        string[] arguments = ["tags", $"{server.Host}/app", "--cache-dir", _directory["cache"], .. asJson ? ["--json"] : (string[])[]];
+        Assert.Equal(0, await CommandLine.RunAsync(new CommandHost { Arguments = arguments, Output = output, Error = new StringWriter() }));
+        Assert.Equal(expected, written);
+    }
+
+    [Fact]
+    public async Task LinkToAnotherHost_IsAskedOfTheRegistry_WithItsCredentials()
+    {
+        await using var other = new ScriptedServer(_ => new ScriptedResponse(200, """{"tags":["stolen"]}"""));
+        await using var server = new ScriptedServer(request => request.Authorization is null ? new ScriptedResponse(401, "", "WWW-Authenticate: Basic realm=x")
+            : request.Query.Contains("x=1", StringComparison.Ordinal) ? new ScriptedResponse(200, """{"tags":["b"]}""")
+            : new ScriptedResponse(200, """{"tags":["a"]}""", $"Link: <http://{other.Host}/v2/app/tags/list?x=1>; rel=next"));
+        await using var source = new RegistrySource(
+            ImageReference.Parse($"{server.Host}/app"), TestRegistries.Options with { Credentials = new("me", "pw") }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        Assert.Equal(["a", "b"], await source.ListTagsAsync(_ => { }, TestContext.Current.CancellationToken).ToListAsync(TestContext.Current.CancellationToken));
+        Assert.Empty(other.Requests);
+    }
+
+    // What a pull-through cache lists need not be all.
+    [Fact]
+    public async Task Mirror_IsAskedForTagsOnlyWhenTheRegistryFails()
+    {
+        await using var mirror = new ScriptedServer(_ => new ScriptedResponse(200, """{"tags":["cached"]}"""));
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(200, """{"tags":["cached","new"]}"""));
+        string[] arguments = ["tags", $"{server.Host}/app", "--mirror", $"{server.Host}=http://{mirror.Host}"];
+        Assert.Equal(new CommandRun(0, "cached\nnew\n", ""), await RunAsync(arguments));
+        Assert.Empty(mirror.Requests);
+        server.Answer = _ => Task.FromResult(new ScriptedResponse(403));
+        CommandRun run = await RunAsync(arguments);
+        Assert.Equal((0, "cached\n"), (run.ExitCode, run.Output));
+        Assert.StartsWith($"lazymount: the tags are those that the mirror {mirror.Host} lists, perhaps not all: {server.Host} ", run.Error, StringComparison.Ordinal);
+        mirror.Answer = _ => Task.FromResult(new ScriptedResponse(404));
+        run = await RunAsync(arguments);
+        Assert.Equal(3, run.ExitCode);
+        Assert.StartsWith($"lazymount: {server.Host} ", run.Error, StringComparison.Ordinal);
+        Assert.Contains($". Also asked: {mirror.Host} (--mirror): ", run.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(404)]
+    [InlineData(200)] // and then nothing
+    public async Task NearestTags_AreOfThosePagesThatComeInTime(int status)
+    {
+        await using var server = new ScriptedServer(request => request.Path == "/v2/" ? new ScriptedResponse(200)
+            : !request.Path.EndsWith("/tags/list", StringComparison.Ordinal) ? new ScriptedResponse(404)
+            : request.Query.Contains("x=1", StringComparison.Ordinal) ? new ScriptedResponse(status, "{}") { CutAfter = 0, Stall = status == 200 }
+            : new ScriptedResponse(200, """{"tags":["bookworm"]}""", "Link: </v2/app/tags/list?x=1>; rel=next"));
+        CommandRun run = await RunAsync("manifest", $"{server.Host}/app:boookworm");
+        Assert.Equal(1, run.ExitCode);
+        Assert.EndsWith("; the nearest tags are bookworm.\n", run.Error, StringComparison.Ordinal);
+        Assert.Contains(server.Requests, request => request.Query == "x=1");
+    }
+
+    [Fact]
+    public async Task NearestTags_AreSoughtAmongSoMany()
+    {
+        string tags = string.Join(',', Enumerable.Range(0, 100_000).Select(i => $"\"{i}\""));
+        await using var server = new ScriptedServer(request => !request.Path.EndsWith("/tags/list", StringComparison.Ordinal) ? new ScriptedResponse(404)
+            : new ScriptedResponse(200, $$"""{"tags":[{{tags}}]}""", "Link: </v2/app/tags/list?x=1>; rel=next"));
+        Assert.Equal(1, (await RunAsync("manifest", $"{server.Host}/app:v1")).ExitCode);
+        Assert.Single(server.Requests, request => request.Path.EndsWith("/tags/list", StringComparison.Ordinal));
     }
 
     [Theory]
     [InlineData("debian:12", "write docker.io/library/debian")]
     [InlineData("debian:latest", "write docker.io/library/debian")]
+    [InlineData("debian@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "write docker.io/library/debian")]
+    [InlineData("oci:dir:v1", "write oci:dir")]
+    [InlineData("oci:dir:@0", "write oci:dir")]
     [InlineData("oci-archive:x.tar", "of a layout, oci:DIR")]
+    [InlineData("", "it names no repository; write NAME, such as debian")]
+    [InlineData("docker://", "it names no repository")]
+    [InlineData("127.0.0.1:5000", "cannot list the tags of 127.0.0.1:5000: it names a registry and no repository; write 127.0.0.1:5000/NAME")]
+    [InlineData("127.0.0.1:5000/", "write 127.0.0.1:5000/NAME")]
+    [InlineData("docker://localhost:5000", "write docker://localhost:5000/NAME")]
+    [InlineData("[::1]:5000", "write [::1]:5000/NAME")]
+    [InlineData("ghcr.io", "write ghcr.io/NAME")]
+    [InlineData("registry:5000/", "write registry:5000/NAME")]
+    [InlineData("registry:5000", "write docker.io/library/registry, or registry:5000/NAME if registry:5000 is a registry")]
     public async Task TagsOfSomethingElse_IsAUsageError(string argument, string says)
     {
         CommandRun run = await RunAsync("tags", argument);
         Assert.Equal(2, run.ExitCode);
         Assert.Contains(says, run.Error, StringComparison.Ordinal);
+        Assert.Single(run.Error, '\n');
     }
 
     [Fact]
@@ -144,5 +296,52 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
         Assert.Equal(0, online.ExitCode);
         Assert.Contains(s_image.Digest.ToString(), online.Output, StringComparison.Ordinal);
         Assert.Equal(online.Output, (await RunAsync("platforms", "--offline", $"{registry.Host}/cmd/single:v1")).Output);
+    }
+
+    // Whatever platform is asked for or runs this.
+    [Theory]
+    [InlineData("oci:{0}")]
+    [InlineData("oci:{0}:v1")]
+    [InlineData("oci-archive:{0}.tar")]
+    [InlineData("docker-archive:{0}.docker.tar")]
+    [InlineData("docker-archive:{0}.docker.tar:app:v1")]
+    public async Task PlatformOfASingleManifest_IsListedWithAnyPlatformOption(string reference)
+    {
+        var layout = new OciLayoutBuilder(_directory["one"]);
+        layout.AddLayer(new TarBytes().Directory("./"));
+        layout.WriteImage("v1");
+        Tool.Run("skopeo", "copy", "--quiet", $"oci:{layout.Directory}:v1", $"oci-archive:{layout.Directory}.tar:v1").EnsureSuccess();
+        Tool.Run("skopeo", "copy", "--quiet", $"oci:{layout.Directory}:v1", $"docker-archive:{layout.Directory}.docker.tar:app:v1").EnsureSuccess();
+        reference = string.Format(null, reference, layout.Directory);
+        CommandRun run = await RunAsync("platforms", "--json", reference);
+        Assert.Equal((0, ""), (run.ExitCode, run.Error));
+        using JsonDocument json = JsonDocument.Parse(run.Output);
+        Assert.Equal("image", json.RootElement.EnumerateArray().Single().GetProperty("kind").GetString());
+        Assert.Equal(run, await RunAsync("platforms", "--json", "--platform", "linux/s390x", reference));
+    }
+
+    // As in a registry, a tag may name an artifact.
+    [Fact]
+    public async Task ArtifactOfALayout_IsListed_AndHasItsTag()
+    {
+        byte[] manifest = Encoding.UTF8.GetBytes($$"""
+            {"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.example","config":{{TestImage.Json("{}"u8.ToArray(), "application/vnd.oci.empty.v1+json")}},"layers":[]}
+            """);
+        Directory.CreateDirectory(_directory["artifact/blobs/sha256"]);
+        foreach (byte[] blob in (byte[][])[manifest, "{}"u8.ToArray()])
+            await File.WriteAllBytesAsync(_directory[$"artifact/blobs/sha256/{Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(blob))}"], blob, TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(
+            _directory["artifact/index.json"],
+            $$"""{"schemaVersion":2,"manifests":[{{TestImage.Json(manifest, "application/vnd.oci.image.manifest.v1+json", ",\"artifactType\":\"application/vnd.example\",\"annotations\":{\"org.opencontainers.image.ref.name\":\"sbom\"}")}}]}""",
+            TestContext.Current.CancellationToken);
+        string layout = $"oci:{_directory["artifact"]}";
+        Assert.Equal(new CommandRun(0, "sbom\n", ""), await RunAsync("tags", layout));
+        foreach (string reference in (string[])[layout, $"{layout}:sbom", $"{layout}:@0"])
+        {
+            CommandRun run = await RunAsync("platforms", reference);
+            Assert.Equal((0, ""), (run.ExitCode, run.Error));
+            Assert.Matches("(?m)^- +artifact .* application/vnd.example$", run.Output);
+        }
+        Assert.Equal(1, (await RunAsync("platforms", $"{layout}:other")).ExitCode);
     }
 }
