@@ -34,6 +34,9 @@ public readonly record struct FileIdentity(FileKind Kind, long Size, ulong Inode
     /// <summary>How many names it has: none when it is open and was deleted.</summary>
     public uint Names { get; init; }
 
+    /// <summary>It is the device /dev/null, under whatever name.</summary>
+    public bool IsNullDevice { get; init; }
+
     /// <summary>Its permission bits, 07777.</summary>
     public int Mode { get; init; }
 
@@ -76,6 +79,11 @@ public readonly record struct FileIdentity(FileKind Kind, long Size, ulong Inode
             BinaryPrimitives.ReadUInt32LittleEndian(answer[140..]),
             BinaryPrimitives.ReadInt64LittleEndian(answer[112..]),
             BinaryPrimitives.ReadUInt32LittleEndian(answer[120..]))
-        { Owner = BinaryPrimitives.ReadUInt32LittleEndian(answer[20..]), Mode = mode & 0xFFF, Names = BinaryPrimitives.ReadUInt32LittleEndian(answer[16..]) };
+        {
+            Owner = BinaryPrimitives.ReadUInt32LittleEndian(answer[20..]),
+            Mode = mode & 0xFFF,
+            Names = BinaryPrimitives.ReadUInt32LittleEndian(answer[16..]),
+            IsNullDevice = (mode & 0xF000) == 0x2000 && (BinaryPrimitives.ReadUInt32LittleEndian(answer[128..]), BinaryPrimitives.ReadUInt32LittleEndian(answer[132..])) == (1, 3),
+        };
     }
 }

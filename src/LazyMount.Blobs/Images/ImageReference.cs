@@ -125,6 +125,19 @@ public sealed partial record ImageReference
         }
     }
 
+    /// <summary>HOST[:PORT]/REPOSITORY[:TAG][@DIGEST], whose first component is the host whatever it looks like; null when the text is not that.</summary>
+    internal static ImageReference? TryParseFull(string text)
+    {
+        try
+        {
+            return text.Contains('/') ? ParseRegistry(text, text, isFull: true) : null;
+        }
+        catch (FormatException)
+        {
+            return null;
+        }
+    }
+
     // The path ends at the first colon, as for skopeo and podman.
     private static ImageReference ParseLayout(string text, Transport transport, string prefix, string path)
     {
@@ -175,7 +188,7 @@ public sealed partial record ImageReference
     }
 
     // NAME[:TAG][@DIGEST] (distribution-spec and docker's reference grammar), cut from its end.
-    private static ImageReference ParseRegistry(string text, string rest)
+    private static ImageReference ParseRegistry(string text, string rest, bool isFull = false)
     {
         if (rest.Length == 0)
             throw Malformed(text, "it names no image: write NAME:TAG, such as debian:12");
@@ -200,7 +213,7 @@ public sealed partial record ImageReference
             rest = rest[..colon];
         }
 
-        (string host, string repository) = SplitHost(rest);
+        (string host, string repository) = SplitHost(rest, isFull);
         if (!HostPattern().IsMatch(host) || !IsHost(host))
             throw Malformed(text, $"\"{Printable.Of(host)}\" is not a registry's host or host:port, with a port from 1 to 65535");
         host = DockerHub.NameOf(host);
@@ -226,11 +239,11 @@ public sealed partial record ImageReference
         };
     }
 
-    private static (string Host, string Repository) SplitHost(string name)
+    private static (string Host, string Repository) SplitHost(string name, bool isFull)
     {
         int slash = name.IndexOf('/');
         // As docker does: a repository's name has no upper-case letter.
-        if (slash > 0 && (name.AsSpan(0, slash).ContainsAny('.', ':') || name.AsSpan(0, slash) is "localhost" || name.AsSpan(0, slash).ContainsAnyInRange('A', 'Z')))
+        if (slash > 0 && (isFull || name.AsSpan(0, slash).ContainsAny('.', ':') || name.AsSpan(0, slash) is "localhost" || name.AsSpan(0, slash).ContainsAnyInRange('A', 'Z')))
             return (name[..slash], name[(slash + 1)..]);
         return (DockerHub.Name, name);
     }

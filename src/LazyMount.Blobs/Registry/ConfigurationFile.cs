@@ -7,14 +7,17 @@ internal static class ConfigurationFile
 {
     private const int MaxSize = 4 << 20;
 
-    /// <summary>A whole file; null when there is none. Nothing but a regular file is opened: a pipe would be waited for without end.</summary>
+    /// <summary>A whole file; null when there is none. /dev/null is an empty file. Nothing but a regular file is opened: a pipe would be waited for without end.</summary>
     /// <exception cref="InvalidDataException">It cannot be read; says why in a clause.</exception>
     public static byte[]? TryRead(string path)
     {
         path = PathText.ForCalls(path);
         try
         {
-            if (FileIdentity.TryOf(path) is { } file && file.Kind != FileKind.Regular)
+            FileIdentity? state = FileIdentity.TryOf(path);
+            if (state is { IsNullDevice: true })
+                return [];
+            if (state is { } file && file.Kind != FileKind.Regular)
                 throw new InvalidDataException(file.Kind == FileKind.Directory ? "it is a directory" : "it is not a regular file");
             if (new FileInfo(path).Length > MaxSize)
                 throw new InvalidDataException($"it has more than {MaxSize >> 20} MiB");

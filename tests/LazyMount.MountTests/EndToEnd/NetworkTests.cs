@@ -78,6 +78,21 @@ public sealed class NetworkTests : IDisposable
         Tool.Run("chmod", "755", Path.Combine(config, "containerd/certs.d")).EnsureSuccess();
         Tool.Run("chmod", "600", hosts).EnsureSuccess();
         Assert.Equal($"lazymount: {hosts} is passed over, because this user may not read it\n", Run().EnsureSuccess().Error);
+        // What may block registries is not passed over.
+        foreach (string name in (string[])["registries.conf", "registries.conf.d/1.conf", "registries.conf.d"])
+        {
+            string path = Path.Combine(config, "containers", name);
+            if (name != "registries.conf.d")
+            {
+                Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+                File.WriteAllText(path, "");
+            }
+            Tool.Run("chmod", "0", path).EnsureSuccess();
+            ToolResult refused = Run();
+            Assert.Equal(1, refused.ExitCode);
+            Assert.Contains($"{path} cannot be {(name == "registries.conf.d" ? "read" : "used")}: Permission denied; ", refused.Error, StringComparison.Ordinal);
+            Tool.Run("chmod", "755", path).EnsureSuccess();
+        }
 
         ToolResult Run() => Tool.Run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", $"HOME={place}", $"XDG_CONFIG_HOME={config}", $"XDG_CACHE_HOME={place}",
             LazyMountCli.Binary, "ls", $"{_server.Host}/app:v1");

@@ -252,6 +252,43 @@ public sealed class ConnectionsTests : IDisposable
     [InlineData("2001:db8::1", "https://[2001:db8::1]/", true)]
     [InlineData("", "https://example.com/", false)]
     [InlineData("nothing/33", "https://10.1.2.3/", false)]
+    [InlineData("10.1.2.3/8", "https://10.200.0.1/", true)] // bits behind the prefix
+    [InlineData("10.1.2.3/8", "https://11.1.2.3/", false)]
+    [InlineData("10.1.2.3/31", "https://10.1.2.2/", true)]
+    [InlineData("10.1.2.3/32", "https://10.1.2.2/", false)]
+    [InlineData("1.2.3.4/0", "https://10.1.2.3/", true)]
+    [InlineData("10.0.0.0/33", "https://10.0.0.0/", false)]
+    [InlineData("10.0.0.0/-1", "https://10.0.0.0/", false)]
+    [InlineData("10/8", "https://10.0.0.10/", false)]
+    [InlineData("010.1.2.3", "https://8.1.2.3/", false)]
+    [InlineData("10.0.0.0/8", "https://10.example.com/", false)]
+    [InlineData("2001:db8::5/32", "https://[2001:db8:1::1]/", true)]
+    [InlineData("::/0", "https://10.1.2.3/", false)]
+    [InlineData("10.1.2.3", "https://[::ffff:10.1.2.3]/", true)]
+    [InlineData("10.0.0.0/8", "https://[::ffff:10.1.2.3]/", true)]
+    [InlineData("::ffff:10.1.2.3", "https://10.1.2.3/", true)]
+    [InlineData("::ffff:10.0.0.0/104", "https://10.1.2.3/", true)]
+    [InlineData("[2001:db8::1]", "https://[2001:db8::1]/", true)]
+    [InlineData("[2001:db8::1]:444", "https://[2001:db8::1]/", false)]
+    [InlineData("[2001:db8::1]:x", "https://[2001:db8::1]/", false)]
+    [InlineData("2001:DB8:0:0::1", "https://[2001:db8::1]/", true)]
+    [InlineData("fe80::1", "https://[fe80::1%25eth0]/", true)]
+    [InlineData("fe80::1%eth0", "https://[fe80::1%25eth0]/", true)]
+    [InlineData("10.1.2.3:5000", "https://10.1.2.3:5000/", true)]
+    [InlineData("10.1.2.3:5000", "https://10.1.2.3/", false)]
+    [InlineData("example.com:", "https://example.com/", true)]
+    [InlineData("example.com:x", "https://example.com/", false)]
+    [InlineData(":443", "https://example.com/", false)]
+    [InlineData("*.example.com", "https://example.com/", false)]
+    [InlineData("*.example.com:443", "https://a.example.com/", true)]
+    [InlineData("*example.com", "https://example.com/", false)]
+    [InlineData(".example.com:443", "https://a.example.com/", true)]
+    [InlineData("example.com.", "https://example.com/", true)]
+    [InlineData("example.com", "https://example.com./", true)]
+    [InlineData(" , ,\texample.com ,", "https://example.com/", true)]
+    [InlineData("a.test,*", "https://anything.test/", true)]
+    [InlineData(".", "https://example.com/", false)]
+    [InlineData("com", "https://example.com/", true)]
     public void NoProxy_IsReadAsGoAndCurlReadIt(string passed, string url, bool expected)
     {
         _variables["HTTPS_PROXY"] = "proxy.test:3128";
@@ -263,18 +300,99 @@ public sealed class ConnectionsTests : IDisposable
     [InlineData("http_proxy", "HTTP_PROXY", "http://a.test/")]
     [InlineData("https_proxy", "HTTPS_PROXY", "https://a.test/")]
     [InlineData("HTTPS_PROXY", "ALL_PROXY", "https://a.test/")]
+    [InlineData("HTTPS_PROXY", "all_proxy", "https://a.test/")]
+    [InlineData("HTTP_PROXY", "all_proxy", "http://a.test/")]
     [InlineData("all_proxy", "ALL_PROXY", "http://a.test/")]
+    [InlineData("ALL_PROXY", "HTTP_PROXY", "https://a.test/")]
+    [InlineData("ALL_PROXY", "HTTPS_PROXY", "http://a.test/")]
     public void Variable_InLowerCaseAndForTheScheme_ComesFirst(string first, string second, string url)
     {
         (_variables[first], _variables[second]) = ("first.test:1", "second.test:2");
         Assert.Equal($"first.test:1 ({first})", new ProxySettings(Options.Environment).Describe(new Uri(url)));
     }
 
-    [Fact]
-    public void HttpProxyOfACgiProgram_DoesNotCount()
+    [Theory]
+    [InlineData("https_proxy", "HTTPS_PROXY")]
+    [InlineData("HTTPS_PROXY", "all_proxy")]
+    [InlineData("all_proxy", "ALL_PROXY")]
+    public void EmptyVariable_DoesNotCount(string empty, string full)
     {
-        (_variables["HTTP_PROXY"], _variables["REQUEST_METHOD"]) = ("evil.test:1", "GET");
-        Assert.Null(new ProxySettings(Options.Environment).Describe(new Uri("http://a.test/")));
+        (_variables[empty], _variables[full], _variables["no_proxy"], _variables["NO_PROXY"]) = ("", "p.test:1", " ", "b.test");
+        var proxies = new ProxySettings(Options.Environment);
+        Assert.Equal($"p.test:1 ({full})", proxies.Describe(new Uri("https://a.test/")));
+        Assert.True(proxies.IsBypassed(new Uri("https://b.test/")));
+        _variables["no_proxy"] = "a.test";
+        Assert.True(new ProxySettings(Options.Environment).IsBypassed(new Uri("https://a.test/")));
+        Assert.False(new ProxySettings(Options.Environment).IsBypassed(new Uri("https://b.test/")));
+    }
+
+    [Theory]
+    [InlineData("p.test", "http", "p.test", 80, null)]
+    [InlineData("p.test:3128", "http", "p.test", 3128, null)]
+    [InlineData(" http://p.test:3128 ", "http", "p.test", 3128, null)]
+    [InlineData("HTTP://P.test:3128/path?query", "http", "p.test", 3128, null)]
+    [InlineData("https://p.test", "https", "p.test", 443, null)]
+    [InlineData("https://p.test:8443/", "https", "p.test", 8443, null)]
+    [InlineData("[2001:db8::1]:3128", "http", "[2001:db8::1]", 3128, null)]
+    [InlineData("me:pw@p.test:3128", "http", "p.test", 3128, "me pw")]
+    [InlineData("http://me@p.test", "http", "p.test", 80, "me ")]
+    [InlineData("http://:pw@p.test", "http", "p.test", 80, " pw")]
+    [InlineData("socks5://user:p%40ss@h.test", "socks5", "h.test", 1080, "user p@ss")]
+    [InlineData("socks5h://u%3Aser:a:b%25@h.test:9", "socks5", "h.test", 9, "u:ser a:b%")]
+    [InlineData("socks://h.test", "socks5", "h.test", 1080, null)]
+    [InlineData("socks4a://h.test", "socks4a", "h.test", 1080, null)]
+    public void UrlOfAProxy_IsReadInEachSpelling(string text, string scheme, string host, int port, string? login)
+    {
+        _variables["HTTPS_PROXY"] = text;
+        var proxies = new ProxySettings(Options.Environment);
+        Uri proxy = proxies.GetProxy(new Uri("https://a.test/"))!;
+        Assert.Equal((scheme, host, port, ""), (proxy.Scheme, proxy.Host, proxy.Port, proxy.UserInfo));
+        Assert.Equal(login, proxies.GetCredential(proxy, "Basic") is { } credential ? $"{credential.UserName} {credential.Password}" : null);
+        Assert.Equal($"{host}{(proxy.IsDefaultPort ? "" : $":{port}")} (HTTPS_PROXY)", proxies.Describe(new Uri("https://a.test/")));
+    }
+
+    [Theory]
+    [InlineData("gopher://me:hunter2@p.test")]
+    [InlineData("http://me:hunter2@p.test:99999")]
+    [InlineData("http://me:hunter2@p.test:0")]
+    [InlineData("http://me:hunter2@")]
+    [InlineData("me:hunter2#@p.test")]
+    [InlineData("://p.test")]
+    [InlineData(":3128")]
+    [InlineData("http://p test")]
+    public void WrongUrlOfAProxy_IsOneSentence_WithoutItsPassword(string text)
+    {
+        _variables["HTTPS_PROXY"] = text;
+        Assert.Equal(
+            "The variable HTTPS_PROXY does not hold a proxy's URL, such as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT: correct or unset it.",
+            Assert.Throws<ImageException>(() => new ProxySettings(Options.Environment)).Message);
+    }
+
+    [Fact]
+    public async Task OneProxyInTwoVariables_HasTheLoginOfEach()
+    {
+        string port = _registry.Host.Split(':')[1];
+        using NginxServer nginx = Tls(_authority.Issue("registry.test"));
+        using ForwardProxy proxy = ForwardProxy.Http(("me", "pass-word"), new Dictionary<string, string> { ["registry.test"] = "127.0.0.1" });
+        (_variables["http_proxy"], _variables["HTTPS_PROXY"]) = (proxy.Host, proxy.Url.ToString());
+        Assert.Null(await FailureAsync($"registry.test:{nginx.Port}", Options with { TlsCaFile = _authority.Certificate }));
+        Assert.Contains("407", await FailureAsync($"registry.test:{port}", Options with { PlainHttp = true }), StringComparison.Ordinal);
+        (_variables["http_proxy"], _variables["HTTPS_PROXY"], _variables["ALL_PROXY"]) = (proxy.Url.ToString(), "", $"http://{proxy.Host}");
+        Assert.Contains("407", await FailureAsync($"registry.test:{nginx.Port}", Options with { TlsCaFile = _authority.Certificate }), StringComparison.Ordinal);
+        int asked = _registry.Requests.Count;
+        await FailureAsync($"registry.test:{port}", Options with { PlainHttp = true });
+        Assert.True(_registry.Requests.Count > asked);
+    }
+
+    [Theory]
+    [InlineData("HTTP_PROXY", "GET", false)]
+    [InlineData("HTTP_PROXY", "", true)]
+    [InlineData("http_proxy", "GET", true)]
+    [InlineData("ALL_PROXY", "GET", true)]
+    public void HttpProxyOfACgiProgram_DoesNotCount(string name, string method, bool expected)
+    {
+        (_variables[name], _variables["REQUEST_METHOD"]) = ("evil.test:1", method);
+        Assert.Equal(expected, new ProxySettings(Options.Environment).Describe(new Uri("http://a.test/")) is not null);
     }
 
     /// <summary>An address that swallows what is sent to it: nobody accepts, and the queue is full.</summary>

@@ -185,6 +185,8 @@ public sealed class HostsTests : IDisposable
         Write("etc/containers/registries.conf.d/10.conf", "[[registry]]\nlocation = \"h.example\"\n[[registry.mirror]]\nlocation = \"two.example\"\n");
         Assert.StartsWith("https://two.example/", Find("h.example/app")[0], StringComparison.Ordinal);
         _variables["CONTAINERS_REGISTRIES_CONF"] = Write("own.conf", "[[registry]]\nlocation = \"h.example\"\n[[registry.mirror]]\nlocation = \"three.example\"\n");
+        Assert.StartsWith("https://two.example/", Find("h.example/app")[0], StringComparison.Ordinal);
+        File.Delete(_directory["etc/containers/registries.conf.d/10.conf"]);
         Assert.StartsWith("https://three.example/", Find("h.example/app")[0], StringComparison.Ordinal);
         _variables["CONTAINERS_REGISTRIES_CONF"] = "/nonexistent.conf";
         Assert.Contains("CONTAINERS_REGISTRIES_CONF", Assert.Throws<ImageException>(() => Find("h.example/app")).Message, StringComparison.Ordinal);

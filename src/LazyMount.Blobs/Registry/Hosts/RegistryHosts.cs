@@ -14,7 +14,8 @@ internal sealed class RegistryHosts(RegistryOptions options)
     public IReadOnlyList<RegistryEndpoint> EndpointsOf(ImageReference reference)
     {
         RegistryEndpoint upstream = At(reference.Location, reference.Repository, options.PlainHttp);
-        IReadOnlyList<RegistryEndpoint>? conf = RegistriesConf.Read(options.Environment).Find(reference, place => At(place, reference.Location));
+        // --plain-http is for the registry that the reference names.
+        IReadOnlyList<RegistryEndpoint>? conf = RegistriesConf.Read(options.Environment).Find(reference, place => At(place.Location, place.Repository, options.PlainHttp && place.Location == reference.Location));
         IReadOnlyList<RegistryEndpoint> configured = CertificateDirectories.FindHostsToml(options.Environment, reference.Location, options.Note) is { } file
             ? new HostsToml(file, upstream, TlsOf, options.Note).Read() : conf ?? [upstream];
         var mirrors = options.Mirrors.Where(mirror => mirror.Registry == reference.Location).Select(mirror => At(EndpointUrl.HostOf(mirror.Url), reference.Repository, isPlain: false) with
@@ -27,16 +28,6 @@ internal sealed class RegistryHosts(RegistryOptions options)
             Origin = "--mirror",
         });
         return [.. mirrors, .. configured];
-    }
-
-    // --plain-http is for the registry that the reference names.
-    private RegistryEndpoint At(string place, string named)
-    {
-        int slash = place.IndexOf('/', StringComparison.Ordinal);
-        if (slash < 0)
-            throw new ImageException(ImageError.Local, $"The location {Printable.Of(place)} in registries.conf names no repository; correct it.");
-        string host = DockerHub.NameOf(place[..slash]);
-        return At(host, place[(slash + 1)..], options.PlainHttp && host == named);
     }
 
     private RegistryEndpoint At(string registry, string repository, bool isPlain)

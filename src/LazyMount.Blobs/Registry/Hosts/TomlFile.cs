@@ -1,13 +1,18 @@
+using System.Text;
 using LazyMount.Blobs.Images;
 using Tomlyn;
 using Tomlyn.Model;
+using Tomlyn.Parsing;
 using Tomlyn.Serialization;
+using Tomlyn.Syntax;
 
 namespace LazyMount.Blobs.Registry.Hosts;
 
 /// <summary>A table of a TOML file, whose wrong values are told with the file and the key.</summary>
 internal sealed class TomlFile
 {
+    private static readonly UTF8Encoding s_encoding = new(encoderShouldEmitUTF8Identifier: true, throwOnInvalidBytes: true);
+
     private readonly TomlTable _table;
     private readonly string _place; // the keys that lead to the table
 
@@ -27,22 +32,33 @@ internal sealed class TomlFile
         {
             if (ConfigurationFile.TryRead(path) is not { } bytes)
                 return null;
-            using var text = new StreamReader(new MemoryStream(bytes));
-            return new TomlFile(path, TomlSerializer.Deserialize(text, TomlDocument.Default.TomlTable) ?? [], "");
+            string text = s_encoding.GetString(bytes.AsSpan().StartsWith(s_encoding.Preamble) ? bytes.AsSpan(s_encoding.Preamble.Length) : bytes);
+            // Only the validation tells a key that is set twice.
+            DiagnosticMessage? error = SyntaxParser.Parse(text, path, validate: true).Diagnostics.FirstOrDefault(each => each.Kind == DiagnosticMessageKind.Error);
+            return error is null ? new TomlFile(path, TomlSerializer.Deserialize(text, TomlDocument.Default.TomlTable) ?? [], "")
+                : throw Unusable(path, $"line {error.Span.Start.Line + 1}: {Printable.Of(WithoutContent(error.Message))}");
         }
         catch (InvalidDataException e)
         {
             throw Unusable(path, e.Message, e);
         }
-        catch (TomlException e)
+        catch (DecoderFallbackException e)
         {
-            // The innermost has the place; its message is "(LINE,COLUMN) : error : REASON".
-            TomlException cause = e;
-            while (cause.InnerException is TomlException inner)
-                cause = inner;
-            string reason = cause.Message.Trim();
-            throw Unusable(path, $"line {cause.Line}: {Printable.Of(reason[(reason.LastIndexOf(" : ", StringComparison.Ordinal) is >= 0 and var at ? at + 3 : 0)..].TrimEnd('.'))}", e);
+            throw Unusable(path, "it is not UTF-8 text", e);
         }
+        // The parser fails so at a backslash in front of the end of the text or of a character that it does not know.
+        catch (Exception e) when (e is TomlException or ArgumentException)
+        {
+            throw Unusable(path, "it is not TOML, or its tables are too deep", e);
+        }
+    }
+
+    // What the message quotes may be a password: the text from its first to its last backquote, and "instead of TEXT".
+    private static string WithoutContent(string message)
+    {
+        message = message.Split(" instead of ")[0];
+        int first = message.IndexOf('`', StringComparison.Ordinal), last = message.LastIndexOf('`');
+        return (last - first > 2 ? $"{message[..first]}…{message[(last + 1)..]}" : message).TrimEnd('.');
     }
 
     /// <summary>A table; null when the key is not there.</summary>
@@ -53,11 +69,15 @@ internal sealed class TomlFile
         _ => throw Wrong(key, "a table"),
     };
 
-    /// <summary>The tables of an array; none when the key is not there.</summary>
+    /// <summary>The key is there.</summary>
+    public bool Has(string key) => Get(key) is not null;
+
+    /// <summary>The tables of an array, written as [[KEY]] or as KEY = [{…}]; none when the key is not there.</summary>
     public IEnumerable<TomlFile> Tables(string key) => Get(key) switch
     {
         null => [],
-        TomlTableArray tables => [.. tables.Select((table, i) => new TomlFile(Path, table, $"{NameOf(key)}[{i}]"))],
+        TomlTableArray tables => TablesOf(key, tables),
+        TomlArray array when array.All(each => each is TomlTable) => TablesOf(key, array.Cast<TomlTable>()),
         _ => throw Wrong(key, "an array of tables"),
     };
 
@@ -68,9 +88,6 @@ internal sealed class TomlFile
         string text => text,
         _ => throw Wrong(key, "a string"),
     };
-
-    /// <summary>True when the key is there.</summary>
-    public bool Has(string key) => Get(key) is not null;
 
     /// <summary>A Boolean value; false when the key is not there.</summary>
     public bool Flag(string key) => Get(key) switch
@@ -105,7 +122,11 @@ internal sealed class TomlFile
     private static ImageException Unusable(string path, string reason, Exception? cause = null)
         => new(ImageError.Local, $"The configuration file {Printable.Of(path)} cannot be used: {reason}; correct it.", cause);
 
-    private object? Get(string key) => _table.TryGetValue(key, out object? value) ? value : null;
+    private TomlFile[] TablesOf(string key, IEnumerable<TomlTable> tables) => [.. tables.Select((table, i) => new TomlFile(Path, table, $"{NameOf(key)}[{i}]"))];
+
+    // In any case, as the engines' decoders read keys: "Blocked" is "blocked".
+    private object? Get(string key)
+        => _table.TryGetValue(key, out object? value) ? value : _table.FirstOrDefault(each => each.Key.Equals(key, StringComparison.OrdinalIgnoreCase)).Value;
 
     private string NameOf(string key) => _place.Length == 0 ? key : $"{_place}.{key}";
 }
