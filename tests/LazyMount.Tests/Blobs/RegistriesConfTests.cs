@@ -1,4 +1,3 @@
-using System.Globalization;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry;
 using LazyMount.Blobs.Registry.Hosts;

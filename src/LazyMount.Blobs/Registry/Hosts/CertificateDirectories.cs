@@ -82,7 +82,7 @@ internal static class CertificateDirectories
            select new Root(Path.Combine(configuration, engine.Name, "certs.d"), engine.HasHosts);
 
     // Those that exist, the one that counts first. containerd writes a port as _PORT_ too, for file systems that have no colons in names.
-    private static IEnumerable<string> DirectoriesOf(Root root, string host)
+    private static string[] DirectoriesOf(Root root, string host)
     {
         int colon = host.LastIndexOf(':');
         string[] names = colon > host.LastIndexOf(']') ? [$"{host[..colon]}_{host[(colon + 1)..]}_", host] : [host];

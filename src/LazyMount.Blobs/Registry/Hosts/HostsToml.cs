@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using LazyMount.Blobs.Images;
 
@@ -11,6 +12,8 @@ namespace LazyMount.Blobs.Registry.Hosts;
 internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<string, EndpointTls> certificates, Action<string> note)
 {
     public const string FileName = "hosts.toml";
+
+    private static readonly SearchValues<char> s_number = SearchValues.Create("0123456789.");
 
     /// <summary>The hosts, and last the server: the registry itself, unless the file names another.</summary>
     /// <exception cref="ImageException">A value is wrong.</exception>
@@ -101,11 +104,11 @@ internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<s
             return null;
         while (rest.Length > 0)
         {
-            int number = rest.AsSpan().IndexOfAnyExcept("0123456789.");
+            int number = rest.AsSpan().IndexOfAnyExcept(s_number);
             if (number <= 0 || !double.TryParse(rest[..number], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double value))
                 return null;
             rest = rest[number..];
-            int end = rest.AsSpan().IndexOfAny("0123456789.");
+            int end = rest.AsSpan().IndexOfAny(s_number);
             string unit = end < 0 ? rest : rest[..end];
             int known = Array.FindIndex(units, each => each.Unit == unit);
             if (known < 0)
