@@ -15,12 +15,8 @@ internal sealed class HostLimits : IDisposable
     private readonly SemaphoreSlim _bodies = new(MaxBodies);
     private readonly ConcurrentDictionary<Digest, long> _quiet = new(); // until that Environment.TickCount64
 
-    /// <summary>Waits for a place among the bodies that are read at once; disposing gives it back.</summary>
-    public async ValueTask<IDisposable> TakePlaceAsync(CancellationToken cancellationToken)
-    {
-        await _bodies.WaitAsync(cancellationToken).ConfigureAwait(false);
-        return new Place(_bodies);
-    }
+    /// <summary>A place among the bodies that are read at once, not taken yet.</summary>
+    public BodyPlace NewPlace() => new(_bodies);
 
     /// <summary>
     /// The host asks to be left alone for a time. Only requests for the same blob wait: what was refused may have been for something that the
@@ -45,21 +41,34 @@ internal sealed class HostLimits : IDisposable
     }
 
     public void Dispose() => _bodies.Dispose();
+}
 
-    private sealed class Place(SemaphoreSlim bodies) : IDisposable
+/// <summary>One of the places among the bodies that are read at once from a host. Who waits to try again gives it back meanwhile.</summary>
+internal sealed class BodyPlace(SemaphoreSlim bodies)
+{
+    private int _isTaken;
+
+    /// <summary>Waits for it, unless it is taken already.</summary>
+    public async ValueTask TakeAsync(CancellationToken cancellationToken)
     {
-        private SemaphoreSlim? _bodies = bodies;
+        if (Volatile.Read(ref _isTaken) == 1)
+            return;
+        await bodies.WaitAsync(cancellationToken).ConfigureAwait(false);
+        Volatile.Write(ref _isTaken, 1);
+    }
 
-        public void Dispose()
+    /// <summary>Gives it back, if it is taken.</summary>
+    public void Release()
+    {
+        if (Interlocked.Exchange(ref _isTaken, 0) == 0)
+            return;
+        try
         {
-            try
-            {
-                Interlocked.Exchange(ref _bodies, null)?.Release();
-            }
-            catch (ObjectDisposedException)
-            {
-                // The source is gone, and nobody waits any more.
-            }
+            bodies.Release();
+        }
+        catch (ObjectDisposedException)
+        {
+            // The source is gone, and nobody waits any more.
         }
     }
 }

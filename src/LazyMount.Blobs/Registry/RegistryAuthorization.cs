@@ -22,6 +22,9 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
     // Helper programs are not run again for refused credentials before so many times the duration of the last look. Files are read at once.
     private const int LookAgainFactor = 5;
 
+    // Milliseconds. Somebody may log in, or a portal of the network may have answered in the registry's place.
+    private const long AskForChallengeAgain = 60_000;
+
     private readonly TokenServer _tokens = new(http);
     private readonly CancellationTokenSource _end = new();
     private readonly Lock _lock = new();
@@ -32,7 +35,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
     private Challenge? _challenge;
     private FoundCredentials? _found;
     private long _lookAgainFrom; // Environment.TickCount64
-    private volatile bool _askedForChallenge;
+    private long _askForChallengeFrom = long.MinValue; // Environment.TickCount64
     private bool _pushes;
     private string? _refusedByTokenServer;
 
@@ -64,7 +67,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             // A token that is too old, or from a time of other rights.
             HttpStatusCode.Forbidden or HttpStatusCode.BadRequest when sent?.Scheme == "Bearer" => answered == 0,
             // Some registries hide what is not for everybody, and challenge at /v2/ only.
-            HttpStatusCode.Forbidden or HttpStatusCode.NotFound when sent is null => answered == 0 && store is not null && (!_askedForChallenge || _grant is not null),
+            HttpStatusCode.Forbidden or HttpStatusCode.NotFound when sent is null => answered == 0 && store is not null && (Environment.TickCount64 >= Volatile.Read(ref _askForChallengeFrom) || _grant is not null),
             _ => false,
         };
         if (!isWorthwhile)
@@ -133,20 +136,21 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
         };
     }
 
-    // Once, and only for those who have something to show.
+    // Once in a while, and only for those who have something to show.
     private async Task<Challenge?> AskForChallengeAsync(Renewal renewal, CancellationToken cancellationToken)
     {
-        if (_askedForChallenge)
+        if (Environment.TickCount64 < _askForChallengeFrom)
             return null;
         if ((await FindAsync(again: false, cancellationToken).ConfigureAwait(false)).Credentials is null)
         {
-            _askedForChallenge = true;
+            Volatile.Write(ref _askForChallengeFrom, Environment.TickCount64 + AskForChallengeAgain);
             return null;
         }
         using HttpResponseMessage response = await http.SendAsync(new HttpRequestMessage(HttpMethod.Get, renewal.Root), renewal.Subject, cancellationToken).ConfigureAwait(false);
         Challenge? challenge = Challenge.Of(response);
         // A server that fails may challenge the next time.
-        _askedForChallenge = challenge is null && (int)response.StatusCode < 500 && response.StatusCode != HttpStatusCode.TooManyRequests;
+        if (challenge is null && (int)response.StatusCode < 500 && response.StatusCode != HttpStatusCode.TooManyRequests)
+            Volatile.Write(ref _askForChallengeFrom, Environment.TickCount64 + AskForChallengeAgain);
         return challenge;
     }
 

@@ -14,7 +14,7 @@ namespace LazyMount.Blobs.Registry;
 /// </summary>
 internal sealed class RegistryBlobStream : ForwardStream
 {
-    private const int MaxBreaks = 5;
+    private const long MaxSkip = 4 << 20; // bytes of a body that is there: passing them over is sooner done than asking again
     private const long Progress = 64 << 10;
 
     private readonly RegistryClient _client;
@@ -26,7 +26,7 @@ internal sealed class RegistryBlobStream : ForwardStream
     private readonly long _end;
     private HttpResponseMessage? _response;
     private Stream? _body;
-    private IDisposable? _place; // among the bodies that are read at once
+    private readonly BodyPlace _place;
     private bool _isWhole; // the body goes on after the range
     private bool _takesWhole; // ranges of this blob are of no use
     private long _at;
@@ -41,6 +41,7 @@ internal sealed class RegistryBlobStream : ForwardStream
         _subject = subject;
         _elsewhere = elsewhere;
         _pace = client.Http.NewPace();
+        _place = client.Limits.NewPlace();
         _at = _brokeAt = offset;
         _end = offset + length;
     }
@@ -87,11 +88,15 @@ internal sealed class RegistryBlobStream : ForwardStream
             {
                 broken = e;
             }
+            catch (ObjectDisposedException e) when (_client.IsDisposed)
+            {
+                throw new OperationCanceledException($"the source of {_subject} was closed", e);
+            }
             _client.ForgetLocation(_blob.Digest, _response?.RequestMessage?.RequestUri);
             Abandon();
             if (_at - _brokeAt >= Progress)
                 (_breaks, _brokeAt) = (0, _at);
-            if (++_breaks > MaxBreaks)
+            if (++_breaks > _client.Http.Timeouts.Breaks)
                 throw broken;
             _logger.Resuming(_blob.Digest, _at, broken.Message);
             await Task.Delay(Random.Shared.Next(50, 150) * _breaks, cancellationToken).ConfigureAwait(false);
@@ -139,15 +144,18 @@ internal sealed class RegistryBlobStream : ForwardStream
     {
         _body?.Dispose();
         _response?.Dispose();
-        _place?.Dispose();
-        (_body, _response, _place) = (null, null, null);
+        _place.Release();
+        (_body, _response) = (null, null);
     }
 
     private async Task RequestAsync(CancellationToken cancellationToken)
     {
-        _place ??= await _client.Limits.TakePlaceAsync(cancellationToken).ConfigureAwait(false);
-        if (_client.WholeBodies.TryTake(_blob.Digest, _at) is { } left && await TryGoOnAsync(left, cancellationToken).ConfigureAwait(false))
-            return;
+        if (_client.WholeBodies.TryTake(_blob.Digest, _at, _takesWhole || !_client.GivesRanges ? long.MaxValue : MaxSkip) is { } left)
+        {
+            await _place.TakeAsync(cancellationToken).ConfigureAwait(false);
+            if (await TryGoOnAsync(left, cancellationToken).ConfigureAwait(false))
+                return;
+        }
         bool isPart = _at > 0 || _end < _blob.Size;
         for (int refusals = 0; isPart && !_takesWhole && _client.GivesRanges;)
         {
@@ -156,7 +164,7 @@ internal sealed class RegistryBlobStream : ForwardStream
                 await RequestAsync((_at, _end - 1), cancellationToken).ConfigureAwait(false);
                 return;
             }
-            catch (RegistryException e) when (e.Status is HttpStatusCode.BadRequest or HttpStatusCode.RequestedRangeNotSatisfiable or HttpStatusCode.NotImplemented)
+            catch (RegistryException e) when (e.Status is HttpStatusCode.BadRequest or HttpStatusCode.RequestedRangeNotSatisfiable or HttpStatusCode.NotImplemented && (_elsewhere is not null || e.Error == ImageError.Invalid))
             {
                 // One that gave ranges before has a bad moment: it is asked once more, and then for this blob alone as a whole. What another
                 // host refuses says nothing of the registry.
@@ -180,7 +188,7 @@ internal sealed class RegistryBlobStream : ForwardStream
 
     private async Task RequestAsync((long First, long Last)? range, CancellationToken cancellationToken)
     {
-        var request = new RegistryRequest($"blobs/{_blob.Digest}", _subject) { Blob = _blob.Digest, Elsewhere = _elsewhere, Range = range };
+        var request = new RegistryRequest($"blobs/{_blob.Digest}", _subject) { Blob = _blob.Digest, Elsewhere = _elsewhere, Range = range, Place = _place };
         (_response, _body) = await _client.SendAsync(request, PositionAsync, cancellationToken).ConfigureAwait(false);
     }
 

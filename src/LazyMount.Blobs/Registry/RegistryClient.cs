@@ -43,6 +43,9 @@ internal sealed record RegistryRequest(string Path, string Subject)
 
     /// <summary>First and last byte wanted; null for everything.</summary>
     public (long First, long Last)? Range { get; init; }
+
+    /// <summary>Taken before it is sent, and given back when it fails; null for what is not counted.</summary>
+    public BodyPlace? Place { get; init; }
 }
 
 /// <summary>
@@ -51,6 +54,7 @@ internal sealed record RegistryRequest(string Path, string Subject)
 internal sealed class RegistryClient : IDisposable
 {
     private const int MaxRedirects = 5;
+    private const long GuessTime = 5_000; // milliseconds
 
     // A server that waits for the rest of what it takes for a request line must not cost the whole connect time-out.
     private static readonly TimeSpan s_probeTimeout = TimeSpan.FromSeconds(3);
@@ -63,6 +67,8 @@ internal sealed class RegistryClient : IDisposable
     private readonly BlobLocations _locations = new();
     private readonly SemaphoreSlim _probing = new(1, 1);
     private volatile Uri? _root;
+    private volatile bool _isDisposed;
+    private (Uri Root, long Until)? _guessed; // guarded by _probing
     private long _rangesFrom = long.MinValue; // Environment.TickCount64
 
     /// <param name="endpoint">Whom it asks.</param>
@@ -122,18 +128,40 @@ internal sealed class RegistryClient : IDisposable
     /// Failures that may pass are tried again, the reading included.
     /// </summary>
     public async Task<T> SendAsync<T>(RegistryRequest request, Func<HttpResponseMessage, CancellationToken, Task<T>> read, CancellationToken cancellationToken)
-        => await _retry.ExecuteAsync(
-            static (state, token) => new ValueTask<T>(state.Client.TryAsync(state.Request, state.Read, token)),
-            (Client: this, Request: request, Read: read),
-            cancellationToken).ConfigureAwait(false);
+    {
+        try
+        {
+            return await _retry.ExecuteAsync(
+                static (state, token) => new ValueTask<T>(state.Client.TryAsync(state.Request, state.Read, state.Patience, token)),
+                (Client: this, Request: request, Read: read, Patience: new Patience()),
+                cancellationToken).ConfigureAwait(false);
+        }
+        catch (ObjectDisposedException e) when (_isDisposed)
+        {
+            throw new OperationCanceledException($"the source of {request.Subject} was closed", e);
+        }
+    }
+
+    /// <summary>What one request and its retries have used up.</summary>
+    private sealed class Patience
+    {
+        /// <summary>The sum of what answers asked to wait.</summary>
+        public TimeSpan Waited { get; set; }
+
+        public int Failures { get; set; }
+    }
 
     /// <summary>The place to which the registry redirected requests for a blob gave wrong or broken bytes: the registry is asked again.</summary>
     /// <param name="blob">The blob.</param>
     /// <param name="url">The place; null: whichever is remembered.</param>
     public void ForgetLocation(Digest blob, Uri? url) => _locations.Forget(blob, url);
 
+    /// <summary>It was disposed: what is under way ends with an <see cref="ObjectDisposedException"/>.</summary>
+    public bool IsDisposed => _isDisposed;
+
     public void Dispose()
     {
+        _isDisposed = true;
         WholeBodies.Dispose();
         _authorization.Dispose();
         foreach (RegistryAuthorization authorization in _elsewhere.Values)
@@ -144,6 +172,32 @@ internal sealed class RegistryClient : IDisposable
     }
 
     // One try.
+    private async Task<T> TryAsync<T>(RegistryRequest request, Func<HttpResponseMessage, CancellationToken, Task<T>> read, Patience patience, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await Limits.WaitAsync(request.Blob, cancellationToken).ConfigureAwait(false);
+            if (request.Place is { } place)
+                await place.TakeAsync(cancellationToken).ConfigureAwait(false);
+            return await TryAsync(request, read, cancellationToken).ConfigureAwait(false);
+        }
+        catch (RegistryException e) when (e.IsTemporary)
+        {
+            request.Place?.Release();
+            patience.Waited += e.RetryAfter ?? TimeSpan.Zero;
+            // Of a foreign layer's URLs the next one may be good.
+            bool isEnough = patience.Waited > _timeouts.MaxRetryAfter || (request.Elsewhere is not null && ++patience.Failures > 1);
+            if (isEnough)
+                throw new RegistryException(e.Error, e.Message, e) { Method = e.Method, Url = e.Url, Status = e.Status, Reason = e.Reason, IsNotTls = e.IsNotTls, IsTls = e.IsTls, IsRefused = e.IsRefused };
+            throw;
+        }
+        catch
+        {
+            request.Place?.Release();
+            throw;
+        }
+    }
+
     private async Task<T> TryAsync<T>(RegistryRequest request, Func<HttpResponseMessage, CancellationToken, Task<T>> read, CancellationToken cancellationToken)
     {
         if (request is { Elsewhere: null, Blob: { } known } && _locations.TryGet(known) is { } location)
@@ -161,7 +215,6 @@ internal sealed class RegistryClient : IDisposable
             }
             _locations.Forget(known, location);
         }
-        await Limits.WaitAsync(request.Blob, cancellationToken).ConfigureAwait(false);
         (HttpResponseMessage answer, bool own) = await SendAsync(request, cancellationToken).ConfigureAwait(false);
         Uri url = answer.RequestMessage!.RequestUri!;
         T result = await ReadAsync(answer).ConfigureAwait(false);
@@ -250,6 +303,8 @@ internal sealed class RegistryClient : IDisposable
                     throw Http.Broken(response, request.Subject, "redirects to nowhere");
                 if (!IsAllowed(next, secure))
                     throw Http.Broken(response, request.Subject, $"redirects to {next.Scheme}, which is not HTTPS");
+                if (next.Authority != url.Authority)
+                    answered = 0; // another host has its own challenge
                 url = next;
             }
         }
@@ -308,7 +363,14 @@ internal sealed class RegistryClient : IDisposable
         await _probing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            return _root ?? await ProbeAsync(subject, cancellationToken).ConfigureAwait(false);
+            if (_root is { } found)
+                return found;
+            // Those who waited meanwhile share what one has found out, though it is not certain.
+            if (_guessed is { } guess && Environment.TickCount64 < guess.Until)
+                return guess.Root;
+            Uri root = await ProbeAsync(subject, cancellationToken).ConfigureAwait(false);
+            _guessed = (root, Environment.TickCount64 + GuessTime);
+            return root;
         }
         finally
         {

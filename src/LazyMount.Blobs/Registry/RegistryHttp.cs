@@ -33,6 +33,9 @@ internal sealed class RegistryHttp : IDisposable
 {
     private const int MaxErrorSize = 64 << 10;
 
+    // For the body of an error, which only makes its sentence better.
+    private static readonly TimeSpan s_errorPatience = TimeSpan.FromSeconds(5);
+
     // A later time to come again is not worth telling apart.
     private static readonly TimeSpan s_longestWait = TimeSpan.FromDays(365);
 
@@ -59,6 +62,9 @@ internal sealed class RegistryHttp : IDisposable
     /// token servers and of other hosts that the registry leads to count as well.
     /// </summary>
     public bool IsVerified => !_isUnverified;
+
+    /// <summary>How patient it is.</summary>
+    public RegistryTimeouts Timeouts => _timeouts;
 
     /// <summary>The registry as the user names it.</summary>
     public string Registry { get; }
@@ -240,6 +246,8 @@ internal sealed class RegistryHttp : IDisposable
                 => (ImageError.Denied, $"{Registry} does not give {subject}: its token server {place} refuses ({detail}); check the name and the credentials: {login}.", false),
             >= (HttpStatusCode)400 and < (HttpStatusCode)500 when asked == Asked.TokenServer
                 => (ImageError.Invalid, $"Cannot get {subject}: the token server {place} of {Registry} gives an unexpected answer ({detail}); tell whoever runs it.", false),
+            HttpStatusCode.BadRequest or HttpStatusCode.RequestedRangeNotSatisfiable when asked == Asked.Elsewhere && request.Headers.Range is not null
+                => (ImageError.Invalid, $"Cannot {verb} {subject}: {place}, where {Registry} keeps it, refuses to give a part of it ({detail}); try again.", false),
             // A CDN's refusal is about its signed URL, which may have expired: the registry gives a new one.
             >= (HttpStatusCode)400 and < (HttpStatusCode)500 when asked == Asked.Elsewhere
                 => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place}, where {Registry} keeps it, refuses ({detail}); try again.", true),
@@ -262,6 +270,8 @@ internal sealed class RegistryHttp : IDisposable
             Status = status,
             Reason = detail,
             IsTemporary = temporary && !(wait > _timeouts.MaxRetryAfter),
+            // A CDN that refuses a fresh URL will refuse the next one.
+            MaxRetries = asked == Asked.Elsewhere && (int)status is >= 400 and < 500 and not (408 or 429) ? 1 : int.MaxValue,
             RetryAfter = wait,
             IsTls = isForTls,
         };
@@ -273,9 +283,11 @@ internal sealed class RegistryHttp : IDisposable
         HttpRequestMessage request = response.RequestMessage!;
         string detail = $"{(int)response.StatusCode} {response.ReasonPhrase}".TrimEnd();
         bool isForTls = false, wantsCertificate = false;
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(s_errorPatience);
         try
         {
-            if (await ReadAllAsync(response, MaxErrorSize, subject, cancellationToken).ConfigureAwait(false) is { Length: > 0 } body)
+            if (await ReadAllAsync(response, MaxErrorSize, subject, patience.Token).ConfigureAwait(false) is { Length: > 0 } body)
             {
                 isForTls = response.StatusCode == HttpStatusCode.BadRequest && request.RequestUri!.Scheme == Uri.UriSchemeHttp
                     && (body.AsSpan().IndexOf("HTTP request to an HTTPS server"u8) >= 0 || body.AsSpan().IndexOf("plain HTTP request was sent to HTTPS port"u8) >= 0);
@@ -289,7 +301,7 @@ internal sealed class RegistryHttp : IDisposable
                 }
             }
         }
-        catch (Exception e) when (e is JsonException or RegistryException)
+        catch (Exception e) when (e is JsonException or RegistryException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
             // The status alone must do.
         }

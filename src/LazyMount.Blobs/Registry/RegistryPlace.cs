@@ -13,13 +13,13 @@ internal sealed class RegistryPlace : IDisposable
     // Milliseconds. A place that cannot be reached, or fails, costs its time-outs once in this time, not at every read.
     private const long RestTime = 60_000;
 
-    // Milliseconds. A place that lacks a blob, or refuses it, may have got it, or let us in, some time later.
+    // Milliseconds. A place that lacks a blob, refuses it or gave it wrongly may have mended some time later.
     private const long LackTime = 300_000;
 
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
-
-    private readonly ConcurrentDictionary<Digest, long> _lacks = new(); // until that Environment.TickCount64; for ever: its bytes were wrong
-    private readonly bool _hasNext;
+    private readonly ConcurrentDictionary<Digest, long> _lacks = new(); // until that Environment.TickCount64
+    private readonly ConcurrentDictionary<Digest, bool> _given = new(); // blobs that it gave bytes of
+    private readonly ConcurrentDictionary<Digest, long> _wrong = new(); // until that Environment.TickCount64
+    private readonly TimeSpan _longestWait;
     private long _restsUntil = long.MinValue; // Environment.TickCount64
 
     /// <param name="endpoint">The endpoint.</param>
@@ -31,9 +31,10 @@ internal sealed class RegistryPlace : IDisposable
     /// <param name="logger">Told of requests.</param>
     public RegistryPlace(RegistryEndpoint endpoint, bool hasNext, CredentialStore credentials, RegistryOptions options, RegistryTimeouts timeouts, string place, ILogger logger)
     {
-        (Endpoint, _hasNext) = (endpoint, hasNext);
+        Endpoint = endpoint;
         timeouts = timeouts with { Connect = endpoint.DialTimeout ?? timeouts.Connect };
-        Client = new RegistryClient(endpoint, credentials, options, hasNext ? timeouts with { Retries = 1, RetriesOnceServed = 1, MaxRetryAfter = s_patience } : timeouts, logger);
+        Client = new RegistryClient(endpoint, credentials, options, hasNext ? timeouts.Short : timeouts, logger);
+        _longestWait = options.ReadTimeout == Timeout.InfiniteTimeSpan || options.ReadTimeout / 2 > timeouts.Stall ? timeouts.Stall : options.ReadTimeout / 2;
         Referrers = new RegistryReferrers(Client, place);
         Upload = new RegistryUpload(Client, place);
         Tags = new RegistryTags(Client, place);
@@ -49,31 +50,51 @@ internal sealed class RegistryPlace : IDisposable
 
     public RegistryTags Tags { get; }
 
-    /// <summary>It is worth asking for a blob, or for a document when <paramref name="blob"/> is null. The last place always is.</summary>
-    public bool Serves(Digest? blob)
-        => !_hasNext || (Environment.TickCount64 >= Volatile.Read(ref _restsUntil) && !(blob is { } digest && _lacks.TryGetValue(digest, out long until) && Environment.TickCount64 < until));
+    /// <summary>It failed a while ago, and is not asked before other places.</summary>
+    public bool IsResting => Environment.TickCount64 < Volatile.Read(ref _restsUntil);
 
-    /// <summary>It gave the blob with wrong bytes, and is not asked for it even when nobody else has it.</summary>
-    public bool IsWrongAbout(Digest? blob) => blob is { } digest && _lacks.TryGetValue(digest, out long until) && until == long.MaxValue;
+    /// <summary>It is worth asking for a blob, or for a document when <paramref name="blob"/> is null.</summary>
+    public bool Serves(Digest? blob) => !IsResting && !(blob is { } digest && (IsIn(_lacks, digest) || IsIn(_wrong, digest)));
 
     /// <summary>It failed: it is passed over for a while, or for this blob.</summary>
     public void Note(ImageException failure, Digest? blob)
     {
         if (failure.Error is ImageError.Unreachable or ImageError.Local)
-            Volatile.Write(ref _restsUntil, Environment.TickCount64 + RestTime);
-        else if (blob is { } digest && failure.Error == ImageError.Verification)
-            Distrust(digest);
-        else if (_hasNext && blob is { } lacked)
-            _lacks.AddOrUpdate(lacked, static _ => Environment.TickCount64 + LackTime, static (_, known) => Math.Max(known, Environment.TickCount64 + LackTime));
+            Rest();
+        else if (blob is { } digest)
+            (failure.Error == ImageError.Verification ? _wrong : _lacks)[digest] = Environment.TickCount64 + LackTime;
     }
 
-    /// <summary>The blob's bytes were wrong.</summary>
-    public void Distrust(Digest blob)
+    /// <summary>Somebody gave up waiting for it.</summary>
+    /// <param name="waited">For so long.</param>
+    public void NoteCancellation(TimeSpan waited)
     {
-        if (_hasNext)
-            _lacks[blob] = long.MaxValue;
-        Client.ForgetLocation(blob, null);
+        if (waited >= _longestWait)
+            Rest();
     }
+
+    /// <summary>It gave what it was asked for.</summary>
+    public void NoteSuccess(Digest? blob)
+    {
+        Volatile.Write(ref _restsUntil, long.MinValue);
+        if (blob is { } digest)
+            _given[digest] = true;
+    }
+
+    /// <summary>Some bytes of the blob were wrong. Returns whether that is new of this place, which gave some.</summary>
+    public bool Distrust(Digest blob)
+    {
+        Client.ForgetLocation(blob, null);
+        if (!_given.TryRemove(blob, out _))
+            return false;
+        bool isNew = !IsIn(_wrong, blob);
+        _wrong[blob] = Environment.TickCount64 + LackTime;
+        return isNew;
+    }
+
+    private static bool IsIn(ConcurrentDictionary<Digest, long> marks, Digest blob) => marks.TryGetValue(blob, out long until) && Environment.TickCount64 < until;
+
+    private void Rest() => Volatile.Write(ref _restsUntil, Environment.TickCount64 + RestTime);
 
     public void Dispose() => Client.Dispose();
 }

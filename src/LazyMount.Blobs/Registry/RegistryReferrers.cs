@@ -28,7 +28,6 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
             if (listed is null && !_hasNoApi)
             {
                 (listed, bool filtered) = await TryListAsync(subject, type, cancellationToken).ConfigureAwait(false);
-                _hasNoApi = listed is null;
                 all = filtered ? null : listed;
             }
             listed ??= all ??= [.. await ListTaggedAsync(subject, cancellationToken).ConfigureAwait(false) is { } index ? index.Manifests : []];
@@ -90,9 +89,14 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
                 },
                 cancellationToken).ConfigureAwait(false);
         }
-        catch (RegistryException e) when (!e.IsTemporary && e.Status is not (null or HttpStatusCode.TooManyRequests))
+        catch (RegistryException e) when (e.Status is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed or HttpStatusCode.BadRequest or HttpStatusCode.NotImplemented && e.Error != ImageError.Denied)
         {
-            return default; // registries without the API say so in several ways
+            _hasNoApi = true;
+            return default;
+        }
+        catch (RegistryException e) when (e.Status is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden)
+        {
+            return default; // some registries without the API say it so; others do so until somebody logs in
         }
     }
 

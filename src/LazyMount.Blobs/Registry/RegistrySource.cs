@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
@@ -25,6 +26,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     private static readonly TimeSpan s_hintPatience = TimeSpan.FromSeconds(2);
 
     private readonly ConcurrentDictionary<Digest, Uri> _givers = new();
+    private readonly ConcurrentDictionary<Uri, long> _failedUrls = new(); // of foreign layers: when they were asked, an Environment.TickCount64
     private readonly ImageReference _reference;
     private readonly CredentialStore _credentials;
     private readonly RegistryPlace[] _places;
@@ -51,11 +53,11 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
 
     public bool Distrust(Descriptor blob)
     {
-        // Which of them gave the bytes is not known here: none but the last is asked again.
-        bool hasOther = Array.Exists(_places[..^1], place => place.Endpoint.CanPull && !place.IsWrongAbout(blob.Digest));
+        // Which of those that gave bytes of it gave the wrong ones is not known here.
+        bool isNew = false;
         foreach (RegistryPlace place in _places)
-            place.Distrust(blob.Digest);
-        return hasOther;
+            isNew |= place.Distrust(blob.Digest);
+        return isNew && _places.Length > 1;
     }
 
     public Digest? DiffIdOf(Digest blob) => null;
@@ -117,7 +119,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     {
         // A mirror need not know what refers to the images that it has, and some hang when they are asked: the next place does not wait for it
         // long. A failure says nothing of its blobs.
-        RegistryPlace[] asked = [.. _places.Where(place => place.Endpoint.CanPull && place.Serves(null))];
+        RegistryPlace[] asked = [.. _places.Where(place => place.Endpoint.CanPull && (place == Upstream || place.Serves(null)))];
         if (asked.Length == 0)
             asked = [Upstream];
         IReadOnlyList<Task<IReadOnlyList<Descriptor>>> ended = await StaggeredRace.RunAsync(
@@ -227,23 +229,34 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         ?? (Upstream.Endpoint.CanPush ? Upstream : null)
         ?? throw new ImageException(ImageError.Denied, $"Nothing may be pushed to {_reference.Location}: {Printable.Of(Upstream.Endpoint.Origin)} gives it no capability \"push\".");
 
-    // Asks the places in order until one gives what is wanted; then those that rest or lacked the blob, for they may have mended.
+    // Asks the places in order until one gives what is wanted. Those that lacked the blob, or gave it wrongly, come after the others, for they
+    // may have mended, and the caller verifies. So do those that rest, when the others cannot be reached.
     private async Task<T> AskAsync<T>(Func<RegistryPlace, bool> may, Digest? blob, Func<RegistryPlace, Task<T>> ask)
     {
         List<(RegistryPlace Place, ImageException Failure)> failures = [];
-        RegistryPlace[] able = [.. _places.Where(place => may(place) && !place.IsWrongAbout(blob))];
+        RegistryPlace[] able = [.. _places.Where(may)];
         if (able.Length == 0)
             able = [Upstream];
-        foreach (RegistryPlace place in able.OrderBy(place => place.Serves(blob) ? 0 : 1).ToArray())
+        foreach (RegistryPlace place in able.OrderBy(place => place.Serves(blob) ? 0 : place.IsResting ? 2 : 1).ToArray())
         {
+            if (failures.Count > 0 && place.IsResting && failures[^1].Failure.Error is not (ImageError.Unreachable or ImageError.Local))
+                continue;
+            long began = Stopwatch.GetTimestamp();
             try
             {
-                return await ask(place).ConfigureAwait(false);
+                T result = await ask(place).ConfigureAwait(false);
+                place.NoteSuccess(blob);
+                return result;
             }
             catch (ImageException e)
             {
                 failures.Add((place, e));
                 PassOver(place, e, blob);
+            }
+            catch (OperationCanceledException)
+            {
+                place.NoteCancellation(Stopwatch.GetElapsedTime(began));
+                throw;
             }
         }
         // The registry itself knows best why.
@@ -282,13 +295,14 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     private async Task<Stream> OpenElsewhereAsync(Descriptor blob, IReadOnlyList<string> urls, long offset, long length, CancellationToken cancellationToken)
     {
         Exception? last = null;
-        foreach (string text in urls.Take(MaxUrls))
+        // One that has just failed is asked after the others: a reader would else never come to those behind it.
+        foreach (Uri url in urls.Take(MaxUrls).Select(RawUrl.TryParse).OfType<Uri>().OrderBy(url => _failedUrls.GetValueOrDefault(url, long.MinValue)))
         {
-            if (RawUrl.TryParse(text) is not { } url)
-                continue;
             try
             {
+                _failedUrls[url] = Environment.TickCount64;
                 Stream stream = await OpenAsync(Upstream, blob, url, offset, length, cancellationToken).ConfigureAwait(false);
+                _failedUrls.TryRemove(url, out _);
                 if (_givers.TryAdd(blob.Digest, url))
                     _logger.FetchedElsewhere(blob.Digest, url.Host);
                 return stream;
@@ -348,11 +362,17 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         {
             while (true)
             {
+                long began = Stopwatch.GetTimestamp();
                 try
                 {
                     int read = await _stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
                     _at += read;
                     return read;
+                }
+                catch (OperationCanceledException)
+                {
+                    _place.NoteCancellation(Stopwatch.GetElapsedTime(began));
+                    throw;
                 }
                 catch (ImageException e) when (Array.Exists(source._places, next => MayAsk(next) && next != _place))
                 {
@@ -367,7 +387,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
             }
         }
 
-        private bool MayAsk(RegistryPlace place) => place.Endpoint.CanPull && !_failed.Contains(place) && !place.IsWrongAbout(blob.Digest);
+        private bool MayAsk(RegistryPlace place) => place.Endpoint.CanPull && !_failed.Contains(place);
 
         protected override void Dispose(bool disposing)
         {

@@ -5,6 +5,18 @@ internal sealed record RegistryTimeouts
 {
     public static RegistryTimeouts Default { get; } = new();
 
+    /// <summary>For a host behind which there is another one to ask.</summary>
+    public RegistryTimeouts Short => this with
+    {
+        Retries = Math.Min(Retries, 1),
+        RetriesOnceServed = Math.Min(RetriesOnceServed, 1),
+        Breaks = Math.Min(Breaks, 1),
+        PaceWindow = PaceWindow < Stall ? PaceWindow : Stall,
+        MaxRetryAfter = MaxRetryAfter < s_shortRetryAfter ? MaxRetryAfter : s_shortRetryAfter,
+    };
+
+    private static readonly TimeSpan s_shortRetryAfter = TimeSpan.FromSeconds(2);
+
     /// <summary>For name resolution, TCP and TLS.</summary>
     public TimeSpan Connect { get; init; } = TimeSpan.FromSeconds(10);
 
@@ -16,6 +28,9 @@ internal sealed record RegistryTimeouts
 
     /// <summary>Bytes that must come in each <see cref="PaceWindow"/>: about 1 KiB a second.</summary>
     public long PaceBytes { get; init; } = 64 << 10;
+
+    /// <summary>How often a body may break, or stall, before 64 KiB more have come.</summary>
+    public int Breaks { get; init; } = 5;
 
     /// <summary>Tries after the first, of a request that fails in a way that may pass: with the delays some 4 s.</summary>
     public int Retries { get; init; } = 4;

@@ -25,11 +25,14 @@ internal sealed class WholeBodies : IDisposable
     private bool _disposed;
 
     /// <summary>The one that has least to pass over before <paramref name="offset"/>, or null; the caller's from now on.</summary>
-    public WholeBody? TryTake(Digest blob, long offset)
+    /// <param name="blob">The blob.</param>
+    /// <param name="offset">The byte that is wanted.</param>
+    /// <param name="most">Bytes that may be passed over.</param>
+    public WholeBody? TryTake(Digest blob, long offset, long most)
     {
         lock (_bodies)
         {
-            WholeBody? nearest = _bodies.Where(body => body.Blob == blob && body.At <= offset).MaxBy(body => body.At);
+            WholeBody? nearest = _bodies.Where(body => body.Blob == blob && body.At <= offset && offset - body.At <= most).MaxBy(body => body.At);
             if (nearest is not null)
                 _bodies.Remove(nearest);
             return nearest;
