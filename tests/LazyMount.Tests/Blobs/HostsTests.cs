@@ -442,6 +442,72 @@ public sealed class HostsTests : IDisposable
         Assert.Equal(s_content[..1000], await ReadAsync(source));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task MirrorThatStalls_IsPassedOver_AlsoWhenNobodyWaitsSoLong(bool givesUp)
+    {
+        await using var mirror = new ScriptedServer(request => Answer(request) with { CutAfter = 10, Stall = true });
+        await using var registry = new ScriptedServer(Answer);
+        await using var source = new RegistrySource(
+            ImageReference.Parse($"{registry.Host}/app:v1"),
+            Options with { PlainHttp = true, Mirrors = [new MirrorOption(registry.Host, new Uri($"http://{mirror.Host}"))], ReadTimeout = TimeSpan.FromSeconds(givesUp ? 1 : 60) },
+            RegistrySourceTests.Impatient with { Stall = TimeSpan.FromSeconds(givesUp ? 30 : 1) }, NullLoggerFactory.Instance);
+        if (givesUp)
+        {
+            using var end = CancellationTokenSource.CreateLinkedTokenSource(Token);
+            end.CancelAfter(1000);
+            await using Stream stream = await source.OpenBlobAsync(s_blob, 0, 1000, end.Token);
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await stream.ReadExactlyAsync(new byte[1000], end.Token));
+        }
+        for (int i = 0; i < 3; i++)
+            Assert.Equal(s_content[..1000], await ReadAsync(source));
+        Assert.InRange(mirror.Requests.Count, 1, 2);
+    }
+
+    [Fact]
+    public async Task MirrorThatLied_SpoilsNeitherAnotherMirrorNorItself_WhenItHasMended()
+    {
+        byte[] wrong = new byte[s_content.Length];
+        await using var liar = new ScriptedServer(request => ScriptedResponse.Of(wrong, request));
+        var good = new ScriptedServer(Answer);
+        await using var source = new RegistrySource(
+            ImageReference.Parse("127.0.0.1:1/app:v1"),
+            Options with { PlainHttp = true, Mirrors = [new MirrorOption("127.0.0.1:1", new Uri($"http://{liar.Host}")), new MirrorOption("127.0.0.1:1", new Uri($"http://{good.Host}"))] },
+            RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        Assert.Equal(wrong[..1000], await ReadAsync(source));
+        Assert.True(source.Distrust(s_blob));
+        Assert.Equal(s_content[..1000], await ReadAsync(source));
+        liar.Answer = request => Task.FromResult(Answer(request));
+        await good.DisposeAsync();
+        Assert.Equal(s_content[..1000], await ReadAsync(source));
+    }
+
+    [Fact]
+    public async Task MirrorAfterADeadRegistry_IsAskedFirst_AndADeadMirrorNotAtEveryRefusal()
+    {
+        int asked = 0, refusing = 1;
+        await using var mirror = new ScriptedServer(async request =>
+        {
+            asked++;
+            if (refusing == 0)
+                return Answer(request);
+            await Task.Delay(1500, Token);
+            return new ScriptedResponse(503);
+        });
+        await using var registry = new ScriptedServer(_ => new ScriptedResponse(404));
+        await using RegistrySource source = Open(registry, mirror.Host);
+        for (int i = 0; i < 3; i++)
+            await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source));
+        Assert.Equal(2, asked); // the registry says no: a mirror that rests is not asked again
+        registry.Answer = _ => Task.FromResult(new ScriptedResponse(503));
+        refusing = 0;
+        Assert.Equal(s_content[..1000], await ReadAsync(source)); // the registry fails: the mirror is asked, and rests no more
+        int before = registry.Requests.Count;
+        Assert.Equal(s_content[..1000], await ReadAsync(source));
+        Assert.Equal(before, registry.Requests.Count);
+    }
+
     [Fact]
     public async Task MirrorWithoutReferrers_ServesBlobsAllTheSame_AndOneThatHangsCostsAMoment()
     {

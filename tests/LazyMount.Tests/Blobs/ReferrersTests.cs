@@ -28,6 +28,29 @@ public sealed class ReferrersTests
     private static string[] Asked(ScriptedServer server) => [.. server.Requests.Where(request => request.Path != "/v2/").Select(request => request.Path[(request.Path.IndexOf("app/", StringComparison.Ordinal) + 4)..].Split('/')[0])];
 
     // Whatever host a link names, the page is asked of the registry; one that is this page ends the list.
+    [Theory]
+    [InlineData(503, "Retry-After: 5000")]
+    [InlineData(403, "X: y")]
+    [InlineData(200, "Content-Type: text/html")]
+    public async Task FailureThatPasses_IsNotTakenForALackOfTheApi(int status, string header)
+    {
+        bool fails = true;
+        string list = $$"""{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{{Digest.OfSha256([1])}}","size":1,"artifactType":"a/b"}]}""";
+        await using var server = new ScriptedServer(request => !request.Path.Contains("/referrers/", StringComparison.Ordinal) ? new ScriptedResponse(404)
+            : fails ? new ScriptedResponse(status, "<html>", header) : new ScriptedResponse(200, list));
+        await using var source = new RegistrySource(ImageReference.Parse($"{server.Host}/app:v1"), TestRegistries.Options with { PlainHttp = true }, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        try
+        {
+            Assert.Empty(await source.GetReferrersAsync(Digest.OfSha256([2]), ["a/b"], TestContext.Current.CancellationToken));
+        }
+        catch (RegistryException)
+        {
+            Assert.Equal(503, status);
+        }
+        fails = false;
+        Assert.Single(await source.GetReferrersAsync(Digest.OfSha256([2]), ["a/b"], TestContext.Current.CancellationToken));
+    }
+
     [Fact]
     public async Task Pages_AreFollowedAtTheSameRegistryOnly()
     {

@@ -193,6 +193,84 @@ public sealed class RegistryBodyTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
     }
 
+    [Fact]
+    public async Task RequestsThatWaitToTryAgain_LeaveTheirPlacesToOthers()
+    {
+        byte[] other = TestImage.RandomBytes(100, 7);
+        Descriptor healthy = TestImage.DescriptorOf(other);
+        await using var server = new ScriptedServer(request => request.Path.EndsWith(healthy.Digest.ToString(), StringComparison.Ordinal) ? ScriptedResponse.Of(other, request) : new ScriptedResponse(429, "", "Retry-After: 50"));
+        await using RegistrySource source = Open(server, RegistrySourceTests.Impatient with { MaxRetryAfter = TimeSpan.FromSeconds(60) });
+        using var end = new CancellationTokenSource();
+        Task[] waiting = [.. Enumerable.Range(0, 40).Select(i => source.OpenBlobAsync(TestImage.DescriptorOf([(byte)i]), 0, 1, end.Token))];
+        while (server.Requests.Count < 32)
+            await Task.Delay(10, Token);
+        Assert.Equal(other, await ReadAsync(source, 0, 100, healthy).WaitAsync(TimeSpan.FromSeconds(30), Token));
+        await end.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Task.WhenAll(waiting));
+    }
+
+    [Fact]
+    public async Task RetryAfterAgainAndAgain_IsNotWaitedForWithoutEnd()
+    {
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(429, "", "Retry-After: 1"));
+        await using RegistrySource source = Open(server, RegistrySourceTests.Impatient with { MaxRetryAfter = TimeSpan.FromSeconds(2.5) });
+        await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
+        Assert.Equal(3, server.Requests.Count);
+    }
+
+    [Theory]
+    [InlineData(404)]
+    [InlineData(403)]
+    public async Task CdnThatRefusesAFreshUrl_IsGivenUpSoon(int status)
+    {
+        await using var cdn = new ScriptedServer(_ => new ScriptedResponse(status));
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(307, "", $"Location: http://{cdn.Host}/x"));
+        await using RegistrySource source = Open(server);
+        await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 10));
+        Assert.Equal(2, cdn.Requests.Count);
+    }
+
+    [Theory]
+    [InlineData(400)]
+    [InlineData(416)]
+    public async Task CdnThatRefusesRanges_IsReadWithoutThem(int status)
+    {
+        await using var cdn = new ScriptedServer(request => request.Range is null ? new ScriptedResponse(200, s_content) : new ScriptedResponse(status));
+        await using var server = new ScriptedServer(_ => new ScriptedResponse(307, "", $"Location: http://{cdn.Host}/x"));
+        await using RegistrySource source = Open(server);
+        Assert.Equal(s_content[5..10], await ReadAsync(source, 5, 5));
+        Assert.InRange(cdn.Requests.Count, 2, 3);
+    }
+
+    [Fact]
+    public async Task BodyThatIsThereButFarAway_IsNotPassedOver_WhereRangesAreGiven()
+    {
+        byte[] content = TestImage.RandomBytes(8 << 20, 9);
+        Descriptor blob = TestImage.DescriptorOf(content);
+        int answers = 0;
+        await using var server = new ScriptedServer(request => answers++ == 0 ? new ScriptedResponse(200, content) : ScriptedResponse.Of(content, request));
+        await using RegistrySource source = Open(server);
+        Assert.Equal(content[..10], await ReadAsync(source, 0, 10, blob));
+        Assert.Equal(content[^10..], await ReadAsync(source, content.Length - 10, 10, blob));
+        Assert.Equal(content.Length - 10, server.Requests.Last().Range!.Value.First);
+    }
+
+    [Fact]
+    public async Task SourceThatIsClosed_EndsWhatIsUnderWay_AsCancelled()
+    {
+        await using var server = new ScriptedServer(request => ScriptedResponse.Of(s_content, request) with { CutAfter = 10, Stall = true });
+        RegistrySource source = Open(server);
+        await using Stream stream = await source.OpenBlobAsync(s_blob, 0, 1000, Token);
+        await stream.ReadExactlyAsync(new byte[10], Token);
+        Task reading = stream.ReadExactlyAsync(new byte[990], Token).AsTask();
+        await Task.Delay(50, Token);
+        await source.DisposeAsync();
+        Exception e = await Assert.ThrowsAnyAsync<Exception>(() => reading);
+        Assert.True(e is OperationCanceledException or ImageException, e.ToString());
+        e = await Assert.ThrowsAnyAsync<Exception>(() => source.OpenBlobAsync(s_blob, 0, 10, Token));
+        Assert.True(e is OperationCanceledException or ImageException, e.ToString());
+    }
+
     [Theory]
     [InlineData("Fri, 31 Dec 9999 23:59:59 GMT")]
     [InlineData("99999999999999")]
