@@ -219,6 +219,30 @@ public sealed class ImageTree
         return (stored < 0 ? -1 : node.Place + stored, Math.Min(end, node.Size));
     }
 
+    /// <summary>The stored bytes of a regular file: their offset in the file, in the tar of <see cref="LayerOf"/>, and their number.</summary>
+    public IEnumerable<(long Offset, long At, long Length)> Extents(ulong id)
+    {
+        long size = Size(id);
+        for (long offset = 0; offset < size;)
+        {
+            (long at, long end) = Extent(id, offset);
+            if (at >= 0)
+            {
+                yield return (offset, at, end - offset);
+            }
+            offset = end;
+        }
+    }
+
+    /// <summary>True for a regular file with holes.</summary>
+    internal bool IsSparse(ulong id) => _nodes[id - 1] is { SparseMap: > 0 } node && FileMode.IsRegular(node.Mode);
+
+    /// <summary>The set of extended attributes of a node in <see cref="XattrSets"/>; -1 for none.</summary>
+    internal int XattrSetOf(ulong id) => _nodes[id - 1].XattrSet;
+
+    /// <summary>All sets of extended attributes.</summary>
+    internal IReadOnlyList<XattrSet> XattrSets => _xattrSets;
+
     private long StoredSize(in Node node) => node.SparseMap > 0 ? _sparseMaps[node.SparseMap - 1].StoredSize : node.Size;
 
     /// <summary>What stands at a node's first position.</summary>

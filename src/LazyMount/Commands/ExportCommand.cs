@@ -1,4 +1,5 @@
 using System.CommandLine;
+using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Exporting;
 using LazyMount.Output;
@@ -6,20 +7,22 @@ using LazyMount.Trees;
 
 namespace LazyMount.Commands;
 
-/// <summary>`lazymount export`: the merged tree as one tar.</summary>
+/// <summary>`lazymount export`: the merged tree as one tar, or as an EROFS image.</summary>
 internal static class ExportCommand
 {
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
         var output = new Option<string?>("--output", "-o") { Description = "Write to this file; it appears when it is complete [standard output]", HelpName = "FILE" };
-        var verb = new Verb("export", "Write the merged files of an image as one tar archive, as docker export does for a container.",
+        var format = new Option<string?>("--format") { Description = "What to write: tar, or erofs: a file system image that Linux mounts (needs -o) [tar]", HelpName = "tar|erofs" };
+        var verb = new Verb("export", "Write the merged files of an image as one tar archive, as docker export does for a container, or as a file system image.",
             """
             lazymount export debian:12 | docker import - flat
             lazymount export -o rootfs.tar oci:./layout:v1
             lazymount export debian:12 | tar --extract --xattrs --xattrs-include='*' --numeric-owner -C rootfs
+            lazymount export --format erofs -o rootfs.erofs debian:12 && mount -o loop rootfs.erofs /mnt
             """)
-        { image, output, host.Options.Layer };
+        { image, output, format, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             string? file = parsed.GetValue(output) switch
@@ -28,9 +31,19 @@ internal static class ExportCommand
                 "" => throw new UsageException("-o needs a file name"),
                 var name => name,
             };
+            bool isErofs = parsed.GetValue(format) switch
+            {
+                null or "tar" => false,
+                "erofs" => true,
+                string other => throw new UsageException($"--format '{other}' is neither tar nor erofs"),
+            };
             if (file is not null)
             {
                 OutputFile.Check(file);
+            }
+            if (isErofs && file is null)
+            {
+                throw new UsageException("--format erofs does not write to standard output, because the image is not written in order: name a file with -o");
             }
             if (file is null && host.Output.IsTerminal)
             {
@@ -43,7 +56,7 @@ internal static class ExportCommand
             }
             else
             {
-                await ExportToFileAsync(opened, file, host, cancellationToken);
+                await (isErofs ? ExportErofsAsync(opened, file, host, cancellationToken) : ExportToFileAsync(opened, file, host, cancellationToken));
             }
             return ExitCode.Done;
         });
@@ -61,10 +74,31 @@ internal static class ExportCommand
         file.Complete();
     }
 
-    private static async Task ExportAsync(OpenedTree opened, Stream stream, CommandHost host, CancellationToken cancellationToken)
+    private static async Task ExportErofsAsync(OpenedTree opened, string path, CommandHost host, CancellationToken cancellationToken)
+    {
+        using OutputFile file = OutputFile.Open(path);
+        if (!file.IsRegular)
+        {
+            throw new CommandException($"cannot write '{path}': it is not a regular file, and a file system image is not written in order; name another file");
+        }
+        try
+        {
+            await ShowAsync(opened, progress => new ErofsExporter(opened.Image, file.Handle).ExportAsync(progress, cancellationToken), host);
+        }
+        catch (IOException e)
+        {
+            throw new CommandException($"cannot write '{path}': {FileProblem.Reason(e)}", ExitCode.Failed, e);
+        }
+        file.Complete();
+    }
+
+    private static Task ExportAsync(OpenedTree opened, Stream stream, CommandHost host, CancellationToken cancellationToken)
+        => ShowAsync(opened, progress => new TreeExporter(opened.Image, stream).ExportAsync(progress, cancellationToken), host);
+
+    private static async Task ShowAsync(OpenedTree opened, Func<Action<long>, Task> export, CommandHost host)
     {
         var progress = new TransferProgress(("exporting", opened.Tree.TotalFileSize));
-        Task work = Task.Run(() => new TreeExporter(opened.Image, stream).ExportAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
+        Task work = Task.Run(() => export(bytes => progress.Report(0, bytes)), CancellationToken.None);
         try
         {
             await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);

@@ -38,6 +38,9 @@ internal sealed class OutputFile : IDisposable
     /// <summary>For writing.</summary>
     public SafeFileHandle Handle { get; private set; } = new();
 
+    /// <summary>It is a regular file of its own until it is complete, which may be written in any order.</summary>
+    public bool IsRegular => _staged is not null;
+
     /// <summary>Refuses what can never be written, before anything is fetched.</summary>
     /// <exception cref="CommandException">It is a directory, or its directory does not exist.</exception>
     public static void Check(string path)

@@ -93,7 +93,7 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
             cancellationToken.ThrowIfCancellationRequested();
             ulong id = (ulong)position + 1;
             NodeAttributes attributes = _tree.Attributes(id);
-            List<(long Offset, long At, long Length)> extents = [.. files.Extents(id)];
+            List<(long Offset, long At, long Length)> extents = [.. _tree.Extents(id)];
             long stored = extents.Sum(extent => extent.Length);
             AddXattrs(position);
             if (stored == attributes.Size)

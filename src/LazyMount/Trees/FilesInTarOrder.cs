@@ -31,7 +31,7 @@ internal sealed class FilesInTarOrder : IDisposable
             ulong id = _tree.NodeAt(position);
             if (id == (ulong)position + 1 && FileMode.IsRegular(_tree.Mode(id)))
             {
-                files.Add((_tree.LayerOf(id), Extents(id).Select(extent => extent.At).FirstOrDefault(), position));
+                files.Add((_tree.LayerOf(id), _tree.Extents(id).Select(extent => extent.At).FirstOrDefault(), position));
             }
         }
         files.Sort();
@@ -41,21 +41,6 @@ internal sealed class FilesInTarOrder : IDisposable
 
     /// <summary>The position of each file's first name.</summary>
     public IReadOnlyList<int> Positions => _positions;
-
-    /// <summary>Where the stored bytes of a file stand: their offset in the file, in the tar, and their number.</summary>
-    public IEnumerable<(long Offset, long At, long Length)> Extents(ulong id)
-    {
-        long size = _tree.Size(id);
-        for (long offset = 0; offset < size;)
-        {
-            (long at, long end) = _tree.Extent(id, offset);
-            if (at >= 0)
-            {
-                yield return (offset, at, end - offset);
-            }
-            offset = end;
-        }
-    }
 
     /// <summary>
     /// The span that holds a byte of a layer's tar. It is good until the next call; calls are to go forward in tar order. What
@@ -93,7 +78,7 @@ internal sealed class FilesInTarOrder : IDisposable
         {
             ulong id = (ulong)position + 1;
             int layer = _tree.LayerOf(id);
-            foreach ((_, long at, long length) in Extents(id))
+            foreach ((_, long at, long length) in _tree.Extents(id))
             {
                 SpanMap spans = _layers[layer].Spans;
                 int end = spans.Find(at + length - 1);

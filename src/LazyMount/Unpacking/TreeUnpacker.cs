@@ -105,7 +105,7 @@ internal sealed class TreeUnpacker : IDisposable
     {
         ulong id = (ulong)position + 1;
         long written = 0, end = 0;
-        foreach ((long offset, long at, long length) in files.Extents(id))
+        foreach ((long offset, long at, long length) in _tree.Extents(id))
         {
             for (long done = 0; done < length;)
             {

@@ -144,6 +144,7 @@ public sealed class TreeFidelityTests(SharedRegistry registry, DebianImages debi
         Assert.True(difference.Length == 0, difference);
         AssertSame("unpacked", expected, Unpacked.Take(_lazymount, image));
         AssertSame("exported", expected, Exported.Take(_lazymount, image));
+        AssertSame("exported as EROFS", expected, ExportedErofs.Take(_lazymount, image));
         return actual;
     }
 

@@ -29,3 +29,28 @@ internal static class Exported
         return TreeSnapshot.Take(directory);
     }
 }
+
+/// <summary>What the kernel shows of the EROFS image that `export --format erofs` writes, in which fsck.erofs finds nothing.</summary>
+internal static class ExportedErofs
+{
+    public static TreeSnapshot Take(LazyMountCli lazymount, string image, params string[] options)
+    {
+        string file = lazymount.Directory[$"exported{Guid.NewGuid():N}"], directory = lazymount.Directory.CreateDirectory(Path.GetFileName(file) + ".d");
+        lazymount.Run(["export", "--format", "erofs", "-o", file, .. options, image]).EnsureSuccess();
+        ToolResult check = Tool.Run("fsck.erofs", file).EnsureSuccess();
+        if (check.Output + check.Error is not ("" or "No errors found\n"))
+        {
+            throw new InvalidDataException($"fsck.erofs says: {check.Output}{check.Error}");
+        }
+        Tool.Run("mount", "-t", "erofs", "-o", "ro,loop", file, directory).EnsureSuccess();
+        try
+        {
+            return TreeSnapshot.Take(directory);
+        }
+        finally
+        {
+            Tool.Run("umount", "-l", directory).EnsureSuccess();
+            File.Delete(file);
+        }
+    }
+}

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using LazyMount.MountTests.EndToEnd;
 using LazyMount.TestKit;
 using Xunit;
 
@@ -59,6 +60,21 @@ public sealed partial class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper
         Assert.True(zooCase.Tree == shown, $"expected:\n{zooCase.Tree}\nshown:\n{shown}");
         // Lazily: a process that another test is just starting may hold a directory of ours open for a moment.
         keeper.LazyMount.Run("umount", "-l", target).EnsureSuccess();
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void ErofsImage_ShowsWhatIsWrittenDown(string name)
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can mount a file system image");
+        ZooCase zooCase = s_cases[name];
+        if (zooCase.Refusal is not null)
+        {
+            return;
+        }
+        using var directory = new TemporaryDirectory();
+        string shown = TreeText.Of(ExportedErofs.Take(keeper.LazyMount, zooCase.Write(directory["layout"])));
+        Assert.True(zooCase.Tree == shown, $"expected:\n{zooCase.Tree}\nshown:\n{shown}");
     }
 
     [Theory]

@@ -1,0 +1,136 @@
+using System.IO.Hashing;
+using System.Text;
+using LazyMount.Indexes.Model;
+
+namespace LazyMount.FileSystem.Erofs;
+
+/// <summary>
+/// The extended attributes of a tree as EROFS keeps them: a set that several inodes have stands once in the area of shared attributes, and the
+/// inodes name its attributes; a set of one inode stands behind that inode.
+/// </summary>
+internal sealed class XattrArea
+{
+    private const uint FilterSeed = 0x25BBE08F; // EROFS_XATTR_FILTER_SEED
+
+    // Index and the beginning of the names that it stands for; ACLs are whole names.
+    private static readonly (byte Index, byte[] Prefix)[] s_prefixes =
+        [(2, "system.posix_acl_access"u8.ToArray()), (3, "system.posix_acl_default"u8.ToArray()), (1, "user."u8.ToArray()), (4, "trusted."u8.ToArray()), (6, "security."u8.ToArray())];
+
+    private readonly IReadOnlyList<XattrSet> _sets;
+    private readonly uint[]?[] _shared; // by set: offsets of its shared attributes in the area, null for one that stands inline
+
+    /// <param name="sets">All sets of the tree.</param>
+    /// <param name="uses">By set: how many inodes have it.</param>
+    public XattrArea(IReadOnlyList<XattrSet> sets, IReadOnlyList<int> uses)
+    {
+        (_sets, _shared) = (sets, new uint[]?[sets.Count]);
+        long size = 0;
+        for (int set = 0; set < sets.Count; set++)
+        {
+            if (uses[set] < 2)
+                continue;
+            var offsets = new uint[Math.Min(sets[set].Xattrs.Length, ErofsFormat.MaxSharedXattrs)];
+            for (int i = 0; i < offsets.Length; i++)
+            {
+                offsets[i] = checked((uint)(size / 4));
+                size += SizeOf(sets[set].Xattrs[i]);
+            }
+            _shared[set] = offsets;
+        }
+        Size = size;
+    }
+
+    /// <summary>Bytes of the area of shared attributes.</summary>
+    public long Size { get; }
+
+    /// <summary>Why EROFS cannot keep a set, as a clause; null when it can.</summary>
+    public string? WhyNot(int set)
+    {
+        foreach (Xattr xattr in _sets[set].Xattrs)
+        {
+            if (IndexOf(xattr.Name.Span).Index == 0)
+                return $"an attribute of a namespace that EROFS does not know ({Encoding.UTF8.GetString(xattr.Name.Span)})";
+            if (xattr.Value.Length > ErofsFormat.MaxXattrValue)
+                return $"an attribute of more than {ErofsFormat.MaxXattrValue} bytes";
+        }
+        return SizeBehindInode(set) > ErofsFormat.MaxXattrBytes ? $"more than {ErofsFormat.MaxXattrBytes} bytes of attributes" : null;
+    }
+
+    /// <summary>Bytes behind an inode that has the set.</summary>
+    public long SizeBehindInode(int set)
+    {
+        int shared = _shared[set]?.Length ?? 0;
+        long size = ErofsFormat.XattrHeaderSize + (shared * 4L);
+        foreach (Xattr xattr in _sets[set].Xattrs.AsSpan(shared))
+            size += SizeOf(xattr);
+        return size;
+    }
+
+    /// <summary>Writes what stands behind an inode.</summary>
+    public void WriteBehindInode(int set, Span<byte> to)
+    {
+        to.Clear();
+        uint[] shared = _shared[set] ?? [];
+        var header = new ErofsFormat.Fields(to);
+        header.U32(FilterOf(set));
+        header.U8((uint)shared.Length);
+        header.Skip(7);
+        foreach (uint id in shared)
+            header.U32(id);
+        int at = ErofsFormat.XattrHeaderSize + (shared.Length * 4);
+        foreach (Xattr xattr in _sets[set].Xattrs.AsSpan(shared.Length))
+            at += Write(xattr, to[at..]);
+    }
+
+    /// <summary>Writes the area of shared attributes, piece by piece.</summary>
+    public void WriteShared(Action<byte[]> write)
+    {
+        for (int set = 0; set < _sets.Count; set++)
+        {
+            foreach (Xattr xattr in _sets[set].Xattrs.AsSpan(0, _shared[set]?.Length ?? 0))
+            {
+                var entry = new byte[SizeOf(xattr)];
+                Write(xattr, entry);
+                write(entry);
+            }
+        }
+    }
+
+    private static int Write(in Xattr xattr, Span<byte> to)
+    {
+        (byte index, int prefix) = IndexOf(xattr.Name.Span);
+        ReadOnlySpan<byte> name = xattr.Name.Span[prefix..];
+        var entry = new ErofsFormat.Fields(to);
+        entry.U8((uint)name.Length);
+        entry.U8(index);
+        entry.U16((uint)xattr.Value.Length);
+        entry.Bytes(name);
+        entry.Bytes(xattr.Value.Span);
+        return SizeOf(xattr);
+    }
+
+    private static int SizeOf(in Xattr xattr)
+        => (ErofsFormat.XattrEntrySize + xattr.Name.Length - IndexOf(xattr.Name.Span).Prefix + xattr.Value.Length + 3) & ~3;
+
+    private static (byte Index, int Prefix) IndexOf(ReadOnlySpan<byte> name)
+    {
+        foreach ((byte index, byte[] prefix) in s_prefixes)
+        {
+            if (index is 2 or 3 ? name.SequenceEqual(prefix) : name.StartsWith(prefix) && name.Length > prefix.Length)
+                return (index, prefix.Length);
+        }
+        return (0, 0);
+    }
+
+    // A bit of 32 for each name: set when no attribute of the inode has it. The kernel then need not look.
+    private uint FilterOf(int set)
+    {
+        uint filter = uint.MaxValue;
+        foreach (Xattr xattr in _sets[set].Xattrs)
+        {
+            (byte index, int prefix) = IndexOf(xattr.Name.Span);
+            filter &= ~(1u << (int)(XxHash32.HashToUInt32(xattr.Name.Span[prefix..], (int)(FilterSeed + index)) & 31));
+        }
+        return filter;
+    }
+}

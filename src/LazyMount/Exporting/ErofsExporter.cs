@@ -1,0 +1,60 @@
+using System.Security.Cryptography;
+using System.Text;
+using LazyMount.FileSystem.Erofs;
+using LazyMount.Images;
+using LazyMount.Layers;
+using LazyMount.Trees;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Exporting;
+
+/// <summary>
+/// Writes a tree as an EROFS image, which Linux mounts as it is. Holes stay holes of the file. The same image gives the same bytes.
+/// </summary>
+/// <param name="image">The image.</param>
+/// <param name="output">An empty regular file.</param>
+internal sealed class ErofsExporter(OpenedImage image, SafeFileHandle output)
+{
+    private const int MetadataBuffer = 1 << 20;
+
+    /// <summary>Writes everything; what cannot be read throws. <paramref name="progress"/> is told the bytes of file content that are done.</summary>
+    /// <exception cref="InvalidDataException">EROFS cannot hold this tree; says why in a clause.</exception>
+    public async Task ExportAsync(Action<long> progress, CancellationToken cancellationToken)
+    {
+        var erofs = new ErofsImage(image.Tree, Identity());
+        using (var file = new FileStream(new SafeFileHandle(output.DangerousGetHandle(), ownsHandle: false), FileAccess.Write, bufferSize: 0))
+        {
+            using var buffered = new BufferedStream(file, MetadataBuffer);
+            erofs.WriteMetadata(buffered);
+        }
+        RandomAccess.SetLength(output, erofs.Size);
+
+        using var files = new FilesInTarOrder(image);
+        long written = 0;
+        foreach (ulong id in erofs.Files)
+        {
+            foreach ((long address, long at, long length) in erofs.DataOf(id))
+            {
+                for (long done = 0, count; done < length; done += count)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    SpanLease span = await files.GetSpanAsync(image.Tree.LayerOf(id), at + done, cancellationToken);
+                    int start = (int)(at + done - span.UncompressedOffset);
+                    count = Math.Min(length - done, span.Length - start);
+                    RandomAccess.Write(output, span.Bytes.Slice(start, (int)count), address + done);
+                }
+                written += length;
+            }
+            progress(written);
+        }
+    }
+
+    // A UUID of version 8 (RFC 9562): of what the tree is made from.
+    private Guid Identity()
+    {
+        byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{image.Image.ManifestDescriptor.Digest}\n{image.Layers.Count}\n{image.Tree.LayerNumberOf(image.Tree.NodeAt(0))}"));
+        hash[6] = (byte)(0x80 | (hash[6] & 0xF));
+        hash[8] = (byte)(0x80 | (hash[8] & 0x3F));
+        return new Guid(hash.AsSpan(0, 16), bigEndian: true);
+    }
+}
