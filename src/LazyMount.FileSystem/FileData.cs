@@ -85,6 +85,9 @@ public sealed class FileData
         }
     }
 
+    /// <summary>Adds bytes that the caller fills in before anything else is added.</summary>
+    internal Span<byte> AddBytes(int length) => Copy(length);
+
     /// <summary>Gives all spans back.</summary>
     public void Clear()
     {

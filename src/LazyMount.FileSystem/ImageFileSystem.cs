@@ -1,6 +1,8 @@
 using System.Text;
+using LazyMount.FileSystem.Erofs;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.FileSystem;
 
@@ -10,6 +12,18 @@ namespace LazyMount.FileSystem;
 /// <param name="logger">Every failed read is logged here, with path, layer and cause.</param>
 public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
 {
+    private readonly ErofsImage? _image;
+    private readonly SafeFileHandle? _metadata;
+
+    /// <summary>The tree as one file, "image.erofs", in a directory of its own: an EROFS image that is made while it is read.</summary>
+    /// <param name="image">The image.</param>
+    /// <param name="metadata">Its metadata, for reading at any offset. Not owned.</param>
+    /// <param name="layers">The layers of the tree, lowest first. Not owned.</param>
+    /// <param name="logger">Every failed read is logged here.</param>
+    public ImageFileSystem(ErofsImage image, SafeFileHandle metadata, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
+        : this(ImageTree.OfFile("image.erofs"u8, image.Size, image.Time), layers, logger)
+        => (_image, _metadata) = (image, metadata);
+
     /// <summary>
     /// Bytes of a span that a read may hold while it waits for the next one. What it needs of a longer span is copied, so that
     /// many reads at once cannot hold much more than they answer. Our spans have 2 MiB and those of other tools 4 MiB.
@@ -69,8 +83,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         }
         // :: Step 7: contents.
         long end = End(id, offset, length);
-        int layer = Tree.LayerOf(id);
-        while (TryFindData(id, ref offset, end, data, out long at, out long wanted, out long fileEnd))
+        while (TryFindData(id, ref offset, end, data, out int layer, out long at, out long wanted, out long fileEnd))
         {
             if (!layers[layer].TryGetSpan(at, out var span, fileEnd))
             {
@@ -99,7 +112,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         patience.CancelAfter(ReadTimeout);
         try
         {
-            while (TryFindData(id, ref offset, end, data, out long at, out long wanted, out long fileEnd))
+            while (TryFindData(id, ref offset, end, data, out layer, out long at, out long wanted, out long fileEnd))
             {
                 SpanLease span = await layers[layer].GetSpanAsync(at, patience.Token, wanted, fileEnd).ConfigureAwait(false);
                 offset += Add(data, span, at, wanted, isLast: offset + Math.Min(wanted, span.UncompressedOffset + span.Length - at) == end);
@@ -131,13 +144,20 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         }
     }
 
-    // Answers holes with zeros up to the next byte that is stored: where it stands in the tar, how many are wanted from there, and
-    // where what is stored of the file ends.
-    private bool TryFindData(ulong id, ref long offset, long end, FileData data, out long at, out long wanted, out long fileEnd)
+    // Answers holes with zeros, and metadata from their file, up to the next byte that a layer has: where it stands in the tar, how many are
+    // wanted from there, and where what is stored of the file ends.
+    private bool TryFindData(ulong id, ref long offset, long end, FileData data, out int layer, out long at, out long wanted, out long fileEnd)
     {
         while (offset < end)
         {
-            (at, long extentEnd) = Tree.Extent(id, offset);
+            if (_image is { } image && offset < image.MetadataSize)
+            {
+                int count = (int)(Math.Min(end, image.MetadataSize) - offset);
+                ReadMetadata(data.AddBytes(count), offset);
+                offset += count;
+                continue;
+            }
+            (layer, at, long extentEnd) = Locate(id, offset);
             wanted = Math.Min(end, extentEnd) - offset;
             fileEnd = at + extentEnd - offset;
             if (at >= 0)
@@ -147,8 +167,33 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
             data.AddZeros((int)wanted);
             offset += wanted;
         }
-        (at, wanted, fileEnd) = (-1, 0, 0);
+        (layer, at, wanted, fileEnd) = (-1, -1, 0, 0);
         return false;
+    }
+
+    private (int Layer, long At, long End) Locate(ulong id, long offset)
+    {
+        if (_image is { } image)
+        {
+            (int layer, long stored, long until) = image.Find(offset);
+            return (layer, layer < 0 ? -1 : stored, until);
+        }
+        (long at, long end) = Tree.Extent(id, offset);
+        return (Tree.LayerOf(id), at, end);
+    }
+
+    private void ReadMetadata(Span<byte> to, long offset)
+    {
+        while (!to.IsEmpty)
+        {
+            int read = RandomAccess.Read(_metadata!, to, offset);
+            if (read == 0)
+            {
+                throw new EndOfStreamException("the metadata of the image were cut");
+            }
+            to = to[read..];
+            offset += read;
+        }
     }
 
     // The offset in the file behind the last byte that the read gets.

@@ -46,6 +46,19 @@ public sealed class ImageTree
         }
     }
 
+    /// <summary>A directory with one file in it, whose bytes stand in no layer.</summary>
+    internal static ImageTree OfFile(ReadOnlySpan<byte> name, long size, (long Seconds, uint Nanoseconds) time)
+    {
+        var directory = new Node { Mode = (ushort)(FileMode.Directory | 0b101_101_101), LinkCount = 2, Place = 1, ChildCount = 1 };
+        var file = new Node { Mode = (ushort)(FileMode.Regular | 0b100_100_100), LinkCount = 1, Size = size };
+        Node[] nodes = [directory, file];
+        for (int i = 0; i < nodes.Length; i++)
+        {
+            (nodes[i].XattrSet, nodes[i].Layer, nodes[i].MtimeSeconds, nodes[i].MtimeNanoseconds) = (-1, -1, time.Seconds, time.Nanoseconds);
+        }
+        return new ImageTree([0, name.Length], name.ToArray(), [0, 1], nodes, [], [], [], 0);
+    }
+
     /// <summary>Number of positions (names) in the tree.</summary>
     public int Count => _nodes.Length;
 

@@ -1,9 +1,15 @@
+using System.Security.Cryptography;
+using System.Text;
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.FileSystem;
+using LazyMount.FileSystem.Erofs;
 using LazyMount.Indexes.Model;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
+using FileMode = System.IO.FileMode;
 
 namespace LazyMount.Images;
 
@@ -23,11 +29,13 @@ public sealed class OpenedImage : IAsyncDisposable
     private readonly SpanCache _spans;
 
     private readonly LayerReaders _readers;
+    private readonly ILogger<ImageFileSystem> _logger;
+    private SafeFileHandle? _metadata; // of the image file
     private List<(Descriptor Blob, Layer Layer, LayerIndex Index)> _unverified;
 
     private OpenedImage(
-        ResolvedImage resolved, LayerReaders readers, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified, LayerProofs proofs, ImageFileSystem fileSystem)
-        => (_resolved, _readers, _spans, Layers, _unverified, Proofs, FileSystem) = (resolved, readers, spans, layers, unverified, proofs, fileSystem);
+        ResolvedImage resolved, LayerReaders readers, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified, LayerProofs proofs, ImageFileSystem fileSystem, ILogger<ImageFileSystem> logger)
+        => (_resolved, _readers, _spans, Layers, _unverified, Proofs, FileSystem, _logger) = (resolved, readers, spans, layers, unverified, proofs, fileSystem, logger);
 
     /// <summary>The manifest, its config and its layers.</summary>
     public Image Image => _resolved.Image;
@@ -121,7 +129,8 @@ public sealed class OpenedImage : IAsyncDisposable
 
             // :: Step 4: the merged tree.
             ImageTree tree = Merge([.. indexed.Select(each => each.Index)], alone, reference, observer);
-            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, loggers.CreateLogger<ImageFileSystem>()) { ReadTimeout = options.Registries.ReadTimeout });
+            ILogger<ImageFileSystem> logger = loggers.CreateLogger<ImageFileSystem>();
+            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, logger) { ReadTimeout = options.Registries.ReadTimeout }, logger);
         }
         catch
         {
@@ -151,8 +160,48 @@ public sealed class OpenedImage : IAsyncDisposable
         }
     }
 
+    /// <summary>Lays the tree out as an EROFS image.</summary>
+    /// <exception cref="InvalidDataException">EROFS cannot hold this tree; says why in a clause.</exception>
+    public ErofsImage LayOutErofs()
+    {
+        // A UUID of version 8 (RFC 9562), of what the tree is made from.
+        byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{Image.ManifestDescriptor.Digest}\n{Layers.Count}\n{Tree.LayerNumberOf(ImageTree.RootId)}"));
+        hash[6] = (byte)(0x80 | (hash[6] & 0xF));
+        hash[8] = (byte)(0x80 | (hash[8] & 0x3F));
+        return new ErofsImage(Tree, new Guid(hash.AsSpan(0, 16), bigEndian: true));
+    }
+
+    /// <summary>The tree as one file, an EROFS image that is made while it is read. Good until this is disposed.</summary>
+    /// <exception cref="ImageException">EROFS cannot hold this tree, or the cache has no room for its metadata.</exception>
+    public ImageFileSystem OpenImageFile()
+    {
+        try
+        {
+            ErofsImage image = LayOutErofs();
+            // Without a name, so that nothing stays behind, however this process ends.
+            string path = Path.Combine(_resolved.Cache.Root, $".image-{Guid.NewGuid():N}.tmp");
+            _metadata = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+            File.Delete(path);
+            using (var stream = new FileStream(new SafeFileHandle(_metadata.DangerousGetHandle(), ownsHandle: false), FileAccess.Write, bufferSize: 1 << 20))
+                image.WriteMetadata(stream);
+            return new ImageFileSystem(image, _metadata, Layers, _logger) { ReadTimeout = FileSystem.ReadTimeout };
+        }
+        catch (InvalidDataException e)
+        {
+            throw new ImageException(ImageError.Invalid, $"{Image.Reference} cannot be shown as an image file: {e.Message}; mount it without --view.", e);
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            throw new ImageException(ImageError.Local, $"The metadata of the image file cannot be written to {_resolved.Cache.Root}: {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "choose another directory with --cache-dir")}.", e);
+        }
+    }
+
     /// <summary>Step 10's second half. Whoever reads the tree has ended before.</summary>
-    public ValueTask DisposeAsync() => DisposeAllAsync(Layers, _spans, _resolved);
+    public ValueTask DisposeAsync()
+    {
+        _metadata?.Dispose();
+        return DisposeAllAsync(Layers, _spans, _resolved);
+    }
 
     private static async ValueTask DisposeAllAsync(IReadOnlyList<Layer> layers, SpanCache spans, ResolvedImage resolved)
     {

@@ -26,6 +26,7 @@ public sealed class ErofsImage
     private readonly uint[] _nids; // by position of a node's first name
     private readonly uint[] _blocks; // the same: its first block of data, or where it would be
     private readonly List<int> _files = []; // positions of files with data, in the order of their addresses
+    private readonly Dictionary<int, (long Address, long At, long Length)[]> _sparse = []; // by position: where the stored bytes of a file with holes are
     private readonly long _inodeEnd; // bytes from the beginning of the image
     private readonly uint _xattrBlock;
     private readonly bool _hasChunks;
@@ -90,7 +91,42 @@ public sealed class ErofsImage
                 throw new InvalidDataException($"its files have more than {ErofsFormat.MaxBlocks >> (40 - ErofsFormat.BlockBits)} TiB together, which EROFS cannot address");
         }
         Size = block << ErofsFormat.BlockBits;
+        foreach (int position in _files.Where(position => tree.IsSparse((ulong)position + 1)))
+            _sparse[position] = [.. DataOf((ulong)position + 1)];
     }
+
+    /// <summary>Time of the file system: that of the inodes which have none of their own.</summary>
+    public (long Seconds, uint Nanoseconds) Time => _epoch;
+
+    /// <summary>
+    /// What stands at an address behind the metadata: bytes of a layer's tar (which layer, and where) or, where the layer is -1, zeros; and the
+    /// address up to which they go on.
+    /// </summary>
+    public (int Layer, long At, long End) Find(long address)
+    {
+        int low = 0, high = _files.Count;
+        while (low < high)
+        {
+            int middle = (low + high) >>> 1;
+            (low, high) = AddressOf(_files[middle]) <= address ? (middle + 1, high) : (low, middle);
+        }
+        long next = low < _files.Count ? AddressOf(_files[low]) : Size;
+        if (low == 0)
+            return (-1, 0, next);
+        int position = _files[low - 1];
+        ulong id = (ulong)position + 1;
+        if (!_sparse.TryGetValue(position, out (long Address, long At, long Length)[]? pieces))
+        {
+            long offset = address - AddressOf(position), size = _tree.Size(id);
+            return offset < size ? (_tree.LayerOf(id), _tree.Extent(id, offset).DataOffset, AddressOf(position) + size) : (-1, 0, next);
+        }
+        int piece = Array.FindIndex(pieces, each => address < each.Address + each.Length);
+        return piece < 0 ? (-1, 0, next)
+            : address < pieces[piece].Address ? (-1, 0, pieces[piece].Address)
+            : (_tree.LayerOf(id), pieces[piece].At + (address - pieces[piece].Address), pieces[piece].Address + pieces[piece].Length);
+    }
+
+    private long AddressOf(int position) => (long)_blocks[position] << ErofsFormat.BlockBits;
 
     /// <summary>Bytes of the metadata, which the image begins with.</summary>
     public long MetadataSize { get; }

@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Images;
 using LazyMount.Layers;
@@ -21,7 +19,7 @@ internal sealed class ErofsExporter(OpenedImage image, SafeFileHandle output)
     /// <exception cref="InvalidDataException">EROFS cannot hold this tree; says why in a clause.</exception>
     public async Task ExportAsync(Action<long> progress, CancellationToken cancellationToken)
     {
-        var erofs = new ErofsImage(image.Tree, Identity());
+        var erofs = image.LayOutErofs();
         using (var file = new FileStream(new SafeFileHandle(output.DangerousGetHandle(), ownsHandle: false), FileAccess.Write, bufferSize: 0))
         {
             using var buffered = new BufferedStream(file, MetadataBuffer);
@@ -47,14 +45,5 @@ internal sealed class ErofsExporter(OpenedImage image, SafeFileHandle output)
             }
             progress(written);
         }
-    }
-
-    // A UUID of version 8 (RFC 9562): of what the tree is made from.
-    private Guid Identity()
-    {
-        byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{image.Image.ManifestDescriptor.Digest}\n{image.Layers.Count}\n{image.Tree.LayerNumberOf(image.Tree.NodeAt(0))}"));
-        hash[6] = (byte)(0x80 | (hash[6] & 0xF));
-        hash[8] = (byte)(0x80 | (hash[8] & 0x3F));
-        return new Guid(hash.AsSpan(0, 16), bigEndian: true);
     }
 }

@@ -9,7 +9,8 @@ namespace LazyMount.Mounting;
 /// <param name="Directory">Where to mount it, as the user wrote it.</param>
 /// <param name="Options">The options of <c>-o</c>.</param>
 /// <param name="Prefetch">The words of <c>--prefetch</c>.</param>
-internal sealed record MountRequest(ImageReference Image, string Directory, MountOptions Options, IReadOnlyList<string> Prefetch);
+/// <param name="IsImageFile">Show the tree as one file, a file system image.</param>
+internal sealed record MountRequest(ImageReference Image, string Directory, MountOptions Options, IReadOnlyList<string> Prefetch, bool IsImageFile);
 
 /// <summary>The arguments of `mount`, which its daemon is given again.</summary>
 internal sealed class MountArguments
@@ -36,6 +37,12 @@ internal sealed class MountArguments
         Description = "Download layers whose own digest does not vouch for them, verify them in the background, and fail the mount if one lies (so does --prefetch all)",
     };
 
+    private readonly Option<string?> _view = new("--view")
+    {
+        Description = "What to show: tree: the image's files; image-file: one file, image.erofs, a file system image for virtual machines and loop devices [tree]",
+        HelpName = "tree|image-file",
+    };
+
     /// <summary>Stay in front.</summary>
     public Option<bool> Foreground { get; } = new("--foreground", "-f") { Description = "Stay in front, log to standard error, unmount at Ctrl-C" };
 
@@ -47,6 +54,7 @@ internal sealed class MountArguments
         command.Add(_options);
         command.Add(_prefetch);
         command.Add(_verify);
+        command.Add(_view);
         command.Add(host.Options.Layer);
     }
 
@@ -60,7 +68,13 @@ internal sealed class MountArguments
             ImageArgument.Parse(parsed.GetRequiredValue(_image)),
             parsed.GetRequiredValue(_directory) is { Length: > 0 } named ? named : throw new UsageException("mount needs a directory"),
             MountOptions.Parse(parsed.GetValue(_options) ?? [], Environment.IsPrivilegedProcess),
-            PrefetchWords(parsed.GetValue(_prefetch) ?? []));
+            PrefetchWords(parsed.GetValue(_prefetch) ?? []),
+            parsed.GetValue(_view) switch
+            {
+                null or "tree" => false,
+                "image-file" => true,
+                string other => throw new UsageException($"--view '{other}' is neither tree nor image-file"),
+            });
     }
 
     private static string[] PrefetchWords(string[] words)

@@ -58,7 +58,7 @@ internal sealed class MountedImage : IAsyncDisposable
             string image = opened.Image.Reference.ToAbsolute().ToString(), digest = opened.Image.ManifestDescriptor.Digest.ToString();
 
             // :: Step 5: the mount, and its record.
-            mount = FuseMount.Mount(target, opened.FileSystem, request.Options.ToFuse(image), loggers);
+            mount = FuseMount.Mount(target, request.IsImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
             HeldRecord record = state.Write(new MountRecord
             {
                 MountPoint = mount.Directory,
