@@ -1,4 +1,3 @@
-using LazyMount.FileSystem.Erofs;
 using LazyMount.Images;
 using LazyMount.Layers;
 using LazyMount.Trees;

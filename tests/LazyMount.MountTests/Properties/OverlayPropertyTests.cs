@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using CsCheck;
 using LazyMount.Fuse;
+using LazyMount.MountTests.EndToEnd;
 using LazyMount.MountTests.Posix;
 using LazyMount.TestKit;
 using Xunit;
@@ -10,7 +11,7 @@ namespace LazyMount.MountTests.Properties;
 /// <summary>Random layers, mounted for real, show what the kernel's overlayfs shows over the same layers extracted by GNU tar.</summary>
 public sealed partial class OverlayPropertyTests
 {
-    private const int Cases = 150;
+    private const int Cases = 150, ErofsCases = 60;
 
     // For hours of it: CsCheck_Time (seconds), and CsCheck_Seed for one case again.
     [Fact]
@@ -22,6 +23,27 @@ public sealed partial class OverlayPropertyTests
             iter: Cases, threads: 2, print: LayerScript.Print);
         TestContext.Current.TestOutputHelper?.WriteLine($"{compared} compared, {refused} refused by tar");
         Assert.True(compared > refused / 2, $"tar has refused {refused} of {compared + refused} images: that is no test");
+    }
+
+    [Fact]
+    public void AnyLayers_AreTheSameTreeAsAnErofsImage()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can mount a file system image");
+        using var lazymount = new LazyMountCli();
+        int number = 0;
+        LayerScript.Images.Sample(
+            layers =>
+            {
+                using var directory = new TemporaryDirectory();
+                TarBytes[] tars = [.. layers.Select(layer => layer.ToTar())];
+                var layout = new OciLayoutBuilder(directory[$"layout{Interlocked.Increment(ref number)}"]);
+                foreach (TarBytes tar in tars)
+                    layout.AddLayer(tar);
+                layout.WriteImage("v1");
+                string ours = Mounted(directory, tars).GetAwaiter().GetResult();
+                Assert.Equal(ours, TreeText.Of(ExportedErofs.Take(lazymount, layout.Reference("v1"))));
+            },
+            iter: ErofsCases, threads: 2, print: LayerScript.Print);
     }
 
     // False when tar refuses to extract: nothing to compare with.
