@@ -104,26 +104,33 @@ public sealed class ErofsImage
     /// </summary>
     public (int Layer, long At, long End) Find(long address)
     {
-        int low = 0, high = _files.Count;
-        while (low < high)
-        {
-            int middle = (low + high) >>> 1;
-            (low, high) = AddressOf(_files[middle]) <= address ? (middle + 1, high) : (low, middle);
-        }
-        long next = low < _files.Count ? AddressOf(_files[low]) : Size;
-        if (low == 0)
+        int behind = CountUpTo(_files.Count, file => AddressOf(_files[file]), address);
+        long next = behind < _files.Count ? AddressOf(_files[behind]) : Size;
+        if (behind == 0)
             return (-1, 0, next);
-        int position = _files[low - 1];
+        int position = _files[behind - 1];
         ulong id = (ulong)position + 1;
         if (!_sparse.TryGetValue(position, out (long Address, long At, long Length)[]? pieces))
         {
             long offset = address - AddressOf(position), size = _tree.Size(id);
             return offset < size ? (_tree.LayerOf(id), _tree.Extent(id, offset).DataOffset, AddressOf(position) + size) : (-1, 0, next);
         }
-        int piece = Array.FindIndex(pieces, each => address < each.Address + each.Length);
-        return piece < 0 ? (-1, 0, next)
-            : address < pieces[piece].Address ? (-1, 0, pieces[piece].Address)
-            : (_tree.LayerOf(id), pieces[piece].At + (address - pieces[piece].Address), pieces[piece].Address + pieces[piece].Length);
+        int piece = CountUpTo(pieces.Length, each => pieces[each].Address, address);
+        if (piece > 0 && address - pieces[piece - 1].Address is var within && within < pieces[piece - 1].Length)
+            return (_tree.LayerOf(id), pieces[piece - 1].At + within, pieces[piece - 1].Address + pieces[piece - 1].Length);
+        return (-1, 0, piece < pieces.Length ? pieces[piece].Address : next);
+    }
+
+    // How many of some addresses, which are in order, are not behind a given one.
+    private static int CountUpTo(int count, Func<int, long> at, long address)
+    {
+        int low = 0, high = count;
+        while (low < high)
+        {
+            int middle = (low + high) >>> 1;
+            (low, high) = at(middle) <= address ? (middle + 1, high) : (low, middle);
+        }
+        return low;
     }
 
     private long AddressOf(int position) => (long)_blocks[position] << ErofsFormat.BlockBits;
