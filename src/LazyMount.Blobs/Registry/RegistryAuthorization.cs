@@ -146,7 +146,11 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             Volatile.Write(ref _askForChallengeFrom, Environment.TickCount64 + AskForChallengeAgain);
             return null;
         }
-        using HttpResponseMessage response = await http.SendAsync(new HttpRequestMessage(HttpMethod.Get, renewal.Root), renewal.Subject, cancellationToken).ConfigureAwait(false);
+        var request = new HttpRequestMessage(HttpMethod.Get, renewal.Root);
+        foreach ((string name, string value) in endpoint.Headers)
+            request.Headers.TryAddWithoutValidation(name, value);
+        request.Options.Set(RegistryHttp.Secrets, endpoint.Headers.Select(header => header.Value));
+        using HttpResponseMessage response = await http.SendAsync(request, renewal.Subject, cancellationToken).ConfigureAwait(false);
         Challenge? challenge = Challenge.Of(response);
         // A server that fails may challenge the next time.
         if (challenge is null && (int)response.StatusCode < 500 && response.StatusCode != HttpStatusCode.TooManyRequests)

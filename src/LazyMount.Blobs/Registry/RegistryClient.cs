@@ -380,7 +380,7 @@ internal sealed class RegistryClient : IDisposable
 
     private async Task<Uri> ProbeAsync(string subject, CancellationToken cancellationToken)
     {
-        Uri plain = new UriBuilder(Endpoint.Root) { Scheme = Uri.UriSchemeHttp, Port = Endpoint.Root.IsDefaultPort ? -1 : Endpoint.Root.Port }.Uri;
+        Uri plain = Endpoint.PlainRoot!;
         switch (await AskAsync(Endpoint.Root).ConfigureAwait(false))
         {
             case null:
@@ -388,6 +388,7 @@ internal sealed class RegistryClient : IDisposable
             case { IsNotTls: true }:
                 break;
             case { IsSilent: true }:
+            case { IsRefused: true } when plain.Port != Endpoint.Root.Port:
                 // A server of plain HTTP may do that, and one of TLS on a bad day.
                 if (await AskAsync(plain).ConfigureAwait(false) is not null)
                     return Endpoint.Root; // not remembered: nothing was learnt
@@ -406,8 +407,9 @@ internal sealed class RegistryClient : IDisposable
             try
             {
                 using HttpResponseMessage response = await Http.SendAsync(new HttpRequestMessage(HttpMethod.Get, root), subject, timeout.Token).ConfigureAwait(false);
+                // So do servers of TLS answer plain text, each in its own words.
                 return root.Scheme == Uri.UriSchemeHttp && response.StatusCode == HttpStatusCode.BadRequest
-                    && await Http.RefusalAsync(response, subject, Asked.Registry, null, timeout.Token).ConfigureAwait(false) is { IsTls: true } refusal ? refusal : null;
+                    ? await Http.RefusalAsync(response, subject, Asked.Registry, null, timeout.Token).ConfigureAwait(false) : null;
             }
             catch (RegistryException e)
             {

@@ -290,7 +290,8 @@ internal sealed class RegistryHttp : IDisposable
             if (await ReadAllAsync(response, MaxErrorSize, subject, patience.Token).ConfigureAwait(false) is { Length: > 0 } body)
             {
                 isForTls = response.StatusCode == HttpStatusCode.BadRequest && request.RequestUri!.Scheme == Uri.UriSchemeHttp
-                    && (body.AsSpan().IndexOf("HTTP request to an HTTPS server"u8) >= 0 || body.AsSpan().IndexOf("plain HTTP request was sent to HTTPS port"u8) >= 0);
+                    && (body.AsSpan().IndexOf("HTTP request to an HTTPS server"u8) >= 0 || body.AsSpan().IndexOf("plain HTTP request was sent to HTTPS port"u8) >= 0
+                        || body.AsSpan().IndexOf("speaking plain HTTP to an SSL-enabled server port"u8) >= 0);
                 // What nginx writes into its pages.
                 wantsCertificate = response.StatusCode == HttpStatusCode.BadRequest
                     && (body.AsSpan().IndexOf("No required SSL certificate was sent"u8) >= 0 || body.AsSpan().IndexOf("The SSL certificate error"u8) >= 0);

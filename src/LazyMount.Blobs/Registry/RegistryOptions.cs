@@ -48,6 +48,6 @@ public sealed record MirrorOption(string Registry, Uri Url)
         string url = parts.Length < 2 || parts[1].Contains("://", StringComparison.Ordinal) ? parts[^1] : $"https://{parts[1]}";
         return parts.Length == 2 && parts[0].Length > 0 && !parts[0].Contains('/', StringComparison.Ordinal) && EndpointUrl.TryParse(url) is { } parsed
             ? new MirrorOption(DockerHub.NameOf(parts[0]), parsed)
-            : throw new FormatException($"'{Printable.Of(EndpointUrl.WithoutUserInfo(text))}' is not HOST=URL, such as docker.io=https://mirror.example; credentials come from docker login");
+            : throw new FormatException($"'{Printable.Of(parts.Length == 2 ? $"{parts[0]}={EndpointUrl.WithoutUserInfo(parts[1])}" : EndpointUrl.WithoutUserInfo(text))}' is not HOST=URL, such as docker.io=https://mirror.example; credentials come from docker login");
     }
 }

@@ -148,7 +148,84 @@ public sealed class ConnectionsTests : IDisposable
         Assert.Null(await FailureAsync(nginx.Host, options));
         Assert.Contains(nginx.Requests, request => request.ClientName == "CN=me" && request.Status == 200);
         File.WriteAllText(Path.Combine(directory, "client.key"), "nonsense");
-        Assert.Contains("client.key cannot be used: it holds no private key", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
+        Assert.Contains("client.key cannot be used: it holds no RSA or ECDSA private key", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task OfSeveralClientCertificates_TheOneThatTheServerWants_IsShown()
+    {
+        using var first = new CertificateAuthority("First");
+        using var second = new CertificateAuthority("Second");
+        using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"), second.Certificate);
+        string directory = _directory.CreateDirectory($"etc/docker/certs.d/{nginx.Host}");
+        int number = 0;
+        foreach ((string certificate, string key) in ((string, string)[])[first.IssueClient("a"), second.IssueClient("b")])
+        {
+            File.Copy(certificate, Path.Combine(directory, $"{++number}.cert"));
+            File.Copy(key, Path.Combine(directory, $"{number}.key"));
+        }
+        Assert.Null(await FailureAsync(nginx.Host, Options with { TlsCaFile = _authority.Certificate }));
+        Assert.Contains(nginx.Requests, request => request.ClientName == "CN=b" && request.Status == 200);
+    }
+
+    // The proxy's certificate is of the issuer that is trusted for the registry alone.
+    [Fact]
+    public async Task ProxyWithTls_IsJudgedByTheSystemAlone_AndSeesNoClientCertificate()
+    {
+        (string certificate, string key) = _authority.Issue("127.0.0.1");
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        int greeted = 0;
+        bool trusted = false, isShown = false;
+        Task serving = Task.Run(async () =>
+        {
+            while (true)
+            {
+                using Socket socket = await listener.AcceptSocketAsync(Token);
+                await using var tls = new System.Net.Security.SslStream(new NetworkStream(socket), false, (_, shown, _, _) => shown is null || (isShown = true));
+                try
+                {
+                    greeted++;
+                    await tls.AuthenticateAsServerAsync(new System.Net.Security.SslServerAuthenticationOptions
+                    {
+                        ServerCertificate = System.Security.Cryptography.X509Certificates.X509Certificate2.CreateFromPemFile(certificate, key),
+                        ClientCertificateRequired = true,
+                    }, Token);
+                    await tls.ReadExactlyAsync(new byte[1], Token);
+                    trusted = true;
+                }
+                catch (Exception e) when (e is IOException or System.Security.Authentication.AuthenticationException)
+                {
+                }
+            }
+        }, Token);
+        string directory = _directory.CreateDirectory("etc/docker/certs.d/registry.test");
+        (string client, string clientKey) = _authority.IssueClient("me");
+        File.Copy(client, Path.Combine(directory, "client.cert"));
+        File.Copy(clientKey, Path.Combine(directory, "client.key"));
+        _variables["HTTPS_PROXY"] = $"https://user:hunter2@{listener.LocalEndpoint}";
+        foreach (bool verifies in (bool[])[true, false])
+        {
+            string? failure = await FailureAsync("registry.test", Options with { TlsCaFile = _authority.Certificate, VerifiesTls = verifies });
+            Assert.True(failure!.Contains("the proxy", StringComparison.Ordinal), failure);
+            Assert.Contains($"the proxy {listener.LocalEndpoint} (HTTPS_PROXY) is not reachable (its TLS certificate is not trusted by the system, or is for another host)", failure, StringComparison.Ordinal);
+        }
+        Assert.NotEqual(0, greeted);
+        Assert.False(trusted);
+        Assert.False(isShown);
+        listener.Stop();
+        await Assert.ThrowsAnyAsync<Exception>(() => serving);
+    }
+
+    [Fact]
+    public async Task ProxyOfAHostsToml_IsUsed()
+    {
+        string port = _registry.Host.Split(':')[1];
+        using ForwardProxy proxy = ForwardProxy.Http(hosts: new Dictionary<string, string> { ["registry.test"] = "127.0.0.1" });
+        File.WriteAllText(Path.Combine(_directory.CreateDirectory($"etc/containerd/certs.d/registry.test:{port}"), "hosts.toml"), $"server = \"http://registry.test:{port}\"\nproxy = \"http://{proxy.Host}\"\n");
+        _variables["NO_PROXY"] = "*";
+        await FailureAsync($"registry.test:{port}", Options with { PlainHttp = true });
+        Assert.Contains(proxy.Targets, target => target.Contains($"registry.test:{port}", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -331,8 +408,8 @@ public sealed class ConnectionsTests : IDisposable
     [InlineData("p.test:3128", "http", "p.test", 3128, null)]
     [InlineData(" http://p.test:3128 ", "http", "p.test", 3128, null)]
     [InlineData("HTTP://P.test:3128/path?query", "http", "p.test", 3128, null)]
-    [InlineData("https://p.test", "https", "p.test", 443, null)]
-    [InlineData("https://p.test:8443/", "https", "p.test", 8443, null)]
+    [InlineData("https://p.test", "http", "p.test", 443, null)]
+    [InlineData("https://p.test:8443/", "http", "p.test", 8443, null)]
     [InlineData("[2001:db8::1]:3128", "http", "[2001:db8::1]", 3128, null)]
     [InlineData("me:pw@p.test:3128", "http", "p.test", 3128, "me pw")]
     [InlineData("http://me@p.test", "http", "p.test", 80, "me ")]

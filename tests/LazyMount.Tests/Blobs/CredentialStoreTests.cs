@@ -380,6 +380,14 @@ public sealed class CredentialStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task HelperThatPodmanFilled_IsAskedForDockerHubByItsName()
+    {
+        Helper("lm-podman", """read server; [ "$server" = docker.io ] && echo '{"Username":"me","Secret":"s"}' || { echo 'credentials not found in native keychain'; exit 1; }""");
+        Write("home/.docker/config.json", """{"credHelpers":{"docker.io":"lm-podman"}}""");
+        Assert.Equal("me", (await FindAsync("docker.io")).Credentials!.UserName);
+    }
+
+    [Fact]
     public async Task HelperThatFails_CanBeRunByHandAsTheNoteSays()
     {
         Helper("lm-hub", "cat > /dev/null; exit 3");

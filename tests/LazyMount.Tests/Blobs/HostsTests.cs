@@ -17,12 +17,20 @@ public sealed class HostsTests : IDisposable
     private static readonly byte[] s_content = TestImage.RandomBytes(100_000, 82);
     private static readonly Descriptor s_blob = TestImage.DescriptorOf(s_content);
 
+    private static readonly string s_issuer = NewIssuer();
+
     private readonly TemporaryDirectory _directory = new();
     private readonly Dictionary<string, string> _variables = [];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     public void Dispose() => _directory.Dispose();
+
+    private static string NewIssuer()
+    {
+        using var authority = new CertificateAuthority();
+        return File.ReadAllText(authority.Certificate);
+    }
 
     private RegistryOptions Options => TestRegistries.With(root: _directory.Path, variables: _variables);
 
@@ -234,7 +242,8 @@ public sealed class HostsTests : IDisposable
     [InlineData("h.example:5000", "[host.\"http://h.example:5000\"]\nskip_verify = true", "https://h.example:5000/v2/app pull resolve push  unverified or-http")]
     [InlineData("h.example:5000", "[host.\"http://h.example:5000\"]\nskip_verify = false", "https://h.example:5000/v2/app pull resolve push  or-http")]
     [InlineData("h.example:5000", "[host.\"http://h.example:5000\"]\nca = \"ca.pem\"", "https://h.example:5000/v2/app pull resolve push  or-http")]
-    [InlineData("h.example", "[host.\"http://h.example\"]\nskip_verify = true", "http://h.example/v2/app pull resolve push  unverified")] // port 80 is never TLS
+    [InlineData("h.example", "[host.\"http://h.example:80\"]\nskip_verify = true", "http://h.example/v2/app pull resolve push  unverified")] // port 80 is never TLS
+    [InlineData("h.example", "[host.\"http://h.example\"]\nskip_verify = true", "https://h.example/v2/app pull resolve push  unverified or-http")]
     [InlineData("h.example", "[host.\"https://h.example:443/v2/cache\"]\noverride_path = true", "https://h.example/v2/cache/app pull resolve push ")]
     [InlineData("h.example:443", "[host.\"https://h.example:443\"]", "https://h.example/v2/app pull resolve push ")]
     [InlineData("h.example:443", "[host.\"https://H.Example\"]", "https://h.example/v2/app pull resolve push ")]
@@ -285,7 +294,8 @@ public sealed class HostsTests : IDisposable
     [InlineData("etc/containerd/certs.d/_default")]
     public void DirectoryWithCertificatesOnly_IsReadInEachSpelling(string directory)
     {
-        string file = Write($"{directory}/ca.crt", "x");
+        string file = Write($"{directory}/ca.crt", s_issuer);
+        Write($"{directory}/empty.crt", "");
         string pair = Write($"{directory}/client.cert", "x");
         Write($"{directory}/client.key", "x");
         Write($"{directory}/hosts.toml", ""); // counts as none
@@ -307,7 +317,7 @@ public sealed class HostsTests : IDisposable
     [Fact]
     public void CertificatesOfEachHost_AreForThatHostAlone()
     {
-        string own = Write("etc/docker/certs.d/h.example/own.crt", "x"), mirrors = Write("etc/containers/certs.d/m.example/mirror.crt", "x");
+        string own = Write("etc/docker/certs.d/h.example/own.crt", s_issuer), mirrors = Write("etc/containers/certs.d/m.example/mirror.crt", s_issuer);
         string pair = Write("etc/docker/certs.d/h.example/client.cert", "x");
         Write("etc/docker/certs.d/h.example/client.key", "x");
         Write("etc/containerd/certs.d/h.example/hosts.toml", "server = \"https://h.example\"\n[host.\"https://m.example\"]\n");
@@ -404,6 +414,68 @@ public sealed class HostsTests : IDisposable
         await using RegistrySource source = Open(registry, mirror.Host);
         Assert.Equal(s_content[..50_000], await ReadAsync(source, 0, 50_000));
         Assert.NotEqual(0, registry.Requests.Single().Range!.Value.First);
+    }
+
+    [Fact]
+    public void UsersOwnCertificate_ComesBeforeTheSystems_AndUnusableIssuersArePassedOver()
+    {
+        var notes = new List<string>();
+        _variables["XDG_CONFIG_HOME"] = _directory["config"];
+        foreach (string place in (string[])["etc/docker", "config/containers"])
+        {
+            Write($"{place}/certs.d/h.example/client.cert", "x");
+            Write($"{place}/certs.d/h.example/client.key", "x");
+        }
+        string good = Write("etc/docker/certs.d/h.example/good.crt", s_issuer), bad = Write("etc/docker/certs.d/h.example/bad.crt", "DER");
+        Write("etc/docker/certs.d/h.example/hosts.toml", "[host.\"https://m.example\"]\n"); // docker reads what stands beside it too
+        EndpointTls tls = new RegistryHosts(Options with { Note = notes.Add }).EndpointsOf(ImageReference.Parse("h.example/app"))[^1].Tls;
+        Assert.Equal(_directory["config/containers/certs.d/h.example/client.cert"], Assert.Single(tls.ClientCertificates).Certificate);
+        Assert.Equal([good], tls.CaFiles);
+        Assert.Contains(notes, note => note.StartsWith($"{bad} is passed over: it holds no certificate", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("ca = \"x\\u0000y\"", "ca is not the name of a file")]
+    [InlineData("client = [\"\"]", "client is not the name of a file")]
+    [InlineData("header = {Transfer-Encoding = \"chunked\"}", "header.Transfer-Encoding is not a field that may be sent")]
+    [InlineData("header = {\"a b\" = \"x\"}", "is not a field that may be sent")]
+    [InlineData("header = {X = \"a\\nb\"}", "header.X is not a value without control characters")]
+    public void ValueThatCannotBeUsed_IsNamed(string toml, string says)
+    {
+        Write("etc/containerd/certs.d/h.example/hosts.toml", toml);
+        Assert.Contains(says, Assert.Throws<ImageException>(() => Find("h.example/app")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ClientsOfBothForms_LongTimeoutsAndProxies_AreTaken()
+    {
+        Write("etc/containerd/certs.d/h.example/hosts.toml", "[host.\"https://m.example\"]\nclient = [\"a.pem\", [\"b.cert\", \"b.key\"]]\ndial_timeout = \"48h\"\nproxy = \"http://p.example:3128\"\n");
+        RegistryEndpoint mirror = new RegistryHosts(Options).EndpointsOf(ImageReference.Parse("h.example/app"))[0];
+        Assert.Equal(["a.pem", "b.cert"], mirror.Tls.ClientCertificates.Select(pair => Path.GetFileName(pair.Certificate)));
+        Assert.Equal(TimeSpan.FromDays(1), mirror.DialTimeout);
+        Assert.Equal("http://p.example:3128", mirror.Proxy);
+    }
+
+    [Theory]
+    [InlineData("http://m.example:443", "https://m.example/v2/", "http://m.example:443/v2/")]
+    [InlineData("http://m.example", "https://m.example/v2/", "http://m.example/v2/")]
+    [InlineData("http://m.example:5000/x", "https://m.example:5000/x/v2/", "http://m.example:5000/x/v2/")]
+    public void PlainHttpAfterTls_IsAskedAtThePortThatIsWritten(string url, string root, string plain)
+    {
+        Write("etc/containerd/certs.d/h.example/hosts.toml", $"[host.\"{url}\"]\nskip_verify = true\n");
+        RegistryEndpoint mirror = new RegistryHosts(Options).EndpointsOf(ImageReference.Parse("h.example/app"))[0];
+        Assert.Equal((root, plain), (mirror.Root.AbsoluteUri, mirror.PlainRoot!.AbsoluteUri));
+        Assert.Equal("http://localhost:443/v2/", new RegistryHosts(Options).EndpointsOf(ImageReference.Parse("localhost:443/app"))[0].PlainRoot!.AbsoluteUri);
+    }
+
+    [Fact]
+    public async Task FieldsOfHostsToml_AreSentInUtf8()
+    {
+        await using var registry = new ScriptedServer(Answer);
+        Write($"etc/containerd/certs.d/{registry.Host}/hosts.toml", $"server = \"http://{registry.Host}\"\n[header]\nX-User = \"J\u00fcrgen\"\n");
+        await using var source = new RegistrySource(ImageReference.Parse($"{registry.Host}/app:v1"), Options, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        await source.GetRootAsync(Token);
+        Assert.Equal("J\u00c3\u00bcrgen", registry.Requests.Last().Headers["X-User"]);
     }
 
     [Fact]

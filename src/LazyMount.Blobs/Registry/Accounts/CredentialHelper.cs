@@ -27,10 +27,10 @@ internal static class CredentialHelper
 
     /// <summary>Asks a helper. Null: it has nothing for this registry.</summary>
     /// <param name="name">What stands behind "docker-credential-".</param>
-    /// <param name="registry">HOST[:PORT]; Docker Hub is "docker.io".</param>
+    /// <param name="server">As it was stored: see <see cref="ServerOf"/>.</param>
     /// <param name="cancellationToken">Ends the helper.</param>
     /// <exception cref="InvalidDataException">It failed; says how in a clause, such as "is not in PATH".</exception>
-    public static async Task<Credentials?> GetAsync(string name, string registry, CancellationToken cancellationToken)
+    public static async Task<Credentials?> GetAsync(string name, string server, CancellationToken cancellationToken)
     {
         if (name.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.')))
             throw new InvalidDataException("has a name that no program can have");
@@ -57,7 +57,7 @@ internal static class CredentialHelper
             patience.CancelAfter(s_patience);
             try
             {
-                return await AskAsync(helper, name, registry, patience.Token).ConfigureAwait(false);
+                return await AskAsync(helper, name, server, patience.Token).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
@@ -78,14 +78,13 @@ internal static class CredentialHelper
     private static bool IsExecutable(string path)
         => OperatingSystem.IsWindows() ? File.Exists(path) : FileIdentity.TryOf(path) is { Kind: FileKind.Regular } file && (file.Mode & 0x49) != 0; // 0111
 
-    private static async Task<Credentials?> AskAsync(Process helper, string name, string registry, CancellationToken cancellationToken)
+    private static async Task<Credentials?> AskAsync(Process helper, string name, string server, CancellationToken cancellationToken)
     {
         using var reading = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         using Stream output = helper.StandardOutput.BaseStream, errors = helper.StandardError.BaseStream;
         using MemoryStream read = new(), unused = new();
         Task reads = ReadAsync(output, read, reading.Token);
         Task drains = ReadAsync(errors, unused, reading.Token); // so that it never waits for a reader
-        string server = ServerOf(registry);
         try
         {
             try

@@ -116,7 +116,10 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
             string name = $"docker-credential-{Images.Printable.Of(helper)} ({from})";
             try
             {
-                if (await CredentialHelper.GetAsync(helper, registry, cancellationToken).ConfigureAwait(false) is { } credentials)
+                Credentials? credentials = await CredentialHelper.GetAsync(helper, CredentialHelper.ServerOf(registry), cancellationToken).ConfigureAwait(false);
+                if (credentials is null && CredentialHelper.ServerOf(registry) != registry)
+                    credentials = await CredentialHelper.GetAsync(helper, registry, cancellationToken).ConfigureAwait(false); // as podman stores it
+                if (credentials is not null)
                     return (new FoundCredentials(credentials, $"what {name} gave") { Advice = place.Replaces, IsFromHelpers = true }, true);
                 failed.Add($"{name} has nothing for {CredentialHelper.ServerOf(registry)}");
             }

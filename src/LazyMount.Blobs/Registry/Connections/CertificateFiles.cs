@@ -19,6 +19,20 @@ internal static class CertificateFiles
         return all;
     }
 
+    /// <summary>Why the certificates of a file cannot be used, as a clause; null when they can.</summary>
+    public static string? WhyNot(string file)
+    {
+        try
+        {
+            ReadAuthorities([file]);
+            return null;
+        }
+        catch (ImageException e)
+        {
+            return e.Message[(e.Message.IndexOf(": ", StringComparison.Ordinal) + 2)..].TrimEnd('.');
+        }
+    }
+
     /// <summary>A certificate with its key, and the certificates behind it in its file.</summary>
     /// <exception cref="ImageException">A file cannot be read, or they do not belong together.</exception>
     public static (X509Certificate2 Certificate, X509Certificate2Collection Issuers) ReadPair(ClientCertificateFiles files)
@@ -37,7 +51,7 @@ internal static class CertificateFiles
         }
         catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
-            throw Unusable(files.Key, $"it holds no private key in PEM form that belongs to the certificate in {Printable.Of(files.Certificate)}", e);
+            throw Unusable(files.Key, $"it holds no RSA or ECDSA private key in PEM form that belongs to the certificate in {Printable.Of(files.Certificate)}", e);
         }
     }
 

@@ -15,11 +15,19 @@ internal sealed class ProxySettings : IWebProxy, ICredentials
     private static readonly string[] s_schemes = ["http", "https", "socks4", "socks4a", "socks5"];
 
     private readonly Setting? _http, _https;
-    private readonly string[] _passed;
+    private readonly string[] _passed = [];
 
-    /// <exception cref="ImageException">A variable does not hold a proxy's URL.</exception>
-    public ProxySettings(RegistryEnvironment environment)
+    /// <param name="environment">Whose variables name proxies.</param>
+    /// <param name="configured">A proxy's URL from a configuration, which then counts alone; null: the environment's.</param>
+    /// <param name="origin">The configuration, for sentences.</param>
+    /// <exception cref="ImageException">A variable, or the configuration, does not hold a proxy's URL.</exception>
+    public ProxySettings(RegistryEnvironment environment, string? configured = null, string origin = "")
     {
+        if (configured is not null)
+        {
+            _http = _https = Setting.Parse(origin, configured);
+            return;
+        }
         bool isCgi = environment.Variable("REQUEST_METHOD") is { Length: > 0 };
         _https = Read("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY");
         _http = Read("http_proxy", isCgi ? "" : "HTTP_PROXY", "all_proxy", "ALL_PROXY");
@@ -43,6 +51,9 @@ internal sealed class ProxySettings : IWebProxy, ICredentials
 
     /// <inheritdoc/>
     public Uri? GetProxy(Uri destination) => For(destination)?.Url;
+
+    /// <summary>TLS is spoken with the proxy for a URL.</summary>
+    public bool IsTls(Uri url) => For(url) is { IsTls: true };
 
     /// <inheritdoc/>
     public bool IsBypassed(Uri host) => For(host) is null;
@@ -107,7 +118,8 @@ internal sealed class ProxySettings : IWebProxy, ICredentials
     /// <param name="Url">Scheme, host and port. The path is the variable's name and not sent: two variables may give one proxy different logins.</param>
     /// <param name="Credential">From its user info, or null.</param>
     /// <param name="Variable">Where it stands.</param>
-    private sealed record Setting(Uri Url, NetworkCredential? Credential, string Variable)
+    /// <param name="IsTls">TLS is spoken with it. Its URL has the scheme http: our own connections are encrypted, and the handler knows nothing of it.</param>
+    private sealed record Setting(Uri Url, NetworkCredential? Credential, string Variable, bool IsTls)
     {
         public static Setting Parse(string variable, string text)
         {
@@ -115,13 +127,14 @@ internal sealed class ProxySettings : IWebProxy, ICredentials
             if (full.StartsWith("socks5h://", StringComparison.OrdinalIgnoreCase) || full.StartsWith("socks://", StringComparison.OrdinalIgnoreCase))
                 full = "socks5" + full[full.IndexOf(':', StringComparison.Ordinal)..];
             if (!Uri.TryCreate(full, UriKind.Absolute, out Uri? url) || url.Host.Length == 0 || url.Port == 0 || !s_schemes.Contains(url.Scheme))
-                throw new ImageException(ImageError.Local, $"The variable {variable} does not hold a proxy's URL, such as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT: correct or unset it.");
+                throw new ImageException(ImageError.Local, $"{(variable.Contains('/', StringComparison.Ordinal) ? $"The key proxy in {Printable.Of(variable)}" : $"The variable {variable}")} does not hold a proxy's URL, such as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT: correct or {(variable.Contains('/', StringComparison.Ordinal) ? "remove" : "unset")} it.");
             int port = url.Port > 0 ? url.Port : 1080;
             string[] user = url.UserInfo.Split(':', 2);
             return new Setting(
-                new Uri($"{url.Scheme}://{url.Host}:{port}/{variable}"),
+                new Uri($"{(url.Scheme == Uri.UriSchemeHttps ? Uri.UriSchemeHttp : url.Scheme)}://{url.Host}:{port}/{Uri.EscapeDataString(variable)}"),
                 url.UserInfo.Length == 0 ? null : new NetworkCredential(Uri.UnescapeDataString(user[0]), user.Length > 1 ? Uri.UnescapeDataString(user[1]) : ""),
-                variable);
+                variable,
+                url.Scheme == Uri.UriSchemeHttps);
         }
     }
 }

@@ -50,7 +50,7 @@ internal sealed partial class RegistryConnections : IDisposable
     {
         (_tls, _timeouts, _race) = (endpoint.Tls, timeouts, race ?? AddressRace.OfSystem);
         _endpoint = endpoint.Root.Authority;
-        _proxies = new ProxySettings(options.Environment);
+        _proxies = new ProxySettings(options.Environment, endpoint.Proxy, endpoint.Origin);
     }
 
     /// <summary>The certificates of servers are checked.</summary>
@@ -95,8 +95,12 @@ internal sealed partial class RegistryConnections : IDisposable
             client.Value.Http.Dispose();
     }
 
+    private sealed class ProxyTlsException(string reason, Exception cause) : IOException(reason, cause);
+
     private static ConnectionFailure? WhyNotThrough(string proxy, string place, HttpRequestException e, SocketError? socket)
     {
+        if (Causes(e).OfType<ProxyTlsException>().FirstOrDefault() is { } tls)
+            return new($"the proxy {proxy} is not reachable ({tls.Message}); check its URL and its certificate", tls.InnerException is IOException);
         if (e.HttpRequestError == HttpRequestError.ProxyTunnelError)
         {
             string status = StatusPattern().Match(e.Message) is { Success: true } match ? match.Groups[1].Value : "";
@@ -201,22 +205,45 @@ internal sealed partial class RegistryConnections : IDisposable
             PooledConnectionLifetime = TimeSpan.FromMinutes(5), // a mount outlives DNS answers
             UseCookies = false,
             Proxy = _proxies,
-            ConnectCallback = (context, token) => Loopback.ConnectAsync(context, _race, token),
+            RequestHeaderEncodingSelector = static (_, _) => System.Text.Encoding.UTF8, // fields of hosts.toml, as Go sends them
+            ConnectCallback = (context, token) => ConnectAsync(context, url, check, token),
             SslOptions = ssl,
         };
         return new Client(new HttpMessageInvoker(handler), check, files, stamps, _timeouts.CertificateCheck);
     });
 
+    // TLS with a proxy is our own affair, with the rules of the system alone: the endpoint's certificates and exceptions are not for it.
+    private async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, Uri url, ServerCheck check, CancellationToken cancellationToken)
+    {
+        check.Forget();
+        Stream stream = await Loopback.ConnectAsync(context, _race, cancellationToken).ConfigureAwait(false);
+        if (!_proxies.IsTls(url))
+            return stream;
+        var tls = new SslStream(stream);
+        try
+        {
+            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = context.DnsEndPoint.Host, CertificateChainPolicy = ServerCheck.NewPolicy() }, cancellationToken).ConfigureAwait(false);
+            return tls;
+        }
+        catch (Exception e) when (e is System.Security.Authentication.AuthenticationException or IOException)
+        {
+            await tls.DisposeAsync().ConfigureAwait(false);
+            throw new ProxyTlsException(e is IOException ? "the TLS handshake broke" : "its TLS certificate is not trusted by the system, or is for another host", e);
+        }
+    }
+
     private static void Show(SslClientAuthenticationOptions ssl, (X509Certificate2 Certificate, X509Certificate2Collection Issuers)[] pairs)
     {
+        pairs = [.. pairs.DistinctBy(pair => pair.Certificate.Thumbprint)]; // several engines may have a copy
         if (pairs is [var only])
         {
             ssl.ClientCertificateContext = SslStreamCertificateContext.Create(only.Certificate, only.Issuers, offline: true);
             return;
         }
-        // The server says which issuers it knows.
+        // The server says which issuers it knows, and is asked before one is chosen. Intermediate certificates are not sent then.
         ssl.ClientCertificates = new X509CertificateCollection(pairs.Select(pair => (X509Certificate)pair.Certificate).ToArray());
-        ssl.LocalCertificateSelectionCallback = (_, _, certificates, _, issuers) => pairs.FirstOrDefault(pair => issuers.Contains(pair.Certificate.Issuer)).Certificate ?? certificates[0];
+        ssl.LocalCertificateSelectionCallback = (_, _, certificates, remote, issuers) => issuers.Length == 0 && remote is null ? null!
+            : pairs.FirstOrDefault(pair => issuers.Contains(pair.Certificate.Issuer) || pair.Issuers.Any(each => issuers.Contains(each.Issuer))).Certificate ?? certificates[0];
     }
 
     [GeneratedRegex("'([0-9]{3})'")]

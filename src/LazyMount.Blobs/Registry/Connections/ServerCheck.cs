@@ -22,6 +22,9 @@ internal sealed class ServerCheck(string host, X509Certificate2Collection author
         ApplicationPolicy = { new System.Security.Cryptography.Oid("1.3.6.1.5.5.7.3.1") }, // server authentication
     };
 
+    /// <summary>A new connection is made: the old refusal says nothing of it.</summary>
+    public void Forget() => Refusal = null;
+
     /// <summary>See <see cref="RemoteCertificateValidationCallback"/>.</summary>
     public bool Accept(X509Certificate? presented, X509Chain? chain, SslPolicyErrors errors)
     {

@@ -1,4 +1,5 @@
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Registry.Connections;
 
 namespace LazyMount.Blobs.Registry.Hosts;
 
@@ -13,21 +14,39 @@ internal static class CertificateDirectories
 
     private static readonly (string Name, bool HasHosts)[] s_engines = [("containerd", true), ("docker", true), ("containers", false)];
 
-    /// <summary>The certificates in all directories of a host together.</summary>
+    /// <summary>The issuers in all directories of a host together, and the client certificates of the first directory that has any for this user.</summary>
+    /// <param name="environment">Where the directories are.</param>
+    /// <param name="host">HOST[:PORT].</param>
+    /// <param name="note">Told of files that are passed over.</param>
     /// <exception cref="ImageException">A directory holds half a pair.</exception>
-    public static EndpointTls Find(RegistryEnvironment environment, string host)
+    public static EndpointTls Find(RegistryEnvironment environment, string host, Action<string> note)
     {
         var authorities = new List<string>();
         var pairs = new List<ClientCertificateFiles>();
         string[] hosts = host == DockerHub.Name ? [DockerHub.Name, DockerHub.Host] : [host];
         foreach (string directory in Roots(environment).SelectMany(root => hosts.SelectMany(each => DirectoriesOf(root, each))))
         {
-            string[] files = CertificatesOf(directory);
-            authorities.AddRange(files.Where(file => file.EndsWith(".crt", StringComparison.Ordinal)));
+            string[] files = CertificatesOf(directory, hidesForHosts: directory.Contains("/containerd/", StringComparison.Ordinal));
+            foreach (string file in files.Where(file => file.EndsWith(".crt", StringComparison.Ordinal)))
+            {
+                // An empty or foreign file is no reason to refuse a server that the system trusts.
+                if (CertificateFiles.WhyNot(file) is { } reason)
+                    note($"{Printable.Of(file)} is passed over: {reason}");
+                else
+                    authorities.Add(file);
+            }
+            bool isFirst = pairs.Count == 0;
             foreach (string file in files.Where(file => file.EndsWith(".cert", StringComparison.Ordinal)))
             {
                 string key = Path.ChangeExtension(file, ".key");
-                pairs.Add(files.Contains(key) ? new ClientCertificateFiles(file, key) : throw Half(file, key));
+                if (!files.Contains(key))
+                    throw Half(file, key);
+                if (!isFirst)
+                    continue;
+                if (IsReadable(key) && IsReadable(file))
+                    pairs.Add(new ClientCertificateFiles(file, key));
+                else
+                    note($"the client certificate {Printable.Of(file)} is passed over, because this user may not read it or its key");
             }
             foreach (string key in files.Where(file => file.EndsWith(".key", StringComparison.Ordinal)))
             {
@@ -77,7 +96,7 @@ internal static class CertificateDirectories
     private sealed record Root(string Path, bool HasHosts);
 
     private static IEnumerable<Root> Roots(RegistryEnvironment environment)
-        => from configuration in (string[])[Path.Combine(environment.Root, "etc"), environment.ConfigHome]
+        => from configuration in (string[])[environment.ConfigHome, Path.Combine(environment.Root, "etc")]
            from engine in s_engines
            select new Root(Path.Combine(configuration, engine.Name, "certs.d"), engine.HasHosts);
 
@@ -91,12 +110,30 @@ internal static class CertificateDirectories
         return own.Length > 0 ? own : root.HasHosts && Directory.Exists(fallback) ? [fallback] : [];
     }
 
-    private static string[] CertificatesOf(string directory)
+    private static bool IsReadable(string file)
+    {
+        try
+        {
+            using FileStream opened = File.OpenRead(file);
+            return true;
+        }
+        catch (UnauthorizedAccessException)
+        {
+            return false;
+        }
+        catch (IOException)
+        {
+            return true; // whoever reads it says why not
+        }
+    }
+
+    // docker and podman read them beside a hosts.toml too.
+    private static string[] CertificatesOf(string directory, bool hidesForHosts)
     {
         try
         {
             var files = new DirectoryInfo(directory).GetFiles();
-            return files.Any(file => file.Name == HostsToml.FileName && file.Length > 0) ? [] : [.. files.Select(file => file.FullName).Order(StringComparer.Ordinal)];
+            return hidesForHosts && files.Any(file => file.Name == HostsToml.FileName && file.Length > 0) ? [] : [.. files.Select(file => file.FullName).Order(StringComparer.Ordinal)];
         }
         catch (Exception e) when (e is DirectoryNotFoundException or UnauthorizedAccessException)
         {

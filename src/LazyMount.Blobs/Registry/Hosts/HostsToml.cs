@@ -13,6 +13,7 @@ internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<s
 {
     public const string FileName = "hosts.toml";
 
+    private static readonly TimeSpan s_longest = TimeSpan.FromDays(1);
     private static readonly SearchValues<char> s_number = SearchValues.Create("0123456789.");
 
     /// <summary>The hosts, and last the server: the registry itself, unless the file names another.</summary>
@@ -36,25 +37,26 @@ internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<s
         if (Array.Find(capabilities, each => each is not ("pull" or "resolve" or "push")) is { } unknown)
             throw table.Wrong("capabilities", $"a list of pull, resolve and push, for it holds \"{Printable.Of(unknown)}\"");
         RegistryEndpoint endpoint = url.Length == 0 ? upstream : At(table, url);
-        IReadOnlyList<string> authorities = [.. table.Texts("ca").Select(path => Path.Combine(directory, path))];
+        IReadOnlyList<string> authorities = [.. table.Texts("ca").Select(path => PathOf(path, "ca"))];
         IReadOnlyList<ClientCertificateFiles> pairs = [.. table.TextLists("client").Select(pair => pair.Count switch
         {
-            1 => new ClientCertificateFiles(Path.Combine(directory, pair[0]), Path.Combine(directory, pair[0])),
-            2 => new ClientCertificateFiles(Path.Combine(directory, pair[0]), Path.Combine(directory, pair[1].Length == 0 ? pair[0] : pair[1])),
+            1 => new ClientCertificateFiles(PathOf(pair[0], "client"), PathOf(pair[0], "client")),
+            2 => new ClientCertificateFiles(PathOf(pair[0], "client"), PathOf(pair[1].Length == 0 ? pair[0] : pair[1], "client")),
             _ => throw table.Wrong("client", "a list of files, or of pairs of a certificate and its key"),
         })];
         bool mentionsTls = authorities.Count > 0 || pairs.Count > 0 || table.Has("skip_verify");
-        if (mentionsTls && endpoint.Root is { Scheme: "http", Port: not 80 })
+        if (mentionsTls && endpoint.Root.Scheme == Uri.UriSchemeHttp && EndpointUrl.PortIn(url) != 80)
         {
             // As containerd: who writes how TLS is spoken may have the scheme wrong.
-            endpoint = endpoint with { Root = new UriBuilder(endpoint.Root) { Scheme = Uri.UriSchemeHttps }.Uri, FallsBackToHttp = true };
+            endpoint = endpoint with { Root = EndpointUrl.WithScheme(endpoint.Root, "https", url), PlainRoot = endpoint.Root };
         }
         return endpoint with
         {
             CanPull = capabilities is [] || capabilities.Contains("pull"),
             CanResolve = capabilities is [] || capabilities.Contains("resolve"),
             CanPush = capabilities is [] || capabilities.Contains("push"),
-            Headers = [.. table.Table("header") is { } headers ? headers.Keys.SelectMany(name => headers.Texts(name).Select(value => KeyValuePair.Create(name, value))) : []],
+            Headers = [.. table.Table("header") is { } headers ? headers.Keys.SelectMany(name => headers.Texts(name).Select(value => Field(headers, name, value))) : []],
+            Proxy = table.Text("proxy") is { Length: > 0 } proxy ? proxy : null,
             DialTimeout = table.Text("dial_timeout") is { Length: > 0 } text ? DialTimeoutOf(table, text) : null,
             Tls = new EndpointTls
             {
@@ -64,7 +66,21 @@ internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<s
             },
             Origin = table.Path,
         };
+
+        string PathOf(string path, string key)
+            => path.Length > 0 && !path.Contains('\0', StringComparison.Ordinal) ? Path.Combine(directory, path) : throw table.Wrong(key, "the name of a file");
     }
+
+    private static KeyValuePair<string, string> Field(TomlFile headers, string name, string value)
+        => name.Length == 0 || name.Any(c => !char.IsAsciiLetterOrDigit(c) && !"!#$%&'*+-.^_`|~".Contains(c)) || s_framing.Contains(name)
+            ? throw headers.Wrong(name, "a field that may be sent")
+            : value.Any(char.IsControl) ? throw headers.Wrong(name, "a value without control characters") : KeyValuePair.Create(name, value);
+
+    // Fields that are about the connection and the body, which are ours.
+    private static readonly HashSet<string> s_framing = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Range", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
+    };
 
     private RegistryEndpoint At(TomlFile table, string url)
     {
@@ -80,7 +96,7 @@ internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<s
         {
             Host = host,
             Root = EndpointUrl.RootOf(parsed, isWhole: table.Flag("override_path")),
-            FallsBackToHttp = false,
+            PlainRoot = null,
             IsMirror = isMirror,
             Namespace = isMirror ? upstream.Host : null,
             Tls = isMirror ? certificates(host) : upstream.Tls,
@@ -89,7 +105,7 @@ internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<s
 
     // Null: no limit of its own.
     private static TimeSpan? DialTimeoutOf(TomlFile table, string text)
-        => ParseDuration(text) is { } duration && duration >= TimeSpan.Zero && duration < TimeSpan.FromDays(1) ? duration == TimeSpan.Zero ? null : duration
+        => ParseDuration(text) is { } duration ? duration == TimeSpan.Zero ? null : duration < s_longest ? duration : s_longest
             : throw table.Wrong("dial_timeout", "a duration, such as \"10s\" or \"1m30s\"");
 
     // Go's time.ParseDuration: numbers with units, one after the other. Null: it is something else.
@@ -132,7 +148,7 @@ internal static class EndpointUrl
     public static string WithoutUserInfo(string text)
     {
         int at = text.LastIndexOf('@'), begin = text.IndexOf("://", StringComparison.Ordinal);
-        begin = begin >= 0 ? begin + 3 : text.IndexOf('=', StringComparison.Ordinal) + 1;
+        begin = begin >= 0 ? begin + 3 : 0;
         return at < begin ? text : $"{text[..begin]}***{text[at..]}";
     }
 
@@ -145,6 +161,21 @@ internal static class EndpointUrl
         hasUserInfo = at >= host;
         return hasUserInfo ? url[..host] + url[(at + 1)..] : url;
     }
+
+    /// <summary>The port that is written in a URL or a HOST[:PORT][/PATH]; null when none is.</summary>
+    public static int? PortIn(string text)
+    {
+        int begin = text.IndexOf("://", StringComparison.Ordinal);
+        string authority = text[(begin < 0 ? 0 : begin + 3)..].Split('/', '?', '#')[0];
+        int colon = authority.LastIndexOf(':');
+        return colon > authority.LastIndexOf(']') && int.TryParse(authority[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out int port) ? port : null;
+    }
+
+    /// <summary>The same URL in another scheme: at the port that was written, else at the scheme's own.</summary>
+    /// <param name="url">The URL.</param>
+    /// <param name="scheme">"http" or "https".</param>
+    /// <param name="written">What was written: <see cref="Uri"/> does not tell a port that is the scheme's own from none.</param>
+    public static Uri WithScheme(Uri url, string scheme, string written) => new UriBuilder(url) { Scheme = scheme, Port = PortIn(written) ?? -1 }.Uri;
 
     /// <summary>HOST[:PORT], as credentials and certificates are looked up; Docker Hub is "docker.io".</summary>
     public static string HostOf(Uri url) => DockerHub.NameOf(url.Authority);

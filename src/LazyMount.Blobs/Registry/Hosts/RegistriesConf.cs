@@ -93,7 +93,7 @@ internal sealed class RegistriesConf
         {
             RegistryEndpoint endpoint = place(location.Text.Length == 0 ? reference : Rewrite(reference, text, length, location)) with { Origin = location.Table.Path };
             return location.IsInsecure
-                ? endpoint with { FallsBackToHttp = endpoint.Root.Scheme == Uri.UriSchemeHttps, Tls = endpoint.Tls with { IsVerified = false } }
+                ? endpoint with { PlainRoot = endpoint.Root.Scheme == Uri.UriSchemeHttps ? EndpointUrl.WithScheme(endpoint.Root, "http", location.Text.Length == 0 ? endpoint.Host : location.Text) : null, Tls = endpoint.Tls with { IsVerified = false } }
                 : endpoint;
         }
     }

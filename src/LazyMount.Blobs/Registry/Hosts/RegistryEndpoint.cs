@@ -12,8 +12,14 @@ internal sealed record RegistryEndpoint
     /// <summary>The URL before the repository's name; ends in a slash, such as "https://ghcr.io/v2/".</summary>
     public required Uri Root { get; init; }
 
+    /// <summary>Where it is asked in plain HTTP when it does not speak TLS; null: nowhere.</summary>
+    public Uri? PlainRoot { get; init; }
+
     /// <summary>The server may speak plain HTTP: it is asked so when it does not speak TLS. <see cref="Root"/> is an HTTPS URL then.</summary>
-    public bool FallsBackToHttp { get; init; }
+    public bool FallsBackToHttp => PlainRoot is not null;
+
+    /// <summary>The URL of the proxy through which it is asked; null: the environment says.</summary>
+    public string? Proxy { get; init; }
 
     /// <summary>It is another host than the registry that the reference names, and stands in for it.</summary>
     public bool IsMirror { get; init; }

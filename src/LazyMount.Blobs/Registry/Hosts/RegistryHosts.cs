@@ -21,7 +21,7 @@ internal sealed class RegistryHosts(RegistryOptions options)
         var mirrors = options.Mirrors.Where(mirror => mirror.Registry == reference.Location).Select(mirror => At(EndpointUrl.HostOf(mirror.Url), reference.Repository, isPlain: false) with
         {
             Root = EndpointUrl.RootOf(mirror.Url, isWhole: mirror.Url.AbsolutePath.Contains("/v2/", StringComparison.Ordinal)),
-            FallsBackToHttp = false,
+            PlainRoot = null,
             IsMirror = true,
             CanPush = false,
             Namespace = reference.Location,
@@ -38,7 +38,7 @@ internal sealed class RegistryHosts(RegistryOptions options)
             Host = registry,
             Repository = repository,
             Root = new Uri($"{(isPlain ? "http" : "https")}://{host}/v2/"),
-            FallsBackToHttp = !isPlain && Loopback.Is(host),
+            PlainRoot = !isPlain && Loopback.Is(host) ? EndpointUrl.WithScheme(new Uri($"https://{host}/v2/"), "http", host) : null,
             Tls = TlsOf(registry),
             Origin = options.VerifiesTls ? "" : "--tls-verify=false",
         };
@@ -46,7 +46,7 @@ internal sealed class RegistryHosts(RegistryOptions options)
 
     private EndpointTls TlsOf(string host)
     {
-        EndpointTls files = CertificateDirectories.Find(options.Environment, host);
+        EndpointTls files = CertificateDirectories.Find(options.Environment, host, options.Note);
         return files with { IsVerified = options.VerifiesTls, CaFiles = [.. options.TlsCaFile is { } file ? new[] { file } : [], .. files.CaFiles] };
     }
 }

@@ -111,8 +111,8 @@ internal sealed class TomlFile
     {
         null => [],
         string text => [[text]],
-        TomlArray array when array.All(each => each is string) => [.. array.Select(each => (IReadOnlyList<string>)[(string)each!])],
-        TomlArray array when array.All(each => each is TomlArray list && list.All(text => text is string)) => [.. array.Select(each => (IReadOnlyList<string>)[.. ((TomlArray)each!).Cast<string>()])],
+        TomlArray array when array.All(each => each is string || (each is TomlArray list && list.All(text => text is string)))
+            => [.. array.Select(each => each is string file ? (IReadOnlyList<string>)[file] : [.. ((TomlArray)each!).Cast<string>()])],
         _ => throw Wrong(key, "a string, an array of strings or an array of arrays of strings"),
     };
 
