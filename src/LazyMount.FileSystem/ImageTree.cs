@@ -247,6 +247,22 @@ public sealed class ImageTree
         }
     }
 
+    /// <summary>The positions of the first names of all regular files, in the order in which their bytes stand in the layers' tars, lowest layer first.</summary>
+    public int[] FilesInTarOrder()
+    {
+        List<(int Layer, long At, int Position)> files = [];
+        for (int position = 0; position < Count; position++)
+        {
+            ulong id = (ulong)position + 1;
+            if (IsNode(id) && FileMode.IsRegular(Mode(id)))
+            {
+                files.Add((LayerOf(id), Extents(id).Select(extent => extent.At).FirstOrDefault(), position));
+            }
+        }
+        files.Sort();
+        return [.. files.Select(file => file.Position)];
+    }
+
     /// <summary>True for a regular file with holes.</summary>
     internal bool IsSparse(ulong id) => _nodes[id - 1] is { SparseMap: > 0 } node && FileMode.IsRegular(node.Mode);
 

@@ -129,7 +129,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
             static _ => { },
             cancellationToken).ConfigureAwait(false);
         // Nobody knows of any: what an answer says counts before failures.
-        return await (ended[^1].IsCompletedSuccessfully ? ended[^1] : ended.FirstOrDefault(each => each.IsCompletedSuccessfully) ?? ended[^1]).ConfigureAwait(false);
+        return await (ended.LastOrDefault(each => each.IsCompletedSuccessfully) ?? ended[^1]).ConfigureAwait(false);
     }
 
     /// <summary>

@@ -74,15 +74,7 @@ public sealed class ErofsImage
         block += ErofsFormat.BlocksFor(_xattrs.Size);
         MetadataSize = block << ErofsFormat.BlockBits;
 
-        List<(int Layer, long At, int Position)> files = [];
-        for (int position = 0; position < tree.Count; position++)
-        {
-            ulong id = (ulong)position + 1;
-            if (IsFirstName(position) && FileMode.IsRegular(tree.Mode(id)) && tree.Size(id) > 0)
-                files.Add((tree.LayerOf(id), tree.Extents(id).Select(extent => extent.At).FirstOrDefault(), position));
-        }
-        files.Sort();
-        foreach ((_, _, int position) in files)
+        foreach (int position in tree.FilesInTarOrder().Where(position => tree.Size((ulong)position + 1) > 0))
         {
             _files.Add(position);
             _blocks[position] = (uint)block;
@@ -205,7 +197,7 @@ public sealed class ErofsImage
         public int Size => (IsExtended ? ErofsFormat.ExtendedInodeSize : ErofsFormat.CompactInodeSize) + Xattrs + Table;
     }
 
-    private bool IsFirstName(int position) => _tree.NodeAt(position) == (ulong)position + 1;
+    private bool IsFirstName(int position) => _tree.IsNode((ulong)position + 1);
 
     private uint NidOf(ulong id) => _nids[id - 1];
 
@@ -222,7 +214,8 @@ public sealed class ErofsImage
     {
         ulong id = (ulong)position + 1;
         NodeAttributes attributes = _tree.Attributes(id);
-        long size = FileMode.IsDirectory(attributes.Mode) ? new DirectoryBlocks(_tree, id).Size : attributes.Size;
+        DirectoryBlocks blocks = FileMode.IsDirectory(attributes.Mode) ? new DirectoryBlocks(_tree, id) : default;
+        long size = FileMode.IsDirectory(attributes.Mode) ? blocks.Size : attributes.Size;
         bool isExtended = attributes.Uid > ushort.MaxValue || attributes.Gid > ushort.MaxValue || attributes.LinkCount > ushort.MaxValue || size > uint.MaxValue
             || (attributes.MtimeSeconds, attributes.MtimeNanoseconds) != _epoch;
         int set = _tree.XattrSetOf(id), xattrs = set < 0 ? 0 : (int)_xattrs.SizeBehindInode(set);
@@ -230,7 +223,6 @@ public sealed class ErofsImage
         switch (attributes.Mode & FileMode.TypeMask)
         {
             case FileMode.Directory:
-                var blocks = new DirectoryBlocks(_tree, id);
                 return blocks.Tail <= Math.Min(MaxTail, room)
                     ? new Inode(isExtended, ErofsFormat.DataLayout.Inline, xattrs, 0, blocks.Tail, blocks.FullBlocks)
                     : new Inode(isExtended, ErofsFormat.DataLayout.Plain, xattrs, 0, 0, blocks.FullBlocks + 1);

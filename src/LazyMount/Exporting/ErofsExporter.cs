@@ -1,5 +1,4 @@
 using LazyMount.Images;
-using LazyMount.Layers;
 using LazyMount.Trees;
 using Microsoft.Win32.SafeHandles;
 
@@ -32,14 +31,7 @@ internal sealed class ErofsExporter(OpenedImage image, SafeFileHandle output)
         {
             foreach ((long address, long at, long length) in erofs.DataOf(id))
             {
-                for (long done = 0, count; done < length; done += count)
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                    SpanLease span = await files.GetSpanAsync(image.Tree.LayerOf(id), at + done, cancellationToken);
-                    int start = (int)(at + done - span.UncompressedOffset);
-                    count = Math.Min(length - done, span.Length - start);
-                    RandomAccess.Write(output, span.Bytes.Slice(start, (int)count), address + done);
-                }
+                await files.ReadAsync(image.Tree.LayerOf(id), at, length, (bytes, done) => RandomAccess.Write(output, bytes, address + done), cancellationToken);
                 written += length;
             }
             progress(written);

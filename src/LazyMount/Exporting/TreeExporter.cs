@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text;
 using LazyMount.FileSystem;
 using LazyMount.Images;
-using LazyMount.Layers;
 using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 
@@ -117,17 +116,8 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
         }
     }
 
-    private async Task WriteContentAsync(FilesInTarOrder files, ulong id, long at, long length, CancellationToken cancellationToken)
-    {
-        for (long end = at + length; at < end;)
-        {
-            SpanLease span = await files.GetSpanAsync(_tree.LayerOf(id), at, cancellationToken);
-            int start = (int)(at - span.UncompressedOffset);
-            int count = (int)Math.Min(end - at, span.Length - start);
-            output.Write(span.Bytes.Slice(start, count));
-            at += count;
-        }
-    }
+    private Task WriteContentAsync(FilesInTarOrder files, ulong id, long at, long length, CancellationToken cancellationToken)
+        => files.ReadAsync(_tree.LayerOf(id), at, length, (bytes, _) => output.Write(bytes), cancellationToken);
 
     // The form that GNU tar calls 1.0: the map is the beginning of the content, and the name in the header is made up.
     private async Task WriteSparseAsync(

@@ -1,7 +1,7 @@
+using System.Buffers;
 using LazyMount.FileSystem;
 using LazyMount.Images;
 using LazyMount.Layers;
-using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Trees;
 
@@ -25,28 +25,33 @@ internal sealed class FilesInTarOrder : IDisposable
     public FilesInTarOrder(OpenedImage image)
     {
         (_tree, _layers) = (image.Tree, image.Layers);
-        var files = new List<(int Layer, long Offset, int Position)>();
-        for (int position = 1; position < _tree.Count; position++)
-        {
-            ulong id = _tree.NodeAt(position);
-            if (id == (ulong)position + 1 && FileMode.IsRegular(_tree.Mode(id)))
-            {
-                files.Add((_tree.LayerOf(id), _tree.Extents(id).Select(extent => extent.At).FirstOrDefault(), position));
-            }
-        }
-        files.Sort();
-        _positions = [.. files.Select(file => file.Position)];
+        _positions = _tree.FilesInTarOrder();
         _coming = SpansToCome().GetEnumerator();
     }
 
     /// <summary>The position of each file's first name.</summary>
     public IReadOnlyList<int> Positions => _positions;
 
-    /// <summary>
-    /// The span that holds a byte of a layer's tar. It is good until the next call; calls are to go forward in tar order. What
-    /// cannot be read throws what was wrong with it.
-    /// </summary>
-    public async ValueTask<SpanLease> GetSpanAsync(int layer, long at, CancellationToken cancellationToken)
+    /// <summary>Reads bytes of a layer's tar; calls are to go forward in tar order. What cannot be read throws what was wrong with it.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="at">Where they begin.</param>
+    /// <param name="length">How many they are.</param>
+    /// <param name="take">Takes a piece, and the number of bytes that came before it.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async Task ReadAsync(int layer, long at, long length, ReadOnlySpanAction<byte, long> take, CancellationToken cancellationToken)
+    {
+        for (long done = 0, count; done < length; done += count)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            SpanLease span = await GetSpanAsync(layer, at + done, cancellationToken);
+            int start = (int)(at + done - span.UncompressedOffset);
+            count = Math.Min(length - done, span.Length - start);
+            take(span.Bytes.Slice(start, (int)count), done);
+        }
+    }
+
+    // The span that holds a byte. It is good until the next call.
+    private async ValueTask<SpanLease> GetSpanAsync(int layer, long at, CancellationToken cancellationToken)
     {
         ReleaseStray();
         int wanted = _layers[layer].Spans.Find(at);

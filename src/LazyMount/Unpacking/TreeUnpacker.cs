@@ -5,7 +5,6 @@ using LazyMount.Cli;
 using LazyMount.Files;
 using LazyMount.FileSystem;
 using LazyMount.Images;
-using LazyMount.Layers;
 using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 
@@ -107,14 +106,7 @@ internal sealed class TreeUnpacker : IDisposable
         long written = 0, end = 0;
         foreach ((long offset, long at, long length) in _tree.Extents(id))
         {
-            for (long done = 0; done < length;)
-            {
-                SpanLease span = await files.GetSpanAsync(_tree.LayerOf(id), at + done, cancellationToken);
-                int start = (int)(at + done - span.UncompressedOffset);
-                int count = (int)Math.Min(length - done, span.Length - start);
-                Write(file, span.Bytes.Slice(start, count), offset + done, position);
-                done += count;
-            }
+            await files.ReadAsync(_tree.LayerOf(id), at, length, (bytes, done) => Write(file, bytes, offset + done, position), cancellationToken);
             written += length;
             end = offset + length;
         }

@@ -15,7 +15,7 @@ internal static class CertificateFiles
     {
         var all = new X509Certificate2Collection();
         foreach (string file in files)
-            Add(all, file, ReadText(file));
+            all.AddRange(Named(file, () => Parse(ReadText(file))));
         return all;
     }
 
@@ -24,12 +24,12 @@ internal static class CertificateFiles
     {
         try
         {
-            ReadAuthorities([file]);
+            Parse(ReadText(file));
             return null;
         }
-        catch (ImageException e)
+        catch (InvalidDataException e)
         {
-            return e.Message[(e.Message.IndexOf(": ", StringComparison.Ordinal) + 2)..].TrimEnd('.');
+            return e.Message;
         }
     }
 
@@ -37,10 +37,9 @@ internal static class CertificateFiles
     /// <exception cref="ImageException">A file cannot be read, or they do not belong together.</exception>
     public static (X509Certificate2 Certificate, X509Certificate2Collection Issuers) ReadPair(ClientCertificateFiles files)
     {
-        string certificate = ReadText(files.Certificate);
-        var issuers = new X509Certificate2Collection();
-        Add(issuers, files.Certificate, certificate);
-        string key = ReadText(files.Key);
+        string certificate = Named(files.Certificate, () => ReadText(files.Certificate));
+        X509Certificate2Collection issuers = Named(files.Certificate, () => Parse(certificate));
+        string key = Named(files.Key, () => ReadText(files.Key));
         if (key.Contains("ENCRYPTED", StringComparison.Ordinal))
             throw Unusable(files.Key, "its key is encrypted, which is not supported; decrypt it with openssl pkey", null);
         try
@@ -55,19 +54,19 @@ internal static class CertificateFiles
         }
     }
 
-    private static void Add(X509Certificate2Collection all, string file, string pem)
+    // Both throw an InvalidDataException that says in a clause what is wrong.
+    private static X509Certificate2Collection Parse(string pem)
     {
-        int before = all.Count;
+        var certificates = new X509Certificate2Collection();
         try
         {
-            all.ImportFromPem(pem);
+            certificates.ImportFromPem(pem);
         }
         catch (CryptographicException e)
         {
-            throw Unusable(file, "it holds a certificate that is malformed", e);
+            throw new InvalidDataException("it holds a certificate that is malformed", e);
         }
-        if (all.Count == before)
-            throw Unusable(file, "it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", null);
+        return certificates.Count > 0 ? certificates : throw new InvalidDataException("it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
     }
 
     private static string ReadText(string file)
@@ -78,7 +77,19 @@ internal static class CertificateFiles
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
-            throw Unusable(file, FileProblem.Reason(e), e);
+            throw new InvalidDataException(FileProblem.Reason(e), e);
+        }
+    }
+
+    private static T Named<T>(string file, Func<T> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (InvalidDataException e)
+        {
+            throw Unusable(file, e.Message, e.InnerException);
         }
     }
 

@@ -12,7 +12,7 @@ internal static class CertificateDirectories
 {
     private const string DefaultName = "_default"; // of containerd
 
-    private static readonly (string Name, bool HasHosts)[] s_engines = [("containerd", true), ("docker", true), ("containers", false)];
+    private static readonly (string Name, bool HasHosts, bool HidesForHosts)[] s_engines = [("containerd", true, true), ("docker", true, false), ("containers", false, false)];
 
     /// <summary>The issuers in all directories of a host together, and the client certificates of the first directory that has any for this user.</summary>
     /// <param name="environment">Where the directories are.</param>
@@ -24,9 +24,9 @@ internal static class CertificateDirectories
         var authorities = new List<string>();
         var pairs = new List<ClientCertificateFiles>();
         string[] hosts = host == DockerHub.Name ? [DockerHub.Name, DockerHub.Host] : [host];
-        foreach (string directory in Roots(environment).SelectMany(root => hosts.SelectMany(each => DirectoriesOf(root, each))))
+        foreach ((Root root, string directory) in Roots(environment).SelectMany(root => hosts.SelectMany(each => DirectoriesOf(root, each)).Select(directory => (root, directory))))
         {
-            string[] files = CertificatesOf(directory, hidesForHosts: directory.Contains("/containerd/", StringComparison.Ordinal));
+            string[] files = CertificatesOf(directory, root.HidesForHosts);
             foreach (string file in files.Where(file => file.EndsWith(".crt", StringComparison.Ordinal)))
             {
                 // An empty or foreign file is no reason to refuse a server that the system trusts.
@@ -93,12 +93,13 @@ internal static class CertificateDirectories
 
     /// <param name="Path">A certs.d.</param>
     /// <param name="HasHosts">Its engine reads hosts.toml there.</param>
-    private sealed record Root(string Path, bool HasHosts);
+    /// <param name="HidesForHosts">A hosts.toml takes the place of the certificates beside it; the other engines read them too.</param>
+    private sealed record Root(string Path, bool HasHosts, bool HidesForHosts);
 
     private static IEnumerable<Root> Roots(RegistryEnvironment environment)
         => from configuration in (string[])[environment.ConfigHome, Path.Combine(environment.Root, "etc")]
            from engine in s_engines
-           select new Root(Path.Combine(configuration, engine.Name, "certs.d"), engine.HasHosts);
+           select new Root(Path.Combine(configuration, engine.Name, "certs.d"), engine.HasHosts, engine.HidesForHosts);
 
     // Those that exist, the one that counts first. containerd writes a port as _PORT_ too, for file systems that have no colons in names.
     private static string[] DirectoriesOf(Root root, string host)
@@ -127,7 +128,6 @@ internal static class CertificateDirectories
         }
     }
 
-    // docker and podman read them beside a hosts.toml too.
     private static string[] CertificatesOf(string directory, bool hidesForHosts)
     {
         try
