@@ -1,0 +1,315 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using System.Security.Cryptography;
+using LazyMount.Blobs.Files;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Blobs.Cache;
+
+/// <summary>
+/// A file of the cache that is read in place: every block of it has a checksum, and no byte is used before the checksum of its block was
+/// compared. Immutable, thread-safe. It is read with pread(2): a memory map of a file that is cut or cannot be read ends the process.
+/// <code>
+/// …   data, filled with zeros to whole blocks of 4 KiB
+/// …   the checksum of each block of data (XXH3, 8 bytes, the block's number as its seed), filled to whole blocks
+/// …   the checksum of each of these blocks
+/// 64  magic "LMCHECK\n"; version; zero; bytes of data (8); SHA-256 of the data (32); checksum of these 56 bytes and those before them
+/// </code>
+/// A file that turns out to be damaged, or on a disk that fails, is deleted, so that whoever wants it next makes it anew.
+/// </summary>
+public sealed class CheckedFile : IDisposable
+{
+    /// <summary>Bytes of a block.</summary>
+    public const int BlockSize = 1 << BlockBits;
+
+    private const int BlockBits = 12, SumSize = 8, SumsOfBlock = BlockSize / SumSize, FooterSize = 64;
+    private const uint Version = 1;
+
+    // Most checksums of checksums: those of 16 GiB of data.
+    private const int MaxTop = 1 << 13;
+
+    private readonly SafeFileHandle? _file;
+    private readonly ReadOnlyMemory<byte> _memory; // in the place of a file
+    private readonly string _path;
+    private readonly ulong[] _top = [];
+    private readonly long _blocks;
+
+    // By a part of the block's number. A block that is replaced stays with whoever has it: blocks are garbage, not buffers that are used again.
+    private readonly Block?[] _cached;
+
+    private sealed record Block(long Number, byte[] Bytes);
+
+    private CheckedFile(SafeFileHandle file, string path, long length, byte[] digest, ulong[] top, int cachedBlocks)
+    {
+        (_file, _path, Length, Digest, _top) = (file, path, length, Digest.FromSha256(digest), top);
+        (_blocks, _cached) = (BlocksFor(length), new Block?[cachedBlocks]);
+    }
+
+    /// <summary>Bytes in memory, read in the same way where they cannot be kept in a file.</summary>
+    public CheckedFile(ReadOnlyMemory<byte> data)
+    {
+        (_memory, _path, Length, _cached) = (data, "", data.Length, []);
+        Digest = Digest.OfSha256(data.Span);
+        _blocks = BlocksFor(Length);
+    }
+
+    /// <summary>Bytes of data.</summary>
+    public long Length { get; }
+
+    /// <summary>SHA-256 of the data, as it was when they were written.</summary>
+    public Digest Digest { get; }
+
+    /// <summary>Opens a file and notes its use; null when there is none that can be used. One that is damaged is deleted.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="cachedBlocks">How many blocks are kept in memory at most: a power of two.</param>
+    public static CheckedFile? TryOpen(string path, int cachedBlocks)
+    {
+        SafeFileHandle? file = null;
+        try
+        {
+            file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess);
+            if (Open(file, path, cachedBlocks) is { } opened)
+            {
+                BlobCache.NoteUse(file);
+                return opened;
+            }
+            AtomicFile.TryDelete(path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            AtomicFile.TryDelete(path);
+        }
+        file?.Dispose();
+        return null;
+    }
+
+    /// <summary>A whole block, the last one filled with zeros. Stays as it is for as long as it is held.</summary>
+    /// <exception cref="ImageException"><see cref="ImageError.Local"/>: the block is damaged or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">There is no such block: what led to it is wrong.</exception>
+    public ReadOnlySpan<byte> this[long number]
+    {
+        get
+        {
+            if ((ulong)number >= (ulong)_blocks)
+                throw new InvalidDataException($"there is no block {number}");
+            if (_file is null)
+                return OfMemory(number);
+            ref Block? slot = ref _cached[SlotOf(number)];
+            return Volatile.Read(ref slot) is { } block && block.Number == number ? block.Bytes : Load(number, ref slot);
+        }
+    }
+
+    /// <summary>Reads bytes, over as many blocks as they take.</summary>
+    /// <exception cref="ImageException">As for a block.</exception>
+    /// <exception cref="InvalidDataException">They are not within the file.</exception>
+    public void Read(long offset, Span<byte> to)
+    {
+        if (offset < 0 || offset > Length - to.Length)
+            throw new InvalidDataException($"there are no bytes {offset} to {offset + to.Length}");
+        while (!to.IsEmpty)
+        {
+            ReadOnlySpan<byte> from = this[offset >> BlockBits][(int)(offset & (BlockSize - 1))..];
+            from = from[..Math.Min(from.Length, to.Length)];
+            from.CopyTo(to);
+            to = to[from.Length..];
+            offset += from.Length;
+        }
+    }
+
+    /// <summary>Says that the file is not what it should be although its checksums are right, and deletes it.</summary>
+    /// <param name="reason">What is wrong, as a clause.</param>
+    /// <param name="cause">What found it.</param>
+    public ImageException Damaged(string reason, Exception? cause = null)
+    {
+        if (_file is not null)
+            AtomicFile.TryDelete(_path);
+        return new ImageException(ImageError.Local, $"The cache file '{_path}' cannot be used: {reason}; it was deleted, so run the command or mount the image again.", cause);
+    }
+
+    /// <summary>Closes the file.</summary>
+    public void Dispose() => _file?.Dispose();
+
+    private static long BlocksFor(long bytes) => (bytes + BlockSize - 1) >> BlockBits;
+
+    private int SlotOf(long number) => (int)((ulong)(number * -7046029254386353131L) >> 40) & (_cached.Length - 1); // 2^64 over the golden ratio
+
+    private ReadOnlySpan<byte> OfMemory(long number)
+    {
+        ReadOnlySpan<byte> block = _memory.Span[(int)(number << BlockBits)..];
+        if (block.Length >= BlockSize)
+            return block[..BlockSize];
+        byte[] last = new byte[BlockSize];
+        block.CopyTo(last);
+        return last;
+    }
+
+    private byte[] Load(long number, ref Block? slot)
+    {
+        // The checksums of data stand in blocks behind the data, which have theirs in memory.
+        ulong sum = number < _blocks
+            ? BinaryPrimitives.ReadUInt64LittleEndian(Sums(number / SumsOfBlock)[(int)(number % SumsOfBlock * SumSize)..])
+            : _top[number - _blocks];
+        var bytes = GC.AllocateUninitializedArray<byte>(BlockSize);
+        try
+        {
+            ReadAll(_file!, bytes, number << BlockBits);
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            throw Damaged(FileProblem.Reason(e), e);
+        }
+        if (XxHash3.HashToUInt64(bytes, number) != sum)
+            throw Damaged($"block {number} does not have its checksum");
+        Volatile.Write(ref slot, new Block(number, bytes));
+        return bytes;
+    }
+
+    private ReadOnlySpan<byte> Sums(long of)
+    {
+        long number = _blocks + of;
+        ref Block? slot = ref _cached[SlotOf(number)];
+        return Volatile.Read(ref slot) is { } block && block.Number == number ? block.Bytes : Load(number, ref slot);
+    }
+
+    private static void ReadAll(SafeFileHandle file, Span<byte> to, long offset)
+    {
+        while (!to.IsEmpty)
+        {
+            int read = RandomAccess.Read(file, to, offset);
+            if (read == 0)
+                throw new EndOfStreamException("it was cut");
+            to = to[read..];
+            offset += read;
+        }
+    }
+
+    private static CheckedFile? Open(SafeFileHandle file, string path, int cachedBlocks)
+    {
+        long end = RandomAccess.GetLength(file);
+        if (end < FooterSize)
+            return null;
+        Span<byte> footer = stackalloc byte[FooterSize];
+        ReadAll(file, footer, end - FooterSize);
+        long length = BinaryPrimitives.ReadInt64LittleEndian(footer[16..]), blocks = BlocksFor(length), tops = (blocks + SumsOfBlock - 1) / SumsOfBlock;
+        if (!footer.StartsWith(Magic) || BinaryPrimitives.ReadUInt32LittleEndian(footer[8..]) != Version
+            || length is < 0 or > (long)MaxTop * SumsOfBlock << BlockBits || end != (blocks + tops << BlockBits) + (tops * SumSize) + FooterSize)
+        {
+            return null;
+        }
+        byte[] last = new byte[(tops * SumSize) + FooterSize];
+        ReadAll(file, last, end - last.Length);
+        if (XxHash3.HashToUInt64(last.AsSpan(0, last.Length - SumSize)) != BinaryPrimitives.ReadUInt64LittleEndian(last.AsSpan(last.Length - SumSize)))
+            return null;
+        var top = new ulong[tops];
+        for (int i = 0; i < top.Length; i++)
+            top[i] = BinaryPrimitives.ReadUInt64LittleEndian(last.AsSpan(i * SumSize));
+        return new CheckedFile(file, path, length, footer.Slice(24, 32).ToArray(), top, cachedBlocks);
+    }
+
+    private static ReadOnlySpan<byte> Magic => "LMCHECK\n"u8;
+
+    /// <summary>Writes such a file, from its first byte to its last.</summary>
+    /// <param name="output">Where to; not owned.</param>
+    public sealed class Writer(Stream output) : IDisposable
+    {
+        private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        private readonly byte[] _buffer = new byte[64 << BlockBits];
+        private readonly List<ulong> _sums = [];
+        private int _filled, _block;
+
+        /// <summary>Bytes of data so far.</summary>
+        public long Length { get; private set; }
+
+        /// <summary>Appends data.</summary>
+        public void Write(ReadOnlySpan<byte> data)
+        {
+            while (!data.IsEmpty)
+            {
+                int count = Math.Min(data.Length, _buffer.Length - _filled);
+                data[..count].CopyTo(_buffer.AsSpan(_filled));
+                data = data[count..];
+                Advance(count);
+            }
+        }
+
+        /// <summary>Appends zeros up to a length.</summary>
+        public void FillTo(long length)
+        {
+            while (Length < length)
+            {
+                int count = (int)Math.Min(length - Length, _buffer.Length - _filled);
+                _buffer.AsSpan(_filled, count).Clear();
+                Advance(count);
+            }
+        }
+
+        /// <summary>Appends zeros up to the end of a block.</summary>
+        public void FillBlock() => FillTo((Length + BlockSize - 1) & -BlockSize);
+
+        /// <summary>Writes what stands behind the data.</summary>
+        /// <returns>SHA-256 of the data.</returns>
+        public Digest Finish()
+        {
+            long length = Length;
+            _hash.AppendData(_buffer, 0, _filled);
+            PutBlocks(_buffer.AsSpan(0, _filled));
+            byte[] sums = Bytes(_sums);
+            _sums.Clear();
+            PutBlocks(sums);
+            byte[] top = Bytes(_sums), last = new byte[top.Length + FooterSize];
+            top.CopyTo(last, 0);
+            Span<byte> footer = last.AsSpan(top.Length);
+            Magic.CopyTo(footer);
+            BinaryPrimitives.WriteUInt32LittleEndian(footer[8..], Version);
+            BinaryPrimitives.WriteInt64LittleEndian(footer[16..], length);
+            Digest digest = Digest.FromSha256(_hash.GetHashAndReset());
+            Convert.FromHexString(digest.Hex).CopyTo(footer[24..]);
+            BinaryPrimitives.WriteUInt64LittleEndian(footer[56..], XxHash3.HashToUInt64(last.AsSpan(0, last.Length - SumSize)));
+            output.Write(last);
+            return digest;
+        }
+
+        /// <inheritdoc/>
+        public void Dispose() => _hash.Dispose();
+
+        private void Advance(int count)
+        {
+            _filled += count;
+            Length += count;
+            if (_filled == _buffer.Length)
+            {
+                _hash.AppendData(_buffer);
+                PutBlocks(_buffer);
+                _filled = 0;
+            }
+        }
+
+        // The last block is filled with zeros.
+        private void PutBlocks(ReadOnlySpan<byte> bytes)
+        {
+            int whole = bytes.Length & -BlockSize;
+            for (int at = 0; at < whole; at += BlockSize)
+                _sums.Add(XxHash3.HashToUInt64(bytes.Slice(at, BlockSize), _block++));
+            output.Write(bytes[..whole]);
+            if (whole < bytes.Length)
+            {
+                byte[] last = new byte[BlockSize];
+                bytes[whole..].CopyTo(last);
+                PutBlocks(last);
+            }
+        }
+
+        private static byte[] Bytes(List<ulong> sums)
+        {
+            byte[] bytes = new byte[sums.Count * SumSize];
+            for (int i = 0; i < sums.Count; i++)
+                BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(i * SumSize), sums[i]);
+            return bytes;
+        }
+    }
+}

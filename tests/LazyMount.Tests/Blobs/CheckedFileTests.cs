@@ -1,0 +1,103 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.Tests.Blobs;
+
+public sealed class CheckedFileTests : IDisposable
+{
+    private readonly TemporaryDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    private string File => Path.Combine(_directory.Path, "file");
+
+    private byte[] Write(int length)
+    {
+        byte[] data = new byte[length];
+        new Random(length).NextBytes(data);
+        using var stream = new FileStream(File, FileMode.Create);
+        using var writer = new CheckedFile.Writer(stream);
+        foreach (byte[] piece in data.Chunk(70_001))
+            writer.Write(piece);
+        Assert.Equal(length, writer.Length);
+        Assert.Equal(Digest.OfSha256(data), writer.Finish());
+        return data;
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(4096)]
+    [InlineData(262_144)]
+    [InlineData(5_000_000)] // more blocks than one block has checksums of
+    public void WhatIsWritten_IsRead(int length)
+    {
+        byte[] data = Write(length);
+        using CheckedFile file = CheckedFile.TryOpen(File, 16)!;
+        using var memory = new CheckedFile(data);
+        byte[] read = new byte[length];
+        file.Read(0, read);
+
+        Assert.Equal(data, read);
+        Assert.Equal((length, Digest.OfSha256(data)), (file.Length, file.Digest));
+        Assert.Equal((length, Digest.OfSha256(data)), (memory.Length, memory.Digest));
+        for (int block = 0; block * 4096 < length; block++)
+        {
+            Assert.Equal(4096, file[block].Length);
+            Assert.True(file[block].SequenceEqual(memory[block]));
+        }
+        Assert.Throws<InvalidDataException>(() => file[(length + 4095) / 4096].Length);
+        Assert.Throws<InvalidDataException>(() => file[-1].Length);
+        Assert.Throws<InvalidDataException>(() => file.Read(length, new byte[1]));
+    }
+
+    [Fact]
+    public void EveryChangedBit_IsNoticed_AndTheFileDeleted()
+    {
+        Write(5_000_000);
+        byte[] good = System.IO.File.ReadAllBytes(File);
+        var random = new Random(7);
+        for (int i = 0; i < 300; i++)
+        {
+            byte[] bad = [.. good];
+            int at = i < 80 ? good.Length - 1 - i : random.Next(good.Length);
+            bad[at] ^= (byte)(1 << random.Next(8));
+            System.IO.File.WriteAllBytes(File, bad);
+            using CheckedFile? file = CheckedFile.TryOpen(File, 16);
+            if (file is not null)
+                Assert.Equal(ImageError.Local, Assert.Throws<ImageException>(() => file.Read(0, new byte[5_000_000])).Error);
+            Assert.False(System.IO.File.Exists(File));
+        }
+    }
+
+    [Fact]
+    public void AFileThatIsCutWhileItIsRead_FailsAndIsDeleted()
+    {
+        Write(100_000);
+        using CheckedFile file = CheckedFile.TryOpen(File, 16)!;
+        _ = file[0].Length;
+        using (FileStream cut = System.IO.File.OpenWrite(File))
+            cut.SetLength(8192);
+
+        Assert.Equal(4096, file[0].Length); // in memory
+        ImageException failure = Assert.Throws<ImageException>(() => file[10].Length);
+        Assert.Contains(File, failure.Message, StringComparison.Ordinal);
+        Assert.False(System.IO.File.Exists(File));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(30)]
+    [InlineData(4096)]
+    [InlineData(100_000)]
+    public void AFileOfAnotherKind_IsNone(int length)
+    {
+        System.IO.File.WriteAllBytes(File, new byte[length]);
+
+        Assert.Null(CheckedFile.TryOpen(File, 16));
+        Assert.Null(CheckedFile.TryOpen(File + ".missing", 16));
+    }
+}
