@@ -2,7 +2,6 @@ using System.Text;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
-using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.FileSystem;
 
@@ -13,16 +12,14 @@ namespace LazyMount.FileSystem;
 public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
 {
     private readonly ErofsImage? _image;
-    private readonly SafeFileHandle? _metadata;
 
     /// <summary>The tree as one file, "image.erofs", in a directory of its own: an EROFS image that is made while it is read.</summary>
     /// <param name="image">The image.</param>
-    /// <param name="metadata">Its metadata, for reading at any offset. Not owned.</param>
     /// <param name="layers">The layers of the tree, lowest first. Not owned.</param>
     /// <param name="logger">Every failed read is logged here.</param>
-    public ImageFileSystem(ErofsImage image, SafeFileHandle metadata, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
-        : this(ImageTree.OfFile("image.erofs"u8, image.Size, image.Time), layers, logger)
-        => (_image, _metadata) = (image, metadata);
+    public ImageFileSystem(ErofsImage image, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
+        : this(TreeBuilder.OfFile("image.erofs"u8.ToArray(), image.Size, image.Time), layers, logger)
+        => _image = image;
 
     /// <summary>
     /// Bytes of a span that a read may hold while it waits for the next one. What it needs of a longer span is copied, so that
@@ -153,7 +150,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
             if (_image is { } image && offset < image.MetadataSize)
             {
                 int count = (int)(Math.Min(end, image.MetadataSize) - offset);
-                ReadMetadata(data.AddBytes(count), offset);
+                image.ReadMetadata(offset, data.AddBytes(count));
                 offset += count;
                 continue;
             }
@@ -180,20 +177,6 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         }
         (long at, long end) = Tree.Extent(id, offset);
         return (Tree.LayerOf(id), at, end);
-    }
-
-    private void ReadMetadata(Span<byte> to, long offset)
-    {
-        while (!to.IsEmpty)
-        {
-            int read = RandomAccess.Read(_metadata!, to, offset);
-            if (read == 0)
-            {
-                throw new EndOfStreamException("the metadata of the image were cut");
-            }
-            to = to[read..];
-            offset += read;
-        }
     }
 
     // The offset in the file behind the last byte that the read gets.

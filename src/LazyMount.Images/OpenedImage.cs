@@ -30,7 +30,6 @@ public sealed class OpenedImage : IAsyncDisposable
 
     private readonly LayerReaders _readers;
     private readonly ILogger<ImageFileSystem> _logger;
-    private SafeFileHandle? _metadata; // of the image file
     private List<(Descriptor Blob, Layer Layer, LayerIndex Index)> _unverified;
 
     private OpenedImage(
@@ -147,10 +146,10 @@ public sealed class OpenedImage : IAsyncDisposable
             {
                 return TreeBuilder.Build(layers);
             }
-            ImageTree tree = TreeBuilder.BuildAlone(layers[0], number, out int danglingLinks);
-            if (danglingLinks > 0)
+            ImageTree tree = TreeBuilder.BuildAlone(layers[0], number);
+            if (tree.DanglingLinks > 0)
             {
-                observer.Note($"{danglingLinks} hard link(s) of layer {number} lead to files of lower layers; shown as symbolic links to them");
+                observer.Note($"{tree.DanglingLinks} hard link(s) of layer {number} lead to files of lower layers; shown as symbolic links to them");
             }
             return tree;
         }
@@ -160,46 +159,23 @@ public sealed class OpenedImage : IAsyncDisposable
         }
     }
 
-    /// <summary>Lays the tree out as an EROFS image.</summary>
-    /// <exception cref="InvalidDataException">EROFS cannot hold this tree; says why in a clause.</exception>
-    public ErofsImage LayOutErofs()
-    {
-        // A UUID of version 8 (RFC 9562), of what the tree is made from.
-        byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{Image.ManifestDescriptor.Digest}\n{Layers.Count}\n{Tree.LayerNumberOf(ImageTree.RootId)}"));
-        hash[6] = (byte)(0x80 | (hash[6] & 0xF));
-        hash[8] = (byte)(0x80 | (hash[8] & 0x3F));
-        return new ErofsImage(Tree, new Guid(hash.AsSpan(0, 16), bigEndian: true));
-    }
-
     /// <summary>The tree as one file, an EROFS image that is made while it is read. Good until this is disposed.</summary>
-    /// <exception cref="ImageException">EROFS cannot hold this tree, or the cache has no room for its metadata.</exception>
+    /// <exception cref="ImageException">EROFS cannot hold this tree.</exception>
     public ImageFileSystem OpenImageFile()
     {
         try
         {
-            ErofsImage image = LayOutErofs();
-            // Without a name, so that nothing stays behind, however this process ends.
-            string path = Path.Combine(_resolved.Cache.Root, $".image-{Guid.NewGuid():N}.tmp");
-            _metadata = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
-            File.Delete(path);
-            using (var stream = new FileStream(new SafeFileHandle(_metadata.DangerousGetHandle(), ownsHandle: false), FileAccess.Write, bufferSize: 1 << 20))
-                image.WriteMetadata(stream);
-            return new ImageFileSystem(image, _metadata, Layers, _logger) { ReadTimeout = FileSystem.ReadTimeout };
+            return new ImageFileSystem(new ErofsImage(Tree), Layers, _logger) { ReadTimeout = FileSystem.ReadTimeout };
         }
         catch (InvalidDataException e)
         {
             throw new ImageException(ImageError.Invalid, $"{Image.Reference} cannot be shown as an image file: {e.Message}; mount it without --view.", e);
-        }
-        catch (Exception e) when (FileProblem.IsOne(e))
-        {
-            throw new ImageException(ImageError.Local, $"The metadata of the image file cannot be written to {_resolved.Cache.Root}: {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "choose another directory with --cache-dir")}.", e);
         }
     }
 
     /// <summary>Step 10's second half. Whoever reads the tree has ended before.</summary>
     public ValueTask DisposeAsync()
     {
-        _metadata?.Dispose();
         return DisposeAllAsync(Layers, _spans, _resolved);
     }
 
