@@ -52,6 +52,16 @@ internal static class TreeWalk
         }
     }
 
+    /// <summary>The data of a tree file.</summary>
+    public static byte[] Write(LayerIndex[] layers)
+    {
+        using var stream = new MemoryStream();
+        using var writer = new CheckedFile.Writer(stream);
+        TreeBuilder.Write(layers, Guid.Empty, writer);
+        writer.Finish();
+        return stream.ToArray().AsSpan(0, (int)writer.Length).ToArray();
+    }
+
     /// <summary>Merges, walks all of the tree; a layer may only be refused as <see cref="TreeBuilder"/> says.</summary>
     public static void Merge(LayerIndex[] layers)
     {

@@ -26,7 +26,7 @@ internal static class ErofsFormat
 
     public const int CompactInodeSize = 32, ExtendedInodeSize = 64;
     public const int DirentSize = 12;
-    public const int MaxNameLength = 255, MaxLinkTarget = 4095;
+    public const int MaxLinkTarget = 4095;
 
     /// <summary>Header of an inode's attributes, before the ids of shared ones and the inline ones.</summary>
     public const int XattrHeaderSize = 12;

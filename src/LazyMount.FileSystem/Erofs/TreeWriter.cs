@@ -126,7 +126,6 @@ internal sealed class TreeWriter
         long at = ((long)ErofsFormat.MetadataBlock << ErofsFormat.BlockBits) + (ErofsFormat.RootNid * ErofsFormat.SlotSize);
         for (int position = 0; position < _tree.Count; position++)
         {
-            CheckName(position);
             if (!_tree.IsFirstName(position))
                 continue;
             FlatTree.Node node = _tree.NodeAt(position);
@@ -180,7 +179,7 @@ internal sealed class TreeWriter
             block += BlocksOf(position, block);
             if (block > ErofsFormat.MaxBlocks)
             {
-                _reason ??= $"its files have more than {ErofsFormat.MaxBlocks >> (40 - ErofsFormat.BlockBits)} TiB together, which EROFS cannot address";
+                _reason ??= $"its files have more than {(ErofsFormat.MaxBlocks + 1) >> (40 - ErofsFormat.BlockBits)} TiB together, which EROFS cannot address";
                 block = _header.MetadataSize >> ErofsFormat.BlockBits;
                 return [];
             }
@@ -223,12 +222,6 @@ internal sealed class TreeWriter
         }
     }
 
-    private void CheckName(int position)
-    {
-        if (_reason is null && _tree.NameAt(position).Length > ErofsFormat.MaxNameLength)
-            Refuse(position, $"a name of more than {ErofsFormat.MaxNameLength} bytes");
-    }
-
     private void Check(int position, in FlatTree.Node node)
     {
         if (node.DataOffset >> PlaceBits != 0)
@@ -239,10 +232,8 @@ internal sealed class TreeWriter
             : !ErofsFormat.HasDevice(node.DeviceMajor, node.DeviceMinor) ? "a device number beyond what Linux has"
             : node.XattrSet >= 0 ? _xattrs.WhyNot(node.XattrSet) : null;
         if (reason is not null)
-            Refuse(position, reason);
+            _reason = $"'{Printable(_tree.PathOf(position))}' has {reason}, which EROFS cannot hold";
     }
-
-    private void Refuse(int position, string reason) => _reason = $"'{Printable(_tree.PathOf(position))}' has {reason}, which EROFS cannot hold";
 
     private static string Printable(byte[] path) => string.Concat(Encoding.UTF8.GetString(path).Select(static c => char.IsControl(c) ? '?' : c));
 
