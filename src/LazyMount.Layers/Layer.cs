@@ -28,8 +28,7 @@ public sealed class Layer : IDisposable
     /// <summary>The pool keeps its arrays for the life of the process, so larger ones do not come from there.</summary>
     private const int LargestPooled = 4 << 20;
 
-    private readonly Digest _digest;
-    private readonly CompressionFormat _format;
+    private readonly LayerHead _head;
     private readonly CheckpointTable _checkpoints;
     private readonly RangeDigests? _ranges;
     private readonly BlobReader _blob;
@@ -39,22 +38,20 @@ public sealed class Layer : IDisposable
     private readonly CancellationTokenSource _disposal = new();
     private int _decodeAhead = -1; // the span whose being read makes the one after it be decoded
 
-    /// <param name="index">Its table of contents, of which only checkpoints and digests are kept.</param>
+    /// <param name="head">What reading it needs; owned. A whole index is not kept whole.</param>
     /// <param name="blob">Its bytes; owned.</param>
     /// <param name="spans">Where decoded spans are kept; shared by layers, not owned.</param>
-    public Layer(LayerIndex index, BlobReader blob, SpanCache spans)
+    public Layer(LayerHead head, BlobReader blob, SpanCache spans)
     {
-        (_checkpoints, _digest, _format, _blob, _spans) = (index.Checkpoints, index.Digest, index.SpanFormat, blob, spans);
-        _ranges = index.Proof.Ranges;
-        Prefetch = index.Prefetch;
-        Spans = new SpanMap(index.Checkpoints);
+        (_head, _checkpoints, _ranges, _blob, _spans) = (head.WithoutContents(), head.Checkpoints, head.Proof.Ranges, blob, spans);
+        Spans = new SpanMap(head.Checkpoints);
         _table = new SpanTable(spans, Spans, DecodeAsync);
     }
 
-    /// <summary>As in <see cref="LayerIndex.Prefetch"/>.</summary>
-    public IReadOnlyList<PrefetchRange> Prefetch { get; }
+    /// <summary>As in <see cref="LayerHead.Prefetch"/>.</summary>
+    public IReadOnlyList<PrefetchRange> Prefetch => _head.Prefetch;
 
-    /// <summary>As in <see cref="LayerIndex.UncompressedSize"/>.</summary>
+    /// <summary>As in <see cref="LayerHead.UncompressedSize"/>.</summary>
     public long UncompressedSize => Spans.UncompressedSize;
 
     /// <summary>What is fetched and decoded as one.</summary>
@@ -65,7 +62,7 @@ public sealed class Layer : IDisposable
     /// with what that pass found, and taken from the store of everybody.
     /// </summary>
     /// <param name="built">The index that the pass made.</param>
-    public void Prove(LayerIndex built)
+    public void Prove(LayerHead built)
     {
         if (built is { Proof: { By: Voucher.Layer, Chunks: { } chunks }, Transcoding: null })
         {
@@ -225,7 +222,7 @@ public sealed class Layer : IDisposable
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && _ranges is not null)
         {
-            throw new ImageException(ImageError.Verification, $"Span {span} of layer {_digest}, bytes {compressedOffset}-{compressedOffset + compressed.Length - 1}, does not have the SHA-256 that its table of contents gives, twice: what its source holds is damaged; push or copy the image again.", e);
+            throw new ImageException(ImageError.Verification, $"Span {span} of layer {_head.Digest}, bytes {compressedOffset}-{compressedOffset + compressed.Length - 1}, does not have the SHA-256 that its table of contents gives, twice: what its source holds is damaged; push or copy the image again.", e);
         }
     }
 
@@ -274,7 +271,7 @@ public sealed class Layer : IDisposable
             return;
         }
         Checkpoint checkpoint = _checkpoints[number];
-        using Decompressor decompressor = Decompressor.Resume(_format, checkpoint);
+        using Decompressor decompressor = Decompressor.Resume(_head.SpanFormat, checkpoint);
         decompressor.Push(compressed);
         bool ended = false;
         while (!span.IsEmpty)
@@ -288,7 +285,7 @@ public sealed class Layer : IDisposable
                     ended = true;
                     continue;
                 }
-                throw new InvalidDataException($"span {number} of layer {_digest} ends {span.Length} bytes early: its index does not belong to its blob");
+                throw new InvalidDataException($"span {number} of layer {_head.Digest} ends {span.Length} bytes early: its index does not belong to its blob");
             }
             run = run[..Math.Min(run.Length, span.Length)];
             run.CopyTo(span);
@@ -302,5 +299,6 @@ public sealed class Layer : IDisposable
         _disposal.Cancel(); // not disposed: it holds nothing, and those who look at it may come late
         _table.Close();
         _blob.Dispose();
+        _head.Close();
     }
 }

@@ -25,15 +25,24 @@ public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFac
     public async Task<(Layer Layer, LayerIndex Index)[]> OpenAsync(Image image, SpanCache spans, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
     {
         LayerIndex[] indexes = await finder.GetAsync(image, progress, cancellationToken).ConfigureAwait(false);
-        var layers = new (Layer, LayerIndex)[indexes.Length];
-        var opened = new Dictionary<Digest, Layer>(); // a layer may stand in the image more than once
+        return [.. Open(image, indexes, spans).Zip(indexes)];
+    }
+
+    /// <summary>Opens all layers of an image by what is known of them already; a digest that stands in the image twice is one layer, at both places.</summary>
+    /// <param name="image">The image.</param>
+    /// <param name="heads">Of each layer, lowest first. A layer owns its head.</param>
+    /// <param name="spans">Where decoded spans are kept.</param>
+    public Layer[] Open(Image image, IReadOnlyList<LayerHead> heads, SpanCache spans)
+    {
+        var layers = new Layer[heads.Count];
+        var opened = new Dictionary<Digest, Layer>();
         for (int i = 0; i < layers.Length; i++)
         {
             if (!opened.TryGetValue(image.Layers[i].Digest, out Layer? layer))
             {
-                opened[image.Layers[i].Digest] = layer = Open(image.Layers[i], image, indexes[i], spans);
+                opened[image.Layers[i].Digest] = layer = Open(image.Layers[i], image, heads[i], spans);
             }
-            layers[i] = (layer, indexes[i]);
+            layers[i] = layer;
         }
         return layers;
     }
@@ -56,7 +65,7 @@ public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFac
         LayerIndex built;
         try
         {
-            built = await finder.PassAsync(blob, image, believed, cancellationToken).ConfigureAwait(false);
+            built = await finder.PassAsync(blob, image, believed.Proof, cancellationToken).ConfigureAwait(false);
         }
         catch (ImageException e) when (e is not RegistryException && e.Error is (ImageError.Verification or ImageError.Invalid or ImageError.Unsupported))
         {
@@ -93,6 +102,9 @@ public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFac
         return same == ours.Bytes.Length && theirs.Bytes.Length == same ? null : $"its SHA-256 of chunk {same / ChunkDigests.DigestSize} is not the layer's";
     }
 
-    private Layer Open(Descriptor layer, Image image, LayerIndex index, SpanCache spans)
-        => new(index, new SpanSource(image.Source, cache, loggers).Open(layer, index, index.Proof.ScopeFor(image), () => finder.PassAsync(layer, image, index, CancellationToken.None)), spans);
+    private Layer Open(Descriptor layer, Image image, LayerHead head, SpanCache spans)
+    {
+        Proof proof = head.Proof;
+        return new Layer(head, new SpanSource(image.Source, cache, loggers).Open(layer, head, proof.ScopeFor(image), () => finder.PassAsync(layer, image, proof, CancellationToken.None)), spans);
+    }
 }

@@ -19,7 +19,7 @@ internal sealed class SpanSource(IBlobSource source, BlobCache cache, ILoggerFac
     /// <param name="index">Its index.</param>
     /// <param name="scope">Where its chunks are kept: what the index's proof allows.</param>
     /// <param name="rebuild">Indexes it once more, which puts the transcoding into the cache.</param>
-    public BlobReader Open(Descriptor layer, LayerIndex index, ChunkScope scope, Func<Task> rebuild)
+    public BlobReader Open(Descriptor layer, LayerHead index, ChunkScope scope, Func<Task> rebuild)
     {
         ILogger<BlobReader> logger = loggers.CreateLogger<BlobReader>();
         if (index.Transcoding is not { } transcoding)

@@ -56,10 +56,19 @@ internal static class LayerIndexFile
         }
     }
 
+    public static LayerHead? TryOpen(string path, Digest digest, IndexBudget budget) => TryLoad(path, digest, budget);
+
+    public static LayerIndex? TryRead(LayerHead head, IndexBudget budget) => (LayerIndex)head;
+
     /// <summary>Writes it into the cache.</summary>
+    /// <returns>See <see cref="LayerHead.ContentsDigest"/>.</returns>
     /// <exception cref="IOException">No space, or no directory.</exception>
     /// <exception cref="UnauthorizedAccessException">No permission.</exception>
-    public static void Save(string path, LayerIndex index, BlobCache cache) => cache.WriteFile(path, Encode(index));
+    public static Digest Save(string path, LayerIndex index, BlobCache cache)
+    {
+        cache.WriteFile(path, Encode(index));
+        return Digest.OfSha256(LayerIndexColumns.Encode(index));
+    }
 
     /// <summary>True for the start of an index file that another version of the program wrote: of no use here, but not damaged.</summary>
     public static bool IsOfOtherVersion(ReadOnlySpan<byte> file)
@@ -257,6 +266,7 @@ internal static class LayerIndexFile
             ?? throw new InvalidDataException("nobody can vouch for the index in this way");
         return new LayerIndex
         {
+            ContentsDigest = Digest.OfSha256(columns),
             Origin = origin,
             Proof = proof,
             Prefetch = prefetch,

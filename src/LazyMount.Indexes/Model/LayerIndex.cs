@@ -26,12 +26,16 @@ public readonly record struct PrefetchRange(long Offset, long End)
 }
 
 /// <summary>
-/// Our table of contents of one layer: entries, checkpoints and digests. Immutable, keyed by the blob's digest.
+/// The part of a layer's index that reading the layer needs: checkpoints, digests, and what bytes they are of. The rest, which
+/// says what files the layer has, is a <see cref="LayerIndex"/>. Immutable, keyed by the blob's digest.
 /// <para>Uncompressed offsets are those of the tar, or of an address space of the index's own, such as all file chunks one after
 /// the other: what counts is that each span decodes to its range of them.</para>
 /// </summary>
-public sealed record LayerIndex
+public record LayerHead
 {
+    /// <summary>The head alone: an index without what it says of files, which is large.</summary>
+    public LayerHead WithoutContents() => GetType() == typeof(LayerHead) ? this : new LayerHead(this);
+
     /// <summary>Digest of the layer's blob as stored (compressed).</summary>
     public required Digest Digest { get; init; }
 
@@ -71,6 +75,21 @@ public sealed record LayerIndex
     /// <summary>Where decoding can start, in order; the first at 0.</summary>
     public required CheckpointTable Checkpoints { get; init; }
 
+    /// <summary>
+    /// Identifies what the index says of the layer's files: SHA-256 of the stored form of all that a <see cref="LayerIndex"/> has besides
+    /// this. Null for an index that is not stored.
+    /// </summary>
+    public Digest? ContentsDigest { get; init; }
+
+    /// <summary>Closes the file in which checkpoints and digests are read, if they are read in one. Nobody may read the layer any more.</summary>
+    public void Close()
+    {
+    }
+}
+
+/// <summary>Our table of contents of one layer: its files, and how its bytes are read. Immutable.</summary>
+public sealed record LayerIndex : LayerHead
+{
     /// <summary>All paths.</summary>
     public required LayerPaths Paths { get; init; }
 

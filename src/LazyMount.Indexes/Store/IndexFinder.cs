@@ -97,10 +97,58 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     {
         IndexStore store = Store;
         var policy = new IndexPolicy(Trust, image);
-        return (store.TryLoadProved(layer) ?? store.TryLoadBelieved(layer, image, policy)) is { } stored
-            ? new IndexOffer(stored.Origin, stored.Proof.By, store.SizeOf(stored, image), policy.ToRead(stored))
+        return (store.TryOpenProved(layer) ?? store.TryOpenBelieved(layer, image, policy)) is { } head && store.TryRead(head) is { } stored
+            ? new IndexOffer(stored.Origin, stored.Proof.By, store.SizeOf(stored, image), (LayerIndex)policy.ToRead(stored))
             : null;
     }
+
+    /// <summary>
+    /// What reading each layer needs, lowest first, from the store alone, by the rules of <see cref="GetAsync(Image, IProgress{LayerProgress}?, CancellationToken)"/>;
+    /// null when that would have to do more for any layer. A digest that stands in the image twice is one head. The caller closes them.
+    /// </summary>
+    public LayerHead[]? TryOpenStored(Image image)
+    {
+        var policy = new IndexPolicy(Trust, image);
+        var store = new IndexStore(cache, _logger, new ImageBudget(MaxMemory));
+        var opened = new Dictionary<Digest, LayerHead>();
+        foreach (Descriptor layer in image.Layers)
+        {
+            if (opened.ContainsKey(layer.Digest))
+            {
+                continue;
+            }
+            LayerHead? head = TryOpenStored(layer, image, policy, store);
+            if (head is null || policy.ToRead(head) is var read && read.Proof.IsFromVerified != head.Proof.IsFromVerified) // it is stored once more then
+            {
+                head?.Close();
+                foreach (LayerHead other in opened.Values)
+                {
+                    other.Close();
+                }
+                return null;
+            }
+            opened.Add(layer.Digest, read);
+        }
+        foreach (LayerHead head in opened.Values)
+        {
+            Tell(head);
+        }
+        return [.. image.Layers.Select(layer => opened[layer.Digest])];
+    }
+
+    private LayerHead? TryOpenStored(Descriptor layer, Image image, IndexPolicy policy, IndexStore store)
+    {
+        LayerHead? found = store.TryOpenProved(layer) ?? (IsHere(layer, image) ? null : store.TryOpenBelieved(layer, image, policy));
+        if (found is not null && image.Source.DiffIdOf(layer.Digest) is { } diffId && diffId != found.DiffId)
+        {
+            found.Close();
+            return null;
+        }
+        return found;
+    }
+
+    // A layer that is in the cache whole is better indexed than believed.
+    private bool IsHere(Descriptor layer, Image image) => !image.Source.IsLocal && cache.HasAll(layer);
 
     /// <summary>
     /// What was published for each layer, lowest first, each fetched and looked at but not kept: one that is of no use comes
@@ -128,10 +176,10 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     /// <summary>One pass over a whole layer, whatever is stored. Proves its bytes, puts its transcoding into the cache if it needs one, and stores no index.</summary>
     /// <param name="layer">The layer.</param>
     /// <param name="image">The image that it is of.</param>
-    /// <param name="believed">An index by which it was read so far, or null.</param>
+    /// <param name="believed">The proof by which it was read so far, or null.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <exception cref="ImageException">The layer cannot be streamed, or is not what its digest says.</exception>
-    public Task<LayerIndex> PassAsync(Descriptor layer, Image image, LayerIndex? believed, CancellationToken cancellationToken)
+    public Task<LayerIndex> PassAsync(Descriptor layer, Image image, Proof? believed, CancellationToken cancellationToken)
         => Passes.RunAsync(layer, image, believed, progress: null, cancellationToken);
 
     /// <summary>A layer's whole blob, from the cache as far as it is there; not verified.</summary>
@@ -141,7 +189,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     public void Save(LayerIndex index, Image image) => Store.Save(index, image);
 
     /// <summary>Whether an index can be used: its transcoding, if it has one, is in the cache.</summary>
-    public static bool IsTranscodingThere(LayerIndex index, BlobCache cache) => IndexStore.IsTranscodingThere(index, cache);
+    public static bool IsTranscodingThere(LayerHead index, BlobCache cache) => IndexStore.IsTranscodingThere(index, cache);
 
     private async Task<LayerIndex[]> GetAllAsync(Image image, IndexPolicy policy, IProgress<LayerProgress>? progress, CancellationToken cancellationToken)
     {
@@ -206,53 +254,44 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
         var store = new IndexStore(cache, _logger, memory);
         if (TryLoad() is { } stored)
         {
-            return Told(stored);
+            return stored;
         }
         // Another process may be at it, at the same place: what it finds is ours too.
         using IDisposable? turn = await store.TryTakeTurnAsync(layer.Digest, image, TurnPatience, cancellationToken).ConfigureAwait(false);
         if (TryLoad() is { } made)
         {
-            return Told(made);
+            return made;
         }
         LayerIndex? index = null;
-        if (!IsHere())
+        if (!IsHere(layer, image))
         {
             foreach (IIndexSource source in sources.For(layer))
             {
-                index ??= await source.TryGetAsync(layer, cancellationToken).ConfigureAwait(false) is { } found && policy.Accepts(found) ? policy.ToRead(found) : null;
+                index ??= await source.TryGetAsync(layer, cancellationToken).ConfigureAwait(false) is { } found && policy.Accepts(found) ? (LayerIndex)policy.ToRead(found) : null;
             }
         }
         index ??= await new LayerPass(cache, KeepsBlobs, _logger, memory).RunAsync(layer, image, believed: null, progress, cancellationToken).ConfigureAwait(false);
-        store.Save(index, image);
-        return Told(index);
+        Tell(index);
+        return store.Save(index, image);
 
         LayerIndex? TryLoad()
         {
-            Digest? diffId = image.Source.DiffIdOf(layer.Digest);
-            LayerIndex? found = store.TryLoadProved(layer) ?? (IsHere() ? null : store.TryLoadBelieved(layer, image, policy));
-            if (found is null || (diffId is not null && diffId != found.DiffId))
+            if (TryOpenStored(layer, image, policy, store) is not { } head || store.TryRead(head) is not { } found)
             {
                 return null;
             }
-            LayerIndex read = policy.ToRead(found);
-            if (read.Proof.IsFromVerified != found.Proof.IsFromVerified)
-            {
-                store.Save(read, image); // beside the bytes that are read by it
-            }
-            return read;
+            var read = (LayerIndex)policy.ToRead(found);
+            Tell(read);
+            return read.Proof.IsFromVerified == found.Proof.IsFromVerified ? read : store.Save(read, image); // beside the bytes that are read by it
         }
-
-        // A layer that is in the cache whole is better indexed than believed.
-        bool IsHere() => !image.Source.IsLocal && cache.HasAll(layer);
     }
 
     // One line for each layer of which the reference's digest, or the layer's own, does not say what it holds.
-    private LayerIndex Told(LayerIndex index)
+    private void Tell(LayerHead index)
     {
         if (index.Proof.By < Voucher.Manifest)
         {
             _logger.LayerBelieved(index.Digest.ToString(), index.Origin, index.Proof.By == Voucher.Source ? "the source that gives it" : "whoever may publish in its repository");
         }
-        return index;
     }
 }

@@ -34,10 +34,10 @@ internal sealed class IndexPolicy(IndexTrust trust, Image image)
     /// An index that is believed, as it is read: who takes any connection for an index takes any for the bytes, also when the first
     /// was verified. Offline nothing comes over one, and bytes are found where they were kept.
     /// </summary>
-    public LayerIndex ToRead(LayerIndex index) => TakesUnverified && IsOnline ? index with { Proof = index.Proof.OverAnyConnection() } : index;
+    public LayerHead ToRead(LayerHead index) => TakesUnverified && IsOnline ? index with { Proof = index.Proof.OverAnyConnection() } : index;
 
     /// <summary>Whether an index is believed now, wherever and under whatever policy it was found.</summary>
-    public bool Accepts(LayerIndex index) => index.Proof.By switch
+    public bool Accepts(LayerHead index) => index.Proof.By switch
     {
         Voucher.Layer => true,
         Voucher.Manifest => TakesBound || index.Origin is not (IndexOrigin.Published or IndexOrigin.Soci),

@@ -20,26 +20,42 @@ namespace LazyMount.Indexes.Store;
 internal sealed class IndexStore(BlobCache cache, ILogger logger, ImageBudget? memory = null)
 {
     /// <summary>The index of a layer that the layer's own digest proved; null when there is none.</summary>
-    public LayerIndex? TryLoadProved(Descriptor layer)
-        => TryLoad(layer, () => SharedPath(layer.Digest)) is { Proof.By: Voucher.Layer } index ? index : null;
+    public LayerHead? TryOpenProved(Descriptor layer)
+        => TryOpen(layer, () => SharedPath(layer.Digest), head => head.Proof.By == Voucher.Layer);
 
     /// <summary>The best other index of an image's layer that the policy accepts now; null when there is none.</summary>
-    public LayerIndex? TryLoadBelieved(Descriptor layer, Image image, IndexPolicy policy)
-        => TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ManifestScope(image))) is { Proof.By: Voucher.Manifest } bound && policy.Accepts(bound) ? bound
-            : policy.TakesUnverified && TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ImageScope(image, isVerified: false))) is { Proof.By: < Voucher.Manifest } any && policy.Accepts(any) ? any
-            : TryLoad(layer, () => ScopedPath(layer.Digest, Proof.ImageScope(image, image.Source.IsVerified))) is { Proof.By: < Voucher.Manifest } index && policy.Accepts(index) ? index
-            : null;
+    public LayerHead? TryOpenBelieved(Descriptor layer, Image image, IndexPolicy policy)
+    {
+        return TryOpen(layer, () => ScopedPath(layer.Digest, Proof.ManifestScope(image)), head => head.Proof.By == Voucher.Manifest && policy.Accepts(head))
+            ?? (policy.TakesUnverified ? TryOpen(layer, () => ScopedPath(layer.Digest, Proof.ImageScope(image, isVerified: false)), IsBelieved) : null)
+            ?? TryOpen(layer, () => ScopedPath(layer.Digest, Proof.ImageScope(image, image.Source.IsVerified)), IsBelieved);
+
+        bool IsBelieved(LayerHead head) => head.Proof.By < Voucher.Manifest && policy.Accepts(head);
+    }
+
+    /// <summary>The whole index, which takes over what the head has open. Null, and the head closed, when it is not sound.</summary>
+    public LayerIndex? TryRead(LayerHead head)
+    {
+        LayerIndex? index = LayerIndexFile.TryRead(head, new IndexBudget(head.CompressedSize, memory));
+        if (index is null)
+        {
+            head.Close();
+        }
+        return index;
+    }
 
     /// <summary>Stores an index. A cache that cannot keep it costs the next start, not this one: that is logged.</summary>
-    public void Save(LayerIndex index, Image image)
+    /// <returns>The index, with <see cref="LayerHead.ContentsDigest"/> if it is stored now.</returns>
+    public LayerIndex Save(LayerIndex index, Image image)
     {
         try
         {
-            LayerIndexFile.Save(PathOf(index, image), index, cache);
+            return index with { ContentsDigest = LayerIndexFile.Save(PathOf(index, image), index, cache) };
         }
         catch (Exception e) when (FileProblem.IsOne(e) || e is ImageException)
         {
             logger.IndexNotSaved(index.Digest.ToString(), e.Message);
+            return index with { ContentsDigest = null };
         }
     }
 
@@ -66,7 +82,7 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger, ImageBudget? m
     }
 
     /// <summary>Whether an index can be used: its transcoding, if it has one, is in the cache.</summary>
-    public static bool IsTranscodingThere(LayerIndex index, BlobCache cache)
+    public static bool IsTranscodingThere(LayerHead index, BlobCache cache)
     {
         if (index.Transcoding is not { } transcoding)
         {
@@ -76,20 +92,27 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger, ImageBudget? m
         return file is not null && RandomAccess.GetLength(file) == transcoding.Size;
     }
 
-    private LayerIndex? TryLoad(Descriptor layer, Func<string> pathOf)
+    private LayerHead? TryOpen(Descriptor layer, Func<string> pathOf, Predicate<LayerHead> isWanted)
     {
+        string path;
         try
         {
-            LayerIndex? index = LayerIndexFile.TryLoad(pathOf(), layer.Digest, new IndexBudget(layer.Size, memory));
-            return index?.CompressedSize == layer.Size && IsTranscodingThere(index, cache) ? index : null;
+            path = pathOf();
         }
         catch (ImageException)
         {
             return null; // no directory for indexes
         }
+        LayerHead? head = LayerIndexFile.TryOpen(path, layer.Digest, new IndexBudget(layer.Size, memory));
+        if (head is null || (head.CompressedSize == layer.Size && isWanted(head) && IsTranscodingThere(head, cache)))
+        {
+            return head;
+        }
+        head.Close();
+        return null;
     }
 
-    private string PathOf(LayerIndex index, Image image) => index.Proof.By switch
+    private string PathOf(LayerHead index, Image image) => index.Proof.By switch
     {
         Voucher.Layer => SharedPath(index.Digest),
         Voucher.Manifest => ScopedPath(index.Digest, Proof.ManifestScope(image)),

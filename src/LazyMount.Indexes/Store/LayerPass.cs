@@ -24,14 +24,14 @@ internal sealed class LayerPass(BlobCache cache, bool keepsBlobs, ILogger logger
     /// <summary>One pass, whatever is stored.</summary>
     /// <param name="layer">The layer.</param>
     /// <param name="image">The image that it is of.</param>
-    /// <param name="believed">An index by which parts of the layer were read already: their bytes are not fetched again.</param>
+    /// <param name="believed">The proof by which parts of the layer were read already: their bytes are not fetched again.</param>
     /// <param name="progress">Told how many bytes of the layer have passed.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <exception cref="ImageException">The layer cannot be had, or is not what its digest says.</exception>
-    public async Task<LayerIndex> RunAsync(Descriptor layer, Image image, LayerIndex? believed, Action<long>? progress, CancellationToken cancellationToken)
+    public async Task<LayerIndex> RunAsync(Descriptor layer, Image image, Proof? believed, Action<long>? progress, CancellationToken cancellationToken)
     {
         // :: Step 3: nobody has it: one pass over the blob.
-        (ChunkScope scope, ChunkScope? document) = Proof.ScopesOfPass(image, believed?.Proof);
+        (ChunkScope scope, ChunkScope? document) = Proof.ScopesOfPass(image, believed);
         try
         {
             return await RunAsync(transcodesGzip: false).ConfigureAwait(false);
