@@ -11,6 +11,9 @@ namespace LazyMount.FileSystem;
 /// </summary>
 public static class TreeBuilder
 {
+    /// <summary>The version of tree files: another one is of no use.</summary>
+    public const uint Version = TreeHeader.Version;
+
     private const int MaxLinkTarget = 4096; // PATH_MAX, which counts a zero byte
     private const long MaxLinkBytes = 512 << 20;
 
