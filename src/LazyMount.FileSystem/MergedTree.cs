@@ -33,7 +33,7 @@ internal sealed class MergedTree
 
     public IReadOnlyList<LayerIndex> Layers { get; }
 
-    public TreeSlots Slots { get; private set; } = new(0);
+    public TreeSlots Slots { get; private set; } = new(0, 0);
 
     public WalkBudget Budget { get; } = new();
 

@@ -209,13 +209,17 @@ public sealed class CheckedFile : IDisposable
 
     private static ReadOnlySpan<byte> Magic => "LMCHECK\n"u8;
 
-    /// <summary>Writes such a file, from its first byte to its last.</summary>
+    /// <summary>
+    /// Writes such a file, from its first byte to its last. What is written is hashed and goes to the output while the caller makes what comes next;
+    /// a failure of the output is thrown by a later call.
+    /// </summary>
     /// <param name="output">Where to; not owned.</param>
     public sealed class Writer(Stream output) : IDisposable
     {
         private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        private readonly byte[] _buffer = new byte[64 << BlockBits];
         private readonly List<ulong> _sums = [];
+        private byte[] _buffer = new byte[64 << BlockBits], _other = new byte[64 << BlockBits];
+        private Task _putting = Task.CompletedTask; // of the other buffer
         private int _filled, _block;
 
         /// <summary>Bytes of data so far.</summary>
@@ -252,8 +256,8 @@ public sealed class CheckedFile : IDisposable
         public Digest Finish()
         {
             long length = Length;
-            _hash.AppendData(_buffer, 0, _filled);
-            PutBlocks(_buffer.AsSpan(0, _filled));
+            _putting.GetAwaiter().GetResult();
+            Put(_buffer.AsSpan(0, _filled));
             byte[] sums = Bytes(_sums);
             _sums.Clear();
             PutBlocks(sums);
@@ -271,7 +275,11 @@ public sealed class CheckedFile : IDisposable
         }
 
         /// <inheritdoc/>
-        public void Dispose() => _hash.Dispose();
+        public void Dispose()
+        {
+            _putting.ContinueWith(static ended => _ = ended.Exception, TaskScheduler.Default).Wait(); // whoever disposes early does not ask how it went
+            _hash.Dispose();
+        }
 
         private void Advance(int count)
         {
@@ -279,10 +287,19 @@ public sealed class CheckedFile : IDisposable
             Length += count;
             if (_filled == _buffer.Length)
             {
-                _hash.AppendData(_buffer);
-                PutBlocks(_buffer);
-                _filled = 0;
+                _putting.GetAwaiter().GetResult();
+                (_buffer, _other, _filled) = (_other, _buffer, 0);
+                _putting = PutInBackground(_other);
             }
+        }
+
+        // A method of its own: what a lambda captures is allocated where its method begins.
+        private Task PutInBackground(byte[] data) => Task.Run(() => Put(data));
+
+        private void Put(ReadOnlySpan<byte> data)
+        {
+            _hash.AppendData(data);
+            PutBlocks(data);
         }
 
         // The last block is filled with zeros.

@@ -372,10 +372,14 @@ internal sealed class TreeWriter
         to.FillTo(((long)ErofsFormat.MetadataBlock << ErofsFormat.BlockBits) + ((long)_nids[position] * ErofsFormat.SlotSize));
         to.Write(bytes.AsSpan(0, inode.Size));
         if (inode.Tail > 0 && isDirectory)
-            new DirectoryBlocks(_tree, position).Write(inode.Blocks, inode.Blocks + 1, _nids, _types, _block, block => to.Write(block[..inode.Tail]));
+            WriteTail(position, inode.Blocks, inode.Tail, to);
         else if (inode.Tail > 0)
             to.Write(node.LinkTarget.Span);
     }
+
+    // A method of its own: what a lambda captures is allocated where its method begins.
+    private void WriteTail(int position, int number, int length, CheckedFile.Writer to)
+        => new DirectoryBlocks(_tree, position).Write(number, number + 1, _nids, _types, _block, block => to.Write(block[..length]));
 
     // The blocks of directories and links that do not fit behind their inodes.
     private void WriteBlocks(CheckedFile.Writer to)
