@@ -72,7 +72,7 @@ public sealed class CheckedFile : IDisposable
         SafeFileHandle? file = null;
         try
         {
-            file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess);
+            file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             if (Open(file, path, cachedBlocks) is { } opened)
             {
                 BlobCache.NoteUse(file);
