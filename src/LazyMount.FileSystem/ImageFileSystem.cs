@@ -1,4 +1,5 @@
 using System.Text;
+using LazyMount.Blobs.Images;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
@@ -56,11 +57,19 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// <summary>The path of a node for messages, quoted; control characters become question marks.</summary>
     public string Describe(ulong id)
     {
-        if (!Tree.IsNode(id))
+        StringBuilder text;
+        try
         {
-            return $"node {id}";
+            if (!Tree.IsNode(id))
+            {
+                return $"node {id}";
+            }
+            text = new StringBuilder("'").Append(Encoding.UTF8.GetString(Tree.PathOf(id)));
         }
-        var text = new StringBuilder("'").Append(Encoding.UTF8.GetString(Tree.PathOf(id)));
+        catch (ImageException)
+        {
+            return $"node {id}"; // the tree file is damaged, which may be what is to be said
+        }
         for (int i = 1; i < text.Length; i++)
         {
             text[i] = char.IsControl(text[i]) ? '?' : text[i];

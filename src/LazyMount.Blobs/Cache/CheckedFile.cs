@@ -91,6 +91,25 @@ public sealed class CheckedFile : IDisposable
         return null;
     }
 
+    /// <summary>Reads all of a file; one that is damaged is deleted.</summary>
+    /// <returns>Its bytes, and whether it is sound.</returns>
+    /// <exception cref="IOException">There is no such file.</exception>
+    internal static (long Bytes, bool IsSound) Verify(string path)
+    {
+        long bytes = new FileInfo(path).Length;
+        using CheckedFile? file = TryOpen(path, cachedBlocks: 2);
+        try
+        {
+            for (long block = 0; block < file?._blocks; block++)
+                _ = file[block].Length;
+            return (bytes, file is not null);
+        }
+        catch (ImageException)
+        {
+            return (bytes, false);
+        }
+    }
+
     /// <summary>A whole block, the last one filled with zeros. Stays as it is for as long as it is held.</summary>
     /// <exception cref="ImageException"><see cref="ImageError.Local"/>: the block is damaged or cannot be read.</exception>
     /// <exception cref="InvalidDataException">There is no such block: what led to it is wrong.</exception>
