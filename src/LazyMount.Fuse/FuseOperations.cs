@@ -8,7 +8,7 @@ namespace LazyMount.Fuse;
 /// Answers every request that the tree alone can answer, without I/O and without allocating (step 6 of
 /// docs/path-of-a-read.md). READ is <see cref="FuseReader"/>'s, INTERRUPT is <see cref="Interrupts"/>'s.
 /// </summary>
-internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid)
+internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid)
 {
     /// <summary>Offsets 0 and 1 of a directory are "." and "..".</summary>
     private const int Dots = 2;
@@ -21,8 +21,11 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
     private const uint SeekData = 3; // lseek(2)
     private const uint SeekHole = 4;
 
+    /// <summary>The tree that it answers from.</summary>
+    protected ImageTree Tree => tree;
+
     /// <summary>Builds the reply at the start of <paramref name="reply"/>; returns its length, 0 when none is wanted.</summary>
-    public int Answer(in FuseRequest request, Span<byte> reply)
+    public virtual int Answer(in FuseRequest request, Span<byte> reply)
     {
         // :: Step 6: names and attributes, from the tree's arrays.
         switch (request.Opcode)
