@@ -57,13 +57,15 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     public void Refuse() => _refused = true;
 
     /// <summary>The path of a node for messages, quoted; control characters become question marks.</summary>
-    public string Describe(ulong id)
+    public string Describe(ulong id) => Tree.IsNode(id) ? Quoted(Tree.PathOf(id)) : $"node {id}";
+
+    // What is read at an offset: of the image file, the file of the tree that has these bytes.
+    private string Describe(ulong id, long offset)
+        => _image is { } image && offset >= image.MetadataSize && image.PathAt(offset) is { } path ? Quoted(path) : Describe(id);
+
+    private static string Quoted(byte[] path)
     {
-        if (!Tree.IsNode(id))
-        {
-            return $"node {id}";
-        }
-        var text = new StringBuilder("'").Append(Encoding.UTF8.GetString(Tree.PathOf(id)));
+        var text = new StringBuilder("'").Append(Encoding.UTF8.GetString(path));
         for (int i = 1; i < text.Length; i++)
         {
             text[i] = char.IsControl(text[i]) ? '?' : text[i];
@@ -139,7 +141,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
                 cause = new TimeoutException($"its bytes did not come within {ReadTimeout.TotalSeconds:0.###} s (--read-timeout); check the network and read it again", cause);
             }
             ReadFailed?.Invoke(cause);
-            LogReadFailed(Describe(id), layer, cause.Message, cause);
+            LogReadFailed(Describe(id, offset), layer, cause.Message, cause);
             return Errno.EIO;
         }
     }

@@ -113,6 +113,13 @@ public sealed class ErofsImage
         return (-1, 0, piece < pieces.Length ? pieces[piece].Address : next);
     }
 
+    /// <summary>The path of the file that has the bytes at an address behind the metadata; null when none has.</summary>
+    public byte[]? PathAt(long address)
+    {
+        int behind = CountUpTo(_files.Count, file => AddressOf(_files[file]), address);
+        return behind == 0 ? null : _tree.PathOf((ulong)_files[behind - 1] + 1);
+    }
+
     // How many of some addresses, which are in order, are not behind a given one.
     private static int CountUpTo(int count, Func<int, long> at, long address)
     {

@@ -76,14 +76,14 @@ internal static class ListCommand
 
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {
-        var table = new TextTable("STATE", "FACE", "PID", "SINCE", "PROOF", "MOUNT POINT", "IMAGE");
+        var table = new TextTable("STATE", "PID", "SINCE", "FACE", "PROOF", "MOUNT POINT", "IMAGE");
         foreach (MountListing listing in listings)
         {
             table.Add(
                 listing.State,
-                listing.Face,
                 listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
                 listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
+                listing.Face,
                 listing.Proof ?? "-",
                 listing.MountPointBase64 is { } exact ? PathText.Decode(exact) : listing.MountPoint,
                 listing.Layer is int layer ? $"{listing.Image} (layer {layer})" : listing.Image);
