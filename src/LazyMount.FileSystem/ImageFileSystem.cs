@@ -55,27 +55,22 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     public void Refuse() => _refused = true;
 
     /// <summary>The path of a node for messages, quoted; control characters become question marks.</summary>
-    public string Describe(ulong id)
+    public string Describe(ulong id) => Describe(id, offset: 0);
+
+    // What is read at an offset: of the image file, the file of the tree that has these bytes.
+    private string Describe(ulong id, long offset)
     {
-        StringBuilder text;
         try
         {
-            if (!Tree.IsNode(id))
-            {
-                return $"node {id}";
-            }
-            text = new StringBuilder("'").Append(Encoding.UTF8.GetString(Tree.PathOf(id)));
+            return _image?.PathAt(offset) is { } path ? Quoted(path) : Tree.IsNode(id) ? Quoted(Tree.PathOf(id)) : $"node {id}";
         }
         catch (ImageException)
         {
             return $"node {id}"; // the tree file is damaged, which may be what is to be said
         }
-        for (int i = 1; i < text.Length; i++)
-        {
-            text[i] = char.IsControl(text[i]) ? '?' : text[i];
-        }
-        return text.Append('\'').ToString();
     }
+
+    private static string Quoted(byte[] path) => $"'{string.Concat(Encoding.UTF8.GetString(path).Select(static c => char.IsControl(c) ? '?' : c))}'";
 
     /// <summary>
     /// Reads when all bytes are decoded in memory: fills <paramref name="data"/> and returns true. False: nothing was
@@ -145,7 +140,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
                 cause = new TimeoutException($"its bytes did not come within {ReadTimeout.TotalSeconds:0.###} s (--read-timeout); check the network and read it again", cause);
             }
             ReadFailed?.Invoke(cause);
-            LogReadFailed(Describe(id), layer, cause.Message, cause);
+            LogReadFailed(Describe(id, offset), layer, cause.Message, cause);
             return Errno.EIO;
         }
     }

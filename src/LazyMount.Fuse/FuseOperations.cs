@@ -8,7 +8,7 @@ namespace LazyMount.Fuse;
 /// Answers every request that the tree alone can answer, without waiting for anybody (step 6 of docs/path-of-a-read.md): the tree's file is in
 /// the page cache or on the local disk. READ is <see cref="FuseReader"/>'s, INTERRUPT is <see cref="Interrupts"/>'s.
 /// </summary>
-internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid)
+internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid)
 {
     /// <summary>The longest symbolic link target that the kernel takes: a page less one.</summary>
     private const int MaxLinkTarget = 4095;
@@ -18,8 +18,11 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
     private const uint SeekData = 3; // lseek(2)
     private const uint SeekHole = 4;
 
+    /// <summary>The tree that it answers from.</summary>
+    protected ImageTree Tree => tree;
+
     /// <summary>Builds the reply at the start of <paramref name="reply"/>; returns its length, 0 when none is wanted.</summary>
-    public int Answer(in FuseRequest request, Span<byte> reply)
+    public virtual int Answer(in FuseRequest request, Span<byte> reply)
     {
         // :: Step 6: names and attributes, from the tree file.
         switch (request.Opcode)

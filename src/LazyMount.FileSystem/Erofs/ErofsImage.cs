@@ -34,12 +34,7 @@ public sealed class ErofsImage
     /// </summary>
     public (int Layer, long At, long End) Find(long address)
     {
-        int count = _tree.Header.FileCount, low = 0, high = count;
-        while (low < high)
-        {
-            int middle = (low + high) >>> 1;
-            (low, high) = (long)_tree.FileAt(middle).Block << ErofsFormat.BlockBits <= address ? (middle + 1, high) : (low, middle);
-        }
+        int low = CountFilesUpTo(address), count = _tree.Header.FileCount;
         long next = low < count ? (long)_tree.FileAt(low).Block << ErofsFormat.BlockBits : Size;
         if (next <= address)
             throw _tree.Damaged("its files are not in order");
@@ -57,6 +52,21 @@ public sealed class ErofsImage
         return address - begin < size
             ? (_tree.LayerOf(id), _tree.Extent(id, address - begin).DataOffset, Math.Min(next, begin + size))
             : (-1, 0, next);
+    }
+
+    /// <summary>The path of the file that has the bytes at an address; null when none has.</summary>
+    public byte[]? PathAt(long address) => address >= MetadataSize && CountFilesUpTo(address) is > 0 and int count ? _tree.PathOf(_tree.FileAt(count - 1).Id) : null;
+
+    // How many files begin not behind an address.
+    private int CountFilesUpTo(long address)
+    {
+        int low = 0, high = _tree.Header.FileCount;
+        while (low < high)
+        {
+            int middle = (low + high) >>> 1;
+            (low, high) = (long)_tree.FileAt(middle).Block << ErofsFormat.BlockBits <= address ? (middle + 1, high) : (low, middle);
+        }
+        return low;
     }
 
     /// <summary>Where the stored bytes of a file are: their offset in the image, where they stand in the tar of the file's layer, and their number.</summary>

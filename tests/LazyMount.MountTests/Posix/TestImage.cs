@@ -3,6 +3,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry;
 using LazyMount.Blobs.Sources;
 using LazyMount.FileSystem;
+using LazyMount.FileSystem.Erofs;
 using LazyMount.Fuse;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
@@ -10,6 +11,8 @@ using LazyMount.Layers;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Win32.SafeHandles;
+using FileMode = System.IO.FileMode;
 
 namespace LazyMount.MountTests.Posix;
 
@@ -24,6 +27,7 @@ internal sealed class TestImage : IAsyncDisposable
     private readonly GatedSource _source;
 
     private readonly Image _opened;
+    private SafeFileHandle? _metadata; // of the image file
 
     private TestImage(Image image, GatedSource source, (Layer Layer, LayerIndex Index)[] layers, SpanCache spans)
     {
@@ -64,14 +68,30 @@ internal sealed class TestImage : IAsyncDisposable
     /// <summary>Completes when a read waits for a blob that is held back.</summary>
     public Task SomebodyWaits => _source.SomebodyWaits;
 
-    public FuseMount Mount(string directory, FuseMountOptions? options = null)
+    public FuseMount Mount(string directory, FuseMountOptions? options = null, MountFace face = MountFace.Fuse)
     {
         using MountDirectory opened = MountDirectory.Open(directory);
-        return Mount(opened, options);
+        return Mount(opened, options, face);
     }
 
-    public FuseMount Mount(MountDirectory directory, FuseMountOptions? options = null)
-        => FuseMount.Mount(directory, FileSystem, options ?? new FuseMountOptions { Source = "test:image" }, NullLoggerFactory.Instance);
+    public FuseMount Mount(MountDirectory directory, FuseMountOptions? options = null, MountFace face = MountFace.Fuse)
+    {
+        options ??= new FuseMountOptions { Source = "test:image" };
+        return face == MountFace.Fuse
+            ? FuseMount.Mount(directory, FileSystem, options, NullLoggerFactory.Instance)
+            : FuseMount.MountErofs(directory, OpenImageFile(), options, NullLoggerFactory.Instance);
+    }
+
+    private ImageFileSystem OpenImageFile()
+    {
+        var image = new ErofsImage(FileSystem.Tree, Guid.NewGuid());
+        string path = Path.GetTempFileName();
+        _metadata = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+        File.Delete(path);
+        using (var stream = new FileStream(new SafeFileHandle(_metadata.DangerousGetHandle(), ownsHandle: false), FileAccess.Write))
+            image.WriteMetadata(stream);
+        return new ImageFileSystem(image, _metadata, _layers, NullLogger<ImageFileSystem>.Instance);
+    }
 
     public async ValueTask DisposeAsync()
     {
@@ -80,6 +100,7 @@ internal sealed class TestImage : IAsyncDisposable
             layer.Dispose();
         }
         _spans.Dispose();
+        _metadata?.Dispose();
         await _source.DisposeAsync();
     }
 
