@@ -12,10 +12,10 @@ namespace LazyMount.Fuse;
 /// <param name="path">The path to the file.</param>
 internal sealed class BackingFileOperations(ImageTree tree, Negotiated negotiated, string path) : FuseOperations(tree, negotiated, null, null)
 {
-    // Their nodes follow on the tree's.
     private readonly int _directories = path.Split('/').Count(static step => step is not ("" or ".")) - 1;
-    private readonly ulong _last = (ulong)tree.Count;
-    private readonly ulong _file = tree.NodeAt(tree.Children(ImageTree.RootId).First);
+
+    // The last of the tree's nodes, upon which those of the directories follow.
+    private readonly ulong _file = tree.NamesIn(ImageTree.RootId).Single().Node;
 
     public override int Answer(in FuseRequest request, Span<byte> reply)
     {
@@ -24,9 +24,9 @@ internal sealed class BackingFileOperations(ImageTree tree, Negotiated negotiate
             return base.Answer(request, reply);
         }
         // Nobody else walks here, so every name is the one that the path has at this depth.
-        int depth = request.NodeId == ImageTree.RootId ? 0 : (int)(request.NodeId - _last);
+        int depth = request.NodeId == ImageTree.RootId ? 0 : (int)(request.NodeId - _file);
         return FuseReply.Entry(reply, request.Unique, depth < _directories
-            ? Tree.Attributes(ImageTree.RootId) with { Inode = _last + (ulong)depth + 1 }
+            ? Tree.Attributes(ImageTree.RootId) with { Inode = _file + (ulong)depth + 1 }
             : Tree.Attributes(_file));
     }
 }

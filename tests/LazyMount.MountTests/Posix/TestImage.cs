@@ -11,7 +11,6 @@ using LazyMount.Layers;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
-using Microsoft.Win32.SafeHandles;
 using FileMode = System.IO.FileMode;
 
 namespace LazyMount.MountTests.Posix;
@@ -27,7 +26,6 @@ internal sealed class TestImage : IAsyncDisposable
     private readonly GatedSource _source;
 
     private readonly Image _opened;
-    private SafeFileHandle? _metadata; // of the image file
 
     private TestImage(Image image, GatedSource source, (Layer Layer, LayerIndex Index)[] layers, SpanCache spans)
     {
@@ -82,16 +80,7 @@ internal sealed class TestImage : IAsyncDisposable
             : FuseMount.MountErofs(directory, OpenImageFile(), options, NullLoggerFactory.Instance);
     }
 
-    private ImageFileSystem OpenImageFile()
-    {
-        var image = new ErofsImage(FileSystem.Tree, Guid.NewGuid());
-        string path = Path.GetTempFileName();
-        _metadata = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
-        File.Delete(path);
-        using (var stream = new FileStream(new SafeFileHandle(_metadata.DangerousGetHandle(), ownsHandle: false), FileAccess.Write))
-            image.WriteMetadata(stream);
-        return new ImageFileSystem(image, _metadata, _layers, NullLogger<ImageFileSystem>.Instance);
-    }
+    private ImageFileSystem OpenImageFile() => new(new ErofsImage(FileSystem.Tree), _layers, NullLogger<ImageFileSystem>.Instance);
 
     public async ValueTask DisposeAsync()
     {
@@ -100,7 +89,6 @@ internal sealed class TestImage : IAsyncDisposable
             layer.Dispose();
         }
         _spans.Dispose();
-        _metadata?.Dispose();
         await _source.DisposeAsync();
     }
 
