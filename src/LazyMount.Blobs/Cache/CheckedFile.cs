@@ -135,6 +135,14 @@ public sealed class CheckedFile : IDisposable
             throw new InvalidDataException($"there are no bytes {offset} to {offset + to.Length}");
         while (!to.IsEmpty)
         {
+            if (_file is not null && (offset & (BlockSize - 1)) == 0 && to.Length >= BlockSize)
+            {
+                int whole = to.Length & -BlockSize;
+                ReadBlocks(offset >> BlockBits, to[..whole]);
+                to = to[whole..];
+                offset += whole;
+                continue;
+            }
             ReadOnlySpan<byte> from = this[offset >> BlockBits][(int)(offset & (BlockSize - 1))..];
             from = from[..Math.Min(from.Length, to.Length)];
             from.CopyTo(to);
@@ -166,23 +174,41 @@ public sealed class CheckedFile : IDisposable
     private byte[] Load(long number, ref Block? slot)
     {
         // The checksums of data stand in blocks behind the data, which have theirs in memory.
-        ulong sum = number < _blocks
-            ? BinaryPrimitives.ReadUInt64LittleEndian(Sums(number / SumsOfBlock)[(int)(number % SumsOfBlock * SumSize)..])
-            : _top[number - _blocks];
+        ulong sum = number < _blocks ? SumOf(number) : _top[number - _blocks];
         var bytes = GC.AllocateUninitializedArray<byte>(BlockSize);
+        ReadAll(bytes, number << BlockBits);
+        Verify(bytes, number, sum);
+        Volatile.Write(ref slot, new Block(number, bytes));
+        return bytes;
+    }
+
+    // Many blocks are read to where they are wanted, and are not kept.
+    private void ReadBlocks(long number, Span<byte> to)
+    {
+        ReadAll(to, number << BlockBits);
+        for (; !to.IsEmpty; to = to[BlockSize..], number++)
+            Verify(to[..BlockSize], number, SumOf(number));
+    }
+
+    private void Verify(ReadOnlySpan<byte> block, long number, ulong sum)
+    {
+        if (XxHash3.HashToUInt64(block, number) != sum)
+            throw Damaged($"block {number} does not have its checksum");
+    }
+
+    private void ReadAll(Span<byte> to, long offset)
+    {
         try
         {
-            ReadAll(_file!, bytes, number << BlockBits);
+            ReadAll(_file!, to, offset);
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
             throw Damaged(FileProblem.Reason(e), e);
         }
-        if (XxHash3.HashToUInt64(bytes, number) != sum)
-            throw Damaged($"block {number} does not have its checksum");
-        Volatile.Write(ref slot, new Block(number, bytes));
-        return bytes;
     }
+
+    private ulong SumOf(long number) => BinaryPrimitives.ReadUInt64LittleEndian(Sums(number / SumsOfBlock)[(int)(number % SumsOfBlock * SumSize)..]);
 
     private ReadOnlySpan<byte> Sums(long of)
     {
