@@ -31,7 +31,8 @@ public sealed class CheckedFile : IDisposable
     private const int MaxTop = 1 << 13;
 
     private readonly SafeFileHandle? _file;
-    private readonly ReadOnlyMemory<byte> _memory; // in the place of a file
+    private readonly ReadOnlyMemory<byte> _memory; // whole blocks, in the place of a file
+    private readonly byte[] _last = []; // and what stands behind them, filled with zeros
     private readonly string _path;
     private readonly ulong[] _top = [];
     private readonly long _blocks;
@@ -50,9 +51,11 @@ public sealed class CheckedFile : IDisposable
     /// <summary>Bytes in memory, read in the same way where they cannot be kept in a file.</summary>
     public CheckedFile(ReadOnlyMemory<byte> data)
     {
-        (_memory, _path, Length, _cached) = (data, "", data.Length, []);
+        (_path, Length, _cached) = ("", data.Length, []);
         Digest = Digest.OfSha256(data.Span);
         _blocks = BlocksFor(Length);
+        _memory = data[..(int)(Length & -BlockSize)];
+        data[_memory.Length..].CopyTo(_last = new byte[BlockSize]);
     }
 
     /// <summary>Bytes of data.</summary>
@@ -139,14 +142,7 @@ public sealed class CheckedFile : IDisposable
     private int SlotOf(long number) => (int)((ulong)(number * -7046029254386353131L) >> 40) & (_cached.Length - 1); // 2^64 over the golden ratio
 
     private ReadOnlySpan<byte> OfMemory(long number)
-    {
-        ReadOnlySpan<byte> block = _memory.Span[(int)(number << BlockBits)..];
-        if (block.Length >= BlockSize)
-            return block[..BlockSize];
-        byte[] last = new byte[BlockSize];
-        block.CopyTo(last);
-        return last;
-    }
+        => number << BlockBits < _memory.Length ? _memory.Span.Slice((int)(number << BlockBits), BlockSize) : _last;
 
     private byte[] Load(long number, ref Block? slot)
     {
