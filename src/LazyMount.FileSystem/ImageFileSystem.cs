@@ -1,8 +1,8 @@
 using System.Text;
+using LazyMount.Blobs.Images;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
-using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.FileSystem;
 
@@ -13,16 +13,14 @@ namespace LazyMount.FileSystem;
 public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
 {
     private readonly ErofsImage? _image;
-    private readonly SafeFileHandle? _metadata;
 
     /// <summary>The tree as one file, "image.erofs", in a directory of its own: an EROFS image that is made while it is read.</summary>
     /// <param name="image">The image.</param>
-    /// <param name="metadata">Its metadata, for reading at any offset. Not owned.</param>
     /// <param name="layers">The layers of the tree, lowest first. Not owned.</param>
     /// <param name="logger">Every failed read is logged here.</param>
-    public ImageFileSystem(ErofsImage image, SafeFileHandle metadata, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
-        : this(ImageTree.OfFile("image.erofs"u8, image.Size, image.Time), layers, logger)
-        => (_image, _metadata) = (image, metadata);
+    public ImageFileSystem(ErofsImage image, IReadOnlyList<Layer> layers, ILogger<ImageFileSystem> logger)
+        : this(TreeBuilder.OfFile("image.erofs"u8.ToArray(), image.Size, image.Time), layers, logger)
+        => _image = image;
 
     /// <summary>
     /// Bytes of a span that a read may hold while it waits for the next one. What it needs of a longer span is copied, so that
@@ -57,19 +55,22 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     public void Refuse() => _refused = true;
 
     /// <summary>The path of a node for messages, quoted; control characters become question marks.</summary>
-    public string Describe(ulong id)
+    public string Describe(ulong id) => Describe(id, offset: 0);
+
+    // What is read at an offset: of the image file, the file of the tree that has these bytes.
+    private string Describe(ulong id, long offset)
     {
-        if (!Tree.IsNode(id))
+        try
         {
-            return $"node {id}";
+            return _image?.PathAt(offset) is { } path ? Quoted(path) : Tree.IsNode(id) ? Quoted(Tree.PathOf(id)) : $"node {id}";
         }
-        var text = new StringBuilder("'").Append(Encoding.UTF8.GetString(Tree.PathOf(id)));
-        for (int i = 1; i < text.Length; i++)
+        catch (ImageException)
         {
-            text[i] = char.IsControl(text[i]) ? '?' : text[i];
+            return $"node {id}"; // the tree file is damaged, which may be what is to be said
         }
-        return text.Append('\'').ToString();
     }
+
+    private static string Quoted(byte[] path) => $"'{string.Concat(Encoding.UTF8.GetString(path).Select(static c => char.IsControl(c) ? '?' : c))}'";
 
     /// <summary>
     /// Reads when all bytes are decoded in memory: fills <paramref name="data"/> and returns true. False: nothing was
@@ -139,7 +140,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
                 cause = new TimeoutException($"its bytes did not come within {ReadTimeout.TotalSeconds:0.###} s (--read-timeout); check the network and read it again", cause);
             }
             ReadFailed?.Invoke(cause);
-            LogReadFailed(Describe(id), layer, cause.Message, cause);
+            LogReadFailed(Describe(id, offset), layer, cause.Message, cause);
             return Errno.EIO;
         }
     }
@@ -153,7 +154,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
             if (_image is { } image && offset < image.MetadataSize)
             {
                 int count = (int)(Math.Min(end, image.MetadataSize) - offset);
-                ReadMetadata(data.AddBytes(count), offset);
+                image.ReadMetadata(offset, data.AddBytes(count));
                 offset += count;
                 continue;
             }
@@ -180,20 +181,6 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         }
         (long at, long end) = Tree.Extent(id, offset);
         return (Tree.LayerOf(id), at, end);
-    }
-
-    private void ReadMetadata(Span<byte> to, long offset)
-    {
-        while (!to.IsEmpty)
-        {
-            int read = RandomAccess.Read(_metadata!, to, offset);
-            if (read == 0)
-            {
-                throw new EndOfStreamException("the metadata of the image were cut");
-            }
-            to = to[read..];
-            offset += read;
-        }
     }
 
     // The offset in the file behind the last byte that the read gets.

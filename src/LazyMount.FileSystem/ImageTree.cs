@@ -1,221 +1,254 @@
-using System.Diagnostics;
-using LazyMount.Indexes.Model;
+using System.Buffers.Binary;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
+using LazyMount.FileSystem.Erofs;
 
 namespace LazyMount.FileSystem;
 
+/// <summary>A name in a directory.</summary>
+/// <param name="Name">The name, byte-exact.</param>
+/// <param name="Node">The node id of what it names.</param>
+public readonly record struct TreeName(byte[] Name, ulong Node);
+
 /// <summary>
-/// One read-only tree out of ordered layers, in flat arrays. Immutable.
-/// <para>A <b>position</b> is a directory entry: position 0 is the root, the children of a directory are contiguous and
-/// sorted bytewise by name. A <b>node id</b> is the position of a file's first name plus 1, so that the root is 1 and all
-/// names of a hard-linked file share one id. Node ids depend on nothing but the layers' digests.</para>
+/// One read-only tree out of ordered layers, read in place from a tree file (<see cref="TreeHeader"/>): nothing of it is in memory but the blocks
+/// that were used last. Immutable, thread-safe.
+/// <para>A <b>node id</b> is the nid of an inode in the EROFS metadata: the root's is 1, and all names of a hard-linked file share one. Node ids
+/// depend on nothing but the layers' contents.</para>
+/// <para>Everything that is read is bounded by what there is. What is damaged, or not as it was written, throws <see cref="ImageException"/>
+/// (<see cref="ImageError.Local"/>), and the file is deleted: it is made again at the next start.</para>
 /// </summary>
-public sealed class ImageTree
+public sealed partial class ImageTree : IDisposable
 {
     /// <summary>The root's node id.</summary>
-    public const ulong RootId = 1;
+    public const ulong RootId = ErofsFormat.RootNid;
 
-    private readonly int[] _nameEnds;
-    private readonly byte[] _names;
-    private readonly int[] _firstNames;
-    private readonly Node[] _nodes;
-    private readonly byte[] _linkTargets;
-    private readonly XattrSet[] _xattrSets;
-    private readonly SparseMap[] _sparseMaps;
-    private readonly int _firstNumber;
+    /// <summary>
+    /// Blocks of 4 KiB that are kept in memory: 1 MiB. First `find` of 114,852 paths by FUSE: see docs/benchmarks.md.
+    /// </summary>
+    private const int CachedBlocks = 256;
 
-    /// <param name="nameEnds">By position: where its name ends in <paramref name="names"/>; it begins where the one before ends.</param>
-    /// <param name="names">All names in the order of positions.</param>
-    /// <param name="firstNames">By position: the position of the same node's first name (itself unless hard-linked).</param>
-    /// <param name="nodes">By position; filled at first names only.</param>
-    /// <param name="linkTargets">Targets of symbolic links, found by <see cref="Node.Place"/> and <see cref="Node.Size"/>.</param>
-    /// <param name="xattrSets">Found by <see cref="Node.XattrSet"/>.</param>
-    /// <param name="sparseMaps">Found by <see cref="Node.SparseMap"/>.</param>
-    /// <param name="firstNumber">The number in the image of the first of the merged layers.</param>
-    internal ImageTree(int[] nameEnds, byte[] names, int[] firstNames, Node[] nodes, byte[] linkTargets, XattrSet[] xattrSets, SparseMap[] sparseMaps, int firstNumber)
+    // Directories above each other: more than any tree that was written has.
+    private const int MaxDepth = 1 << 12;
+
+    // What readlink(2) could not give is kept all the same, within reason.
+    private const int MaxLinkTarget = 1 << 20;
+
+    private readonly CheckedFile _file;
+    private readonly TreeHeader _header;
+
+    private ImageTree(CheckedFile file, in TreeHeader header) => (_file, _header) = (file, header);
+
+    /// <summary>Opens the tree in a file; null when there is none that can be used.</summary>
+    public static ImageTree? TryOpen(string path)
     {
-        _firstNumber = firstNumber;
-        Debug.Assert(nameEnds.Length == nodes.Length && firstNames.Length == nodes.Length, "one of each per position");
-        (_nameEnds, _names, _firstNames, _nodes, _linkTargets, _xattrSets, _sparseMaps) = (nameEnds, names, firstNames, nodes, linkTargets, xattrSets, sparseMaps);
-        for (int position = 0; position < nodes.Length; position++)
+        CheckedFile? file = CheckedFile.TryOpen(path, CachedBlocks);
+        try
         {
-            if (firstNames[position] == position)
-            {
-                NodeCount++;
-                TotalFileSize += FileMode.IsRegular(nodes[position].Mode) ? StoredSize(nodes[position]) : 0;
-            }
+            if (file is not null && TryOpen(file) is { } tree)
+                return tree;
         }
+        catch (ImageException)
+        {
+            // It cannot be read: as good as none.
+        }
+        file?.Dispose();
+        return null;
     }
 
-    /// <summary>A directory with one file in it, whose bytes stand in no layer.</summary>
-    internal static ImageTree OfFile(ReadOnlySpan<byte> name, long size, (long Seconds, uint Nanoseconds) time)
+    /// <summary>The tree in a file; owned from then on. Null when it is no tree of this version.</summary>
+    internal static ImageTree? TryOpen(CheckedFile file)
     {
-        var directory = new Node { Mode = (ushort)(FileMode.Directory | 0b101_101_101), LinkCount = 2, Place = 1, ChildCount = 1 };
-        var file = new Node { Mode = (ushort)(FileMode.Regular | 0b100_100_100), LinkCount = 1, Size = size };
-        Node[] nodes = [directory, file];
-        for (int i = 0; i < nodes.Length; i++)
-        {
-            (nodes[i].XattrSet, nodes[i].Layer, nodes[i].MtimeSeconds, nodes[i].MtimeNanoseconds) = (-1, -1, time.Seconds, time.Nanoseconds);
-        }
-        return new ImageTree([0, name.Length], name.ToArray(), [0, 1], nodes, [], [], [], 0);
+        if (file.Length < TreeHeader.Size)
+            return null;
+        Span<byte> bytes = stackalloc byte[TreeHeader.Size];
+        file.Read(file.Length - TreeHeader.Size, bytes);
+        if (!TreeHeader.TryParse(bytes, file.Length - TreeHeader.Size, out TreeHeader header))
+            return null;
+        var tree = new ImageTree(file, header);
+        return tree.IsNode(RootId) && FileMode.IsDirectory(tree.Mode(RootId)) ? tree : null;
     }
 
-    /// <summary>Number of positions (names) in the tree.</summary>
-    public int Count => _nodes.Length;
+    /// <summary>What the file holds besides inodes.</summary>
+    internal TreeHeader Header => _header;
+
+    /// <summary>The digest of the file: another tree, or the same by another version of the program, has another.</summary>
+    public Digest Digest => _file.Digest;
+
+    /// <summary>Number of names in the tree, the root's included.</summary>
+    public int Count => _header.NameCount;
 
     /// <summary>Number of distinct nodes: names less the further names of hard-linked files.</summary>
-    public int NodeCount { get; }
+    public int NodeCount => _header.NodeCount;
 
     /// <summary>True when some node has extended attributes.</summary>
-    public bool HasXattrs => _xattrSets.Length > 0;
+    public bool HasXattrs => _header.HasXattrs;
 
     /// <summary>True when some file has holes.</summary>
-    public bool HasSparseFiles => _sparseMaps.Length > 0;
+    public bool HasSparseFiles => _header.HasSparseFiles;
 
     /// <summary>Sum of the stored bytes of all distinct regular files: holes are not counted.</summary>
-    public long TotalFileSize { get; }
+    public long TotalFileSize => _header.TotalFileSize;
+
+    /// <summary>Hard links of a layer that is shown alone that lead to lower layers, and are symbolic links here.</summary>
+    public int DanglingLinks => _header.DanglingLinks;
+
+    /// <summary>Node ids in the order in which they were given: a directory's before those in it that have no earlier name.</summary>
+    public ulong NodeAt(int number) => RecordAt(number).Nid;
+
+    /// <summary>The number of a node in the order of <see cref="NodeAt"/>.</summary>
+    public int NumberOf(ulong id) => Number(id, ReadInode(id));
 
     /// <summary>True when <paramref name="id"/> is a node of this tree.</summary>
-    public bool IsNode(ulong id) => id - 1 < (ulong)_firstNames.Length && _firstNames[id - 1] == (int)(id - 1);
-
-    /// <summary>Node id of the thing named at a position.</summary>
-    public ulong NodeAt(int position) => (ulong)_firstNames[position] + 1;
-
-    /// <summary>The byte-exact name at a position; empty for the root.</summary>
-    public ReadOnlySpan<byte> NameAt(int position)
+    public bool IsNode(ulong id)
     {
-        int start = position == 0 ? 0 : _nameEnds[position - 1];
-        return _names.AsSpan(start, _nameEnds[position] - start);
+        if (id == 0 || !HasSlot(id))
+            return false;
+        int number = (int)ReadInode(id).Number - 1;
+        return (uint)number < (uint)NodeCount && RecordAt(number).Nid == id;
     }
 
     /// <summary>st_mode of a node: file type and permissions.</summary>
-    public uint Mode(ulong id) => _nodes[id - 1].Mode;
+    public uint Mode(ulong id) => ReadInode(id).Mode;
 
     /// <summary>Content bytes of a file, holes included, length of a symbolic link's target, 0 for others.</summary>
-    public long Size(ulong id) => _nodes[id - 1].Size;
+    public long Size(ulong id) => SizeOf(ReadInode(id));
 
     /// <summary>All attributes of a node.</summary>
     public NodeAttributes Attributes(ulong id)
     {
-        ref readonly Node node = ref _nodes[id - 1];
-        uint type = node.Mode & FileMode.TypeMask;
-        bool isDevice = type is FileMode.CharacterDevice or FileMode.BlockDevice;
+        Inode inode = ReadInode(id);
+        uint type = inode.Mode & FileMode.TypeMask;
+        (uint Major, uint Minor) device = default;
+        long blocks = type == FileMode.Regular ? (inode.Size + 511) / 512 : 0;
+        if (type is FileMode.CharacterDevice or FileMode.BlockDevice)
+            device = DetailOf(id, inode) is { } detail ? (detail.Major, detail.Minor) : ErofsFormat.DeviceOf(inode.Place);
+        else if (type == FileMode.Regular && inode.Layout == ErofsFormat.DataLayout.Chunks)
+            blocks = SparseDetailOf(id, inode).Blocks;
         return new NodeAttributes
         {
             Inode = id,
-            Mode = node.Mode,
-            LinkCount = node.LinkCount,
-            Uid = node.Uid,
-            Gid = node.Gid,
-            Size = node.Size,
-            Blocks = type != FileMode.Regular ? 0 : node.SparseMap > 0 ? _sparseMaps[node.SparseMap - 1].Blocks : (node.Size + 511) / 512,
-            MtimeSeconds = node.MtimeSeconds,
-            MtimeNanoseconds = node.MtimeNanoseconds,
-            DeviceMajor = isDevice ? (uint)(node.Place >> 32) : 0,
-            DeviceMinor = isDevice ? (uint)node.Place : 0,
+            Mode = inode.Mode,
+            LinkCount = inode.LinkCount,
+            Uid = inode.Uid,
+            Gid = inode.Gid,
+            Size = SizeOf(inode),
+            Blocks = blocks,
+            MtimeSeconds = inode.Seconds,
+            MtimeNanoseconds = inode.Nanoseconds,
+            DeviceMajor = device.Major,
+            DeviceMinor = device.Minor,
         };
     }
 
-    /// <summary>First child position and number of children of a directory (0, 0 for others).</summary>
-    public (int First, int Count) Children(ulong directory)
-    {
-        ref readonly Node node = ref _nodes[directory - 1];
-        return FileMode.IsDirectory(node.Mode) ? ((int)node.Place, node.ChildCount) : (0, 0);
-    }
-
     /// <summary>Node id of the directory that holds the first name of a node (the root's is itself).</summary>
-    public ulong ParentOf(ulong id) => (ulong)_nodes[id - 1].Parent + 1;
+    public ulong ParentOf(ulong id) => RecordOf(id, ReadInode(id)).Parent;
 
-    /// <summary>Absolute path of the first name of a node, byte-exact.</summary>
+    /// <summary>Absolute path of the first name of a node, byte-exact. Looks through the directories on its way.</summary>
     public byte[] PathOf(ulong id)
     {
-        if (id == RootId)
-        {
-            return [(byte)'/'];
-        }
-        int length = 0;
+        List<byte[]> names = [];
         for (ulong at = id; at != RootId; at = ParentOf(at))
         {
-            length += 1 + NameAt((int)at - 1).Length;
+            if (names.Count > MaxDepth)
+                throw Damaged("its directories stand in themselves");
+            names.Add([(byte)'/', .. NameIn(ParentOf(at), at)]);
         }
-        var path = new byte[length];
-        for (ulong at = id; at != RootId; at = ParentOf(at))
-        {
-            ReadOnlySpan<byte> name = NameAt((int)at - 1);
-            name.CopyTo(path.AsSpan(length -= name.Length));
-            path[--length] = (byte)'/';
-        }
-        return path;
+        names.Reverse();
+        return names.Count == 0 ? "/"u8.ToArray() : [.. names.SelectMany(name => name)];
     }
 
-    /// <summary>Finds a child position by name: binary search; -1 when there is none.</summary>
-    public int Find(ulong directory, ReadOnlySpan<byte> name)
+    private byte[] NameIn(ulong directory, ulong id)
     {
-        var (low, count) = Children(directory);
-        int high = low + count - 1;
-        while (low <= high)
+        for (DirectoryCursor names = ReadDirectory(directory); names.MoveNext();)
         {
-            int middle = low + ((high - low) >> 1);
-            int order = NameAt(middle).SequenceCompareTo(name);
-            if (order == 0)
-            {
-                return middle;
-            }
-            if (order < 0)
-            {
-                low = middle + 1;
-            }
-            else
-            {
-                high = middle - 1;
-            }
+            if (names.Node == id && !names.IsDots)
+                return names.Name.ToArray();
         }
-        return -1;
+        throw Damaged("a name is missing");
     }
 
-    /// <summary>Target of a symbolic link.</summary>
+    /// <summary>
+    /// The names in a directory, "." and ".." included, sorted by bytes, from a place that <see cref="DirectoryCursor.Next"/> gave, or 0.
+    /// Empty for what is no directory.
+    /// </summary>
+    public DirectoryCursor ReadDirectory(ulong directory, ulong from = 0) => new(this, directory, from);
+
+    /// <summary>The names in a directory without "." and "..", sorted by bytes.</summary>
+    public IEnumerable<TreeName> NamesIn(ulong directory)
+    {
+        for (ulong from = 0; ;)
+        {
+            List<TreeName> names = ReadSome(directory, ref from);
+            foreach (TreeName name in names)
+                yield return name;
+            if (names.Count == 0)
+                yield break;
+        }
+    }
+
+    // A block's worth of names; none at the end.
+    private List<TreeName> ReadSome(ulong directory, ref ulong from)
+    {
+        List<TreeName> names = [];
+        for (DirectoryCursor cursor = ReadDirectory(directory, from); cursor.MoveNext();)
+        {
+            from = cursor.Next;
+            if (!cursor.IsDots)
+                names.Add(new TreeName(cursor.Name.ToArray(), cursor.Node));
+            if (names.Count > 0 && cursor.EndsBlock)
+                break;
+        }
+        return names;
+    }
+
+    /// <summary>Finds a name in a directory: its node, or 0 when there is none. Binary search.</summary>
+    public ulong Find(ulong directory, ReadOnlySpan<byte> name)
+    {
+        if (name.SequenceEqual("."u8) || name.SequenceEqual(".."u8))
+            return 0;
+        Inode inode = ReadInode(directory);
+        if (!FileMode.IsDirectory(inode.Mode))
+            return 0;
+        // The last block whose first name is not behind it.
+        long low = 0, high = ErofsFormat.BlocksFor(inode.Size) - 1;
+        while (low < high)
+        {
+            long middle = low + ((high - low + 1) >> 1);
+            (low, high) = DirectoryBlock(inode, middle).NameAt(0).SequenceCompareTo(name) <= 0 ? (middle, high) : (low, middle - 1);
+        }
+        return high < 0 ? 0 : DirectoryBlock(inode, low).Find(name);
+    }
+
+    /// <summary>Target of a symbolic link; empty for others.</summary>
     public ReadOnlySpan<byte> LinkTarget(ulong id)
     {
-        ref readonly Node node = ref _nodes[id - 1];
-        return FileMode.IsSymlink(node.Mode) ? _linkTargets.AsSpan((int)node.Place, (int)node.Size) : default;
-    }
-
-    /// <summary>Value of an extended attribute; false when there is none.</summary>
-    public bool TryGetXattr(ulong id, ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value)
-    {
-        int set = _nodes[id - 1].XattrSet;
-        if (set >= 0)
-        {
-            foreach (var xattr in _xattrSets[set].Xattrs)
-            {
-                if (xattr.Name.Span.SequenceEqual(name))
-                {
-                    value = xattr.Value.Span;
-                    return true;
-                }
-            }
-        }
-        value = default;
-        return false;
-    }
-
-    /// <summary>Names of the extended attributes, each ended by a zero byte, as listxattr(2) gives them.</summary>
-    public ReadOnlySpan<byte> XattrNames(ulong id)
-    {
-        int set = _nodes[id - 1].XattrSet;
-        return set < 0 ? default : _xattrSets[set].Names;
+        Inode inode = ReadInode(id);
+        if (!FileMode.IsSymlink(inode.Mode))
+            return default;
+        if (inode.Layout == ErofsFormat.DataLayout.Inline)
+            return Tail(inode, (int)Math.Min(inode.Size, ErofsFormat.BlockSize + 1));
+        if (inode.Size <= ErofsFormat.BlockSize)
+            return Metadata(inode.Place)[..(int)inode.Size];
+        if (inode.Size > MaxLinkTarget || ((long)inode.Place << ErofsFormat.BlockBits) + inode.Size > _header.MetadataSize)
+            throw Damaged("a link is too long");
+        byte[] target = new byte[inode.Size];
+        _file.Read((long)inode.Place << ErofsFormat.BlockBits, target);
+        return target;
     }
 
     /// <summary>
     /// Which of the layers that were merged (lowest 0) a node's entry comes from, and its bytes are to be read from; or -1 for a
     /// directory that no layer lists.
     /// </summary>
-    public int LayerOf(ulong id) => _nodes[id - 1].Layer;
+    public int LayerOf(ulong id) => RecordOf(id, ReadInode(id)).Layer;
 
     /// <summary>
     /// The number in the image (lowest 0) of the layer that a node's entry comes from, or -1. Differs from <see cref="LayerOf"/> in
     /// the tree of one layer alone.
     /// </summary>
-    public int LayerNumberOf(ulong id) => LayerOf(id) is >= 0 and int layer ? _firstNumber + layer : -1;
+    public int LayerNumberOf(ulong id) => LayerOf(id) is >= 0 and int layer ? _header.FirstNumber + layer : -1;
 
     /// <summary>
     /// What stands at an offset of a regular file before its end: where its bytes begin in the tar of <see cref="LayerOf"/>,
@@ -223,13 +256,14 @@ public sealed class ImageTree
     /// </summary>
     public (long DataOffset, long End) Extent(ulong id, long offset)
     {
-        ref readonly Node node = ref _nodes[id - 1];
-        if (node.SparseMap == 0)
-        {
-            return (node.Place + offset, node.Size);
-        }
-        var (stored, end) = _sparseMaps[node.SparseMap - 1].Find(offset);
-        return (stored < 0 ? -1 : node.Place + stored, Math.Min(end, node.Size));
+        Inode inode = ReadInode(id);
+        if (inode.Layout != ErofsFormat.DataLayout.Chunks)
+            return (RecordOf(id, inode).Place + offset, inode.Size);
+        Detail detail = SparseDetailOf(id, inode);
+        int behind = CountExtents(detail, offset, long.MaxValue);
+        if (behind > 0 && ExtentAt(detail, behind - 1) is var at && offset < at.End)
+            return (detail.DataOffset + at.Stored + offset - at.Offset, Math.Min(at.End, inode.Size));
+        return (-1, behind < detail.ExtentCount ? Math.Min(ExtentAt(detail, behind).Offset, inode.Size) : inode.Size);
     }
 
     /// <summary>The stored bytes of a regular file: their offset in the file, in the tar of <see cref="LayerOf"/>, and their number.</summary>
@@ -239,80 +273,188 @@ public sealed class ImageTree
         for (long offset = 0; offset < size;)
         {
             (long at, long end) = Extent(id, offset);
+            if (end <= offset)
+                throw Damaged("an extent is empty");
             if (at >= 0)
-            {
                 yield return (offset, at, end - offset);
-            }
             offset = end;
         }
     }
 
-    /// <summary>The positions of the first names of all regular files, in the order in which their bytes stand in the layers' tars, lowest layer first.</summary>
-    public int[] FilesInTarOrder()
+    /// <summary>All regular files in the order in which their bytes stand in the layers' tars, lowest layer first.</summary>
+    public ulong[] FilesInTarOrder()
     {
-        List<(int Layer, long At, int Position)> files = [];
-        for (int position = 0; position < Count; position++)
+        List<(int Layer, long Place, ulong Id)> files = [];
+        for (int number = 0; number < NodeCount; number++)
         {
-            ulong id = (ulong)position + 1;
-            if (IsNode(id) && FileMode.IsRegular(Mode(id)))
-            {
-                files.Add((LayerOf(id), Extents(id).Select(extent => extent.At).FirstOrDefault(), position));
-            }
+            Record record = RecordAt(number);
+            if (FileMode.IsRegular(Mode(record.Nid)))
+                files.Add((record.Layer, record.HasDetail ? ReadDetail(record.Place).DataOffset : record.Place, record.Nid));
         }
         files.Sort();
-        return [.. files.Select(file => file.Position)];
+        return [.. files.Select(file => file.Id)];
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _file.Dispose();
+
+    /// <summary>Reads the EROFS metadata.</summary>
+    internal void ReadMetadata(long offset, Span<byte> to) => _file.Read(offset, to);
+
+    /// <summary>A record of the files by address: the first block, and the node.</summary>
+    internal (uint Block, ulong Id) FileAt(int number)
+    {
+        Span<byte> record = stackalloc byte[TreeHeader.FileSize];
+        _file.Read(_header.FilesAt + ((long)number * TreeHeader.FileSize), record);
+        return (BinaryPrimitives.ReadUInt32LittleEndian(record), BinaryPrimitives.ReadUInt32LittleEndian(record[4..]));
+    }
+
+    /// <summary>
+    /// The stored bytes of a file with holes that stand at an address of the EROFS image, or those that come next: their address, where they are
+    /// in the layer's tar, and their number; null behind the last.
+    /// </summary>
+    internal (long Address, long At, long Length)? FindStored(ulong id, long address)
+    {
+        Detail detail = SparseDetailOf(id, ReadInode(id));
+        int behind = CountExtents(detail, long.MaxValue, address);
+        for (int i = Math.Max(0, behind - 1); i < detail.ExtentCount; i++)
+        {
+            SparseExtent extent = ExtentAt(detail, i);
+            if (address < extent.Address + extent.End - extent.Offset)
+                return (extent.Address, detail.DataOffset + extent.Stored, extent.End - extent.Offset);
+        }
+        return null;
     }
 
     /// <summary>True for a regular file with holes.</summary>
-    internal bool IsSparse(ulong id) => _nodes[id - 1] is { SparseMap: > 0 } node && FileMode.IsRegular(node.Mode);
+    internal bool IsSparse(ulong id) => ReadInode(id) is { Layout: ErofsFormat.DataLayout.Chunks } inode && FileMode.IsRegular(inode.Mode);
 
-    /// <summary>The set of extended attributes of a node in <see cref="XattrSets"/>; -1 for none.</summary>
-    internal int XattrSetOf(ulong id) => _nodes[id - 1].XattrSet;
-
-    /// <summary>All sets of extended attributes.</summary>
-    internal IReadOnlyList<XattrSet> XattrSets => _xattrSets;
-
-    private long StoredSize(in Node node) => node.SparseMap > 0 ? _sparseMaps[node.SparseMap - 1].StoredSize : node.Size;
-
-    /// <summary>What stands at a node's first position.</summary>
-    internal struct Node
+    /// <summary>Why EROFS cannot hold the tree, as a clause; null when it can.</summary>
+    internal string? WhyNotErofs()
     {
-        /// <summary>Content bytes of a file, length of a link target, else 0.</summary>
-        public long Size;
+        if (_header.ReasonLength is 0 or > 64 << 10)
+            return _header.ReasonLength == 0 ? null : throw Damaged("its reason is too long");
+        byte[] reason = new byte[_header.ReasonLength];
+        _file.Read(_header.ReasonAt, reason);
+        return System.Text.Encoding.UTF8.GetString(reason);
+    }
 
-        public long MtimeSeconds;
+    internal ImageException Damaged(string reason) => _file.Damaged(reason);
 
-        /// <summary>
-        /// A file's offset in its layer's tar; a symlink's in the link targets; a device's major &lt;&lt; 32 | minor;
-        /// a directory's first child position.
-        /// </summary>
-        public long Place;
+    private static long SizeOf(in Inode inode) => (inode.Mode & FileMode.TypeMask) is FileMode.Regular or FileMode.Symlink ? inode.Size : 0;
 
-        public uint MtimeNanoseconds;
-        public uint Uid;
-        public uint Gid;
-        public uint LinkCount;
+    private bool HasSlot(ulong id) => id < (ulong)((_header.MetadataSize >> 5) - ((long)ErofsFormat.MetadataBlock << (ErofsFormat.BlockBits - 5)));
 
-        /// <summary>Directories; a file's <see cref="SparseMap"/> has the same place.</summary>
-        public int ChildCount;
+    // A block of the metadata.
+    private ReadOnlySpan<byte> Metadata(long block) => block > 0 && block < _header.MetadataSize >> ErofsFormat.BlockBits ? _file[block] : throw Damaged($"it leads to block {block}");
 
-        /// <summary>Position of the directory that holds the first name.</summary>
-        public int Parent;
+    internal Inode ReadInode(ulong id)
+    {
+        if (!HasSlot(id))
+            throw Damaged($"it leads to node {id}");
+        long at = ((long)ErofsFormat.MetadataBlock << ErofsFormat.BlockBits) + ((long)id * ErofsFormat.SlotSize);
+        return Inode.TryParse(_file[at >> ErofsFormat.BlockBits][(int)(at & (ErofsFormat.BlockSize - 1))..], at, _header, out Inode inode) ? inode
+            : throw Damaged($"node {id} is not as it was written");
+    }
 
-        /// <summary>-1 for none.</summary>
-        public int XattrSet;
+    // What stands behind an inode and its attributes, within the same block.
+    private ReadOnlySpan<byte> Tail(scoped in Inode inode, int length)
+    {
+        long at = inode.At + inode.FixedSize + inode.XattrBytes;
+        ReadOnlySpan<byte> block = Metadata(at >> ErofsFormat.BlockBits)[(int)(at & (ErofsFormat.BlockSize - 1))..];
+        return length <= block.Length ? block[..length] : throw Damaged("what stands behind an inode is cut");
+    }
 
-        /// <summary>Files only: 1 more than the index of the sparse map, 0 for a file without holes.</summary>
-        public int SparseMap
+    internal DirectoryBlock DirectoryBlock(scoped in Inode inode, long number)
+    {
+        int length = (int)Math.Min(ErofsFormat.BlockSize, inode.Size - (number << ErofsFormat.BlockBits));
+        ReadOnlySpan<byte> block = inode.Layout == ErofsFormat.DataLayout.Inline && number == inode.Size >> ErofsFormat.BlockBits
+            ? Tail(inode, length)
+            : Metadata(inode.Place + number)[..length];
+        return Erofs.DirectoryBlock.TryParse(block, out DirectoryBlock parsed) ? parsed : throw Damaged("a directory is not as it was written");
+    }
+
+    private readonly record struct Record(ulong Nid, ulong Parent, int Layer, bool HasDetail, long Place);
+
+    private Record RecordAt(int number)
+    {
+        if ((uint)number >= (uint)NodeCount)
+            throw Damaged($"it leads to record {number}");
+        // Records do not cross blocks.
+        long at = _header.NodesAt + ((long)number * TreeHeader.NodeSize);
+        ReadOnlySpan<byte> record = _file[at >> ErofsFormat.BlockBits].Slice((int)(at & (ErofsFormat.BlockSize - 1)), TreeHeader.NodeSize);
+        uint layer = BinaryPrimitives.ReadUInt16LittleEndian(record[8..]);
+        if ((layer & ~TreeHeader.HasDetail) > _header.LayerCount)
+            throw Damaged("it leads to a layer that is not there");
+        return new Record(
+            BinaryPrimitives.ReadUInt32LittleEndian(record),
+            BinaryPrimitives.ReadUInt32LittleEndian(record[4..]),
+            (int)(layer & ~TreeHeader.HasDetail) - 1,
+            (layer & TreeHeader.HasDetail) != 0,
+            BinaryPrimitives.ReadUInt16LittleEndian(record[10..]) | ((long)BinaryPrimitives.ReadUInt32LittleEndian(record[12..]) << 16));
+    }
+
+    private int Number(ulong id, in Inode inode)
+    {
+        int number = (int)inode.Number - 1;
+        return RecordAt(number).Nid == id ? number : throw Damaged($"node {id} has the record of another");
+    }
+
+    private Record RecordOf(ulong id, in Inode inode) => RecordAt(Number(id, inode));
+
+    private readonly record struct Detail(long At, long DataOffset, long Blocks, int ExtentCount, int XattrCount, uint Major, uint Minor, long StoredSize);
+
+    private Detail? DetailOf(ulong id, in Inode inode) => RecordOf(id, inode) is { HasDetail: true } record ? ReadDetail(record.Place) : null;
+
+    private Detail SparseDetailOf(ulong id, in Inode inode) => DetailOf(id, inode) ?? throw Damaged($"nothing says where node {id} has holes");
+
+    private Detail ReadDetail(long place)
+    {
+        Span<byte> bytes = stackalloc byte[TreeHeader.DetailSize];
+        ReadDetails(place, bytes);
+        var detail = new Detail(
+            place + TreeHeader.DetailSize,
+            BinaryPrimitives.ReadInt64LittleEndian(bytes),
+            BinaryPrimitives.ReadInt64LittleEndian(bytes[8..]),
+            BinaryPrimitives.ReadInt32LittleEndian(bytes[16..]),
+            BinaryPrimitives.ReadInt32LittleEndian(bytes[20..]),
+            BinaryPrimitives.ReadUInt32LittleEndian(bytes[24..]),
+            BinaryPrimitives.ReadUInt32LittleEndian(bytes[28..]),
+            BinaryPrimitives.ReadInt64LittleEndian(bytes[32..]));
+        return detail is { ExtentCount: >= 0, XattrCount: >= 0, DataOffset: >= 0 } ? detail : throw Damaged("a detail is not as it was written");
+    }
+
+    private void ReadDetails(long place, Span<byte> to)
+    {
+        if (place < 0 || place > _header.NodesAt - _header.DetailsAt - to.Length)
+            throw Damaged("it leads to a detail that is not there");
+        _file.Read(_header.DetailsAt + place, to);
+    }
+
+    private readonly record struct SparseExtent(long Offset, long Stored, long Address, long End);
+
+    private SparseExtent ExtentAt(in Detail detail, int number)
+    {
+        bool isLast = number == detail.ExtentCount - 1;
+        Span<byte> bytes = stackalloc byte[TreeHeader.ExtentSize + sizeof(long) + sizeof(long)]; // and the beginning of the next
+        ReadDetails(detail.At + ((long)number * TreeHeader.ExtentSize), isLast ? bytes[..TreeHeader.ExtentSize] : bytes);
+        long offset = BinaryPrimitives.ReadInt64LittleEndian(bytes), stored = BinaryPrimitives.ReadInt64LittleEndian(bytes[8..]);
+        long next = isLast ? detail.StoredSize : BinaryPrimitives.ReadInt64LittleEndian(bytes[(TreeHeader.ExtentSize + 8)..]);
+        if (offset < 0 || stored < 0 || next <= stored || offset > long.MaxValue - (next - stored))
+            throw Damaged("an extent is not as it was written");
+        return new SparseExtent(offset, stored, BinaryPrimitives.ReadInt64LittleEndian(bytes[16..]), offset + next - stored);
+    }
+
+    // How many extents begin not behind an offset of the file and an address of the image.
+    private int CountExtents(in Detail detail, long offset, long address)
+    {
+        int low = 0, high = detail.ExtentCount;
+        while (low < high)
         {
-            readonly get => ChildCount;
-            set => ChildCount = value;
+            int middle = low + ((high - low) >> 1);
+            SparseExtent extent = ExtentAt(detail, middle);
+            (low, high) = extent.Offset <= offset && extent.Address <= address ? (middle + 1, high) : (low, middle);
         }
-
-        /// <summary>-1 for a directory that no layer lists.</summary>
-        public short Layer;
-
-        /// <summary>st_mode: its 16 bits suffice.</summary>
-        public ushort Mode;
+        return low;
     }
 }

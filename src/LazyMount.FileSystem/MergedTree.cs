@@ -33,7 +33,7 @@ internal sealed class MergedTree
 
     public IReadOnlyList<LayerIndex> Layers { get; }
 
-    public TreeSlots Slots { get; private set; } = new(0);
+    public TreeSlots Slots { get; private set; } = new(0, 0);
 
     public WalkBudget Budget { get; } = new();
 
@@ -149,53 +149,17 @@ internal sealed class MergedTree
     /// The finished tree: breadth first, so that the children of a directory are contiguous. Throws <see cref="InvalidDataException"/>
     /// when it is too deep.
     /// </summary>
-    public ImageTree Flatten()
+    public FlatTree Flatten()
     {
         int[] slots = Order(out var families);
-        var nameEnds = new int[slots.Length];
-        var names = new byte[Slots.NameBytes];
-        var firstNames = new int[slots.Length];
-        var nodes = new ImageTree.Node[slots.Length];
-        var firstOfObject = new int[_objectCount];
-        Array.Fill(firstOfObject, None);
-        var content = new ContentTable(Layers);
-
-        int end = 0;
-        for (int position = 0; position < slots.Length; position++)
-        {
-            int slot = slots[position], target = Slots.ObjectOf(slot);
-            Slots.NameOf(slot).CopyTo(names.AsSpan(end));
-            nameEnds[position] = end += Slots.NameOf(slot).Length;
-            if (Slots.IsDirectory(slot))
-            {
-                firstNames[position] = position;
-                ref ImageTree.Node node = ref nodes[position];
-                node = target == TreeSlots.ImplicitDirectory ? ContentTable.ImplicitDirectory : MakeNode(content, target);
-                (node.Parent, node.Place, node.ChildCount) = families[position];
-                node.LinkCount = 2; // its name and its "."; each subdirectory's ".." adds one
-                nodes[node.Parent].LinkCount += position == 0 ? 0u : 1;
-                continue;
-            }
-            ref int firstName = ref firstOfObject[target];
-            if (firstName < 0)
-            {
-                firstName = position;
-                nodes[position] = MakeNode(content, target);
-                nodes[position].Parent = families[position].Parent;
-            }
-            firstNames[position] = firstName;
-            nodes[firstName].LinkCount++;
-        }
-        Array.Resize(ref names, end);
-        return new ImageTree(nameEnds, names, firstNames, nodes, content.LinkTargets, content.XattrSets, content.SparseMaps, _firstNumber);
+        return new FlatTree(this, slots, families, _firstNumber);
     }
 
-    private ImageTree.Node MakeNode(ContentTable content, int target)
-    {
-        var (entry, attributes, layer) = _objects[target];
-        LayerEntry[] entries = Layers[layer].Entries;
-        return content.MakeNode(entries[entry], entries[attributes], layer);
-    }
+    /// <summary>What made an object: its entry, the entry that says its attributes (itself, or the last hard link to it), and their layer.</summary>
+    public (int Entry, int Attributes, short Layer) ObjectAt(int target) => _objects[target];
+
+    /// <summary>Objects that there are.</summary>
+    public int ObjectCount => _objectCount;
 
     // Slots by position, and for directories by position: parent's position, first child's, number of children.
     private int[] Order(out (int Parent, int First, int Count)[] families)

@@ -30,8 +30,8 @@ public static class PathResolver
             return Errno.ENOENT;
         }
 
-        // The positions from the root down to the current directory; the root itself is not in it.
-        List<int> trail = [];
+        // The names from the root down to the current directory; the root itself is not in it.
+        List<TreeName> trail = [];
         ulong current = ImageTree.RootId;
         byte[] pending = path.ToArray();
         int at = 0, links = 0;
@@ -43,7 +43,7 @@ public static class PathResolver
             }
             if (at == pending.Length)
             {
-                resolved = new ResolvedPath(current, Spell(tree, trail));
+                resolved = new ResolvedPath(current, Spell(trail));
                 return Errno.None;
             }
 
@@ -61,17 +61,16 @@ public static class PathResolver
                 if (trail.Count > 0)
                 {
                     trail.RemoveAt(trail.Count - 1);
-                    current = trail.Count == 0 ? ImageTree.RootId : tree.NodeAt(trail[^1]);
+                    current = trail.Count == 0 ? ImageTree.RootId : trail[^1].Node;
                 }
                 continue;
             }
 
-            int position = tree.Find(current, name);
-            if (position < 0)
+            ulong node = tree.Find(current, name);
+            if (node == 0)
             {
                 return Errno.ENOENT;
             }
-            ulong node = tree.NodeAt(position);
             uint type = tree.Mode(node) & FileMode.TypeMask;
             if (type == FileMode.Symlink && (!isFinal || followFinal))
             {
@@ -98,7 +97,7 @@ public static class PathResolver
                 continue;
             }
 
-            trail.Add(position);
+            trail.Add(new TreeName(name.ToArray(), node));
             current = node;
             if (type != FileMode.Directory)
             {
@@ -106,24 +105,12 @@ public static class PathResolver
                 {
                     return Errno.ENOTDIR;
                 }
-                resolved = new ResolvedPath(node, Spell(tree, trail));
+                resolved = new ResolvedPath(node, Spell(trail));
                 return Errno.None;
             }
         }
     }
 
-    private static byte[] Spell(ImageTree tree, List<int> trail)
-    {
-        if (trail.Count == 0)
-        {
-            return "/"u8.ToArray();
-        }
-        List<byte> path = [];
-        foreach (int position in trail)
-        {
-            path.Add((byte)'/');
-            path.AddRange(tree.NameAt(position));
-        }
-        return [.. path];
-    }
+    private static byte[] Spell(List<TreeName> trail)
+        => trail.Count == 0 ? "/"u8.ToArray() : [.. trail.SelectMany(static step => (byte[])[(byte)'/', .. step.Name])];
 }

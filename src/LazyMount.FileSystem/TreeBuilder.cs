@@ -1,3 +1,5 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.FileSystem.Erofs;
 using LazyMount.Indexes.Model;
 
 namespace LazyMount.FileSystem;
@@ -9,35 +11,31 @@ namespace LazyMount.FileSystem;
 /// </summary>
 public static class TreeBuilder
 {
+    /// <summary>The version of tree files: another one is of no use.</summary>
+    public const uint Version = TreeHeader.Version;
+
     private const int MaxLinkTarget = 4096; // PATH_MAX, which counts a zero byte
     private const long MaxLinkBytes = 512 << 20;
 
     /// <summary>
-    /// Merges, lowest layer first. Throws <see cref="InvalidDataException"/> for layers that make no tree: a hard link without a
-    /// target, a whiteout that names nothing, directories too deep, or more work than honest layers ask for.
+    /// Merges, lowest layer first, and writes the tree as the data of a <see cref="CheckedFile"/>. Throws <see cref="InvalidDataException"/> for layers
+    /// that make no tree: a hard link without a target, a whiteout that names nothing, directories too deep, or more work than honest
+    /// layers ask for.
     /// </summary>
-    public static ImageTree Build(IReadOnlyList<LayerIndex> layers) => Build(layers, MergedTree.MaxNames);
-
-    internal static ImageTree Build(IReadOnlyList<LayerIndex> layers, int maxNames)
-    {
-        // :: Step 4: one layer over the other, lowest first.
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(layers.Count, short.MaxValue);
-        var tree = new MergedTree(layers, maxNames: maxNames);
-        for (int layer = 0; layer < layers.Count; layer++)
-        {
-            tree.Stack(new LayerTree(tree, (short)layer).Apply());
-        }
-        return tree.Flatten();
-    }
+    /// <param name="layers">The layers.</param>
+    /// <param name="identity">What tells this tree from others.</param>
+    /// <param name="to">Where to.</param>
+    public static void Write(IReadOnlyList<LayerIndex> layers, Guid identity, CheckedFile.Writer to) => new TreeWriter(Merge(layers, MergedTree.MaxNames), identity, danglingLinks: 0).Write(to);
 
     /// <summary>
-    /// One layer of an image by itself: whiteouts are the files that stand in its tar, and hard links to files of lower
-    /// layers are relative symbolic links to where those would be.
+    /// Writes one layer of an image by itself: whiteouts are the files that stand in its tar, and hard links to files of lower
+    /// layers are relative symbolic links to where those would be (<see cref="ImageTree.DanglingLinks"/>).
     /// </summary>
     /// <param name="layer">The layer.</param>
     /// <param name="number">Its number in the image, which <see cref="ImageTree.LayerNumberOf"/> then says.</param>
-    /// <param name="danglingLinks">How many hard links lead to lower layers.</param>
-    public static ImageTree BuildAlone(LayerIndex layer, int number, out int danglingLinks)
+    /// <param name="identity">What tells this tree from others.</param>
+    /// <param name="to">Where to.</param>
+    public static void WriteAlone(LayerIndex layer, int number, Guid identity, CheckedFile.Writer to)
     {
         var tree = new MergedTree([layer], number);
         var alone = new LayerTree(tree, 0) { IsAlone = true };
@@ -47,7 +45,40 @@ public static class TreeBuilder
             tree = new MergedTree([LinkSymbolically(layer, links)], number);
             tree.Stack(new LayerTree(tree, 0) { IsAlone = true }.Apply());
         }
-        danglingLinks = alone.DanglingLinks?.Count ?? 0;
+        new TreeWriter(tree.Flatten(), identity, alone.DanglingLinks?.Count ?? 0).Write(to);
+    }
+
+    /// <summary>The merged tree in memory, for trees that are small or cannot be kept in a file. Throws as <see cref="Write"/>.</summary>
+    public static ImageTree Build(IReadOnlyList<LayerIndex> layers) => InMemory(to => Write(layers, Guid.Empty, to));
+
+    internal static ImageTree Build(IReadOnlyList<LayerIndex> layers, int maxNames) => InMemory(new TreeWriter(Merge(layers, maxNames), Guid.Empty, danglingLinks: 0).Write);
+
+    /// <summary>The tree of one layer in memory; see <see cref="WriteAlone"/>.</summary>
+    public static ImageTree BuildAlone(LayerIndex layer, int number) => InMemory(to => WriteAlone(layer, number, Guid.Empty, to));
+
+    /// <summary>A tree in memory, from what writes it.</summary>
+    /// <exception cref="IOException">It is larger than an array.</exception>
+    public static ImageTree InMemory(Action<CheckedFile.Writer> write)
+    {
+        using var stream = new MemoryStream();
+        using var writer = new CheckedFile.Writer(stream);
+        write(writer);
+        writer.Finish();
+        return ImageTree.TryOpen(new CheckedFile(stream.GetBuffer().AsMemory(0, (int)writer.Length))) ?? throw new InvalidOperationException("a tree that was just written cannot be read");
+    }
+
+    /// <summary>A directory with one file in it, whose bytes stand in no layer.</summary>
+    internal static ImageTree OfFile(byte[] name, long size, (long Seconds, uint Nanoseconds) time) => Build([SingleFile.Index(name, size, time)]);
+
+    private static FlatTree Merge(IReadOnlyList<LayerIndex> layers, int maxNames)
+    {
+        // :: Step 4: one layer over the other, lowest first.
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(layers.Count, short.MaxValue - 1);
+        var tree = new MergedTree(layers, maxNames: maxNames);
+        for (int layer = 0; layer < layers.Count; layer++)
+        {
+            tree.Stack(new LayerTree(tree, (short)layer).Apply());
+        }
         return tree.Flatten();
     }
 

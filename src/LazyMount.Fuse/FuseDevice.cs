@@ -13,7 +13,7 @@ namespace LazyMount.Fuse;
 /// </summary>
 internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
 {
-    private const string Path = "/dev/fuse";
+    public const string Path = "/dev/fuse";
 
     /// <summary>Opens the device, not yet joined to a mount. Throws <see cref="FuseException"/>.</summary>
     public static FuseDevice Open()

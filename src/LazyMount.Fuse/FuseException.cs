@@ -5,4 +5,7 @@ public sealed class FuseException(string message, Exception? inner = null) : IOE
 {
     /// <summary>Not unmounted because something uses it.</summary>
     public bool IsBusy { get; internal init; }
+
+    /// <summary>The kernel's EROFS cannot be had here; FUSE may.</summary>
+    public bool IsWithoutErofs { get; internal init; }
 }

@@ -1,8 +1,10 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
+using LazyMount.Blobs.Files;
 using LazyMount.FileSystem;
 using LazyMount.Fuse.Protocol;
 using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Fuse;
 
@@ -11,10 +13,11 @@ public sealed class FuseMount : IAsyncDisposable
 {
     private readonly FuseSession _session;
     private readonly ILogger _logger;
+    private readonly string? _erofsSource; // in the mount table
 
-    private FuseMount(string directory, string? device, FuseSession session, ILogger logger)
+    private FuseMount(string directory, string? device, FuseSession session, string? erofsSource, ILogger logger)
     {
-        (Directory, Device, _session, _logger) = (directory, device, session, logger);
+        (Directory, Device, _session, _erofsSource, _logger) = (directory, device, session, erofsSource, logger);
         Completion = CompleteAsync();
     }
 
@@ -44,24 +47,60 @@ public sealed class FuseMount : IAsyncDisposable
                 throw MountFailure.Replaced(path); // fusermount3 has resolved the path once more
             }
             number ??= NumberOf(path);
-            session = new FuseSession(device, negotiated, fileSystem, options, logger);
+            session = new FuseSession(device, fileSystem, new FuseOperations(fileSystem.Tree, negotiated, options.Uid, options.Gid), options.Threads, logger);
             RaiseReadAhead(number);
-            logger.Mounted(options.Source, path, negotiated.Minor, negotiated.Flags, session.Threads);
-            return new FuseMount(path, number, session, logger);
+            logger.Mounted(options.Source, path, MountPoint.FuseType, negotiated.Minor, negotiated.Flags, session.Threads);
+            return new FuseMount(path, number, session, null, logger);
         }
         catch
         {
-            // The descriptors first: unmounting needs some, and there may be none left.
-            if (session is null)
-            {
-                device.Dispose();
-            }
-            else
-            {
-                session.Stop();
-                session.Completion.Wait();
-            }
+            End(device, session); // the descriptors first: unmounting needs some, and there may be none left
             Undo(number, path);
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Mounts as <see cref="Mount"/> does, but what the kernel mounts on the directory is its own EROFS over the one file of
+    /// <paramref name="imageFile"/>, which is served by FUSE where nobody sees it. Root only; owners are the image's.
+    /// </summary>
+    /// <exception cref="FuseException">It cannot be mounted; nothing stays behind.</exception>
+    public static FuseMount MountErofs(MountDirectory directory, ImageFileSystem imageFile, FuseMountOptions options, ILoggerFactory loggers)
+    {
+        ArgumentNullException.ThrowIfNull(directory);
+        ArgumentNullException.ThrowIfNull(imageFile);
+        ArgumentNullException.ThrowIfNull(options);
+        ILogger logger = loggers.CreateLogger<FuseMount>();
+        directory.EnsureUsable();
+        string path = directory.Path, source = ErofsSource.Of(options.Source).ToString();
+
+        // :: Step 5: the mount by the kernel's EROFS.
+        FuseDevice device = FuseDevice.Open();
+        FuseSession? session = null;
+        try
+        {
+            using SafeFileHandle backing = ErofsFace.NewBackingMount(device, Negotiation.MaxRead);
+            // EROFS sends its reads from whoever reads: one that is not asynchronous ends with EIO at any signal, and a part that failed
+            // behind one that did not would be read as zeros.
+            Negotiated negotiated = Negotiate(device, path, InitFlags.AsyncDio);
+            if (!negotiated.Has(InitFlags.AsyncDio))
+            {
+                throw MountFailure.NoErofs("the kernel's FUSE cannot read directly and asynchronously");
+            }
+            session = new FuseSession(device, imageFile, new BackingFileOperations(imageFile.Tree, negotiated, source), options.Threads, logger);
+            using SafeFileHandle mount = ErofsFace.NewMount(backing, source, options);
+            string number = FileIdentity.TryOf(mount) is { } root ? string.Create(CultureInfo.InvariantCulture, $"{root.DeviceMajor}:{root.DeviceMinor}")
+                : throw MountFailure.Mount(path, Marshal.GetLastPInvokeError());
+            if (ErofsFace.Place(mount, directory) is not 0 and int errno)
+            {
+                throw MountFailure.Mount(path, errno);
+            }
+            logger.Mounted(options.Source, path, ErofsFace.Type, negotiated.Minor, negotiated.Flags, session.Threads);
+            return new FuseMount(path, number, session, source, logger);
+        }
+        catch
+        {
+            End(device, session);
             throw;
         }
     }
@@ -86,7 +125,7 @@ public sealed class FuseMount : IAsyncDisposable
         {
             return true;
         }
-        MountPlaces.Unmount(Device, lazy, out FuseException? failure, onlyDead: Completion.IsCompleted);
+        MountPlaces.Unmount(Device, lazy, out FuseException? failure, OnlyOurs);
         return failure is null || (failure.IsBusy ? false : throw failure);
     }
 
@@ -110,9 +149,18 @@ public sealed class FuseMount : IAsyncDisposable
         await Completion.ConfigureAwait(false);
         if (!detached)
         {
-            Undo(Device, Directory, onlyDead: true); // there are free descriptors now
+            Undo(Device, Directory, OnlyOurs); // there are free descriptors now
         }
     }
+
+    /// <summary>Which file system of the kernel shows the tree.</summary>
+    public MountFace Face => _erofsSource is null ? MountFace.Fuse : MountFace.Erofs;
+
+    // When the connection has ended the device number may be another's: of EROFS mounts ours is the one that names this process and image, and
+    // of FUSE mounts the one that nobody serves.
+    private Predicate<MountInfo>? OnlyOurs => !Completion.IsCompleted ? null
+        : _erofsSource is null ? static place => place.Face == MountFace.Fuse && MountPoint.Probe(place.MountPoint) == Interop.ENOTCONN
+        : place => place.Source == _erofsSource;
 
     // False when the mount table could not be read.
     private bool TryDetach()
@@ -123,7 +171,7 @@ public sealed class FuseMount : IAsyncDisposable
         }
         try
         {
-            List<MountInfo> left = MountPlaces.Unmount(Device, lazy: true, out FuseException? failure, onlyDead: Completion.IsCompleted);
+            List<MountInfo> left = MountPlaces.Unmount(Device, lazy: true, out FuseException? failure, OnlyOurs);
             if (failure is not null)
             {
                 _logger.CannotUnmount(Directory, failure.Message);
@@ -146,13 +194,24 @@ public sealed class FuseMount : IAsyncDisposable
         _logger.Unmounted(Directory);
     }
 
-    private static void Undo(string? number, string path, bool onlyDead = false)
+    private static void End(FuseDevice device, FuseSession? session)
+    {
+        if (session is null)
+        {
+            device.Dispose();
+            return;
+        }
+        session.Stop();
+        session.Completion.Wait();
+    }
+
+    private static void Undo(string? number, string path, Predicate<MountInfo>? only = null)
     {
         try
         {
             if ((number ?? NumberOf(path)) is { } mounted)
             {
-                MountPlaces.Unmount(mounted, lazy: true, out _, onlyDead);
+                MountPlaces.Unmount(mounted, lazy: true, out _, only);
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -163,7 +222,7 @@ public sealed class FuseMount : IAsyncDisposable
     }
 
     // What is mounted on the directory, on kernels that do not tell which file system a device belongs to.
-    private static string? NumberOf(string directory) => MountInfo.Find(directory) is { Type: MountPoint.Type } mount ? mount.Device : null;
+    private static string? NumberOf(string directory) => MountInfo.Find(directory) is { Type: MountPoint.FuseType } mount ? mount.Device : null;
 
     private static FuseDevice Attach(MountDirectory directory, FuseMountOptions options)
         => Interop.GetEffectiveUserId() == 0 ? AttachAsRoot(directory, options) : Fusermount.Mount(directory, FusermountOptions(options));
@@ -177,7 +236,7 @@ public sealed class FuseMount : IAsyncDisposable
 
         FuseDevice device = FuseDevice.Open();
         string data = string.Create(CultureInfo.InvariantCulture, $"fd={device.Descriptor},rootmode=40000,user_id={Interop.GetEffectiveUserId()},group_id={Interop.GetEffectiveGroupId()},allow_other,default_permissions,max_read={Negotiation.MaxRead}");
-        if (Interop.Mount(options.Source, directory.DescriptorPath, MountPoint.Type, flags, data) < 0)
+        if (Interop.Mount(options.Source, directory.DescriptorPath, MountPoint.FuseType, flags, data) < 0)
         {
             int errno = Marshal.GetLastPInvokeError();
             device.Dispose();
@@ -210,7 +269,7 @@ public sealed class FuseMount : IAsyncDisposable
         }
     }
 
-    private static Negotiated Negotiate(FuseDevice device, string directory)
+    private static Negotiated Negotiate(FuseDevice device, string directory, InitFlags more = InitFlags.None)
     {
         using var buffer = new NativeBuffer(Negotiation.RequestBufferSize);
         Span<byte> reply = stackalloc byte[256];
@@ -229,7 +288,7 @@ public sealed class FuseMount : IAsyncDisposable
             {
                 throw MountFailure.NoInit(directory, Interop.EINVAL);
             }
-            NegotiationResult result = Negotiation.Answer(request, reply, out int replyLength, out Negotiated negotiated);
+            NegotiationResult result = Negotiation.Answer(request, reply, out int replyLength, out Negotiated negotiated, more);
             errno = device.Write(reply[..replyLength]);
             if (result == NegotiationResult.TooOld)
             {

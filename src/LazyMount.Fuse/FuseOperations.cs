@@ -5,14 +5,11 @@ using FileMode = LazyMount.FileSystem.FileMode;
 namespace LazyMount.Fuse;
 
 /// <summary>
-/// Answers every request that the tree alone can answer, without I/O and without allocating (step 6 of
-/// docs/path-of-a-read.md). READ is <see cref="FuseReader"/>'s, INTERRUPT is <see cref="Interrupts"/>'s.
+/// Answers every request that the tree alone can answer, without waiting for anybody (step 6 of docs/path-of-a-read.md): the tree's file is in
+/// the page cache or on the local disk. READ is <see cref="FuseReader"/>'s, INTERRUPT is <see cref="Interrupts"/>'s.
 /// </summary>
-internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid)
+internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid)
 {
-    /// <summary>Offsets 0 and 1 of a directory are "." and "..".</summary>
-    private const int Dots = 2;
-
     /// <summary>The longest symbolic link target that the kernel takes: a page less one.</summary>
     private const int MaxLinkTarget = 4095;
 
@@ -21,15 +18,18 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
     private const uint SeekData = 3; // lseek(2)
     private const uint SeekHole = 4;
 
+    /// <summary>The tree that it answers from.</summary>
+    protected ImageTree Tree => tree;
+
     /// <summary>Builds the reply at the start of <paramref name="reply"/>; returns its length, 0 when none is wanted.</summary>
-    public int Answer(in FuseRequest request, Span<byte> reply)
+    public virtual int Answer(in FuseRequest request, Span<byte> reply)
     {
-        // :: Step 6: names and attributes, from the tree's arrays.
+        // :: Step 6: names and attributes, from the tree file.
         switch (request.Opcode)
         {
             case FuseOpcode.Forget:
             case FuseOpcode.BatchForget:
-                // Node ids are positions in an immutable tree: there is nothing to count.
+                // Node ids are places in an immutable tree: there is nothing to count.
                 return 0;
 
             case FuseOpcode.StatFs:
@@ -133,10 +133,10 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
             return FuseReply.Entry(reply, request.Unique, Attributes(tree.ParentOf(request.NodeId)));
         }
 
-        int position = tree.Find(request.NodeId, name);
-        if (position >= 0)
+        ulong node = tree.Find(request.NodeId, name);
+        if (node != 0)
         {
-            return FuseReply.Entry(reply, request.Unique, Attributes(tree.NodeAt(position)));
+            return FuseReply.Entry(reply, request.Unique, Attributes(node));
         }
         return name.Length > MaxName
             ? FuseReply.Error(reply, request.Unique, Errno.ENAMETOOLONG)
@@ -175,36 +175,29 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
             return FuseReply.Error(reply, request.Unique, Errno.ENOTDIR);
         }
 
-        var (first, count) = tree.Children(directory);
-        ulong end = (ulong)count + Dots;
         int room = (int)Math.Min(request.Size, (uint)(reply.Length - FuseReply.HeaderSize));
         var listing = new DirectoryListing(reply.Slice(FuseReply.HeaderSize, room));
-        ulong offset = request.Offset;
-        while (offset < end && TryAdd(ref listing, directory, first, offset, plus))
+        // A name's offset says where its directory goes on, so seekdir works with any offset that telldir ever gave.
+        DirectoryCursor names = tree.ReadDirectory(directory, request.Offset);
+        bool isFull = false;
+        while (!isFull && names.MoveNext())
         {
-            offset++;
+            isFull = !TryAdd(ref listing, names, plus);
         }
-        return listing.Length == 0 && request.Offset < end
+        return isFull && listing.Length == 0
             ? FuseReply.Error(reply, request.Unique, Errno.EINVAL)
             : FuseReply.Header(reply, request.Unique, listing.Length);
     }
 
-    /// <summary>An entry's offset is its place in the listing, so seekdir works with any offset that telldir ever gave.</summary>
-    private bool TryAdd(ref DirectoryListing listing, ulong directory, int first, ulong offset, bool plus)
+    private bool TryAdd(ref DirectoryListing listing, in DirectoryCursor name, bool plus)
     {
-        if (offset < Dots)
+        if (!plus)
         {
-            ReadOnlySpan<byte> dots = offset == 0 ? "."u8 : ".."u8;
-            ulong inode = offset == 0 ? directory : tree.ParentOf(directory);
-            return plus
-                ? listing.TryAddDots(dots, inode, FileMode.Directory, offset + 1)
-                : listing.TryAdd(dots, inode, FileMode.Directory, offset + 1);
+            return listing.TryAdd(name.Name, name.Node, name.Type, name.Next);
         }
-        int position = first + (int)(offset - Dots);
-        ulong node = tree.NodeAt(position);
-        return plus
-            ? listing.TryAddPlus(tree.NameAt(position), Attributes(node), offset + 1)
-            : listing.TryAdd(tree.NameAt(position), node, tree.Mode(node), offset + 1);
+        return name.IsDots
+            ? listing.TryAddDots(name.Name, name.Node, FileMode.Directory, name.Next)
+            : listing.TryAddPlus(name.Name, Attributes(name.Node), name.Next);
     }
 
     private int GetXattr(in FuseRequest request, Span<byte> reply)
@@ -218,9 +211,18 @@ internal sealed class FuseOperations(ImageTree tree, Negotiated negotiated, uint
             : FuseReply.Error(reply, request.Unique, Errno.ENODATA);
     }
 
-    private int ListXattr(in FuseRequest request, Span<byte> reply) => tree.HasXattrs
-        ? Xattr(request, reply, tree.XattrNames(request.NodeId))
-        : FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
+    private int ListXattr(in FuseRequest request, Span<byte> reply)
+    {
+        if (!tree.HasXattrs)
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
+        }
+        Span<byte> names = reply[FuseReply.HeaderSize..];
+        int length = tree.WriteXattrNames(request.NodeId, names);
+        return request.XattrSize == 0 ? FuseReply.XattrSize(reply, request.Unique, length)
+            : length > request.XattrSize || length > names.Length ? FuseReply.Error(reply, request.Unique, Errno.ERANGE)
+            : FuseReply.Header(reply, request.Unique, length);
+    }
 
     /// <summary>SEEK_DATA and SEEK_HOLE. Where no file has holes the kernel may do without us: it takes all for data.</summary>
     private int Seek(in FuseRequest request, Span<byte> reply)

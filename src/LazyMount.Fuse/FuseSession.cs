@@ -27,12 +27,12 @@ internal sealed class FuseSession
 
     /// <summary>Starts serving. Takes over the device, also when it throws: the device is then closed, now or soon.</summary>
     /// <exception cref="FuseException">The process has no descriptors left.</exception>
-    public FuseSession(FuseDevice device, Negotiated negotiated, ImageFileSystem fileSystem, FuseMountOptions options, ILogger logger)
+    public FuseSession(FuseDevice device, ImageFileSystem fileSystem, FuseOperations operations, int threads, ILogger logger)
     {
         // :: Step 9: all that a session needs is a device and what INIT settled.
         _fileSystem = fileSystem;
         _pending = new PendingReads(fileSystem, logger);
-        _devices = OpenDevices(device, options.Threads > 0 ? options.Threads : Math.Clamp(Environment.ProcessorCount, 2, MaxThreads), logger);
+        _devices = OpenDevices(device, threads > 0 ? threads : Math.Clamp(Environment.ProcessorCount, 2, MaxThreads), logger);
         try
         {
             _wait = new RequestWait();
@@ -42,7 +42,6 @@ internal sealed class FuseSession
             CloseDevices();
             throw;
         }
-        var operations = new FuseOperations(fileSystem.Tree, negotiated, options.Uid, options.Gid);
         var interrupts = new Interrupts(_devices, _pending);
         try
         {

@@ -27,16 +27,15 @@ internal static class KernelCache
     {
         Span<byte> message = stackalloc byte[FuseNotification.MaxLength];
         // From the leaves up, so that the kernel has less to walk when a directory goes.
-        for (ulong node = (ulong)tree.Count; node >= ImageTree.RootId; node--)
+        for (int number = tree.NodeCount - 1; number >= 0; number--)
         {
-            if (!tree.IsNode(node))
+            ulong node = tree.NodeAt(number);
+            for (DirectoryCursor names = tree.ReadDirectory(node); names.MoveNext();)
             {
-                continue;
-            }
-            (int first, int count) = tree.Children(node);
-            for (int child = first; child < first + count; child++)
-            {
-                device.Write(message[..FuseNotification.InvalidateName(message, node, tree.NameAt(child))]);
+                if (!names.IsDots)
+                {
+                    device.Write(message[..FuseNotification.InvalidateName(message, node, names.Name)]);
+                }
             }
             device.Write(message[..FuseNotification.InvalidateNode(message, node)]);
         }

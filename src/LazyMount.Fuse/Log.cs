@@ -6,8 +6,8 @@ namespace LazyMount.Fuse;
 /// <summary>Every event that this part logs.</summary>
 internal static partial class Log
 {
-    [LoggerMessage(1, LogLevel.Information, "mounted {Source} on {Directory}: FUSE 7.{Minor}, {Flags}, {Threads} threads")]
-    public static partial void Mounted(this ILogger logger, string source, string directory, uint minor, InitFlags flags, int threads);
+    [LoggerMessage(1, LogLevel.Information, "mounted {Source} on {Directory} as {Type}: FUSE 7.{Minor}, {Flags}, {Threads} threads")]
+    public static partial void Mounted(this ILogger logger, string source, string directory, string type, uint minor, InitFlags flags, int threads);
 
     [LoggerMessage(2, LogLevel.Information, "unmounted {Directory}")]
     public static partial void Unmounted(this ILogger logger, string directory);

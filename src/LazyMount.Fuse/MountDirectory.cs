@@ -108,10 +108,10 @@ public sealed class MountDirectory : IDisposable
         {
             return;
         }
-        bool dead = MountPoint.Probe(mount.MountPoint) == Interop.ENOTCONN;
-        if (mount.Type == MountPoint.Type)
+        bool dead = mount.Server?.IsDead() ?? MountPoint.Probe(mount.MountPoint) == Interop.ENOTCONN;
+        if (mount.Face is not null)
         {
-            throw dead ? MountFailure.Dead(directory) : MountFailure.AlreadyMounted(directory, mount.Source);
+            throw dead ? MountFailure.Dead(directory) : MountFailure.AlreadyMounted(directory, mount.Image);
         }
         if (dead)
         {

@@ -26,6 +26,10 @@ internal static class MountFailure
         _ => $"cannot mount on {directory}: {Describe(errno)}; see `dmesg`",
     });
 
+    /// <param name="reason">A clause.</param>
+    public static FuseException NoErofs(string reason)
+        => new($"cannot mount as EROFS: {reason}; mount with --as fuse") { IsWithoutErofs = true };
+
     public static FuseException Missing(string directory)
         => new($"cannot mount on {directory}: it does not exist; create it with `mkdir {directory}`");
 

@@ -15,6 +15,15 @@ internal sealed record MountInfo(int Id, string Device, string Path, string Type
 {
     private const string Table = "/proc/self/mountinfo";
 
+    /// <summary>Which face of ours it is, or null when the mount is not ours.</summary>
+    public MountFace? Face => Type == Fuse.MountPoint.FuseType ? MountFace.Fuse : Server is not null ? MountFace.Erofs : null;
+
+    /// <summary>Of an EROFS mount of ours: who serves it.</summary>
+    public ErofsSource? Server => Type == ErofsFace.Type ? ErofsSource.TryParse(Source) : null;
+
+    /// <summary>Of a mount of ours: what it shows.</summary>
+    public string Image => Server?.Image ?? Source;
+
     /// <summary>Where it is mounted, as <see cref="PathText"/> has it.</summary>
     public string MountPoint => PathText.Decode(Encoding.Latin1.GetBytes(Path));
 

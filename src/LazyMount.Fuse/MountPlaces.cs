@@ -8,7 +8,7 @@ internal static class MountPlaces
 {
     /// <summary>The places of a file system, in the order in which they were made.</summary>
     /// <param name="device">Its device number, major:minor.</param>
-    public static List<MountInfo> Of(string device) => MountInfo.ReadAll().FindAll(mount => mount.Device == device && mount.Type == MountPoint.Type);
+    public static List<MountInfo> Of(string device) => MountInfo.ReadAll().FindAll(mount => mount.Device == device && mount.Face is not null);
 
     /// <summary>
     /// Unmounts a file system from all its places; with <paramref name="lazy"/> although they are in use. Returns the places that are
@@ -18,14 +18,12 @@ internal static class MountPlaces
     /// </summary>
     /// <param name="device">Its device number, major:minor.</param>
     /// <param name="lazy">Detach a place at once if it is in use.</param>
-    /// <param name="onlyDead">
-    /// Touch only places that nobody serves: for a caller whose connection has ended, and with it the claim on the number.
-    /// </param>
+    /// <param name="only">Touch only such places: for a caller whose connection has ended, and with it the claim on the number.</param>
     /// <param name="failure">Why a place could not be unmounted, or null. Without <paramref name="lazy"/> the others are then left alone.</param>
-    public static List<MountInfo> Unmount(string device, bool lazy, out FuseException? failure, bool onlyDead = false)
+    public static List<MountInfo> Unmount(string device, bool lazy, out FuseException? failure, Predicate<MountInfo>? only = null)
     {
         failure = null;
-        List<MountInfo> places = Of(device).FindAll(place => !onlyDead || MountPoint.Probe(place.MountPoint) == Interop.ENOTCONN);
+        List<MountInfo> places = Of(device).FindAll(place => only is null || only(place));
         HashSet<(int, string)> first = [.. places.Select(place => (place.Id, place.Path))];
         bool progress;
         do

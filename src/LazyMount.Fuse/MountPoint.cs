@@ -5,24 +5,36 @@ namespace LazyMount.Fuse;
 
 /// <summary>A place where a file system of ours is mounted, from /proc/self/mountinfo.</summary>
 /// <param name="Directory">Absolute path.</param>
-/// <param name="Source">The source given when mounting.</param>
+/// <param name="Source">What it shows, as given when mounting.</param>
 /// <param name="Device">Device number of the file system, major:minor: the same for all its places.</param>
 public sealed record MountPoint(string Directory, string Source, string Device)
 {
     /// <summary>The file system type is fuse, this its subtype.</summary>
     internal const string Subtype = "lazymount";
 
-    internal const string Type = "fuse." + Subtype;
+    internal const string FuseType = "fuse." + Subtype;
+
+    /// <summary>Which file system of the kernel shows it.</summary>
+    public MountFace Face => Server is null ? MountFace.Fuse : MountFace.Erofs;
+
+    /// <summary>The process that serves it, in its own PID namespace, where the mount table tells.</summary>
+    public int? Pid => Server?.Pid;
+
+    /// <summary>Of an EROFS mount: who serves it.</summary>
+    internal ErofsSource? Server { get; init; }
 
     /// <summary>A daemon that lives answers statfs from memory; one that takes this long is stuck, but not gone.</summary>
     private static readonly TimeSpan s_probeTime = TimeSpan.FromSeconds(1);
 
     /// <summary>All LazyMount mounts of this mount namespace.</summary>
     public static IReadOnlyList<MountPoint> List()
-        => [.. MountInfo.ReadAll().FindAll(mount => mount.Type == Type).Select(mount => new MountPoint(mount.MountPoint, mount.Source, mount.Device))];
+        => [.. MountInfo.ReadAll().Where(mount => mount.Face is not null).Select(mount => new MountPoint(mount.MountPoint, mount.Image, mount.Device) { Server = mount.Server })];
 
-    /// <summary>The daemon is gone: every access gives ENOTCONN. Waits up to a second for one that does not answer, and counts it as alive.</summary>
-    public bool IsDead() => Probe(Directory) == Interop.ENOTCONN;
+    /// <summary>
+    /// Nobody serves the mount any more: every access to a FUSE mount gives ENOTCONN, and an EROFS mount fails where the kernel has nothing
+    /// in its caches. Waits up to a second for a FUSE mount that does not answer, and counts it as alive.
+    /// </summary>
+    public bool IsDead() => Server?.IsDead() ?? Probe(Directory) == Interop.ENOTCONN;
 
     /// <summary>
     /// Unmounts one place from outside the daemon: umount2 as root, else fusermount3 -u. Cleans a dead mount. Throws
@@ -32,11 +44,11 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     {
         string path = PathOf(directory);
         List<MountInfo> there = MountInfo.ReadAll().FindAll(mount => mount.MountPoint == path);
-        if (!there.Exists(mount => mount.Type == Type))
+        if (!there.Exists(mount => mount.Face is not null))
         {
             throw MountFailure.NotMounted(directory);
         }
-        if (there[^1].Type != Type || !there[^1].IsReachable())
+        if (there[^1].Face is null || !there[^1].IsReachable())
         {
             throw MountFailure.Covered(directory);
         }
@@ -87,7 +99,7 @@ public sealed record MountPoint(string Directory, string Source, string Device)
             try
             {
                 if (int.TryParse(Path.GetFileName(process), out int id)
-                    && MountInfo.Parse(File.ReadAllBytes($"{process}/mountinfo")).Exists(mount => mount.Device == device && mount.Type == Type))
+                    && MountInfo.Parse(File.ReadAllBytes($"{process}/mountinfo")).Exists(mount => mount.Device == device && mount.Face is not null))
                 {
                     return id;
                 }

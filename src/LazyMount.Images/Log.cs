@@ -7,6 +7,9 @@ internal static partial class Log
     [LoggerMessage(4, LogLevel.Warning, "{Image} is not a container image but an artifact of type {Type}")]
     public static partial void ArtifactOpened(this ILogger logger, string image, string type);
 
+    [LoggerMessage(10, LogLevel.Warning, "The tree of the image cannot be kept in the cache and is in memory: {Reason}")]
+    public static partial void TreeNotSaved(this ILogger logger, string reason);
+
     [LoggerMessage(7, LogLevel.Information, "The indexes of all layers of {Image} are what the layers hold")]
     public static partial void IndexesVerified(this ILogger logger, string image);
 

@@ -6,6 +6,7 @@ using LazyMount.Blobs.Oci;
 using LazyMount.FileSystem;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Store;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
@@ -30,7 +31,6 @@ public sealed class OpenedImage : IAsyncDisposable
 
     private readonly LayerReaders _readers;
     private readonly ILogger<ImageFileSystem> _logger;
-    private SafeFileHandle? _metadata; // of the image file
     private List<(Descriptor Blob, Layer Layer, LayerIndex Index)> _unverified;
 
     private OpenedImage(
@@ -115,92 +115,118 @@ public sealed class OpenedImage : IAsyncDisposable
         }
         var spans = new SpanCache(SpanCapacity);
         IReadOnlyList<Layer> layers = [];
+        ImageTree? tree = null;
         try
         {
-            // :: Step 3: every layer's LayerIndex, stored, published or made now.
             int? alone = options.Layer?.Find(resolved.Image);
             Image wanted = alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
-            observer.LayersFound(wanted.Layers);
-            var readers = new LayerReaders(resolved.OpenIndexes(options, loggers), resolved.Cache, loggers);
-            var indexed = await readers.OpenAsync(wanted, spans, observer, cancellationToken).ConfigureAwait(false);
-            layers = [.. indexed.Select(each => each.Layer)];
-            List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified = options.VerifiesFully ? [.. wanted.Layers.Zip(indexed, (blob, each) => (blob, each.Layer, each.Index))] : [];
-            var proofs = new LayerProofs([.. indexed.Select(each => each.Index.Proof.By)], alone ?? 0);
-
-            // :: Step 4: the merged tree.
-            ImageTree tree = Merge([.. indexed.Select(each => each.Index)], alone, reference, observer);
+            IndexFinder finder = resolved.OpenIndexes(options, loggers);
+            var readers = new LayerReaders(finder, resolved.Cache, loggers);
             ILogger<ImageFileSystem> logger = loggers.CreateLogger<ImageFileSystem>();
+
+            // :: Step 3: what every layer's index says of its bytes; and step 4, the merged tree.
+            (tree, IReadOnlyList<LayerHead> heads) = await OpenTreeAsync(resolved, wanted, alone, finder, options.VerifiesFully, observer, logger, cancellationToken).ConfigureAwait(false);
+            if (tree.DanglingLinks > 0)
+            {
+                observer.Note($"{tree.DanglingLinks} hard link(s) of layer {alone} lead to files of lower layers; shown as symbolic links to them");
+            }
+            layers = readers.Open(wanted, heads, spans);
+            List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified = options.VerifiesFully ? [.. wanted.Layers.Zip(layers, heads).Select(each => (each.First, each.Second, (LayerIndex)each.Third))] : [];
+            var proofs = new LayerProofs([.. heads.Select(head => head.Proof.By)], alone ?? 0);
             return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, logger) { ReadTimeout = options.Registries.ReadTimeout }, logger);
         }
         catch
         {
             await DisposeAllAsync(layers, spans, resolved).ConfigureAwait(false);
+            tree?.Dispose();
             throw;
         }
     }
 
-    private static ImageTree Merge(IReadOnlyList<LayerIndex> layers, int? alone, ImageReference reference, OpeningObserver observer)
+    // The merged tree and, for each of its layers, what reading it needs. When all of that is in the cache, no index is decoded. With
+    // keepsIndexes the heads are whole indexes.
+    private static async Task<(ImageTree Tree, IReadOnlyList<LayerHead> Heads)> OpenTreeAsync(
+        ResolvedImage resolved, Image wanted, int? alone, IndexFinder finder, bool keepsIndexes, OpeningObserver observer, ILogger logger, CancellationToken cancellationToken)
     {
+        var trees = new TreeStore(resolved.Cache, logger);
+        LayerHead[]? heads = keepsIndexes ? null : finder.TryOpenStored(wanted);
+        if (heads is not null && trees.TryOpen(TreeStore.KeyOf(resolved.Image, heads, alone)) is { } stored)
+        {
+            foreach (LayerHead head in heads.Distinct())
+            {
+                finder.Tell(head);
+            }
+            return (stored, heads);
+        }
+        Close(heads);
+
+        observer.LayersFound(wanted.Layers);
+        LayerIndex[] indexes = await finder.GetAsync(wanted, observer, cancellationToken).ConfigureAwait(false);
+        string? key = TreeStore.KeyOf(resolved.Image, indexes, alone);
+        ImageTree tree = trees.TryOpen(key) ?? Merge(trees, key, indexes, alone, resolved.Image);
+        // What was just stored is read in place rather than kept in memory.
+        heads = keepsIndexes || key is null ? null : finder.TryOpenStored(wanted);
+        if (heads is null || TreeStore.KeyOf(resolved.Image, heads, alone) != key)
+        {
+            Close(heads);
+            return (tree, indexes);
+        }
+        Close(indexes);
+        return (tree, heads);
+    }
+
+    private static void Close(IEnumerable<LayerHead>? heads)
+    {
+        foreach (LayerHead head in heads ?? [])
+        {
+            head.Close();
+        }
+    }
+
+    private static ImageTree Merge(TreeStore trees, string? key, IReadOnlyList<LayerIndex> layers, int? alone, Image image)
+    {
+        // A UUID of version 8 (RFC 9562), of what the tree is made from.
+        byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{image.ManifestDescriptor.Digest}\n{alone}"));
+        hash[6] = (byte)(0x80 | (hash[6] & 0xF));
+        hash[8] = (byte)(0x80 | (hash[8] & 0x3F));
+        var identity = new Guid(hash.AsSpan(0, 16), bigEndian: true);
         try
         {
-            if (alone is not int number)
+            return trees.Make(key, to =>
             {
-                return TreeBuilder.Build(layers);
-            }
-            ImageTree tree = TreeBuilder.BuildAlone(layers[0], number, out int danglingLinks);
-            if (danglingLinks > 0)
-            {
-                observer.Note($"{danglingLinks} hard link(s) of layer {number} lead to files of lower layers; shown as symbolic links to them");
-            }
-            return tree;
+                if (alone is int number)
+                {
+                    TreeBuilder.WriteAlone(layers[0], number, identity, to);
+                    return;
+                }
+                TreeBuilder.Write(layers, identity, to);
+            });
         }
         catch (InvalidDataException e)
         {
-            throw new ImageException(ImageError.Invalid, $"The layers of {reference} do not make a tree: {e.Message}; the image must be built again.", e);
+            throw new ImageException(ImageError.Invalid, $"The layers of {image.Reference} do not make a tree: {e.Message}; the image must be built again.", e);
         }
     }
 
-    /// <summary>Lays the tree out as an EROFS image.</summary>
-    /// <exception cref="InvalidDataException">EROFS cannot hold this tree; says why in a clause.</exception>
-    public ErofsImage LayOutErofs()
-    {
-        // A UUID of version 8 (RFC 9562), of what the tree is made from.
-        byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{Image.ManifestDescriptor.Digest}\n{Layers.Count}\n{Tree.LayerNumberOf(ImageTree.RootId)}"));
-        hash[6] = (byte)(0x80 | (hash[6] & 0xF));
-        hash[8] = (byte)(0x80 | (hash[8] & 0x3F));
-        return new ErofsImage(Tree, new Guid(hash.AsSpan(0, 16), bigEndian: true));
-    }
-
     /// <summary>The tree as one file, an EROFS image that is made while it is read. Good until this is disposed.</summary>
-    /// <exception cref="ImageException">EROFS cannot hold this tree, or the cache has no room for its metadata.</exception>
+    /// <exception cref="ImageException">EROFS cannot hold this tree.</exception>
     public ImageFileSystem OpenImageFile()
     {
         try
         {
-            ErofsImage image = LayOutErofs();
-            // Without a name, so that nothing stays behind, however this process ends.
-            string path = Path.Combine(_resolved.Cache.Root, $".image-{Guid.NewGuid():N}.tmp");
-            _metadata = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
-            File.Delete(path);
-            using (var stream = new FileStream(new SafeFileHandle(_metadata.DangerousGetHandle(), ownsHandle: false), FileAccess.Write, bufferSize: 1 << 20))
-                image.WriteMetadata(stream);
-            return new ImageFileSystem(image, _metadata, Layers, _logger) { ReadTimeout = FileSystem.ReadTimeout };
+            return new ImageFileSystem(new ErofsImage(Tree), Layers, _logger) { ReadTimeout = FileSystem.ReadTimeout };
         }
         catch (InvalidDataException e)
         {
             throw new ImageException(ImageError.Invalid, $"{Image.Reference} cannot be shown as an image file: {e.Message}; mount it without --view.", e);
         }
-        catch (Exception e) when (FileProblem.IsOne(e))
-        {
-            throw new ImageException(ImageError.Local, $"The metadata of the image file cannot be written to {_resolved.Cache.Root}: {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "choose another directory with --cache-dir")}.", e);
-        }
     }
 
     /// <summary>Step 10's second half. Whoever reads the tree has ended before.</summary>
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
-        _metadata?.Dispose();
-        return DisposeAllAsync(Layers, _spans, _resolved);
+        await DisposeAllAsync(Layers, _spans, _resolved).ConfigureAwait(false);
+        Tree.Dispose();
     }
 
     private static async ValueTask DisposeAllAsync(IReadOnlyList<Layer> layers, SpanCache spans, ResolvedImage resolved)

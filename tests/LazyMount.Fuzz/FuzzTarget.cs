@@ -14,6 +14,8 @@ internal sealed record FuzzTarget(string Name, Action<byte[]> Run, Func<IEnumera
         new("inflate", InflateTarget.Run, InflateTarget.Seeds),
         new("tar", TarTarget.Run, TarTarget.Seeds),
         new("index", IndexTarget.Run, IndexTarget.Seeds),
+        new("tree", TreeTarget.Run, TreeTarget.Seeds),
+        new("erofs", ErofsTarget.Run, TarTarget.Seeds),
         new("request", RequestTarget.Run, RequestTarget.Seeds),
         new("pax", PaxTarget.Run, PaxTarget.Seeds),
         new("document", DocumentTarget.Run, DocumentTarget.Seeds),

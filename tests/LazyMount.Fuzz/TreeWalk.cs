@@ -52,6 +52,16 @@ internal static class TreeWalk
         }
     }
 
+    /// <summary>The data of a tree file.</summary>
+    public static byte[] Write(LayerIndex[] layers)
+    {
+        using var stream = new MemoryStream();
+        using var writer = new CheckedFile.Writer(stream);
+        TreeBuilder.Write(layers, Guid.Empty, writer);
+        writer.Finish();
+        return stream.ToArray().AsSpan(0, (int)writer.Length).ToArray();
+    }
+
     /// <summary>Merges, walks all of the tree; a layer may only be refused as <see cref="TreeBuilder"/> says.</summary>
     public static void Merge(LayerIndex[] layers)
     {
@@ -65,31 +75,36 @@ internal static class TreeWalk
             return;
         }
         int reached = 1;
-        for (int position = 0; position < tree.Count; position++)
+        for (int number = 0; number < tree.NodeCount; number++)
         {
-            ulong id = tree.NodeAt(position);
-            FuzzException.Require(tree.IsNode(id) && id - 1 <= (ulong)position, "no such node");
-            NodeAttributes attributes = tree.Attributes(id);
-            FuzzException.Require(attributes is { LinkCount: > 0, Size: >= 0, Blocks: >= 0, MtimeNanoseconds: < 1_000_000_000 }, "wrong attributes");
-            for (long offset = 0; FileMode.IsRegular(attributes.Mode) && offset < attributes.Size;)
+            ulong id = tree.NodeAt(number);
+            FuzzException.Require(tree.IsNode(id) && tree.NumberOf(id) == number, "no such node");
+            CheckNode(tree, id);
+            foreach ((byte[] name, ulong child) in tree.NamesIn(id))
             {
-                (long dataOffset, long end) = tree.Extent(id, offset);
-                FuzzException.Require(dataOffset >= -1 && end > offset && end <= attributes.Size, "an extent does not go on");
-                offset = end;
+                FuzzException.Require(tree.NumberOf(child) > number || tree.Attributes(child).LinkCount > 1, "a child comes before its directory");
+                FuzzException.Require(tree.Find(id, name) == child, "a child is not found");
+                FuzzException.Require(!FileMode.IsDirectory(tree.Mode(child)) || tree.ParentOf(child) == id, "a directory does not know its parent");
+                CheckName(name);
+                reached++;
             }
-            _ = tree.LinkTarget(id);
-            _ = tree.XattrNames(id);
-            _ = tree.TryGetXattr(id, "user.a"u8, out _);
-            (int first, int count) = tree.Children(id);
-            for (int child = first; child < first + count; child++)
-            {
-                FuzzException.Require(child > position && tree.Find(id, tree.NameAt(child)) == child, "a child is not found");
-                FuzzException.Require(!FileMode.IsDirectory(tree.Mode(tree.NodeAt(child))) || tree.ParentOf(tree.NodeAt(child)) == id, "a directory does not know its parent");
-                CheckName(tree.NameAt(child));
-            }
-            reached += count;
         }
-        FuzzException.Require(reached == tree.Count, "a position belongs to no directory");
+        FuzzException.Require(reached == tree.Count, "a name belongs to no directory");
+    }
+
+    private static void CheckNode(ImageTree tree, ulong id)
+    {
+        NodeAttributes attributes = tree.Attributes(id);
+        FuzzException.Require(attributes is { LinkCount: > 0, Size: >= 0, Blocks: >= 0, MtimeNanoseconds: < 1_000_000_000 }, "wrong attributes");
+        for (long offset = 0; FileMode.IsRegular(attributes.Mode) && offset < attributes.Size;)
+        {
+            (long dataOffset, long end) = tree.Extent(id, offset);
+            FuzzException.Require(dataOffset >= -1 && end > offset && end <= attributes.Size, "an extent does not go on");
+            offset = end;
+        }
+        _ = tree.LinkTarget(id);
+        foreach ((byte[] name, byte[] value) in tree.XattrsOf(id))
+            FuzzException.Require(tree.TryGetXattr(id, name, out ReadOnlySpan<byte> found) && found.SequenceEqual(value), "an attribute is not found");
     }
 
     private static void CheckName(ReadOnlySpan<byte> name)

@@ -205,7 +205,7 @@ public sealed class BlobCache
     /// <returns>Files and bytes that are gone.</returns>
     public (int Files, long Bytes) Prune(long keep, DateTime unusedSince) => _trimmer.Trim(keep, keep, unusedSince);
 
-    /// <summary>Reads all blobs and chunks, and drops those that are not what they should be.</summary>
+    /// <summary>Reads all blobs, chunks and tree files, and drops those that are not what they should be.</summary>
     /// <param name="chunksOf">The digests of a blob's chunks in the scope of a key, null for that of everybody, where they are known.</param>
     /// <param name="cancellationToken">Ends it between two files.</param>
     public CacheReport Verify(Func<Digest, string?, ChunkDigests?> chunksOf, CancellationToken cancellationToken)
@@ -231,6 +231,8 @@ public sealed class BlobCache
                     unverifiable++;
             }
         }
+        foreach (string path in FilesOf(GetDirectory("trees")).Where(path => !AtomicFile.IsStagedName(Path.GetFileName(path))))
+            Check(path, () => CheckedFile.Verify(path));
         return new CacheReport(files, read, damaged, unverifiable);
 
         // True for a file that is there and sound.

@@ -12,7 +12,7 @@ namespace LazyMount.Blobs.Cache;
 /// each process that writes 1 MiB and the bytes of one write. What is staged counts and is not deleted: when it leaves no room, its
 /// writer is refused.
 /// <para>Deleting needs nobody's leave: who has a file open goes on reading it, who wants it later fetches it again. What is not
-/// a layer's bytes (indexes, references, manifests) is small and dear to get again, so it is deleted as if it had been used a month
+/// a layer's bytes or made of what is here (indexes, references, manifests) is small and dear to get again, so it is deleted as if it had been used a month
 /// later than it was.</para>
 /// </summary>
 internal sealed class CacheTrimmer(string directory, long limit)
@@ -143,7 +143,7 @@ internal sealed class CacheTrimmer(string directory, long limit)
         public bool IsStaged => AtomicFile.IsStagedName(System.IO.Path.GetFileName(Path.AsSpan()));
 
         // The lowest goes first.
-        public DateTime Rank => IsChunks(Kind) || (Kind == "blobs" && Size > MaxDocument) ? LastUse : LastUse + s_dearerBy;
+        public DateTime Rank => IsChunks(Kind) || Kind == "trees" || (Kind == "blobs" && Size > MaxDocument) ? LastUse : LastUse + s_dearerBy;
     }
 
     private static bool IsChunks(ReadOnlySpan<char> kind) => kind.EndsWith("chunks", StringComparison.Ordinal);

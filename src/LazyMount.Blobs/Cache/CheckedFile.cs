@@ -28,9 +28,6 @@ public sealed class CheckedFile : IDisposable
     private const int BlockBits = 12, SumSize = 8, SumsOfBlock = BlockSize / SumSize, FooterSize = 64;
     private const uint Version = 1;
 
-    // A run of blocks that is read at once: 256 KiB.
-    private const int BlocksOfRun = 64;
-
     // Most checksums of checksums: those of 16 GiB of data.
     private const int MaxTop = 1 << 13;
 
@@ -89,7 +86,7 @@ public sealed class CheckedFile : IDisposable
         SafeFileHandle file;
         try
         {
-            file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess);
+            file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
@@ -116,6 +113,25 @@ public sealed class CheckedFile : IDisposable
         return null;
     }
 
+    /// <summary>Reads all of a file; one that is damaged is deleted.</summary>
+    /// <returns>Its bytes, and whether it is sound.</returns>
+    /// <exception cref="IOException">There is no such file.</exception>
+    internal static (long Bytes, bool IsSound) Verify(string path)
+    {
+        long bytes = new FileInfo(path).Length;
+        using CheckedFile? file = TryOpen(path, new BlockCache(2), notesUse: false);
+        try
+        {
+            for (long block = 0; block < file?._blocks; block++)
+                _ = file[block].Length;
+            return (bytes, file is not null);
+        }
+        catch (ImageException)
+        {
+            return (bytes, false);
+        }
+    }
+
     /// <summary>A whole block, the last one filled with zeros. Stays as it is for as long as it is held.</summary>
     /// <exception cref="ImageException"><see cref="ImageError.Local"/>: the block is damaged or cannot be read.</exception>
     /// <exception cref="InvalidDataException">There is no such block: what led to it is wrong.</exception>
@@ -140,12 +156,12 @@ public sealed class CheckedFile : IDisposable
             throw new InvalidDataException($"there are no bytes {offset} to {offset + to.Length}");
         while (!to.IsEmpty)
         {
-            if (to.Length >= 2 * BlockSize && (offset & (BlockSize - 1)) == 0 && _file is not null)
+            if (_file is not null && (offset & (BlockSize - 1)) == 0 && to.Length >= BlockSize)
             {
-                Span<byte> run = to[..Math.Min(to.Length & -BlockSize, BlocksOfRun << BlockBits)];
-                Load(offset >> BlockBits, run);
-                to = to[run.Length..];
-                offset += run.Length;
+                int whole = to.Length & -BlockSize;
+                Load(offset >> BlockBits, to[..whole]);
+                to = to[whole..];
+                offset += whole;
                 continue;
             }
             ReadOnlySpan<byte> from = this[offset >> BlockBits][(int)(offset & (BlockSize - 1))..];
@@ -294,8 +310,9 @@ public sealed class CheckedFile : IDisposable
     public sealed class Writer(Stream output) : IDisposable
     {
         private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        private readonly byte[] _buffer = new byte[64 << BlockBits];
         private readonly List<ulong> _sums = [];
+        private byte[] _buffer = new byte[64 << BlockBits], _other = new byte[64 << BlockBits];
+        private Task _putting = Task.CompletedTask; // of the other buffer
         private int _filled, _block;
 
         /// <summary>Bytes of data so far.</summary>
@@ -332,8 +349,8 @@ public sealed class CheckedFile : IDisposable
         public Digest Finish()
         {
             long length = Length;
-            _hash.AppendData(_buffer, 0, _filled);
-            PutBlocks(_buffer.AsSpan(0, _filled));
+            _putting.GetAwaiter().GetResult();
+            Put(_buffer.AsSpan(0, _filled));
             byte[] sums = Bytes(_sums);
             _sums.Clear();
             PutBlocks(sums);
@@ -351,7 +368,11 @@ public sealed class CheckedFile : IDisposable
         }
 
         /// <inheritdoc/>
-        public void Dispose() => _hash.Dispose();
+        public void Dispose()
+        {
+            _putting.ContinueWith(static ended => _ = ended.Exception, TaskScheduler.Default).Wait(); // whoever disposes early does not ask how it went
+            _hash.Dispose();
+        }
 
         private void Advance(int count)
         {
@@ -359,10 +380,19 @@ public sealed class CheckedFile : IDisposable
             Length += count;
             if (_filled == _buffer.Length)
             {
-                _hash.AppendData(_buffer);
-                PutBlocks(_buffer);
-                _filled = 0;
+                _putting.GetAwaiter().GetResult();
+                (_buffer, _other, _filled) = (_other, _buffer, 0);
+                _putting = PutInBackground(_other);
             }
+        }
+
+        // A method of its own: what a lambda captures is allocated where its method begins.
+        private Task PutInBackground(byte[] data) => Task.Run(() => Put(data));
+
+        private void Put(ReadOnlySpan<byte> data)
+        {
+            _hash.AppendData(data);
+            PutBlocks(data);
         }
 
         // The last block is filled with zeros.

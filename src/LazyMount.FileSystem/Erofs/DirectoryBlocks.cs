@@ -6,11 +6,12 @@ namespace LazyMount.FileSystem.Erofs;
 /// </summary>
 internal readonly struct DirectoryBlocks
 {
-    private readonly ImageTree _tree;
-    private readonly ulong _directory;
-    private readonly int _first, _count, _dot, _dots;
+    private readonly FlatTree _tree;
+    private readonly int _directory, _first, _count, _dot, _dots;
 
-    public DirectoryBlocks(ImageTree tree, ulong directory)
+    /// <param name="tree">The tree.</param>
+    /// <param name="directory">The directory's position.</param>
+    public DirectoryBlocks(FlatTree tree, int directory)
     {
         (_tree, _directory) = (tree, directory);
         (_first, _count) = tree.Children(directory);
@@ -41,11 +42,12 @@ internal readonly struct DirectoryBlocks
     /// <summary>Fills blocks and gives each to <paramref name="write"/>, zeros behind its names included.</summary>
     /// <param name="from">The first block.</param>
     /// <param name="to">Behind the last block.</param>
-    /// <param name="nidOf">The nid of a node id.</param>
+    /// <param name="nids">By position of a node's first name: its nid.</param>
+    /// <param name="types">By position of a node's first name: its type as <see cref="ErofsFormat.TypeOf"/> has it.</param>
+    /// <param name="block">Room for one block.</param>
     /// <param name="write">Takes the bytes of one block.</param>
-    public void Write(int from, int to, Func<ulong, uint> nidOf, Action<byte[]> write)
+    public void Write(int from, int to, uint[] nids, byte[] types, byte[] block, Action<ReadOnlySpan<byte>> write)
     {
-        var block = new byte[ErofsFormat.BlockSize];
         for (int number = 0, begin = 0; begin < Count && number < to; number++)
         {
             int end = begin, used = 0;
@@ -58,10 +60,10 @@ internal readonly struct DirectoryBlocks
                 int name = (end - begin) * ErofsFormat.DirentSize;
                 for (int i = begin; i < end; i++)
                 {
-                    ulong node = NodeAt(i);
-                    entries.U64(nidOf(node));
+                    int node = NodeAt(i);
+                    entries.U64(nids[node]);
                     entries.U16((uint)name);
-                    entries.U8(ErofsFormat.TypeOf(_tree.Mode(node)));
+                    entries.U8(types[node]);
                     entries.U8(0);
                     NameAt(i).CopyTo(block.AsSpan(name));
                     name += NameAt(i).Length;
@@ -93,10 +95,11 @@ internal readonly struct DirectoryBlocks
         int child => _tree.NameAt(_first + child),
     };
 
-    private ulong NodeAt(int i) => ChildAt(i) switch
+    // The position of the node's first name.
+    private int NodeAt(int i) => ChildAt(i) switch
     {
         -1 => _directory,
         -2 => _tree.ParentOf(_directory),
-        int child => _tree.NodeAt(_first + child),
+        int child => _tree.FirstNameOf(_first + child),
     };
 }

@@ -26,7 +26,7 @@ internal static class ErofsFormat
 
     public const int CompactInodeSize = 32, ExtendedInodeSize = 64;
     public const int DirentSize = 12;
-    public const int MaxNameLength = 255, MaxLinkTarget = 4095;
+    public const int MaxLinkTarget = 4095;
 
     /// <summary>Header of an inode's attributes, before the ids of shared ones and the inline ones.</summary>
     public const int XattrHeaderSize = 12;
@@ -73,8 +73,26 @@ internal static class ErofsFormat
         _ => throw new ArgumentOutOfRangeException(nameof(mode), mode, "is no type of an image's nodes"),
     };
 
+    /// <summary>The type bits of st_mode, from the type of a name in a directory; 0 for one that is not known.</summary>
+    public static uint ModeOf(byte type) => type switch
+    {
+        1 => FileMode.Regular,
+        2 => FileMode.Directory,
+        3 => FileMode.CharacterDevice,
+        4 => FileMode.BlockDevice,
+        5 => FileMode.Fifo,
+        7 => FileMode.Symlink,
+        _ => 0,
+    };
+
+    /// <summary>Whether a device number fits into the 12 and 20 bits that Linux has for it.</summary>
+    public static bool HasDevice(uint major, uint minor) => major <= 0xFFF && minor <= 0xF_FFFF;
+
     /// <summary>A device number as the kernel packs it into 32 bits (new_encode_dev).</summary>
     public static uint Device(uint major, uint minor) => (minor & 0xFF) | ((major & 0xFFF) << 8) | ((minor & 0xFFF00) << 12);
+
+    /// <summary>The device number that was packed (new_decode_dev).</summary>
+    public static (uint Major, uint Minor) DeviceOf(uint packed) => ((packed >> 8) & 0xFFF, (packed & 0xFF) | ((packed >> 12) & 0xFFF00));
 
     /// <summary>The bytes of whole blocks that hold some bytes.</summary>
     public static long BlocksFor(long bytes) => (bytes + BlockSize - 1) >> BlockBits;

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.IO.Hashing;
 using System.Text;
 using LazyMount.Indexes.Model;
@@ -16,24 +17,24 @@ internal sealed class XattrArea
     private static readonly (byte Index, byte[] Prefix)[] s_prefixes =
         [(2, "system.posix_acl_access"u8.ToArray()), (3, "system.posix_acl_default"u8.ToArray()), (1, "user."u8.ToArray()), (4, "trusted."u8.ToArray()), (6, "security."u8.ToArray())];
 
-    private readonly IReadOnlyList<XattrSet> _sets;
+    private readonly IReadOnlyList<Xattr[]> _sets;
     private readonly uint[]?[] _shared; // by set: offsets of its shared attributes in the area, null for one that stands inline
 
-    /// <param name="sets">All sets of the tree.</param>
-    /// <param name="uses">By set: how many inodes have it.</param>
-    public XattrArea(IReadOnlyList<XattrSet> sets, IReadOnlyList<int> uses)
+    /// <param name="tree">The tree.</param>
+    public XattrArea(FlatTree tree)
     {
-        (_sets, _shared) = (sets, new uint[]?[sets.Count]);
+        (_sets, _shared) = (tree.XattrSets, new uint[]?[tree.XattrSets.Count]);
+        int[] uses = tree.CountXattrSets();
         long size = 0;
-        for (int set = 0; set < sets.Count; set++)
+        for (int set = 0; set < _sets.Count; set++)
         {
-            if (uses[set] < 2)
+            if (uses[set] < 2 || WhyNotOneOf(set) is not null)
                 continue;
-            var offsets = new uint[Math.Min(sets[set].Xattrs.Length, ErofsFormat.MaxSharedXattrs)];
+            var offsets = new uint[Math.Min(_sets[set].Length, ErofsFormat.MaxSharedXattrs)];
             for (int i = 0; i < offsets.Length; i++)
             {
                 offsets[i] = checked((uint)(size / 4));
-                size += SizeOf(sets[set].Xattrs[i]);
+                size += SizeOf(_sets[set][i]);
             }
             _shared[set] = offsets;
         }
@@ -45,15 +46,18 @@ internal sealed class XattrArea
 
     /// <summary>Why EROFS cannot keep a set, as a clause; null when it can.</summary>
     public string? WhyNot(int set)
+        => WhyNotOneOf(set) ?? (SizeBehindInode(set) > ErofsFormat.MaxXattrBytes ? $"more than {ErofsFormat.MaxXattrBytes} bytes of attributes" : null);
+
+    private string? WhyNotOneOf(int set)
     {
-        foreach (Xattr xattr in _sets[set].Xattrs)
+        foreach (Xattr xattr in _sets[set])
         {
             if (IndexOf(xattr.Name.Span).Index == 0)
                 return $"an attribute of a namespace that EROFS does not know ({Encoding.UTF8.GetString(xattr.Name.Span)})";
             if (xattr.Value.Length > ErofsFormat.MaxXattrValue)
                 return $"an attribute of more than {ErofsFormat.MaxXattrValue} bytes";
         }
-        return SizeBehindInode(set) > ErofsFormat.MaxXattrBytes ? $"more than {ErofsFormat.MaxXattrBytes} bytes of attributes" : null;
+        return null;
     }
 
     /// <summary>Bytes behind an inode that has the set.</summary>
@@ -61,7 +65,7 @@ internal sealed class XattrArea
     {
         int shared = _shared[set]?.Length ?? 0;
         long size = ErofsFormat.XattrHeaderSize + (shared * 4L);
-        foreach (Xattr xattr in _sets[set].Xattrs.AsSpan(shared))
+        foreach (Xattr xattr in _sets[set].AsSpan(shared))
             size += SizeOf(xattr);
         return size;
     }
@@ -78,16 +82,16 @@ internal sealed class XattrArea
         foreach (uint id in shared)
             header.U32(id);
         int at = ErofsFormat.XattrHeaderSize + (shared.Length * 4);
-        foreach (Xattr xattr in _sets[set].Xattrs.AsSpan(shared.Length))
+        foreach (Xattr xattr in _sets[set].AsSpan(shared.Length))
             at += Write(xattr, to[at..]);
     }
 
     /// <summary>Writes the area of shared attributes, piece by piece.</summary>
-    public void WriteShared(Action<byte[]> write)
+    public void WriteShared(Action<ReadOnlySpan<byte>> write)
     {
         for (int set = 0; set < _sets.Count; set++)
         {
-            foreach (Xattr xattr in _sets[set].Xattrs.AsSpan(0, _shared[set]?.Length ?? 0))
+            foreach (Xattr xattr in _sets[set].AsSpan(0, _shared[set]?.Length ?? 0))
             {
                 var entry = new byte[SizeOf(xattr)];
                 Write(xattr, entry);
@@ -112,6 +116,24 @@ internal sealed class XattrArea
     private static int SizeOf(in Xattr xattr)
         => (ErofsFormat.XattrEntrySize + xattr.Name.Length - IndexOf(xattr.Name.Span).Prefix + xattr.Value.Length + 3) & ~3;
 
+    /// <summary>Bytes of an attribute without what fills it to a word, from its first <see cref="ErofsFormat.XattrEntrySize"/> bytes.</summary>
+    public static int LengthOf(ReadOnlySpan<byte> entry) => ErofsFormat.XattrEntrySize + entry[0] + BinaryPrimitives.ReadUInt16LittleEndian(entry[2..]);
+
+    /// <summary>The beginning of the names that an index stands for; false for one that is not known.</summary>
+    public static bool TryGetPrefix(byte index, out ReadOnlySpan<byte> prefix)
+    {
+        foreach ((byte known, byte[] names) in s_prefixes)
+        {
+            if (known == index)
+            {
+                prefix = names;
+                return true;
+            }
+        }
+        prefix = default;
+        return false;
+    }
+
     private static (byte Index, int Prefix) IndexOf(ReadOnlySpan<byte> name)
     {
         foreach ((byte index, byte[] prefix) in s_prefixes)
@@ -126,7 +148,7 @@ internal sealed class XattrArea
     private uint FilterOf(int set)
     {
         uint filter = uint.MaxValue;
-        foreach (Xattr xattr in _sets[set].Xattrs)
+        foreach (Xattr xattr in _sets[set])
         {
             (byte index, int prefix) = IndexOf(xattr.Name.Span);
             filter &= ~(1u << (int)(XxHash32.HashToUInt32(xattr.Name.Span[prefix..], (int)(FilterSeed + index)) & 31));

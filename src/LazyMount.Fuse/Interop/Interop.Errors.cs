@@ -12,11 +12,13 @@ internal static unsafe partial class Interop
     internal const int ENXIO = 6;
     internal const int EAGAIN = 11;
     internal const int EACCES = 13;
+    internal const int ENOTBLK = 15;
     internal const int EBUSY = 16;
     internal const int ENODEV = 19;
     internal const int ENOTDIR = 20;
     internal const int EINVAL = 22;
     internal const int EMFILE = 24;
+    internal const int ENOSYS = 38;
     internal const int ELOOP = 40;
     internal const int ECONNABORTED = 103;
     internal const int ENOTCONN = 107;

@@ -8,6 +8,7 @@ internal enum InitFlags : ulong
     AsyncRead = 1ul << 0,
     ExportSupport = 1ul << 4,
     DoReadDirPlus = 1ul << 13,
+    AsyncDio = 1ul << 15,
     NoOpenSupport = 1ul << 17,
     ParallelDirOps = 1ul << 18,
     MaxPages = 1ul << 22,

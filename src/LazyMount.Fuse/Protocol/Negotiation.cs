@@ -63,7 +63,12 @@ internal static class Negotiation
         | InitFlags.ExplicitInvalData | InitFlags.InitExt | InitFlags.HasResend;
 
     /// <summary>Builds the reply to an INIT request.</summary>
-    public static NegotiationResult Answer(in FuseRequest request, Span<byte> reply, out int length, out Negotiated negotiated)
+    /// <param name="request">The request.</param>
+    /// <param name="reply">Room for the reply.</param>
+    /// <param name="length">Bytes of the reply.</param>
+    /// <param name="negotiated">What was settled.</param>
+    /// <param name="more">What is wanted besides what every mount wants.</param>
+    public static NegotiationResult Answer(in FuseRequest request, Span<byte> reply, out int length, out Negotiated negotiated, InitFlags more = InitFlags.None)
     {
         fuse_init_in theirs = request.InitArgument;
         negotiated = default;
@@ -88,7 +93,7 @@ internal static class Negotiation
         {
             offered |= (InitFlags)((ulong)theirs.flags2 << 32);
         }
-        InitFlags flags = offered & Wanted;
+        InitFlags flags = offered & (Wanted | more);
         negotiated = new Negotiated(Math.Min(theirs.minor, Minor), flags);
 
         ours.minor = negotiated.Minor;

@@ -9,7 +9,7 @@ namespace LazyMount.Indexes.Store;
 
 /// <summary>
 /// Reads a whole cache: blobs against their digests, chunks against their hashes and, where an index vouches for them, their
-/// SHA-256, indexes for being sound. What is damaged is deleted. What another version of the program wrote is left alone.
+/// SHA-256, indexes and trees for being sound. What is damaged is deleted. What another version of the program wrote is left alone.
 /// </summary>
 public sealed class CacheVerifier(BlobCache cache)
 {

@@ -129,10 +129,6 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
             }
             opened.Add(layer.Digest, read);
         }
-        foreach (LayerHead head in opened.Values)
-        {
-            Tell(head);
-        }
         return [.. image.Layers.Select(layer => opened[layer.Digest])];
     }
 
@@ -286,8 +282,8 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
-    // One line for each layer of which the reference's digest, or the layer's own, does not say what it holds.
-    private void Tell(LayerHead index)
+    /// <summary>Logs that a layer is read by an index of which neither the reference's digest nor the layer's own says what it holds.</summary>
+    public void Tell(LayerHead index)
     {
         if (index.Proof.By < Voucher.Manifest)
         {

@@ -14,7 +14,7 @@ internal static class ListCommand
 {
     public static Command Create(CommandHost host)
     {
-        var json = Verb.JsonOption("an array of { mountPoint, mountPointBase64 (of a name that is not UTF-8), image, state, manifestDigest, proof, layer, pid, since, logFile, cacheDirectory }");
+        var json = Verb.JsonOption("an array of { mountPoint, mountPointBase64 (of a name that is not UTF-8), image, state, face (fuse or erofs), manifestDigest, proof, layer, pid, since, logFile, cacheDirectory }");
         var verb = new Verb("list", "List mounted images.",
             """
             lazymount list
@@ -63,6 +63,7 @@ internal static class ListCommand
                 MountPointBase64 = PathText.IsText(mount.Directory) ? null : PathText.Encode(mount.Directory),
                 Image = record?.Image ?? mount.Source,
                 State = isDead ? "dead" : "alive",
+                Face = MountArguments.NameOf(mount.Face),
                 ManifestDigest = record?.ManifestDigest,
                 Proof = record?.Proof,
                 Layer = record?.Layer,
@@ -75,13 +76,14 @@ internal static class ListCommand
 
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {
-        var table = new TextTable("STATE", "PID", "SINCE", "PROOF", "MOUNT POINT", "IMAGE");
+        var table = new TextTable("STATE", "PID", "SINCE", "FACE", "PROOF", "MOUNT POINT", "IMAGE");
         foreach (MountListing listing in listings)
         {
             table.Add(
                 listing.State,
                 listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
                 listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
+                listing.Face,
                 listing.Proof ?? "-",
                 listing.MountPointBase64 is { } exact ? PathText.Decode(exact) : listing.MountPoint,
                 listing.Layer is int layer ? $"{listing.Image} (layer {layer})" : listing.Image);

@@ -75,7 +75,7 @@ internal static class StatCommand
         output.WriteLine($" Links: {attributes.LinkCount}");
         output.WriteLine($" Inode: {attributes.Inode}");
         output.WriteLine(layer < 0 ? " Layer: none (no layer lists this directory)" : $" Layer: {layer} {layerOf(layer).Digest}\n Proof: {layerOf(layer).Proof}");
-        foreach ((byte[] name, byte[] value) in XattrsOf(tree, found.Node))
+        foreach ((byte[] name, byte[] value) in tree.XattrsOf(found.Node))
         {
             output.Write(" Xattr: ");
             output.WriteName(name);
@@ -97,7 +97,7 @@ internal static class StatCommand
                 json.WriteString("proof", layerOf(layer).Proof);
             }
             json.WriteStartArray("xattrs");
-            foreach ((byte[] name, byte[] value) in XattrsOf(tree, one.Node))
+            foreach ((byte[] name, byte[] value) in tree.XattrsOf(one.Node))
             {
                 json.WriteStartObject();
                 EntryJson.WriteBytes(json, "name", "nameBase64", name);
@@ -110,22 +110,6 @@ internal static class StatCommand
         json.WriteEndArray();
         json.Flush();
         output.WriteLine();
-    }
-
-    private static List<(byte[] Name, byte[] Value)> XattrsOf(ImageTree tree, ulong node)
-    {
-        List<(byte[], byte[])> xattrs = [];
-        ReadOnlySpan<byte> names = tree.XattrNames(node);
-        while (names.IndexOf((byte)0) is >= 0 and int end)
-        {
-            ReadOnlySpan<byte> name = names[..end];
-            names = names[(end + 1)..];
-            if (tree.TryGetXattr(node, name, out ReadOnlySpan<byte> value))
-            {
-                xattrs.Add((name.ToArray(), value.ToArray()));
-            }
-        }
-        return xattrs;
     }
 
     private static bool IsPrintable(ReadOnlySpan<byte> value) => !value.ContainsAnyExceptInRange((byte)' ', (byte)'~');

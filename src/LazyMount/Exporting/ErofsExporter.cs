@@ -1,3 +1,4 @@
+using LazyMount.FileSystem.Erofs;
 using LazyMount.Images;
 using LazyMount.Trees;
 using Microsoft.Win32.SafeHandles;
@@ -17,19 +18,21 @@ internal sealed class ErofsExporter(OpenedImage image, SafeFileHandle output)
     /// <exception cref="InvalidDataException">EROFS cannot hold this tree; says why in a clause.</exception>
     public async Task ExportAsync(Action<long> progress, CancellationToken cancellationToken)
     {
-        var erofs = image.LayOutErofs();
-        using (var file = new FileStream(new SafeFileHandle(output.DangerousGetHandle(), ownsHandle: false), FileAccess.Write, bufferSize: 0))
+        var erofs = new ErofsImage(image.Tree);
+        byte[] metadata = new byte[MetadataBuffer];
+        for (long done = 0, count; done < erofs.MetadataSize; done += count)
         {
-            using var buffered = new BufferedStream(file, MetadataBuffer);
-            erofs.WriteMetadata(buffered);
+            count = Math.Min(metadata.Length, erofs.MetadataSize - done);
+            erofs.ReadMetadata(done, metadata.AsSpan(0, (int)count));
+            RandomAccess.Write(output, metadata.AsSpan(0, (int)count), done);
         }
         RandomAccess.SetLength(output, erofs.Size);
 
         using var files = new FilesInTarOrder(image);
         long written = 0;
-        foreach (ulong id in erofs.Files)
+        foreach ((ulong id, long begin) in erofs.Files)
         {
-            foreach ((long address, long at, long length) in erofs.DataOf(id))
+            foreach ((long address, long at, long length) in erofs.DataOf(id, begin))
             {
                 await files.ReadAsync(image.Tree.LayerOf(id), at, length, (bytes, done) => RandomAccess.Write(output, bytes, address + done), cancellationToken);
                 written += length;

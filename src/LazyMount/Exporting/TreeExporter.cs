@@ -32,34 +32,36 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
 
     private void WriteDirectories(CancellationToken cancellationToken)
     {
-        var coming = new Stack<int>([0]);
-        var firstNames = new Dictionary<ulong, int>();
-        while (coming.TryPop(out int position))
+        var coming = new Stack<ulong>([ImageTree.RootId]);
+        var firstNames = new Dictionary<ulong, byte[]>();
+        while (coming.TryPop(out ulong directory))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            AddXattrs(position);
-            byte[] path = position == 0 ? "./"u8.ToArray() : [.. _paths.PathOf(position), (byte)'/'];
-            _tar.WriteHeader(path, (byte)'5', 0, default, _tree.Attributes((ulong)position + 1));
+            AddXattrs(directory);
+            byte[] path = directory == ImageTree.RootId ? "./"u8.ToArray() : [.. _paths.PathOf(directory), (byte)'/'];
+            _tar.WriteHeader(path, (byte)'5', 0, default, _tree.Attributes(directory));
 
-            (int first, int count) = _tree.Children((ulong)position + 1);
-            for (int child = first; child < first + count; child++)
+            List<ulong> inside = [];
+            foreach (TreeName name in _tree.NamesIn(directory))
             {
-                WriteSpecial(child, firstNames);
-            }
-            for (int child = first + count - 1; child >= first; child--)
-            {
-                if (_paths.IsDirectory(child))
+                if (FileMode.IsDirectory(_tree.Mode(name.Node)))
                 {
-                    coming.Push(child);
+                    inside.Add(name.Node);
+                }
+                else
+                {
+                    WriteSpecial(directory, name, firstNames);
                 }
             }
+            inside.Reverse();
+            inside.ForEach(coming.Push);
         }
     }
 
     // What is neither file nor directory. Its first name is the one that is met first.
-    private void WriteSpecial(int position, Dictionary<ulong, int> firstNames)
+    private void WriteSpecial(ulong directory, TreeName name, Dictionary<ulong, byte[]> firstNames)
     {
-        ulong id = _tree.NodeAt(position);
+        ulong id = name.Node;
         char type = (_tree.Mode(id) & FileMode.TypeMask) switch
         {
             FileMode.Symlink => '2',
@@ -73,31 +75,31 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
             return;
         }
         NodeAttributes attributes = _tree.Attributes(id);
-        if (attributes.LinkCount > 1 && !firstNames.TryAdd(id, position))
+        byte[] path = _paths.PathOf(directory, name.Name);
+        if (attributes.LinkCount > 1 && !firstNames.TryAdd(id, path))
         {
-            WriteFurtherName(position, firstNames[id], attributes);
+            WriteFurtherName(path, firstNames[id], attributes);
             return;
         }
-        AddXattrs(position);
-        _tar.WriteHeader(_paths.PathOf(position), (byte)type, 0, _tree.LinkTarget(id), attributes);
+        AddXattrs(id);
+        _tar.WriteHeader(path, (byte)type, 0, _tree.LinkTarget(id), attributes);
     }
 
     private async Task WriteFilesAsync(Action<long> progress, CancellationToken cancellationToken)
     {
         using var files = new FilesInTarOrder(image);
-        ILookup<int, int> furtherNames = Enumerable.Range(1, _tree.Count - 1).Where(position => !_paths.IsFirstName(position)).ToLookup(position => (int)(_tree.NodeAt(position) - 1));
+        ILookup<ulong, FurtherName> furtherNames = _paths.FurtherNames.ToLookup(name => name.Node);
         long written = 0;
-        foreach (int position in files.Positions)
+        foreach (ulong id in files.Files)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            ulong id = (ulong)position + 1;
             NodeAttributes attributes = _tree.Attributes(id);
             List<(long Offset, long At, long Length)> extents = [.. _tree.Extents(id)];
             long stored = extents.Sum(extent => extent.Length);
-            AddXattrs(position);
+            AddXattrs(id);
             if (stored == attributes.Size)
             {
-                _tar.WriteHeader(_paths.PathOf(position), (byte)'0', attributes.Size, default, attributes);
+                _tar.WriteHeader(_paths.PathOf(id), (byte)'0', attributes.Size, default, attributes);
                 foreach ((_, long at, long length) in extents)
                 {
                     await WriteContentAsync(files, id, at, length, cancellationToken);
@@ -106,11 +108,11 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
             }
             else
             {
-                await WriteSparseAsync(files, position, attributes, extents, cancellationToken);
+                await WriteSparseAsync(files, id, attributes, extents, cancellationToken);
             }
-            foreach (int name in furtherNames[position])
+            foreach (FurtherName name in furtherNames[id])
             {
-                WriteFurtherName(name, position, attributes);
+                WriteFurtherName(_paths.PathOf(name.Directory, name.Name), _paths.PathOf(id), attributes);
             }
             progress(written += stored);
         }
@@ -121,10 +123,10 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
 
     // The form that GNU tar calls 1.0: the map is the beginning of the content, and the name in the header is made up.
     private async Task WriteSparseAsync(
-        FilesInTarOrder files, int position, NodeAttributes attributes, List<(long Offset, long At, long Length)> extents, CancellationToken cancellationToken)
+        FilesInTarOrder files, ulong id, NodeAttributes attributes, List<(long Offset, long At, long Length)> extents, CancellationToken cancellationToken)
     {
         SparseLayout layout = SparseLayout.Of(extents, attributes.Size);
-        byte[] path = _paths.PathOf(position);
+        byte[] path = _paths.PathOf(id);
         int name = path.AsSpan().LastIndexOf((byte)'/') + 1; // where it begins
         _tar.AddRecord("GNU.sparse.major"u8, "1"u8);
         _tar.AddRecord("GNU.sparse.minor"u8, "0"u8);
@@ -140,7 +142,7 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
             {
                 if (next < extents.Count && extents[next].Offset == done)
                 {
-                    await WriteContentAsync(files, (ulong)position + 1, extents[next].At, extents[next].Length, cancellationToken);
+                    await WriteContentAsync(files, id, extents[next].At, extents[next].Length, cancellationToken);
                     done += extents[next++].Length;
                 }
                 else
@@ -154,20 +156,14 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
         _tar.Pad(size);
     }
 
-    private void WriteFurtherName(int position, int firstName, in NodeAttributes attributes)
-        => _tar.WriteHeader(_paths.PathOf(position), (byte)'1', 0, _paths.PathOf(firstName), attributes);
+    private void WriteFurtherName(byte[] path, byte[] firstName, in NodeAttributes attributes)
+        => _tar.WriteHeader(path, (byte)'1', 0, firstName, attributes);
 
-    private void AddXattrs(int position)
+    private void AddXattrs(ulong id)
     {
-        ulong id = _tree.NodeAt(position);
-        ReadOnlySpan<byte> names = _tree.XattrNames(id);
-        while (names.IndexOf((byte)0) is >= 0 and int end)
+        foreach ((byte[] name, byte[] value) in _tree.XattrsOf(id))
         {
-            if (_tree.TryGetXattr(id, names[..end], out ReadOnlySpan<byte> value))
-            {
-                _tar.AddRecord([.. "SCHILY.xattr."u8, .. Key(names[..end])], value);
-            }
-            names = names[(end + 1)..];
+            _tar.AddRecord([.. "SCHILY.xattr."u8, .. Key(name)], value);
         }
     }
 

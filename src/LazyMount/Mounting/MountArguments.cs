@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
+using LazyMount.Fuse;
 
 namespace LazyMount.Mounting;
 
@@ -10,7 +11,10 @@ namespace LazyMount.Mounting;
 /// <param name="Options">The options of <c>-o</c>.</param>
 /// <param name="Prefetch">The words of <c>--prefetch</c>.</param>
 /// <param name="IsImageFile">Show the tree as one file, a file system image.</param>
-internal sealed record MountRequest(ImageReference Image, string Directory, MountOptions Options, IReadOnlyList<string> Prefetch, bool IsImageFile);
+/// <param name="Face">By which file system of the kernel to show it; null for the best that can be had.</param>
+/// <param name="WhyFuse">What was asked for that only FUSE can do, as a clause; null when EROFS can do all of it.</param>
+internal sealed record MountRequest(
+    ImageReference Image, string Directory, MountOptions Options, IReadOnlyList<string> Prefetch, bool IsImageFile, MountFace? Face, string? WhyFuse);
 
 /// <summary>The arguments of `mount`, which its daemon is given again.</summary>
 internal sealed class MountArguments
@@ -43,6 +47,12 @@ internal sealed class MountArguments
         HelpName = "tree|image-file",
     };
 
+    private readonly Option<string?> _as = new("--as")
+    {
+        Description = "Which file system of the kernel shows the image: erofs (root only, faster), fuse, or auto: erofs where it can be had [auto]",
+        HelpName = "auto|erofs|fuse",
+    };
+
     /// <summary>Stay in front.</summary>
     public Option<bool> Foreground { get; } = new("--foreground", "-f") { Description = "Stay in front, log to standard error, unmount at Ctrl-C" };
 
@@ -55,6 +65,7 @@ internal sealed class MountArguments
         command.Add(_prefetch);
         command.Add(_verify);
         command.Add(_view);
+        command.Add(_as);
         command.Add(host.Options.Layer);
     }
 
@@ -64,7 +75,14 @@ internal sealed class MountArguments
         // :: Step 1: everything that can be refused at once is refused before any network.
         // What is fetched whole is verified whole.
         settings = settings with { VerifiesFully = parsed.GetValue(_verify) || parsed.GetValue(_prefetch) is ["all"] };
-        return new MountRequest(
+        MountFace? face = parsed.GetValue(_as) switch
+        {
+            null or "auto" => null,
+            "erofs" => MountFace.Erofs,
+            "fuse" => MountFace.Fuse,
+            string other => throw new UsageException($"--as '{other}' is none of auto, erofs and fuse"),
+        };
+        var request = new MountRequest(
             ImageArgument.Parse(parsed.GetRequiredValue(_image)),
             parsed.GetRequiredValue(_directory) is { Length: > 0 } named ? named : throw new UsageException("mount needs a directory"),
             MountOptions.Parse(parsed.GetValue(_options) ?? [], Environment.IsPrivilegedProcess),
@@ -74,8 +92,22 @@ internal sealed class MountArguments
                 null or "tree" => false,
                 "image-file" => true,
                 string other => throw new UsageException($"--view '{other}' is neither tree nor image-file"),
-            });
+            },
+            face,
+            face == MountFace.Fuse ? "--as fuse" : null);
+        // What the kernel has in its caches of EROFS cannot be taken back, and it has no options for owners.
+        string? onlyFuse = request.IsImageFile ? "--view image-file shows one file"
+            : parsed.GetValue(_verify) ? "--verify-full could not take back what the kernel has read"
+            : settings.VerifiesFully ? "--prefetch all verifies what it fetches, and could not take back what the kernel has read"
+            : request.Options.Uid is not null || request.Options.Gid is not null ? "EROFS has no uid= and gid= options"
+            : null;
+        return face == MountFace.Erofs && onlyFuse is not null
+            ? throw new UsageException($"--as erofs is not possible: {onlyFuse}; leave out one of them, or say --as fuse")
+            : request with { WhyFuse = request.WhyFuse ?? onlyFuse };
     }
+
+    /// <summary>What `--as` and `list` call a face.</summary>
+    public static string NameOf(MountFace face) => face == MountFace.Erofs ? "erofs" : "fuse";
 
     private static string[] PrefetchWords(string[] words)
         => words.Length > 1 && words.Any(word => word is "all" or "none")

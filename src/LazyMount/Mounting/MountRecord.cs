@@ -12,6 +12,9 @@ internal sealed record MountRecord
     /// <summary>Device number of the file system, major:minor: finds the mount when it was moved. Null when the kernel did not tell.</summary>
     public string? Device { get; init; }
 
+    /// <summary>Which file system of the kernel shows it: "fuse" or "erofs". Null in records of before.</summary>
+    public string? Face { get; init; }
+
     /// <summary>The reference in full.</summary>
     public required string Image { get; init; }
 
@@ -35,7 +38,7 @@ internal sealed record MountRecord
     public required string CacheDirectory { get; init; }
 
     /// <summary>Whether a place in the mount table is of the mount that was recorded, wherever it was moved to.</summary>
-    public bool IsOf(Fuse.MountPoint place) => Device is null ? place.Directory == MountPoint : place.Device == Device;
+    public bool IsOf(Fuse.MountPoint place) => Device is null ? place.Directory == MountPoint : place.Device == Device && (place.Pid ?? Pid) == Pid;
 }
 
 /// <summary>How a record is written. Properties that are null are left out.</summary>

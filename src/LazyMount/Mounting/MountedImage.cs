@@ -1,4 +1,5 @@
 using System.Runtime;
+using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Images;
@@ -48,6 +49,11 @@ internal sealed class MountedImage : IAsyncDisposable
         MountRequest request, MountDirectory target, CommandSettings settings, string? logPath, CommandHost host, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         ILogger logger = loggers.CreateLogger("LazyMount.Mount");
+        string? whyFuse = request.WhyFuse ?? ErofsFace.WhyNot();
+        if (whyFuse is not null && request.Face == MountFace.Erofs)
+        {
+            throw new CommandException($"cannot mount as EROFS: {whyFuse}; mount with --as fuse");
+        }
         StateDirectory state = StateDirectory.Create();
         OpenedImage? opened = null;
         FuseMount? mount = null;
@@ -58,11 +64,13 @@ internal sealed class MountedImage : IAsyncDisposable
             string image = opened.Image.Reference.ToAbsolute().ToString(), digest = opened.Image.ManifestDescriptor.Digest.ToString();
 
             // :: Step 5: the mount, and its record.
-            mount = FuseMount.Mount(target, request.IsImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
+            mount = whyFuse is null ? TryMountErofs(request, target, opened, image, loggers, logger) : null;
+            mount ??= FuseMount.Mount(target, request.IsImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
             HeldRecord record = state.Write(new MountRecord
             {
                 MountPoint = mount.Directory,
                 Device = mount.Device,
+                Face = MountArguments.NameOf(mount.Face),
                 Image = image,
                 ManifestDigest = digest,
                 Proof = opened.Proofs.Weakest,
@@ -72,6 +80,10 @@ internal sealed class MountedImage : IAsyncDisposable
                 LogFile = logPath,
                 CacheDirectory = settings.CacheDirectory,
             });
+            if (whyFuse is not null && request.Face is null)
+            {
+                logger.ShownByFuse(whyFuse);
+            }
             logger.Mounted(opened.Image.Reference.ToString(), digest, opened.Tree.Count, mount.Directory);
             logger.Vouched(opened.Image.Reference.ToString(), opened.Proofs.Summary);
             return new MountedImage(opened, mount, record, prefetched, host.Signals, logger);
@@ -87,6 +99,24 @@ internal sealed class MountedImage : IAsyncDisposable
                 await opened.DisposeAsync();
             }
             throw;
+        }
+    }
+
+    /// <summary>Mounts by the kernel's EROFS; null, with the reason in the log, when that cannot be and FUSE will do.</summary>
+    private static FuseMount? TryMountErofs(MountRequest request, MountDirectory target, OpenedImage opened, string image, ILoggerFactory loggers, ILogger logger)
+    {
+        try
+        {
+            return FuseMount.MountErofs(target, opened.OpenImageFile(), request.Options.ToFuse(image), loggers);
+        }
+        catch (Exception e) when (request.Face is null && e is ImageException or FuseException { IsWithoutErofs: true })
+        {
+            logger.ShownByFuse(e.InnerException is InvalidDataException clause ? clause.Message : e.Message);
+            return null;
+        }
+        catch (ImageException e) when (e.InnerException is InvalidDataException clause)
+        {
+            throw new CommandException($"cannot mount {opened.Image.Reference} as EROFS: {clause.Message}; mount with --as fuse", inner: e);
         }
     }
 

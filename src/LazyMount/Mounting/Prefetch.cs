@@ -57,23 +57,14 @@ internal static class Prefetch
         var waiting = new Stack<ulong>([start]);
         while (waiting.TryPop(out ulong node))
         {
-            (int first, int count) = tree.Children(node);
-            for (int position = first; position < first + count; position++)
+            foreach (TreeName name in tree.NamesIn(node))
             {
-                waiting.Push(tree.NodeAt(position));
+                waiting.Push(name.Node);
             }
-            if (!FileMode.IsRegular(tree.Mode(node)))
+            if (FileMode.IsRegular(tree.Mode(node)))
             {
-                continue;
-            }
-            for (long offset = 0; offset < tree.Size(node);)
-            {
-                (long at, long extentEnd) = tree.Extent(node, offset);
-                if (at >= 0)
-                {
-                    ranges.Add((tree.LayerOf(node), at, at + extentEnd - offset));
-                }
-                offset = extentEnd;
+                int layer = tree.LayerOf(node);
+                ranges.AddRange(tree.Extents(node).Select(extent => (layer, extent.At, extent.At + extent.Length)));
             }
         }
     }

@@ -12,8 +12,11 @@ internal sealed record MountListing
 
     public required string Image { get; init; }
 
-    /// <summary>"alive" or "dead" (the daemon is gone, every access fails).</summary>
+    /// <summary>"alive" or "dead" (the daemon is gone).</summary>
     public required string State { get; init; }
+
+    /// <summary>Which file system of the kernel shows it: "fuse" or "erofs".</summary>
+    public required string Face { get; init; }
 
     // Null for a mount that has no record here: another user's, or another state directory's.
     public string? ManifestDigest { get; init; }

@@ -8,6 +8,9 @@ internal static partial class LogEvents
     [LoggerMessage(1, LogLevel.Information, "Mounted {Image} ({Manifest}, {Names} names) on {Directory}")]
     public static partial void Mounted(this ILogger logger, string image, string manifest, int names, string directory);
 
+    [LoggerMessage(15, LogLevel.Information, "Shown by FUSE and not by EROFS: {Reason}")]
+    public static partial void ShownByFuse(this ILogger logger, string reason);
+
     [LoggerMessage(14, LogLevel.Information, "Who vouches for the layers of {Image}: {Vouchers}")]
     public static partial void Vouched(this ILogger logger, string image, string vouchers);
 
@@ -23,7 +26,7 @@ internal static partial class LogEvents
     [LoggerMessage(5, LogLevel.Information, "Fetched {Bytes} bytes ahead of who will read them")]
     public static partial void Prefetched(this ILogger logger, long bytes);
 
-    [LoggerMessage(9, LogLevel.Warning, "{Directory} was still in use, by a program or in another mount namespace (a container's, perhaps): the connection was ended, and every access gives ENOTCONN")]
+    [LoggerMessage(9, LogLevel.Warning, "{Directory} was still in use, by a program or in another mount namespace (a container's, perhaps): the connection was ended, and accesses fail")]
     public static partial void EndedWhileInUse(this ILogger logger, string directory);
 
     [LoggerMessage(10, LogLevel.Error, "{Directory} was left at once: something did not end in time")]

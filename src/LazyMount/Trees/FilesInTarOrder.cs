@@ -17,7 +17,7 @@ internal sealed class FilesInTarOrder : IDisposable
 
     private readonly ImageTree _tree;
     private readonly IReadOnlyList<Layer> _layers;
-    private readonly int[] _positions;
+    private readonly ulong[] _files;
     private readonly IEnumerator<(int Layer, int Span)> _coming;
     private readonly Queue<(int Layer, int Span, Task<SpanLease> Work)> _spans = new();
     private SpanLease _stray;
@@ -25,12 +25,12 @@ internal sealed class FilesInTarOrder : IDisposable
     public FilesInTarOrder(OpenedImage image)
     {
         (_tree, _layers) = (image.Tree, image.Layers);
-        _positions = _tree.FilesInTarOrder();
+        _files = _tree.FilesInTarOrder();
         _coming = SpansToCome().GetEnumerator();
     }
 
-    /// <summary>The position of each file's first name.</summary>
-    public IReadOnlyList<int> Positions => _positions;
+    /// <summary>The files.</summary>
+    public IReadOnlyList<ulong> Files => _files;
 
     /// <summary>Reads bytes of a layer's tar; calls are to go forward in tar order. What cannot be read throws what was wrong with it.</summary>
     /// <param name="layer">The layer.</param>
@@ -79,9 +79,8 @@ internal sealed class FilesInTarOrder : IDisposable
     private IEnumerable<(int Layer, int Span)> SpansToCome()
     {
         (int Layer, int Span) last = (-1, -1);
-        foreach (int position in _positions)
+        foreach (ulong id in _files)
         {
-            ulong id = (ulong)position + 1;
             int layer = _tree.LayerOf(id);
             foreach ((_, long at, long length) in _tree.Extents(id))
             {

@@ -3,52 +3,86 @@ using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Trees;
 
-/// <summary>Where the names of a tree stand: what <see cref="ImageTree"/> itself keeps for directories only.</summary>
+/// <summary>A further name of a file that has several.</summary>
+/// <param name="Node">The file.</param>
+/// <param name="Directory">The directory that the name stands in.</param>
+/// <param name="Name">The name.</param>
+internal readonly record struct FurtherName(ulong Node, ulong Directory, byte[] Name);
+
+/// <summary>The names of all nodes of a tree by node, which the tree itself finds by directory only. Takes the memory of all names.</summary>
 internal sealed class TreePaths
 {
     private readonly ImageTree _tree;
-    private readonly int[] _parents;
+    private readonly int[] _starts; // by number of a node: where its first name begins
+    private readonly short[] _lengths; // and how long it is
+    private readonly byte[] _names;
 
     public TreePaths(ImageTree tree)
     {
-        (_tree, _parents) = (tree, new int[tree.Count]);
-        for (int position = 0; position < tree.Count; position++)
+        _tree = tree;
+        // Directories come before what is in them, so the first name that is met of a node is its first one.
+        var starts = new int[tree.NodeCount];
+        var lengths = new short[tree.NodeCount];
+        var isMet = new bool[tree.NodeCount];
+        List<FurtherName> further = [];
+        byte[] names = new byte[1 << 10];
+        int end = 0;
+        isMet[0] = true;
+        for (int number = 0; number < tree.NodeCount; number++)
         {
-            if (IsDirectory(position))
+            ulong directory = tree.NodeAt(number);
+            for (DirectoryCursor cursor = tree.ReadDirectory(directory); cursor.MoveNext();)
             {
-                (int first, int count) = tree.Children((ulong)position + 1);
-                _parents.AsSpan(first, count).Fill(position);
+                if (cursor.IsDots)
+                    continue;
+                int node = tree.NumberOf(cursor.Node);
+                if (isMet[node])
+                {
+                    further.Add(new FurtherName(cursor.Node, directory, cursor.Name.ToArray()));
+                    continue;
+                }
+                isMet[node] = true;
+                if (end + cursor.Name.Length > names.Length)
+                    Array.Resize(ref names, checked(names.Length * 2));
+                cursor.Name.CopyTo(names.AsSpan(end));
+                (starts[node], lengths[node]) = (end, (short)cursor.Name.Length);
+                end += cursor.Name.Length;
             }
         }
+        (_starts, _lengths, _names, FurtherNames) = (starts, lengths, names, further);
     }
 
-    public bool IsDirectory(int position) => FileMode.IsDirectory(_tree.Mode(_tree.NodeAt(position)));
+    /// <summary>All further names, those in directories nearer to the root first.</summary>
+    public IReadOnlyList<FurtherName> FurtherNames { get; }
 
-    /// <summary>False for further names of a file.</summary>
-    public bool IsFirstName(int position) => _tree.NodeAt(position) == (ulong)position + 1;
+    /// <summary>All directories, each before those in it.</summary>
+    public IEnumerable<ulong> Directories
+        => Enumerable.Range(0, _tree.NodeCount).Select(_tree.NodeAt).Where(node => FileMode.IsDirectory(_tree.Mode(node)));
 
-    /// <summary>The position of the directory that a position is a name in; the root's is the root.</summary>
-    public int ParentOf(int position) => _parents[position];
-
-    /// <summary>The path from the root, without a slash at its beginning; empty for the root.</summary>
-    public byte[] PathOf(int position)
+    /// <summary>The first name of a node; empty for the root.</summary>
+    public ReadOnlySpan<byte> NameOf(ulong node)
     {
-        int length = -1;
-        for (int at = position; at > 0; at = _parents[at])
+        int number = _tree.NumberOf(node);
+        return _names.AsSpan(_starts[number], _lengths[number]);
+    }
+
+    /// <summary>The path of a node's first name from the root, without a slash at its beginning; empty for the root.</summary>
+    public byte[] PathOf(ulong node) => node == ImageTree.RootId ? [] : PathOf(_tree.ParentOf(node), NameOf(node));
+
+    /// <summary>The path of a name in a directory.</summary>
+    public byte[] PathOf(ulong directory, ReadOnlySpan<byte> name)
+    {
+        int length = name.Length;
+        for (ulong at = directory; at != ImageTree.RootId; at = _tree.ParentOf(at))
+            length += NameOf(at).Length + 1;
+        byte[] path = new byte[length];
+        length -= name.Length;
+        name.CopyTo(path.AsSpan(length));
+        for (ulong at = directory; at != ImageTree.RootId; at = _tree.ParentOf(at))
         {
-            length += _tree.NameAt(at).Length + 1;
-        }
-        byte[] path = new byte[Math.Max(0, length)];
-        int end = path.Length;
-        for (int at = position; at > 0; at = _parents[at])
-        {
-            ReadOnlySpan<byte> name = _tree.NameAt(at);
-            name.CopyTo(path.AsSpan(end - name.Length));
-            end -= name.Length + 1;
-            if (end >= 0)
-            {
-                path[end] = (byte)'/';
-            }
+            path[--length] = (byte)'/';
+            length -= NameOf(at).Length;
+            NameOf(at).CopyTo(path.AsSpan(length));
         }
         return path;
     }

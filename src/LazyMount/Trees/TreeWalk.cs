@@ -49,12 +49,10 @@ internal static class TreeWalk
     /// <summary>The names in a directory in the tree's order, their paths below <paramref name="path"/>.</summary>
     public static IEnumerable<NamedNode> ChildrenOf(ImageTree tree, ulong directory, ReadOnlyMemory<byte> path)
     {
-        (int first, int count) = tree.Children(directory);
-        for (int position = first; position < first + count; position++)
+        foreach ((byte[] name, ulong node) in tree.NamesIn(directory))
         {
-            byte[] name = tree.NameAt(position).ToArray();
             byte[] child = path.Span.EndsWith("/"u8) ? [.. path.Span, .. name] : [.. path.Span, (byte)'/', .. name];
-            yield return new NamedNode(name, child, tree.NodeAt(position));
+            yield return new NamedNode(name, child, node);
         }
     }
 }

@@ -9,33 +9,33 @@ namespace LazyMount.Unpacking;
 /// tree leads out of the root. Some stay open. Not thread-safe.
 /// </summary>
 /// <param name="tree">The tree.</param>
-/// <param name="paths">Where its names stand.</param>
+/// <param name="paths">The names of its nodes.</param>
 /// <param name="root">The open root; not owned.</param>
 internal sealed class OpenDirectories(ImageTree tree, TreePaths paths, int root) : IDisposable
 {
     private const int MaxOpen = 256;
 
-    private readonly Dictionary<int, int> _open = [];
-    private readonly Stack<int> _missing = new();
+    private readonly Dictionary<ulong, int> _open = [];
+    private readonly Stack<ulong> _missing = new();
     private readonly byte[] _name = new byte[FileCalls.NameSize];
 
-    /// <summary>A descriptor (O_PATH) of the directory at a position, good until the next call; or -1 with errno set.</summary>
-    public int Open(int position)
+    /// <summary>A descriptor (O_PATH) of the directory, good until the next call; or -1 with errno set.</summary>
+    public int Open(ulong node)
     {
-        int known = position;
-        while (known != 0 && !_open.ContainsKey(known))
+        ulong known = node;
+        while (known != ImageTree.RootId && !_open.ContainsKey(known))
         {
             _missing.Push(known);
-            known = paths.ParentOf(known);
+            known = tree.ParentOf(known);
         }
-        int directory = known == 0 ? root : _open[known];
-        while (directory >= 0 && _missing.TryPop(out int next))
+        int directory = known == ImageTree.RootId ? root : _open[known];
+        while (directory >= 0 && _missing.TryPop(out ulong next))
         {
             if (_open.Count >= MaxOpen)
             {
                 CloseAllBut(directory);
             }
-            directory = FileCalls.OpenDirectoryPath(directory, FileCalls.ZeroEnded(tree.NameAt(next), _name));
+            directory = FileCalls.OpenDirectoryPath(directory, FileCalls.ZeroEnded(paths.NameOf(next), _name));
             if (directory >= 0)
             {
                 _open[next] = directory;
@@ -47,12 +47,12 @@ internal sealed class OpenDirectories(ImageTree tree, TreePaths paths, int root)
 
     private void CloseAllBut(int kept)
     {
-        int keptPosition = 0;
-        foreach ((int position, int directory) in _open)
+        ulong keptNode = ImageTree.RootId;
+        foreach ((ulong node, int directory) in _open)
         {
             if (directory == kept)
             {
-                keptPosition = position;
+                keptNode = node;
             }
             else
             {
@@ -60,9 +60,9 @@ internal sealed class OpenDirectories(ImageTree tree, TreePaths paths, int root)
             }
         }
         _open.Clear();
-        if (keptPosition != 0)
+        if (keptNode != ImageTree.RootId)
         {
-            _open[keptPosition] = kept;
+            _open[keptNode] = kept;
         }
     }
 

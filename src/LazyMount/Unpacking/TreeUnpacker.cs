@@ -30,7 +30,7 @@ internal sealed class TreeUnpacker : IDisposable
     private readonly TreePaths _paths;
     private readonly OpenDirectories _directories, _linkedDirectories;
     private readonly byte[] _name = new byte[FileCalls.NameSize], _linkedName = new byte[FileCalls.NameSize];
-    private readonly List<int> _inPlace = []; // positions of names that have moved
+    private readonly List<(byte[] Name, bool IsDirectory)> _inPlace = []; // names in the root that have moved
     private bool _finishing, _stranded;
 
     /// <param name="image">What to write.</param>
@@ -68,14 +68,11 @@ internal sealed class TreeUnpacker : IDisposable
 
     private void MakeDirectories(CancellationToken cancellationToken)
     {
-        for (int position = 1; position < _tree.Count; position++)
+        foreach (ulong node in _paths.Directories.Skip(1))
         {
-            if (_paths.IsDirectory(position))
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                int parent = Open(_directories, _paths.ParentOf(position));
-                Check(FileCalls.MakeDirectory(parent, Name(position), Private), "make the directory", position);
-            }
+            cancellationToken.ThrowIfCancellationRequested();
+            int parent = Open(_directories, _tree.ParentOf(node));
+            Check(FileCalls.MakeDirectory(parent, Name(node), Private), "make the directory", node);
         }
     }
 
@@ -83,14 +80,14 @@ internal sealed class TreeUnpacker : IDisposable
     {
         using var files = new FilesInTarOrder(_image);
         long written = 0;
-        foreach (int position in files.Positions)
+        foreach (ulong node in files.Files)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            int file = Check(FileCalls.CreateFile(Open(_directories, _paths.ParentOf(position)), Name(position)), "create the file", position);
+            int file = Check(FileCalls.CreateFile(Open(_directories, _tree.ParentOf(node)), Name(node)), "create the file", node);
             try
             {
-                written += await WriteContentAsync(files, position, file, cancellationToken);
-                FinishOpen(file, position);
+                written += await WriteContentAsync(files, node, file, cancellationToken);
+                FinishOpen(file, node);
             }
             finally
             {
@@ -100,24 +97,23 @@ internal sealed class TreeUnpacker : IDisposable
         }
     }
 
-    private async Task<long> WriteContentAsync(FilesInTarOrder files, int position, int file, CancellationToken cancellationToken)
+    private async Task<long> WriteContentAsync(FilesInTarOrder files, ulong node, int file, CancellationToken cancellationToken)
     {
-        ulong id = (ulong)position + 1;
         long written = 0, end = 0;
-        foreach ((long offset, long at, long length) in _tree.Extents(id))
+        foreach ((long offset, long at, long length) in _tree.Extents(node))
         {
-            await files.ReadAsync(_tree.LayerOf(id), at, length, (bytes, done) => Write(file, bytes, offset + done, position), cancellationToken);
+            await files.ReadAsync(_tree.LayerOf(node), at, length, (bytes, done) => Write(file, bytes, offset + done, node), cancellationToken);
             written += length;
             end = offset + length;
         }
-        if (end < _tree.Size(id))
+        if (end < _tree.Size(node))
         {
-            Check(FileCalls.SetSize(file, _tree.Size(id)), "set the size of", position);
+            Check(FileCalls.SetSize(file, _tree.Size(node)), "set the size of", node);
         }
         return written;
     }
 
-    private void Write(int file, ReadOnlySpan<byte> bytes, long offset, int position)
+    private void Write(int file, ReadOnlySpan<byte> bytes, long offset, ulong node)
     {
         while (!bytes.IsEmpty)
         {
@@ -126,7 +122,7 @@ internal sealed class TreeUnpacker : IDisposable
             {
                 continue;
             }
-            Check((int)count, "write", position);
+            Check((int)count, "write", node);
             bytes = bytes[(int)count..];
             offset += count;
         }
@@ -135,41 +131,42 @@ internal sealed class TreeUnpacker : IDisposable
     // Links, pipes and devices.
     private void MakeOthers(CancellationToken cancellationToken)
     {
-        for (int position = 1; position < _tree.Count; position++)
+        for (int number = 1; number < _tree.NodeCount; number++)
         {
-            uint mode = _tree.Mode(_tree.NodeAt(position));
-            if (!_paths.IsFirstName(position) || FileMode.IsDirectory(mode) || FileMode.IsRegular(mode))
+            ulong node = _tree.NodeAt(number);
+            uint mode = _tree.Mode(node);
+            if (FileMode.IsDirectory(mode) || FileMode.IsRegular(mode))
             {
                 continue;
             }
             cancellationToken.ThrowIfCancellationRequested();
-            int parent = Open(_directories, _paths.ParentOf(position));
-            NodeAttributes attributes = _tree.Attributes((ulong)position + 1);
+            int parent = Open(_directories, _tree.ParentOf(node));
+            NodeAttributes attributes = _tree.Attributes(node);
             if (FileMode.IsSymlink(mode))
             {
-                byte[] target = [.. _tree.LinkTarget((ulong)position + 1), 0];
-                Check(FileCalls.MakeSymlink(target, parent, Name(position)), "make the symbolic link", position);
+                byte[] target = [.. _tree.LinkTarget(node), 0];
+                Check(FileCalls.MakeSymlink(target, parent, Name(node)), "make the symbolic link", node);
             }
             else if (_rootless && (mode & FileMode.TypeMask) != FileMode.Fifo)
             {
-                FakeDevice(parent, position);
+                FakeDevice(parent, node);
                 continue;
             }
             else
             {
                 ulong device = FileCalls.DeviceNumber(attributes.DeviceMajor, attributes.DeviceMinor);
-                Check(FileCalls.MakeNode(parent, Name(position), mode & (FileMode.TypeMask | 0x180), device), "make the special file", position);
+                Check(FileCalls.MakeNode(parent, Name(node), mode & (FileMode.TypeMask | 0x180), device), "make the special file", node);
             }
-            FinishClosed(parent, position, attributes);
+            FinishClosed(parent, node, attributes);
         }
     }
 
-    private void FakeDevice(int parent, int position)
+    private void FakeDevice(int parent, ulong node)
     {
-        int file = Check(FileCalls.CreateFile(parent, Name(position)), "create the file", position);
+        int file = Check(FileCalls.CreateFile(parent, Name(node)), "create the file", node);
         try
         {
-            FinishOpen(file, position);
+            FinishOpen(file, node);
         }
         finally
         {
@@ -180,15 +177,14 @@ internal sealed class TreeUnpacker : IDisposable
 
     private void LinkFurtherNames(CancellationToken cancellationToken)
     {
-        for (int position = 1; position < _tree.Count; position++)
+        foreach ((ulong node, ulong directory, byte[] name) in _paths.FurtherNames)
         {
-            if (!_paths.IsFirstName(position))
+            cancellationToken.ThrowIfCancellationRequested();
+            int from = Open(_linkedDirectories, _tree.ParentOf(node));
+            int to = Open(_directories, directory);
+            if (FileCalls.Link(from, FileCalls.ZeroEnded(_paths.NameOf(node), _linkedName), to, FileCalls.ZeroEnded(name, _name), 0) < 0)
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                int first = (int)(_tree.NodeAt(position) - 1);
-                int from = Open(_linkedDirectories, _paths.ParentOf(first));
-                int to = Open(_directories, _paths.ParentOf(position));
-                Check(FileCalls.Link(from, FileCalls.ZeroEnded(_tree.NameAt(first), _linkedName), to, Name(position), 0), "make the hard link", position);
+                throw Failure("make the hard link", _paths.PathOf(directory, name));
             }
         }
     }
@@ -196,17 +192,17 @@ internal sealed class TreeUnpacker : IDisposable
     // From the innermost out: a directory that gets its time has all its names, and one that loses a permission has been passed.
     private void FinishDirectories(CancellationToken cancellationToken)
     {
-        for (int position = _tree.Count - 1; position > 0; position--)
+        foreach (ulong node in _paths.Directories.Reverse())
         {
-            if (!_paths.IsDirectory(position) || _paths.ParentOf(position) == 0)
+            if (_tree.ParentOf(node) == ImageTree.RootId)
             {
                 continue;
             }
             cancellationToken.ThrowIfCancellationRequested();
-            int directory = Check(FileCalls.OpenDirectory(Open(_directories, _paths.ParentOf(position)), Name(position)), "open the directory", position);
+            int directory = Check(FileCalls.OpenDirectory(Open(_directories, _tree.ParentOf(node)), Name(node)), "open the directory", node);
             try
             {
-                FinishOpen(directory, position);
+                FinishOpen(directory, node);
             }
             finally
             {
@@ -219,18 +215,22 @@ internal sealed class TreeUnpacker : IDisposable
     // somebody else's way by then.
     private void MoveIntoPlace(CancellationToken cancellationToken)
     {
-        (int first, int count) = _tree.Children(1);
-        for (int position = first; position < first + count; position++)
+        foreach ((byte[] name, ulong node) in _tree.NamesIn(ImageTree.RootId))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            int directory = _paths.IsDirectory(position) ? Check(FileCalls.OpenDirectory(_target.Private, Name(position)), "open the directory", position) : -1;
+            bool isDirectory = FileMode.IsDirectory(_tree.Mode(node));
+            ReadOnlySpan<byte> ended = FileCalls.ZeroEnded(name, _name);
+            int directory = isDirectory ? Check(FileCalls.OpenDirectory(_target.Private, ended), "open the directory", node) : -1;
             try
             {
-                Check(FileCalls.Move(_target.Private, Name(position), _target.Descriptor, Name(position)), "move into place", position);
-                _inPlace.Add(position);
+                if (FileCalls.Move(_target.Private, ended, _target.Descriptor, ended) < 0)
+                {
+                    throw Failure("move into place", name);
+                }
+                _inPlace.Add((name, isDirectory));
                 if (directory >= 0)
                 {
-                    FinishOpen(directory, position);
+                    FinishOpen(directory, node);
                 }
             }
             finally
@@ -249,18 +249,18 @@ internal sealed class TreeUnpacker : IDisposable
         {
             throw new IOException($"cannot remove the empty directory that was written to first: {Marshal.GetLastPInvokeErrorMessage()}");
         }
-        FinishOpen(_target.Descriptor, 0);
+        FinishOpen(_target.Descriptor, ImageTree.RootId);
     }
 
     // Owner first, for changing it takes set-user-id bits and capabilities away; the time last.
-    private void FinishOpen(int file, int position)
+    private void FinishOpen(int file, ulong node)
     {
-        NodeAttributes attributes = _tree.Attributes((ulong)position + 1);
+        NodeAttributes attributes = _tree.Attributes(node);
         if (!_rootless)
         {
-            Check(FileCalls.SetOwner(file, attributes.Uid, attributes.Gid), "set the owner of", position);
+            Check(FileCalls.SetOwner(file, attributes.Uid, attributes.Gid), "set the owner of", node);
         }
-        if (position == 0)
+        if (node == ImageTree.RootId)
         {
             // Its own, or from where it was made; not before it has the owner who alone may set some again.
             _ = FileCalls.RemoveXattr(file, "system.posix_acl_default\0"u8);
@@ -268,49 +268,46 @@ internal sealed class TreeUnpacker : IDisposable
         }
         if (_rootless || _tree.HasXattrs)
         {
-            SetXattrs(position, attributes, (name, value) => FileCalls.SetXattr(file, name, value, value.Length, 0));
+            SetXattrs(node, attributes, (name, value) => FileCalls.SetXattr(file, name, value, value.Length, 0));
         }
-        Check(FileCalls.SetMode(file, attributes.Mode & PermissionBits), "set the mode of", position);
-        Check(FileCalls.SetTimes(file, Times(attributes)), "set the time of", position);
+        Check(FileCalls.SetMode(file, attributes.Mode & PermissionBits), "set the mode of", node);
+        Check(FileCalls.SetTimes(file, Times(attributes)), "set the time of", node);
     }
 
     // The same for what cannot be opened, or not without effects.
-    private void FinishClosed(int parent, int position, in NodeAttributes attributes)
+    private void FinishClosed(int parent, ulong node, in NodeAttributes attributes)
     {
         if (!_rootless)
         {
-            Check(FileCalls.SetOwnerAt(parent, Name(position), attributes.Uid, attributes.Gid, FileCalls.NoFollow), "set the owner of", position);
+            Check(FileCalls.SetOwnerAt(parent, Name(node), attributes.Uid, attributes.Gid, FileCalls.NoFollow), "set the owner of", node);
         }
-        if (!_tree.XattrNames((ulong)position + 1).IsEmpty)
+        if (_tree.XattrsOf(node).Count > 0)
         {
             // There is no setxattrat before Linux 6.13; an open directory's name in /proc leads to that directory alone.
-            byte[] path = [.. Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{parent}/")), .. _tree.NameAt(position), 0];
-            SetXattrs(position, attributes, (name, value) => FileCalls.SetXattrOfPath(path, name, value, value.Length, 0));
+            byte[] path = [.. Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{parent}/")), .. _paths.NameOf(node), 0];
+            SetXattrs(node, attributes, (name, value) => FileCalls.SetXattrOfPath(path, name, value, value.Length, 0));
         }
         if (!FileMode.IsSymlink(attributes.Mode))
         {
-            Check(FileCalls.SetModeUnopened(parent, Name(position), attributes.Mode & FileMode.TypeMask, attributes.Mode & PermissionBits), "set the mode of", position);
+            Check(FileCalls.SetModeUnopened(parent, Name(node), attributes.Mode & FileMode.TypeMask, attributes.Mode & PermissionBits), "set the mode of", node);
         }
-        Check(FileCalls.SetTimesAt(parent, Name(position), Times(attributes), FileCalls.NoFollow), "set the time of", position);
+        Check(FileCalls.SetTimesAt(parent, Name(node), Times(attributes), FileCalls.NoFollow), "set the time of", node);
     }
 
     private delegate int Setter(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value);
 
-    private void SetXattrs(int position, in NodeAttributes attributes, Setter set)
+    private void SetXattrs(ulong node, in NodeAttributes attributes, Setter set)
     {
-        ulong id = (ulong)position + 1;
-        ReadOnlySpan<byte> names = _tree.XattrNames(id);
-        while (names.IndexOf((byte)0) is >= 0 and int end)
+        foreach ((byte[] name, byte[] value) in _tree.XattrsOf(node))
         {
-            if (_tree.TryGetXattr(id, names[..end], out ReadOnlySpan<byte> value) && set(names[..(end + 1)], value) < 0)
+            if (set([.. name, 0], value) < 0)
             {
                 if (Marshal.GetLastPInvokeError() is not (FileCalls.EPERM or FileCalls.ENOTSUP))
                 {
-                    throw Failure($"set the attribute {Encoding.UTF8.GetString(names[..end])} of", position);
+                    throw Failure($"set the attribute {Encoding.UTF8.GetString(name)} of", node);
                 }
                 SkippedXattrs++;
             }
-            names = names[(end + 1)..];
         }
         if (_rootless && (attributes.Uid != 0 || attributes.Gid != 0) && !FileMode.IsSymlink(attributes.Mode))
         {
@@ -351,54 +348,62 @@ internal sealed class TreeUnpacker : IDisposable
         MoveBack();
         if (_finishing)
         {
-            for (int position = 1; position < _tree.Count; position++)
+            foreach (ulong node in _paths.Directories.Skip(1))
             {
-                if (_paths.IsDirectory(position) && _directories.Open(_paths.ParentOf(position)) is >= 0 and int parent)
+                if (_directories.Open(_tree.ParentOf(node)) is >= 0 and int parent)
                 {
-                    MakeWritable(parent, position);
+                    MakeWritable(parent, Name(node));
                 }
             }
         }
         bool removed = true;
-        for (int position = _tree.Count - 1; position > 0 && !cancellationToken.IsCancellationRequested; position--)
+        foreach ((_, ulong directory, byte[] name) in _paths.FurtherNames)
         {
-            // What cannot be opened was not made.
-            if (_directories.Open(_paths.ParentOf(position)) is >= 0 and int parent)
-            {
-                removed &= FileCalls.Unlink(parent, Name(position), _paths.IsDirectory(position) ? FileCalls.RemoveDirectory : 0) == 0
-                    || Marshal.GetLastPInvokeError() == FileCalls.ENOENT;
-            }
+            removed &= !cancellationToken.IsCancellationRequested && TryRemove(directory, FileCalls.ZeroEnded(name, _name), 0);
+        }
+        for (int number = _tree.NodeCount - 1; number > 0 && !cancellationToken.IsCancellationRequested; number--)
+        {
+            ulong node = _tree.NodeAt(number);
+            removed &= TryRemove(_tree.ParentOf(node), Name(node), FileMode.IsDirectory(_tree.Mode(node)) ? FileCalls.RemoveDirectory : 0);
         }
         return removed && !_stranded && !cancellationToken.IsCancellationRequested;
     }
 
+    // What cannot be opened was not made.
+    private bool TryRemove(ulong directory, ReadOnlySpan<byte> name, int flags)
+        => _directories.Open(directory) is not (>= 0 and int parent)
+            || FileCalls.Unlink(parent, name, flags) == 0
+            || Marshal.GetLastPInvokeError() == FileCalls.ENOENT;
+
     private void MoveBack()
     {
-        foreach (int position in _inPlace)
+        foreach ((byte[] name, bool isDirectory) in _inPlace)
         {
-            if (_paths.IsDirectory(position))
+            ReadOnlySpan<byte> ended = FileCalls.ZeroEnded(name, _name);
+            if (isDirectory)
             {
-                MakeWritable(_target.Descriptor, position);
+                MakeWritable(_target.Descriptor, ended);
             }
-            _stranded |= FileCalls.Move(_target.Descriptor, Name(position), _target.Private, Name(position)) < 0;
+            _stranded |= FileCalls.Move(_target.Descriptor, ended, _target.Private, ended) < 0;
         }
         _inPlace.Clear();
     }
 
     // Not by opening it: a mode of 0000 does not allow that.
-    private void MakeWritable(int parent, int position) => _ = FileCalls.SetModeUnopened(parent, Name(position), FileMode.Directory, Private);
+    private static void MakeWritable(int parent, ReadOnlySpan<byte> name) => _ = FileCalls.SetModeUnopened(parent, name, FileMode.Directory, Private);
 
-    private ReadOnlySpan<byte> Name(int position) => FileCalls.ZeroEnded(_tree.NameAt(position), _name);
+    private ReadOnlySpan<byte> Name(ulong node) => FileCalls.ZeroEnded(_paths.NameOf(node), _name);
 
-    private int Open(OpenDirectories directories, int position) => Check(directories.Open(position), "open the directory", position);
+    private int Open(OpenDirectories directories, ulong node) => Check(directories.Open(node), "open the directory", node);
 
-    private int Check(int result, string what, int position) => result >= 0 ? result : throw Failure(what, position);
+    private int Check(int result, string what, ulong node) => result >= 0 ? result : throw Failure(what, node);
 
-    private IOException Failure(string what, int position)
+    private IOException Failure(string what, ulong node) => Failure(what, _paths.PathOf(node));
+
+    private static IOException Failure(string what, byte[] path)
     {
         string reason = Marshal.GetLastPInvokeErrorMessage();
-        string path = ImagePathText.Decode(_paths.PathOf(position));
-        return new IOException($"cannot {what} '/{path}' of the image: {reason}");
+        return new IOException($"cannot {what} '/{ImagePathText.Decode(path)}' of the image: {reason}");
     }
 
     public void Dispose()

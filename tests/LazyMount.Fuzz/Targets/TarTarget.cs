@@ -49,7 +49,7 @@ internal static class TarTarget
         }
     }
 
-    private static (string, LayerEntriesBuilder?) Scan(byte[] tar, int pieceSize)
+    internal static (string, LayerEntriesBuilder?) Scan(byte[] tar, int pieceSize)
     {
         var found = new StringBuilder();
         var scanner = new TarScanner(s_limits);
@@ -85,7 +85,7 @@ internal static class TarTarget
     }
 
     /// <summary>Walks the headers as far as they make sense and gives each the checksum that it should have.</summary>
-    private static void SetChecksums(byte[] tar)
+    internal static void SetChecksums(byte[] tar)
     {
         for (long at = 0; at + TarHeader.BlockSize <= tar.Length;)
         {

@@ -184,7 +184,7 @@ public sealed class MountPointTests : IDisposable
     public void Terminated_WhileAContainerHasIt_TheDaemonEndsAllTheSame()
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
-        string directory = _lazymount.Mount(_image), go = _lazymount.Directory["go"];
+        string directory = _lazymount.Mount(_image, "--as", "fuse"), go = _lazymount.Directory["go"];
         using Tool container = Tool.Start("unshare", ["--mount", "--propagation", "private", "bash", "-c", "stat \"$1/file\" >/dev/null && touch \"$2\" && exec sleep 300", "bash", directory, go]);
         WaitUntil(() => File.Exists(go), "the container");
         Assert.Contains("another mount namespace", _lazymount.Run("umount", directory).EnsureSuccess().Error, StringComparison.Ordinal);
@@ -253,13 +253,15 @@ public sealed class MountPointTests : IDisposable
         _lazymount.Run("umount", directory).EnsureSuccess();
     }
 
-    [Fact]
-    public void FewDescriptors_LeaveNoDeadMount()
+    [Theory]
+    [InlineData("auto")]
+    [InlineData("fuse")]
+    public void FewDescriptors_LeaveNoDeadMount(string face)
     {
         string directory = _lazymount.NewMountPoint();
         for (int limit = 6; limit <= 60; limit += limit < 30 ? 1 : 5)
         {
-            using Tool tool = Tool.Start("bash", ["-c", $"ulimit -n {limit}; exec \"$@\"", "bash", LazyMountCli.Binary, "mount", _image, directory], _lazymount.Environment);
+            using Tool tool = Tool.Start("bash", ["-c", $"ulimit -n {limit}; exec \"$@\"", "bash", LazyMountCli.Binary, "mount", "--as", face, _image, directory], _lazymount.Environment);
             ToolResult result = tool.WaitForExit();
             if (result.ExitCode == 0)
             {

@@ -35,22 +35,27 @@ public sealed class RandomReadTests(SharedRegistry registry, RandomReadImages im
 
     private readonly LazyMountCli _lazymount = new();
     private string _image = "";
+    private string _face = "";
     private KnownTree _tree = null!;
     private int _mounts;
 
     public void Dispose() => _lazymount.Dispose();
 
     [Theory]
-    [InlineData(LayerKind.Gzip, "built", "built")]
-    [InlineData(LayerKind.Zstd, "built", "built")]
-    [InlineData(LayerKind.ZstdInOneFrame, "built", "built")]
-    [InlineData(LayerKind.Estargz, "estargz", "estargz")]
-    [InlineData(LayerKind.ZstdChunked, "zstd:chunked", "zstd:chunked")]
-    [InlineData(LayerKind.Soci, "soci", "soci")]
-    [InlineData(LayerKind.Published, "published", "published")]
-    [InlineData(LayerKind.Uncompressed, "tar-headers", "built")]
-    public void RandomReads_WhateverTheCacheIsLike_GiveTheRightBytes(LayerKind kind, string lower, string upper)
+    [InlineData(LayerKind.Gzip, "built", "built", "auto")]
+    [InlineData(LayerKind.Gzip, "built", "built", "fuse")]
+    [InlineData(LayerKind.Zstd, "built", "built", "auto")]
+    [InlineData(LayerKind.ZstdInOneFrame, "built", "built", "auto")]
+    [InlineData(LayerKind.Estargz, "estargz", "estargz", "auto")]
+    [InlineData(LayerKind.ZstdChunked, "zstd:chunked", "zstd:chunked", "auto")]
+    [InlineData(LayerKind.ZstdChunked, "zstd:chunked", "zstd:chunked", "fuse")]
+    [InlineData(LayerKind.Soci, "soci", "soci", "auto")]
+    [InlineData(LayerKind.Published, "published", "published", "auto")]
+    [InlineData(LayerKind.Uncompressed, "tar-headers", "built", "auto")]
+    [InlineData(LayerKind.Uncompressed, "tar-headers", "built", "fuse")]
+    public void RandomReads_WhateverTheCacheIsLike_GiveTheRightBytes(LayerKind kind, string lower, string upper, string face)
     {
+        _face = face;
         _tree = images.TreeOf(kind);
         _image = $"{registry.Server.Host}/random/{kind.ToString().ToLowerInvariant()}:v1";
         // Without --preserve-digests skopeo compresses what is not compressed.
@@ -157,7 +162,7 @@ public sealed class RandomReadTests(SharedRegistry registry, RandomReadImages im
     private string Under(Action<string> act)
     {
         string log = _lazymount.Directory[$"log{_mounts++}"];
-        string mount = _lazymount.Mount(_image, "--log-file", log);
+        string mount = _lazymount.Mount(_image, "--as", _face, "--log-file", log);
         act(mount);
         _lazymount.Run("umount", mount).EnsureSuccess();
         return File.ReadAllText(log);

@@ -3,8 +3,7 @@ using static LazyMount.MountTests.Posix.Libc;
 
 namespace LazyMount.MountTests.Posix;
 
-[Collection(nameof(PosixMount))]
-public sealed class DirectoryTests(PosixMount mount)
+public abstract class DirectoryTests(PosixMount mount)
 {
     private const int SeekSet = 0;
 

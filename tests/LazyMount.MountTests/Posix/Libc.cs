@@ -36,6 +36,8 @@ internal static unsafe partial class Libc
         public int Reserved;
     }
 
+    private const int DontNeed = 4; // POSIX_FADV_DONTNEED
+
     /// <summary>A path's bytes (Latin-1 characters) with their terminating zero.</summary>
     public static byte[] Z(string path) => Encoding.Latin1.GetBytes(path + "\0");
 
@@ -48,6 +50,19 @@ internal static unsafe partial class Libc
     public static int Open(string path, int flags = ReadOnly)
     {
         int fd = open(Z(path), flags | CloseOnExec, 0x1a4);
+        Assert(fd >= 0, path);
+        return fd;
+    }
+
+    /// <summary>Opens a file so that reads of it go past the kernel's page cache, or find little in it where O_DIRECT is not known.</summary>
+    public static int OpenUncached(string path)
+    {
+        int fd = open(Z(path), Direct | CloseOnExec, 0);
+        if (fd < 0 && Marshal.GetLastPInvokeError() == EINVAL)
+        {
+            fd = Open(path);
+            Assert(posix_fadvise(fd, 0, 0, DontNeed) == 0, path);
+        }
         Assert(fd >= 0, path);
         return fd;
     }
@@ -97,6 +112,7 @@ internal static unsafe partial class Libc
     }
 
     [LibraryImport("libc", SetLastError = true)] public static partial int statx(int directory, byte[] path, int flags, uint mask, out Statx result);
+    [LibraryImport("libc")] private static partial int posix_fadvise(int fd, long offset, long length, int advice);
     [LibraryImport("libc", SetLastError = true)] public static partial int open(byte[] path, int flags, int mode);
     [LibraryImport("libc", SetLastError = true)] public static partial int close(int fd);
     [LibraryImport("libc", SetLastError = true)] public static partial nint pread(int fd, byte[] buffer, nint count, long offset);

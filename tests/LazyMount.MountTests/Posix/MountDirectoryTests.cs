@@ -11,6 +11,8 @@ public sealed class MountDirectoryTests : IAsyncLifetime
     private TestImage _image = null!;
     private string _root = null!;
 
+    public static TheoryData<MountFace> Faces => Environment.IsPrivilegedProcess ? [MountFace.Fuse, MountFace.Erofs] : [MountFace.Fuse];
+
     public async ValueTask InitializeAsync()
     {
         _image = await TestImage.CreateAsync(_directory, new TarBytes().File("file", "content\n"));
@@ -23,8 +25,9 @@ public sealed class MountDirectoryTests : IAsyncLifetime
         _directory.Dispose();
     }
 
-    [Fact]
-    public async Task WhatTakesItsPlace_IsNotCovered()
+    [Theory]
+    [MemberData(nameof(Faces))]
+    public async Task WhatTakesItsPlace_IsNotCovered(MountFace face)
     {
         string victim = _directory.CreateDirectory("victim"), moved = _directory["moved"];
         File.WriteAllText(victim + "/file", "the victim's\n");
@@ -32,26 +35,28 @@ public sealed class MountDirectoryTests : IAsyncLifetime
         Directory.Move(_root, moved);
         File.CreateSymbolicLink(_root, victim);
 
-        await using FuseMount mount = _image.Mount(target);
+        await using FuseMount mount = _image.Mount(target, face: face);
         Assert.Equal("the victim's\n", await File.ReadAllTextAsync(_root + "/file", TestContext.Current.CancellationToken));
         Assert.Equal(moved, mount.Directory);
         Assert.Equal("content\n", await File.ReadAllTextAsync(moved + "/file", TestContext.Current.CancellationToken));
     }
 
-    [Fact]
-    public void WhatIsFilledMeanwhile_IsNotCovered()
+    [Theory]
+    [MemberData(nameof(Faces))]
+    public void WhatIsFilledMeanwhile_IsNotCovered(MountFace face)
     {
         using MountDirectory target = MountDirectory.Open(_root);
         File.WriteAllText(_root + "/new", "");
-        Assert.Equal($"cannot mount on {_root}: it is not empty; name an empty directory", Assert.Throws<FuseException>(() => _image.Mount(target)).Message);
+        Assert.Equal($"cannot mount on {_root}: it is not empty; name an empty directory", Assert.Throws<FuseException>(() => _image.Mount(target, face: face)).Message);
     }
 
-    [Fact]
-    public void WhatIsRemovedMeanwhile_IsSaid()
+    [Theory]
+    [MemberData(nameof(Faces))]
+    public void WhatIsRemovedMeanwhile_IsSaid(MountFace face)
     {
         using MountDirectory target = MountDirectory.Open(_root);
         Directory.Delete(_root);
-        string message = Assert.Throws<FuseException>(() => _image.Mount(target)).Message;
+        string message = Assert.Throws<FuseException>(() => _image.Mount(target, face: face)).Message;
         Assert.Contains("it was removed", message, StringComparison.Ordinal);
     }
 

@@ -7,14 +7,14 @@ using Xunit;
 namespace LazyMount.MountTests.Posix;
 
 /// <summary>One mount with one of everything, for the tests that only look.</summary>
-public sealed class PosixMount : IAsyncLifetime
+public abstract class PosixMount(MountFace face) : IAsyncLifetime
 {
     public const int ManyFiles = 3000;
     public const string LongXattr = "user.long";
 
     private readonly TemporaryDirectory _directory = new();
     private TestImage _image = null!;
-    private FuseMount _mount = null!;
+    private FuseMount? _mount;
 
     /// <summary>The mount point.</summary>
     public string Root { get; private set; } = null!;
@@ -24,19 +24,25 @@ public sealed class PosixMount : IAsyncLifetime
 
     public static string LongTarget { get; } = string.Join('/', Enumerable.Repeat(new string('t', 99), 40));
 
+    public MountFace Face => face;
+
     public string this[string path] => $"{Root}/{path}";
 
     public async ValueTask InitializeAsync()
     {
         _image = await TestImage.CreateAsync(_directory, Lower(), Upper());
+        Assert.SkipUnless(face == MountFace.Fuse || Environment.IsPrivilegedProcess, "only root can mount EROFS");
         Root = _directory.CreateDirectory("mnt");
         Tool.Run("chmod", "a+rx", _directory.Path).EnsureSuccess();
-        _mount = _image.Mount(Root);
+        _mount = _image.Mount(Root, face: face);
     }
 
     public async ValueTask DisposeAsync()
     {
-        await _mount.DisposeAsync();
+        if (_mount is not null)
+        {
+            await _mount.DisposeAsync();
+        }
         await _image.DisposeAsync();
         _directory.Dispose();
     }
@@ -78,6 +84,16 @@ public sealed class PosixMount : IAsyncLifetime
     }
 }
 
+/// <summary>Shown by FUSE.</summary>
+public sealed class FusePosixMount() : PosixMount(MountFace.Fuse);
+
+/// <summary>Shown by the kernel's EROFS.</summary>
+public sealed class ErofsPosixMount() : PosixMount(MountFace.Erofs);
+
 /// <summary>The tests that share it.</summary>
-[CollectionDefinition(nameof(PosixMount))]
-public sealed class PosixMountUsers : ICollectionFixture<PosixMount>;
+[CollectionDefinition(nameof(FusePosixMount))]
+public sealed class FusePosixMountUsers : ICollectionFixture<FusePosixMount>;
+
+/// <summary>The tests that share it.</summary>
+[CollectionDefinition(nameof(ErofsPosixMount))]
+public sealed class ErofsPosixMountUsers : ICollectionFixture<ErofsPosixMount>;

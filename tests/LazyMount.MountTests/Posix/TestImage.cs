@@ -3,6 +3,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry;
 using LazyMount.Blobs.Sources;
 using LazyMount.FileSystem;
+using LazyMount.FileSystem.Erofs;
 using LazyMount.Fuse;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
@@ -10,6 +11,7 @@ using LazyMount.Layers;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using FileMode = System.IO.FileMode;
 
 namespace LazyMount.MountTests.Posix;
 
@@ -64,14 +66,21 @@ internal sealed class TestImage : IAsyncDisposable
     /// <summary>Completes when a read waits for a blob that is held back.</summary>
     public Task SomebodyWaits => _source.SomebodyWaits;
 
-    public FuseMount Mount(string directory, FuseMountOptions? options = null)
+    public FuseMount Mount(string directory, FuseMountOptions? options = null, MountFace face = MountFace.Fuse)
     {
         using MountDirectory opened = MountDirectory.Open(directory);
-        return Mount(opened, options);
+        return Mount(opened, options, face);
     }
 
-    public FuseMount Mount(MountDirectory directory, FuseMountOptions? options = null)
-        => FuseMount.Mount(directory, FileSystem, options ?? new FuseMountOptions { Source = "test:image" }, NullLoggerFactory.Instance);
+    public FuseMount Mount(MountDirectory directory, FuseMountOptions? options = null, MountFace face = MountFace.Fuse)
+    {
+        options ??= new FuseMountOptions { Source = "test:image" };
+        return face == MountFace.Fuse
+            ? FuseMount.Mount(directory, FileSystem, options, NullLoggerFactory.Instance)
+            : FuseMount.MountErofs(directory, OpenImageFile(), options, NullLoggerFactory.Instance);
+    }
+
+    private ImageFileSystem OpenImageFile() => new(new ErofsImage(FileSystem.Tree), _layers, NullLogger<ImageFileSystem>.Instance);
 
     public async ValueTask DisposeAsync()
     {

@@ -5,8 +5,7 @@ using static LazyMount.MountTests.Posix.Libc;
 
 namespace LazyMount.MountTests.Posix;
 
-[Collection(nameof(PosixMount))]
-public sealed class XattrTests(PosixMount mount)
+public abstract class XattrTests(PosixMount mount)
 {
     [Theory]
     [InlineData("user.a", "value")]

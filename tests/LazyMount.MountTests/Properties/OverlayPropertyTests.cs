@@ -72,8 +72,16 @@ public sealed partial class OverlayPropertyTests
     {
         await using TestImage image = await TestImage.CreateAsync(directory, layers);
         string root = directory.CreateDirectory("mnt");
-        await using FuseMount mount = image.Mount(root);
-        return TreeText.Of(TreeSnapshot.Take(root));
+        string tree;
+        await using (FuseMount mount = image.Mount(root))
+        {
+            tree = TreeText.Of(TreeSnapshot.Take(root));
+        }
+        await using (FuseMount mount = image.Mount(root, face: MountFace.Erofs))
+        {
+            Assert.Equal(tree, TreeText.Of(TreeSnapshot.Take(root)));
+        }
+        return tree;
     }
 
     // overlayfs counts hidden names too; the zoo has a case of it.

@@ -102,10 +102,9 @@ internal sealed class FaultyReading(LazyMountCli lazymount, string mount, KnownT
             (string path, byte[] content) = layer[random.Next(layer.Length)];
             int offset = random.Next(content.Length + 10);
             int length = random.Next(2) == 0 ? random.Next(LargestRead) : random.Next(5000);
-            // Mostly past the kernel's page cache, as O_DIRECT goes.
-            int flags = random.Next(4) == 0 ? Libc.ReadOnly : Libc.Direct;
+            bool cached = random.Next(4) == 0;
             Volatile.Write(ref _began[number], Stopwatch.GetTimestamp());
-            int fd = Libc.Open(Path.Combine(mount, path), flags);
+            int fd = cached ? Libc.Open(Path.Combine(mount, path)) : Libc.OpenUncached(Path.Combine(mount, path));
             (int read, int error) = ReadFully(fd, offset, buffer.AsMemory(0, length).Span);
             Libc.Close(fd);
             TimeSpan took = Stopwatch.GetElapsedTime(Interlocked.Exchange(ref _began[number], 0));

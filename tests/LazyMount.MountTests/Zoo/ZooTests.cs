@@ -38,17 +38,20 @@ public sealed partial class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper
 
     public static TheoryData<string> Names { get; } = [.. s_cases.Keys];
 
+    public static MatrixTheoryData<string, string> NamesAndFaces { get; } = new(s_cases.Keys, ["fuse", "erofs"]);
+
     public static MatrixTheoryData<string, Oracle> NamesAndOracles { get; } = new(s_cases.Keys, Enum.GetValues<Oracle>());
 
     [Theory]
-    [MemberData(nameof(Names))]
-    public void Mount_ShowsWhatIsWrittenDown(string name)
+    [MemberData(nameof(NamesAndFaces))]
+    public void Mount_ShowsWhatIsWrittenDown(string name, string face)
     {
+        Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "only root can mount EROFS");
         ZooCase zooCase = s_cases[name];
         using var directory = new TemporaryDirectory();
         string image = zooCase.Write(directory["layout"]);
         string target = keeper.LazyMount.NewMountPoint();
-        ToolResult result = keeper.LazyMount.Run("mount", image, target);
+        ToolResult result = keeper.LazyMount.Run("mount", "--as", face, image, target);
         if (zooCase.Refusal is not null)
         {
             Assert.Equal(1, result.ExitCode);

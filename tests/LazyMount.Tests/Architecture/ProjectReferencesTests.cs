@@ -20,7 +20,7 @@ public sealed class ProjectReferencesTests
         ["src/LazyMount.Blobs"] = ([], ["Microsoft.Extensions.Logging.Abstractions", "Polly.Core", "Tomlyn", "System.IO.Hashing"]),
         ["src/LazyMount.Indexes"] = (["Blobs", "Compression"], ["Microsoft.Extensions.Logging.Abstractions", "System.IO.Hashing", "ZstdSharp.Port"]),
         ["src/LazyMount.Layers"] = (["Blobs", "Compression", "Indexes"], ["Microsoft.Extensions.Logging.Abstractions"]),
-        ["src/LazyMount.FileSystem"] = (["Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions", "System.IO.Hashing"]),
+        ["src/LazyMount.FileSystem"] = (["Blobs", "Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions", "System.IO.Hashing"]),
         ["src/LazyMount.Images"] = (["Blobs", "FileSystem", "Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount.Fuse"] = (["Blobs", "FileSystem"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount"] = (s_product, ["Microsoft.Extensions.Logging", "Microsoft.Extensions.Logging.Console", "Spectre.Console", "System.CommandLine"]),

@@ -22,6 +22,6 @@ public sealed class ImageTreeTests
     public void PathOfADeepNode_HasAllNames()
     {
         ImageTree tree = TreeBuilder.Build([new LayerBuilder().File("a/bb/ccc/dddd").Build()]);
-        Assert.Equal("/a/bb/ccc/dddd", Encoding.UTF8.GetString(tree.PathOf((ulong)tree.Count)));
+        Assert.Equal("/a/bb/ccc/dddd", Encoding.UTF8.GetString(tree.PathOf(tree.NodeAt(tree.Count - 1))));
     }
 }

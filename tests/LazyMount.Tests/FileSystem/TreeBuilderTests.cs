@@ -12,7 +12,7 @@ public sealed class TreeBuilderTests
     public void OneLayer_SortsChildrenBytewiseAndNumbersBreadthFirst()
     {
         var tree = Build(L.Directory("b").File("b/z").File("b/prefix-long-2").File("b/prefix-long-1").File("a").File("\u00ff"));
-        Assert.Equal(["/", "/a", "/b", "/\u00ff", "/b/prefix-long-1", "/b/prefix-long-2", "/b/z"], Enumerable.Range(0, tree.Count).Select(p => PathAt(tree, p)));
+        Assert.Equal(["/", "/a", "/b", "/\u00ff", "/b/prefix-long-1", "/b/prefix-long-2", "/b/z"], ["/", .. Names(tree).Select(name => name.Path)]);
         Assert.Equal(ImageTree.RootId, tree.NodeAt(0));
     }
 
@@ -157,7 +157,7 @@ public sealed class TreeBuilderTests
             : L.Directory(".wh..wh.plnk").File(".wh..wh.plnk/123.456", 7).HardLink("lib/a", ".wh..wh.plnk/123.456").HardLink("lib/b", ".wh..wh.plnk/123.456").HardLink("lib/c", "lib/a");
         var tree = Build(L.Directory("lib").File("lib/a", 3), upper);
         Assert.Equal(["/lib/ 0", "/lib/a 1:7", "/lib/b 1:7", "/lib/c 1:7"], Listing(tree));
-        Assert.Equal(3u, tree.Attributes(tree.NodeAt(2)).LinkCount);
+        Assert.Equal(3u, tree.Attributes(Names(tree)[1].Node).LinkCount);
     }
 
     [Theory]
@@ -195,7 +195,7 @@ public sealed class TreeBuilderTests
     {
         var tree = Build(L.Directory("a", mode: 0b111_000_000, uid: 1).File("a/b"), L.Directory("a", mode: 0b111_101_000, uid: 2));
         Assert.Equal(["/a/ 1", "/a/b 0:1"], Listing(tree));
-        Assert.Equal((0b111_101_000u, 2u), (tree.Attributes(2).Mode & 0xFFF, tree.Attributes(2).Uid));
+        Assert.Equal((0b111_101_000u, 2u), (tree.Attributes(tree.Find(1, "a"u8)).Mode & 0xFFF, tree.Attributes(tree.Find(1, "a"u8)).Uid));
     }
 
     [Fact]
@@ -207,7 +207,7 @@ public sealed class TreeBuilderTests
     {
         var tree = Build(L.File("a/b/c", uid: 7));
         Assert.Equal(["/a/ -1", "/a/b/ -1", "/a/b/c 0:1"], Listing(tree));
-        Assert.Equal((FileMode.Directory | 0b111_101_101, 0u), (tree.Attributes(2).Mode, tree.Attributes(2).Uid));
+        Assert.Equal((FileMode.Directory | 0b111_101_101, 0u), (tree.Attributes(tree.Find(1, "a"u8)).Mode, tree.Attributes(tree.Find(1, "a"u8)).Uid));
     }
 
     [Fact]
@@ -229,11 +229,12 @@ public sealed class TreeBuilderTests
     public void HardLinks_ShareOneNode()
     {
         var tree = Build(L.File("b", 5, uid: 3).HardLink("a", "b", uid: 3).HardLink("d/c", "a", uid: 3));
-        ulong id = tree.NodeAt(tree.Find(1, "b"u8));
-        Assert.Equal(tree.NodeAt(tree.Find(1, "a"u8)), id);
+        ulong id = tree.Find(1, "b"u8);
+        Assert.Equal(tree.Find(1, "a"u8), id);
         Assert.Equal((3u, 3u, 5L), (tree.Attributes(id).LinkCount, tree.Attributes(id).Uid, tree.Attributes(id).Size));
         Assert.True(tree.IsNode(id));
-        Assert.False(tree.IsNode((ulong)tree.Find(1, "b"u8) + 1));
+        Assert.All(Enumerable.Range(0, 200).Select(i => (ulong)i), other => Assert.Equal(Enumerable.Range(0, tree.NodeCount).Any(n => tree.NodeAt(n) == other), tree.IsNode(other)));
+        Assert.False(tree.IsNode(ulong.MaxValue));
         Assert.Equal((tree.Count - 2, 5L), (tree.NodeCount, tree.TotalFileSize));
     }
 
@@ -242,14 +243,14 @@ public sealed class TreeBuilderTests
     {
         var tree = Build(L.File("a", 3), L.HardLink("b", "a"), L.File("a", 8));
         Assert.Equal(["/a 2:8", "/b 0:3"], Listing(tree));
-        Assert.Equal(1u, tree.Attributes(tree.NodeAt(tree.Find(1, "b"u8))).LinkCount);
+        Assert.Equal(1u, tree.Attributes(tree.Find(1, "b"u8)).LinkCount);
     }
 
     [Fact]
     public void HardLinkEntry_SaysTheAttributesOfAFileOfItsLayerOnly()
     {
         var tree = Build(L.File("low", uid: 1), L.File("a", uid: 2, xattrs: [("user.k", "v")]).HardLink("b", "a", 0b110_000_000, uid: 3).HardLink("c", "low", 0, uid: 4));
-        var (a, low) = (tree.NodeAt(tree.Find(1, "a"u8)), tree.NodeAt(tree.Find(1, "low"u8)));
+        var (a, low) = (tree.Find(1, "a"u8), tree.Find(1, "low"u8));
         Assert.Equal((0b110_000_000u, 3u, 1u), (tree.Attributes(a).Mode & 0xFFF, tree.Attributes(a).Uid, tree.Attributes(low).Uid));
         Assert.True(tree.TryGetXattr(a, "user.k"u8, out _));
     }
@@ -288,10 +289,10 @@ public sealed class TreeBuilderTests
     public void OtherTypes_KeepWhatMakesThem()
     {
         var tree = Build(L.Device("tty", 4, 1_000_000).Fifo("pipe").Symlink("l", "where/ever"));
-        var device = tree.Attributes(tree.NodeAt(tree.Find(1, "tty"u8)));
+        var device = tree.Attributes(tree.Find(1, "tty"u8));
         Assert.Equal((4u, 1_000_000u, FileMode.CharacterDevice), (device.DeviceMajor, device.DeviceMinor, device.Mode & FileMode.TypeMask));
-        Assert.Equal(FileMode.Fifo, tree.Mode(tree.NodeAt(tree.Find(1, "pipe"u8))) & FileMode.TypeMask);
-        ulong link = tree.NodeAt(tree.Find(1, "l"u8));
+        Assert.Equal(FileMode.Fifo, tree.Mode(tree.Find(1, "pipe"u8)) & FileMode.TypeMask);
+        ulong link = tree.Find(1, "l"u8);
         Assert.Equal("where/ever", Encoding.UTF8.GetString(tree.LinkTarget(link)));
         Assert.Equal((10, FileMode.Symlink | 0b111_111_111), (tree.Attributes(link).Size, tree.Mode(link)));
     }
@@ -300,10 +301,12 @@ public sealed class TreeBuilderTests
     public void Xattrs_AreFoundByNameAndListed()
     {
         var tree = Build(L.File("a", xattrs: [("security.capability", "x"), ("user.k", "v")]).File("b"));
-        ulong a = tree.NodeAt(tree.Find(1, "a"u8));
+        ulong a = tree.Find(1, "a"u8);
         Assert.True(tree.TryGetXattr(a, "user.k"u8, out var value));
         Assert.Equal("v"u8.ToArray(), value.ToArray());
-        Assert.Equal("security.capability\0user.k\0", Encoding.UTF8.GetString(tree.XattrNames(a)));
+        byte[] names = new byte[27];
+        Assert.Equal(27, tree.WriteXattrNames(a, names));
+        Assert.Equal("security.capability\0user.k\0", Encoding.UTF8.GetString(names));
         Assert.False(tree.TryGetXattr(a, "user"u8, out _));
         Assert.True(tree.HasXattrs);
         Assert.False(Build(L.File("a", xattrs: [("user.k", "v")]), L.File("a")).HasXattrs);
@@ -416,10 +419,10 @@ public sealed class TreeBuilderTests
         var names = Enumerable.Range(0, 20_000).Select(i => $"common-{random.Next():x}-{i}").ToList();
         names.ForEach(n => layer.File(n));
         var tree = Build(layer);
-        var shown = Enumerable.Range(1, names.Count).Select(p => Encoding.UTF8.GetString(tree.NameAt(p))).ToList();
+        var shown = tree.NamesIn(1).Select(name => Encoding.UTF8.GetString(name.Name)).ToList();
         Assert.Equal(names.Order(StringComparer.Ordinal), shown);
-        Assert.All(names, n => Assert.Equal(n, Encoding.UTF8.GetString(tree.NameAt(tree.Find(1, Encoding.UTF8.GetBytes(n))))));
-        Assert.Equal(-1, tree.Find(1, "common-"u8));
+        Assert.All(names, n => Assert.Equal("/" + n, Encoding.UTF8.GetString(tree.PathOf(tree.Find(1, Encoding.UTF8.GetBytes(n))))));
+        Assert.Equal(0ul, tree.Find(1, "common-"u8));
     }
 
     [Fact]
@@ -444,9 +447,9 @@ public sealed class TreeBuilderTests
 
     private static void ExpectAlone(int number, string[] listing, int danglingLinks, LayerBuilder layer)
     {
-        ImageTree tree = TreeBuilder.BuildAlone(layer.Build(), number, out int dangling);
+        ImageTree tree = TreeBuilder.BuildAlone(layer.Build(), number);
         Assert.Equal(listing, Listing(tree));
-        Assert.Equal(danglingLinks, dangling);
+        Assert.Equal(danglingLinks, tree.DanglingLinks);
     }
 
     private static ImageTree Build(params LayerBuilder[] layers) => TreeBuilder.Build([.. layers.Select(l => l.Build())]);
@@ -454,28 +457,23 @@ public sealed class TreeBuilderTests
     private static void Expect(string[] listing, params LayerBuilder[] layers) => Assert.Equal(listing, Listing(Build(layers)));
 
     // Everything but the root: "/dir/ LAYER", "/file LAYER:SIZE", "/link -> target", in order of path.
-    private static List<string> Listing(ImageTree tree) => [.. Enumerable.Range(1, tree.Count - 1).Select(position =>
+    private static List<string> Listing(ImageTree tree) => [.. Names(tree).Select(name => (tree.Mode(name.Node) & FileMode.TypeMask) switch
     {
-        ulong id = tree.NodeAt(position);
-        string path = PathAt(tree, position);
-        return (tree.Mode(id) & FileMode.TypeMask) switch
-        {
-            FileMode.Directory => $"{path}/ {tree.LayerNumberOf(id)}",
-            FileMode.Symlink => $"{path} -> {Encoding.UTF8.GetString(tree.LinkTarget(id))}",
-            _ => $"{path} {tree.LayerNumberOf(id)}:{tree.Attributes(id).Size}",
-        };
+        FileMode.Directory => $"{name.Path}/ {tree.LayerNumberOf(name.Node)}",
+        FileMode.Symlink => $"{name.Path} -> {Encoding.UTF8.GetString(tree.LinkTarget(name.Node))}",
+        _ => $"{name.Path} {tree.LayerNumberOf(name.Node)}:{tree.Attributes(name.Node).Size}",
     }).Order(StringComparer.Ordinal)];
 
-    private static string PathAt(ImageTree tree, int position)
+    // All names but the root, breadth first.
+    private static List<(string Path, ulong Node)> Names(ImageTree tree)
     {
-        for (int directory = 0; directory < tree.Count; directory++)
+        List<(string Path, ulong Node)> names = [("", ImageTree.RootId)];
+        for (int i = 0; i < names.Count; i++)
         {
-            var (first, count) = tree.IsNode((ulong)directory + 1) ? tree.Children((ulong)directory + 1) : default;
-            if (position >= first && position < first + count)
-            {
-                return (directory == 0 ? "" : PathAt(tree, directory)) + "/" + Encoding.Latin1.GetString(tree.NameAt(position));
-            }
+            (string path, ulong node) = names[i];
+            names.AddRange(tree.NamesIn(node).Select(name => ($"{path}/{Encoding.Latin1.GetString(name.Name)}", name.Node)));
         }
-        return "/";
+        Assert.Equal(tree.Count, names.Count);
+        return names[1..];
     }
 }

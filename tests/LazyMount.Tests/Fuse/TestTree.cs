@@ -37,7 +37,7 @@ internal sealed class TestTree
         ulong node = ImageTree.RootId;
         foreach (string name in path.Split('/', StringSplitOptions.RemoveEmptyEntries))
         {
-            node = Tree.NodeAt(Tree.Find(node, System.Text.Encoding.UTF8.GetBytes(name)));
+            node = Tree.Find(node, System.Text.Encoding.UTF8.GetBytes(name)) is > 0 and var found ? found : throw new ArgumentException(path);
         }
         return node;
     }

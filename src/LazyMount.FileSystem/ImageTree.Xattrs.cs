@@ -1,0 +1,180 @@
+using System.Buffers.Binary;
+using LazyMount.FileSystem.Erofs;
+
+namespace LazyMount.FileSystem;
+
+/// <summary>Extended attributes: behind an inode, in the area that inodes share, or in a node's detail where EROFS cannot hold them.</summary>
+public sealed partial class ImageTree
+{
+    // Bytes of one set of attributes: more than any tree that was written has.
+    private const int MaxXattrs = 64 << 20;
+
+    /// <summary>The extended attributes of a node, sorted by name.</summary>
+    public IReadOnlyList<(byte[] Name, byte[] Value)> XattrsOf(ulong id)
+    {
+        List<(byte[] Name, byte[] Value)> xattrs = [];
+        for (XattrCursor cursor = ReadXattrs(id); cursor.MoveNext();)
+            xattrs.Add(([.. cursor.Prefix, .. cursor.Name], cursor.Value.ToArray()));
+        return xattrs;
+    }
+
+    /// <summary>Value of an extended attribute; false when there is none.</summary>
+    public bool TryGetXattr(ulong id, ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value)
+    {
+        for (XattrCursor cursor = ReadXattrs(id); cursor.MoveNext();)
+        {
+            if (name.Length == cursor.Prefix.Length + cursor.Name.Length && name.StartsWith(cursor.Prefix) && name.EndsWith(cursor.Name))
+            {
+                value = cursor.Value;
+                return true;
+            }
+        }
+        value = default;
+        return false;
+    }
+
+    /// <summary>Writes the names of the extended attributes, each ended by a zero byte, as listxattr(2) gives them.</summary>
+    /// <param name="id">The node.</param>
+    /// <param name="to">Takes as many as there is room for.</param>
+    /// <returns>Bytes of all names.</returns>
+    public int WriteXattrNames(ulong id, Span<byte> to)
+    {
+        int length = 0;
+        for (XattrCursor cursor = ReadXattrs(id); cursor.MoveNext();)
+        {
+            int end = length + cursor.Prefix.Length + cursor.Name.Length + 1;
+            if (end <= to.Length)
+            {
+                cursor.Prefix.CopyTo(to[length..]);
+                cursor.Name.CopyTo(to[(length + cursor.Prefix.Length)..]);
+                to[end - 1] = 0;
+            }
+            length = end;
+        }
+        return length;
+    }
+
+    private XattrCursor ReadXattrs(ulong id)
+    {
+        if (!HasXattrs)
+            return default;
+        Inode inode = ReadInode(id);
+        return inode.XattrBytes > 0 ? new XattrCursor(this, inode)
+            : DetailOf(id, inode) is { XattrCount: > 0 } detail ? new XattrCursor(this, detail)
+            : default;
+    }
+
+    // Bytes that most often stand in one block, and are then not copied.
+    private ReadOnlySpan<byte> Bytes(long at, int length, long end)
+    {
+        if (at < 0 || length > MaxXattrs || at > end - length)
+            throw Damaged("the attributes of a node are cut");
+        int within = (int)(at & (ErofsFormat.BlockSize - 1));
+        if (within + length <= ErofsFormat.BlockSize && length > 0)
+            return _file[at >> ErofsFormat.BlockBits].Slice(within, length);
+        byte[] bytes = new byte[length];
+        _file.Read(at, bytes);
+        return bytes;
+    }
+
+    /// <summary>Goes through the attributes of a node. Its values are only read when they are asked for.</summary>
+    private ref struct XattrCursor
+    {
+        private readonly ImageTree? _tree;
+        private readonly ReadOnlySpan<byte> _inline; // with the header and the ids of shared ones
+        private readonly bool _isDetail;
+        private long _at; // of the next in the details
+        private int _left, _next, _shared;
+        private long _value, _end;
+        private int _valueLength;
+
+        public XattrCursor(ImageTree tree, scoped in Inode inode)
+        {
+            _tree = tree;
+            _inline = tree.Bytes(inode.At + inode.FixedSize, inode.XattrBytes, tree._header.MetadataSize);
+            _shared = _inline[4];
+            _next = ErofsFormat.XattrHeaderSize;
+            if (_next + (_shared * 4) > _inline.Length)
+                throw tree.Damaged("the attributes of a node are cut");
+        }
+
+        public XattrCursor(ImageTree tree, scoped in Detail detail)
+        {
+            (_tree, _isDetail, _left) = (tree, true, detail.XattrCount);
+            _end = tree._header.NodesAt;
+            _at = tree._header.DetailsAt + detail.At + ((long)detail.ExtentCount * TreeHeader.ExtentSize);
+        }
+
+        /// <summary>What the name begins with.</summary>
+        public ReadOnlySpan<byte> Prefix { get; private set; }
+
+        /// <summary>The rest of the name.</summary>
+        public ReadOnlySpan<byte> Name { get; private set; }
+
+        private ReadOnlySpan<byte> _inlineValue;
+
+        /// <summary>The value.</summary>
+        public readonly ReadOnlySpan<byte> Value => _inlineValue.IsEmpty && _valueLength > 0 ? _tree!.Bytes(_value, _valueLength, _end) : _inlineValue;
+
+        public bool MoveNext()
+        {
+            if (_tree is null)
+                return false;
+            _inlineValue = default;
+            if (_isDetail)
+                return MoveToDetail(_tree);
+            if (_shared > 0)
+            {
+                _shared--;
+                MoveToShared(_tree, BinaryPrimitives.ReadUInt32LittleEndian(_inline[_next..]));
+                _next += 4;
+                return true;
+            }
+            if (_next >= _inline.Length)
+                return false;
+            ReadOnlySpan<byte> rest = _inline[_next..];
+            int length = rest.Length < ErofsFormat.XattrEntrySize ? int.MaxValue : XattrArea.LengthOf(rest);
+            if (length > rest.Length)
+                throw _tree.Damaged("the attributes of a node are cut");
+            SetName(_tree, rest);
+            _inlineValue = rest[(ErofsFormat.XattrEntrySize + Name.Length)..length];
+            _valueLength = _inlineValue.Length;
+            _next += (length + 3) & ~3;
+            return true;
+        }
+
+        private void MoveToShared(ImageTree tree, uint number)
+        {
+            long from = ((long)tree._header.XattrBlock << ErofsFormat.BlockBits) + (number * 4L);
+            _end = tree._header.MetadataSize;
+            ReadOnlySpan<byte> header = tree.Bytes(from, ErofsFormat.XattrEntrySize, _end);
+            SetName(tree, tree.Bytes(from, ErofsFormat.XattrEntrySize + header[0], _end));
+            _value = from + ErofsFormat.XattrEntrySize + header[0];
+            _valueLength = XattrArea.LengthOf(header) - ErofsFormat.XattrEntrySize - header[0];
+        }
+
+        private bool MoveToDetail(ImageTree tree)
+        {
+            if (_left-- <= 0)
+                return false;
+            ReadOnlySpan<byte> header = tree.Bytes(_at, TreeHeader.DetailXattrSize, _end);
+            int nameLength = BinaryPrimitives.ReadUInt16LittleEndian(header);
+            _valueLength = BinaryPrimitives.ReadInt32LittleEndian(header[2..]);
+            Prefix = default;
+            Name = tree.Bytes(_at + header.Length, nameLength, _end);
+            _value = _at + header.Length + nameLength;
+            if (_valueLength < 0 || _value > _end - _valueLength)
+                throw tree.Damaged("the attributes of a node are cut");
+            _at = _value + _valueLength;
+            return true;
+        }
+
+        private void SetName(ImageTree tree, ReadOnlySpan<byte> entry)
+        {
+            if (!XattrArea.TryGetPrefix(entry[1], out ReadOnlySpan<byte> prefix))
+                throw tree.Damaged("an attribute is not as it was written");
+            Prefix = prefix;
+            Name = entry.Slice(ErofsFormat.XattrEntrySize, entry[0]);
+        }
+    }
+}
