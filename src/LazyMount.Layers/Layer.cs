@@ -29,6 +29,7 @@ public sealed class Layer : IDisposable
     private const int LargestPooled = 4 << 20;
 
     private readonly LayerHead _head;
+    private readonly bool _ownsHead;
     private readonly CheckpointTable _checkpoints;
     private readonly RangeDigests? _ranges;
     private readonly BlobReader _blob;
@@ -38,11 +39,13 @@ public sealed class Layer : IDisposable
     private readonly CancellationTokenSource _disposal = new();
     private int _decodeAhead = -1; // the span whose being read makes the one after it be decoded
 
-    /// <param name="head">What reading it needs; owned. A whole index is not kept whole.</param>
+    /// <param name="head">What reading it needs. A whole index is not kept whole.</param>
     /// <param name="blob">Its bytes; owned.</param>
     /// <param name="spans">Where decoded spans are kept; shared by layers, not owned.</param>
-    public Layer(LayerHead head, BlobReader blob, SpanCache spans)
+    /// <param name="ownsHead">Whether the head is closed with the layer.</param>
+    public Layer(LayerHead head, BlobReader blob, SpanCache spans, bool ownsHead = true)
     {
+        _ownsHead = ownsHead;
         (_head, _checkpoints, _ranges, _blob, _spans) = (head.WithoutContents(), head.Checkpoints, head.Proof.Ranges, blob, spans);
         Spans = new SpanMap(head.Checkpoints);
         _table = new SpanTable(spans, Spans, DecodeAsync);
@@ -81,12 +84,12 @@ public sealed class Layer : IDisposable
     /// <param name="fileEnd">Offset behind the file that is read: a reader that goes in order is gone ahead of up to there, and not much farther.</param>
     public bool TryGetSpan(long uncompressedOffset, out SpanLease lease, long fileEnd = long.MaxValue)
     {
-        int span = Spans.Find(uncompressedOffset);
-        if (!_table.TryLease(span, out lease))
+        if (!_table.TryLease(uncompressedOffset, out lease))
         {
             return false;
         }
         // Once, or every read from memory would note it.
+        int span = lease.Span;
         if (span == Volatile.Read(ref _decodeAhead) && Interlocked.CompareExchange(ref _decodeAhead, -1, span) == span)
         {
             GoAhead(span, fileEnd);
@@ -139,6 +142,18 @@ public sealed class Layer : IDisposable
     /// <summary>A span is read: when others were read in order before it, what follows is fetched and the next span decoded.</summary>
     private void GoAhead(int span, long fileEnd)
     {
+        try
+        {
+            GoAheadOf(span, fileEnd);
+        }
+        catch (ImageException)
+        {
+            // Of a damaged index: whoever reads the next span is told.
+        }
+    }
+
+    private void GoAheadOf(int span, long fileEnd)
+    {
         long lastEnd = fileEnd >= UncompressedSize ? _blob.Size : Spans.CompressedEnd(Spans.Find(fileEnd - 1));
         (long offset, long end) = _readAhead.Note(Spans.CompressedOffset(span), Spans.CompressedEnd(span), lastEnd, _blob.Size);
         if (end > offset)
@@ -184,9 +199,9 @@ public sealed class Layer : IDisposable
     {
         // :: Step 8: memory, compressed bytes, decoding.
         long compressedOffset = Spans.CompressedOffset(entry.Span);
-        int compressedLength = (int)(Spans.CompressedEnd(entry.Span) - compressedOffset);
+        int compressedLength = entry.Length == 0 ? 0 : CompressedLength(entry.Span, compressedOffset);
         bool isHere = _blob.IsHere(compressedOffset, compressedOffset + compressedLength);
-        long size = (isHere ? 1L : 2L) * compressedLength + Spans.Length(entry.Span) + SpanCache.Overhead; // what is fetched is in a buffer of its own first
+        long size = (isHere ? 1L : 2L) * compressedLength + entry.Length + SpanCache.Overhead; // what is fetched is in a buffer of its own first
         entry.Reservation = await (isHere ? _spans.Local : _spans.Remote).ReserveAsync(size, cancellationToken).ConfigureAwait(false);
         if (compressedLength > LargestPooled)
         {
@@ -202,6 +217,13 @@ public sealed class Layer : IDisposable
         {
             ArrayPool<byte>.Shared.Return(buffer);
         }
+    }
+
+    // A little more than the longest span: bytes that do not pack become longer.
+    private int CompressedLength(int span, long offset)
+    {
+        long length = Spans.CompressedEnd(span) - offset;
+        return length is >= 0 and <= CheckpointTable.LongestSpan / 4 * 5L ? (int)length : throw new InvalidDataException($"span {span} of layer {_head.Digest} has {length} bytes in the blob");
     }
 
     private async Task<SpanMemory> DecodeAsync(int span, long compressedOffset, Memory<byte> compressed, CancellationToken cancellationToken)
@@ -243,8 +265,16 @@ public sealed class Layer : IDisposable
                 long start = Spans.UncompressedOffset(span);
                 for (int i = Spans.First(span); i < Spans.First(span + 1); i++)
                 {
-                    int offset = (int)(_checkpoints.UncompressedOffset(i) - start), from = (int)(_checkpoints.CompressedOffset(i) - compressedOffset);
-                    Decode(i, compressed[from..(int)(_checkpoints.CompressedEnd(i) - compressedOffset)], memory.Span.Slice(offset, _checkpoints.Length(i)));
+                    int stretch = _checkpoints.Length(i);
+                    if (stretch > 0)
+                    {
+                        long offset = _checkpoints.UncompressedOffset(i) - start, from = _checkpoints.CompressedOffset(i) - compressedOffset, end = _checkpoints.CompressedEnd(i) - compressedOffset;
+                        if (offset < 0 || offset > length - stretch || from < 0 || from > end || end > compressed.Length)
+                        {
+                            throw new InvalidDataException($"the checkpoints of span {span} of layer {_head.Digest} are not in order");
+                        }
+                        Decode(i, compressed[(int)from..(int)end], memory.Span.Slice((int)offset, stretch));
+                    }
                 }
                 if (_ranges is { OfCompressed: false } && !_ranges.Verifies(start, memory.Span[..length]))
                 {
@@ -266,10 +296,6 @@ public sealed class Layer : IDisposable
 
     private void Decode(int number, ReadOnlyMemory<byte> compressed, Span<byte> span)
     {
-        if (span.IsEmpty)
-        {
-            return;
-        }
         Checkpoint checkpoint = _checkpoints[number];
         using Decompressor decompressor = Decompressor.Resume(_head.SpanFormat, checkpoint);
         decompressor.Push(compressed);
@@ -299,6 +325,9 @@ public sealed class Layer : IDisposable
         _disposal.Cancel(); // not disposed: it holds nothing, and those who look at it may come late
         _table.Close();
         _blob.Dispose();
-        _head.Close();
+        if (_ownsHead)
+        {
+            _head.Close();
+        }
     }
 }

@@ -72,7 +72,7 @@ public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFac
             return e.Message; // of the layer; an odd answer of a registry says nothing about it
         }
         using var spans = new SpanCache(ComparisonSpans);
-        using Layer builtLayer = Open(blob, image, built, spans), believedLayer = Open(blob, image, believed, spans);
+        using Layer builtLayer = Open(blob, image, built, spans), believedLayer = Open(blob, image, believed, spans, ownsHead: false);
         believedLayer.Prove(built); // reads the bytes that have just passed
         inUse.Prove(built);
         string? difference = FindOtherDigest(believed, built);
@@ -98,13 +98,17 @@ public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFac
         {
             return null;
         }
-        int same = theirs.Bytes.CommonPrefixLength(ours.Bytes);
-        return same == ours.Bytes.Length && theirs.Bytes.Length == same ? null : $"its SHA-256 of chunk {same / ChunkDigests.DigestSize} is not the layer's";
+        int same = 0;
+        while (same < Math.Min(theirs.Count, ours.Count) && theirs[same].SequenceEqual(ours[same]))
+        {
+            same++;
+        }
+        return same == ours.Count && theirs.Count == same ? null : $"its SHA-256 of chunk {same} is not the layer's";
     }
 
-    private Layer Open(Descriptor layer, Image image, LayerHead head, SpanCache spans)
+    private Layer Open(Descriptor layer, Image image, LayerHead head, SpanCache spans, bool ownsHead = true)
     {
         Proof proof = head.Proof;
-        return new Layer(head, new SpanSource(image.Source, cache, loggers).Open(layer, head, proof.ScopeFor(image), () => finder.PassAsync(layer, image, proof, CancellationToken.None)), spans);
+        return new Layer(head, new SpanSource(image.Source, cache, loggers).Open(layer, head, proof.ScopeFor(image), () => finder.PassAsync(layer, image, proof, CancellationToken.None)), spans, ownsHead);
     }
 }

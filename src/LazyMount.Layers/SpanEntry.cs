@@ -6,9 +6,8 @@ namespace LazyMount.Layers;
 /// One span of a layer: first on its way, when one task fetches and decodes it and readers wait; then decoded, kept by the
 /// <see cref="SpanCache"/> and held by readers. Fields that are not private are guarded by the cache's lock.
 /// </summary>
-internal sealed class SpanEntry(SpanCache cache, SpanTable table, int span)
+internal sealed class SpanEntry(SpanCache cache, SpanTable table, int span, long uncompressedOffset, int length)
 {
-    private SpanMemory? _memory;
     private int _holds; // of readers, and one of the cache
 
     /// <summary>The layer's spans.</summary>
@@ -16,6 +15,12 @@ internal sealed class SpanEntry(SpanCache cache, SpanTable table, int span)
 
     /// <summary>Its number among them.</summary>
     public int Span => span;
+
+    /// <summary>Offset of its first byte in the layer's tar.</summary>
+    public long UncompressedOffset => uncompressedOffset;
+
+    /// <summary>Its bytes.</summary>
+    public int Length => length;
 
     // ---- On its way.
 
@@ -39,33 +44,29 @@ internal sealed class SpanEntry(SpanCache cache, SpanTable table, int span)
 
     // ---- Decoded.
 
-    public bool IsDecoded => _memory is not null;
+    /// <summary>Null as long as it is on its way.</summary>
+    public SpanMemory? Memory;
 
-    public long UncompressedOffset { get; private set; }
-
-    public int Length { get; private set; }
+    public bool IsDecoded => Memory is not null;
 
     public ReadOnlySpan<byte> Bytes
     {
         get
         {
             Debug.Assert(Volatile.Read(ref _holds) > 0, "read after the last release");
-            return _memory!.Span[..Length];
+            return Memory!.Span[..Length];
         }
     }
 
     /// <summary>Neighbours in the order of use.</summary>
     public SpanEntry? Newer, Older;
 
-    public void SetBytes(SpanMemory memory, long uncompressedOffset, int length)
-        => (_memory, UncompressedOffset, Length) = (memory, uncompressedOffset, length);
-
     public void Hold(int holds) => Interlocked.Add(ref _holds, holds);
 
     public bool IsHeldByCacheOnly => Volatile.Read(ref _holds) == 1;
 
     /// <summary>Gives the cache's hold back. Returns the memory if nobody else holds the span.</summary>
-    public SpanMemory? ReleaseOfCache() => Interlocked.Decrement(ref _holds) == 0 ? _memory : null;
+    public SpanMemory? ReleaseOfCache() => Interlocked.Decrement(ref _holds) == 0 ? Memory : null;
 
     /// <summary>Gives a reader's hold back. Called without the lock.</summary>
     public void Release()
@@ -74,7 +75,7 @@ internal sealed class SpanEntry(SpanCache cache, SpanTable table, int span)
         Debug.Assert(holds >= 0, "released more often than held");
         if (holds == 0)
         {
-            cache.Return(_memory!);
+            cache.Return(Memory!);
         }
         else if (cache.IsOverCapacity)
         {

@@ -13,6 +13,9 @@ public readonly struct SpanLease : IDisposable
     /// <summary>Whether there is a span.</summary>
     public bool IsHeld => _entry is not null;
 
+    /// <summary>The span's number.</summary>
+    internal int Span => _entry?.Span ?? -1;
+
     /// <summary>Offset of the span's first byte in the layer's tar.</summary>
     public long UncompressedOffset => _entry?.UncompressedOffset ?? 0;
 

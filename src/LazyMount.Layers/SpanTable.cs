@@ -4,22 +4,32 @@ namespace LazyMount.Layers;
 /// The spans of one layer, by number: gives out leases of those that are decoded, has the others decoded once for all who
 /// want them. The state of every span is here; memory and order of use are the <see cref="SpanCache"/>'s, whose lock guards both.
 /// Thread-safe.
-/// <para>A reader that gives up leaves; the work goes on while anybody waits. A failure is told to all who wait and is not kept.</para>
+/// <para>A reader that gives up leaves; the work goes on while anybody waits. A failure is told to all who wait and is not kept.
+/// A table holds the spans that are there, which are few: a layer of 20 GB has 10,000.</para>
 /// </summary>
 /// <param name="cache">Where decoded spans are kept.</param>
 /// <param name="map">The spans.</param>
 /// <param name="decode">Fetches and decodes a span, and sets <see cref="SpanEntry.Reservation"/> before it takes memory.</param>
 internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, CancellationToken, Task<SpanMemory>> decode)
 {
-    private readonly SpanEntry?[] _entries = new SpanEntry?[map.Count];
+    private readonly List<SpanEntry> _entries = []; // in the order of their numbers
     private bool _isClosed;
 
-    /// <summary>A decoded span. Does not allocate, wait or lock for long.</summary>
-    public bool TryLease(int span, out SpanLease lease)
+    /// <summary>
+    /// The decoded span that holds a byte of the tar; looks at no table but this, so that it cannot fail. Does not allocate, wait or lock for long.
+    /// </summary>
+    public bool TryLease(long uncompressedOffset, out SpanLease lease)
     {
         lock (cache.Lock)
         {
-            if (_entries[span] is { IsDecoded: true } entry)
+            // The last that begins at or before the byte: an empty span may begin there too.
+            int low = 0, high = _entries.Count;
+            while (low < high)
+            {
+                int middle = (low + high) >>> 1;
+                (low, high) = _entries[middle].UncompressedOffset <= uncompressedOffset ? (middle + 1, high) : (low, middle);
+            }
+            if (low > 0 && _entries[low - 1] is { IsDecoded: true } entry && uncompressedOffset - entry.UncompressedOffset < entry.Length)
             {
                 entry.Hold(1);
                 cache.Touch(entry);
@@ -36,12 +46,13 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
     {
         SpanEntry entry;
         bool isNew = false;
+        (long offset, int length) = (map.UncompressedOffset(span), map.Length(span)); // not under the lock: it may read a file
         lock (cache.Lock)
         {
             ObjectDisposedException.ThrowIf(_isClosed || cache.IsDisposed, typeof(Layer));
-            if (_entries[span] is not { } known)
+            if (Find(span, out int at) is not { } known)
             {
-                _entries[span] = entry = new SpanEntry(cache, this, span);
+                _entries.Insert(at, entry = new SpanEntry(cache, this, span, offset, length));
                 isNew = true;
             }
             else if (known.IsDecoded)
@@ -65,13 +76,14 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
     public void Begin(int span)
     {
         SpanEntry entry;
+        (long offset, int length) = (map.UncompressedOffset(span), map.Length(span));
         lock (cache.Lock)
         {
-            if (_isClosed || cache.IsDisposed || _entries[span] is not null)
+            if (_isClosed || cache.IsDisposed || Find(span, out int at) is not null)
             {
                 return;
             }
-            _entries[span] = entry = new SpanEntry(cache, this, span);
+            _entries.Insert(at, entry = new SpanEntry(cache, this, span, offset, length));
         }
         Start(entry);
     }
@@ -83,24 +95,43 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
         lock (cache.Lock)
         {
             _isClosed = true;
-            foreach (SpanEntry? entry in _entries)
+            foreach (SpanEntry entry in _entries.ToArray())
             {
-                if (entry is { IsDecoded: true })
+                if (entry.IsDecoded)
                 {
                     cache.Evict(entry);
                 }
-                else if (entry is not null)
+                else
                 {
                     (running ??= []).Add(entry);
                 }
             }
-            Array.Clear(_entries);
+            _entries.Clear();
         }
         running?.ForEach(static entry => entry.Cancellation.Cancel());
     }
 
     /// <summary>Called by the cache under its lock.</summary>
-    public void Forget(SpanEntry entry) => _entries[entry.Span] = null;
+    public void Forget(SpanEntry entry)
+    {
+        if (Find(entry.Span, out int at) == entry)
+        {
+            _entries.RemoveAt(at);
+        }
+    }
+
+    // Under the lock: the span's entry, and where it is or would have to be.
+    private SpanEntry? Find(int span, out int at)
+    {
+        int low = 0, high = _entries.Count;
+        while (low < high)
+        {
+            int middle = (low + high) >>> 1;
+            (low, high) = _entries[middle].Span < span ? (middle + 1, high) : (low, middle);
+        }
+        at = low;
+        return low < _entries.Count && _entries[low].Span == span ? _entries[low] : null;
+    }
 
     /// <summary>What waits for a span that is on its way.</summary>
     public readonly struct Wait(SpanTable table, SpanEntry entry, Task<SpanEntry> completion, bool isNew)
@@ -163,9 +194,9 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
         lock (cache.Lock)
         {
             completion = End(entry);
-            entry.SetBytes(memory, map.UncompressedOffset(entry.Span), map.Length(entry.Span));
+            entry.Memory = memory;
             isWanted = entry.Waiters > 0;
-            isKept = _entries[entry.Span] == entry && !cache.IsDisposed;
+            isKept = Find(entry.Span, out _) == entry && !cache.IsDisposed;
             entry.Untaken = entry.Waiters;
             entry.Hold(entry.Waiters);
             if (isKept)
@@ -194,10 +225,7 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
         lock (cache.Lock)
         {
             entry.Reservation.Dispose();
-            if (_entries[entry.Span] == entry)
-            {
-                _entries[entry.Span] = null; // the next reader tries again
-            }
+            Forget(entry); // the next reader tries again
             return End(entry);
         }
     }
@@ -230,9 +258,9 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
             if (!entry.IsCompleted)
             {
                 isLast = --entry.Waiters == 0;
-                if (isLast && _entries[entry.Span] == entry)
+                if (isLast)
                 {
-                    _entries[entry.Span] = null; // nobody can join any more
+                    Forget(entry); // nobody can join any more
                 }
             }
         }

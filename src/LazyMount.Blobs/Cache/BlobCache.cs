@@ -135,6 +135,27 @@ public sealed class BlobCache
         Account(bytes.Length);
     }
 
+    /// <summary>Writes a file that is read in place, so that readers see all of it or nothing.</summary>
+    /// <param name="path">The file, in a directory of the cache.</param>
+    /// <param name="write">Writes its data.</param>
+    /// <returns>SHA-256 of the data.</returns>
+    /// <exception cref="IOException">No space, or no directory.</exception>
+    /// <exception cref="UnauthorizedAccessException">No permission.</exception>
+    public Digest WriteChecked(string path, Action<CheckedFile.Writer> write)
+    {
+        string directory = Path.GetDirectoryName(path)!;
+        EnsureDirectory(directory);
+        using AtomicFile file = AtomicFile.Create(directory, AtomicFile.Private);
+        using var stream = new FileStream(file.Handle, FileAccess.Write, bufferSize: 0);
+        using var writer = new CheckedFile.Writer(stream);
+        write(writer);
+        Digest digest = writer.Finish();
+        long length = stream.Length;
+        file.Commit(path, durable: false);
+        Account(length);
+        return digest;
+    }
+
     /// <summary>Counts bytes of a staged file.</summary>
     /// <param name="bytes">Bytes that were appended just now.</param>
     /// <param name="length">Bytes of the file so far.</param>

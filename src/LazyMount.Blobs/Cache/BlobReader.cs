@@ -115,6 +115,10 @@ public sealed partial class BlobReader : IDisposable
                 chunk = gapEnd;
             }
         }
+        catch (ImageException e) when (gaps is not null)
+        {
+            gaps.Add(Task.FromException(e)); // the others write to the destination still
+        }
         finally
         {
             reading.Dispose();

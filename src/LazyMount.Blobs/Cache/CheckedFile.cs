@@ -18,6 +18,7 @@ namespace LazyMount.Blobs.Cache;
 /// 64  magic "LMCHECK\n"; version; zero; bytes of data (8); SHA-256 of the data (32); checksum of these 56 bytes and those before them
 /// </code>
 /// A file that turns out to be damaged, or on a disk that fails, is deleted, so that whoever wants it next makes it anew.
+/// <para>A process that has many open reads further ones into memory when it opens them: descriptors are for files that are opened later.</para>
 /// </summary>
 public sealed class CheckedFile : IDisposable
 {
@@ -36,23 +37,30 @@ public sealed class CheckedFile : IDisposable
     private readonly string _path;
     private readonly ulong[] _top = [];
     private readonly long _blocks;
+    private readonly Digest? _digest;
+    private readonly BlockCache _cache;
+    private readonly int _shift; // of the slots in the cache, so that the first blocks of many files do not all want the same one
+    private int _isOpen;
 
-    // By a part of the block's number. A block that is replaced stays with whoever has it: blocks are garbage, not buffers that are used again.
-    private readonly Block?[] _cached;
+    private static readonly int s_mostOpen = Interop.MostOpenFiles() / 4;
+    private static int s_open, s_opened;
 
-    private sealed record Block(long Number, byte[] Bytes);
-
-    private CheckedFile(SafeFileHandle file, string path, long length, byte[] digest, ulong[] top, int cachedBlocks)
+    private CheckedFile(SafeFileHandle file, string path, long length, byte[] digest, ulong[] top, BlockCache cache)
     {
-        (_file, _path, Length, Digest, _top) = (file, path, length, Digest.FromSha256(digest), top);
-        (_blocks, _cached) = (BlocksFor(length), new Block?[cachedBlocks]);
+        (_file, _path, Length, _digest, _top) = (file, path, length, Digest.FromSha256(digest), top);
+        (_blocks, _cache, _isOpen) = (BlocksFor(length), cache, 1);
+        _shift = Interlocked.Increment(ref s_opened) * 7;
+        Interlocked.Increment(ref s_open);
     }
 
     /// <summary>Bytes in memory, read in the same way where they cannot be kept in a file.</summary>
-    public CheckedFile(ReadOnlyMemory<byte> data)
+    public CheckedFile(ReadOnlyMemory<byte> data) : this(data, "", null)
     {
-        (_path, Length, _cached) = ("", data.Length, []);
-        Digest = Digest.OfSha256(data.Span);
+    }
+
+    private CheckedFile(ReadOnlyMemory<byte> data, string path, Digest? digest)
+    {
+        (_path, Length, _digest, _cache) = (path, data.Length, digest, BlockCache.None);
         _blocks = BlocksFor(Length);
         _memory = data[..(int)(Length & -BlockSize)];
         data[_memory.Length..].CopyTo(_last = new byte[BlockSize]);
@@ -62,32 +70,46 @@ public sealed class CheckedFile : IDisposable
     public long Length { get; }
 
     /// <summary>SHA-256 of the data, as it was when they were written.</summary>
-    public Digest Digest { get; }
+    public Digest Digest => _digest ?? OfMemory();
 
     /// <summary>Opens a file and notes its use; null when there is none that can be used. One that is damaged is deleted.</summary>
     /// <param name="path">The file.</param>
     /// <param name="cachedBlocks">How many blocks are kept in memory at most: a power of two.</param>
-    public static CheckedFile? TryOpen(string path, int cachedBlocks)
+    public static CheckedFile? TryOpen(string path, int cachedBlocks) => TryOpen(path, new BlockCache(cachedBlocks));
+
+    /// <summary>The same, of a file that shares a cache with others.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="cache">Where blocks are kept.</param>
+    /// <param name="notesUse">Whether the file counts as used.</param>
+    public static CheckedFile? TryOpen(string path, BlockCache cache, bool notesUse = true)
     {
-        SafeFileHandle? file = null;
+        SafeFileHandle file;
         try
         {
             file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            if (Open(file, path, cachedBlocks) is { } opened)
-            {
-                BlobCache.NoteUse(file);
-                return opened;
-            }
-            AtomicFile.TryDelete(path);
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
-            AtomicFile.TryDelete(path);
+            return null; // it stays: there may be no descriptor left, or no permission
         }
-        file?.Dispose();
+        try
+        {
+            if (Open(file, path, cache) is { } opened)
+            {
+                if (notesUse)
+                    BlobCache.NoteUse(file);
+                return Volatile.Read(ref s_open) > s_mostOpen ? opened.IntoMemory() : opened;
+            }
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+        }
+        catch (ImageException)
+        {
+            return null;
+        }
+        AtomicFile.TryDelete(path);
+        file.Dispose();
         return null;
     }
 
@@ -97,7 +119,7 @@ public sealed class CheckedFile : IDisposable
     internal static (long Bytes, bool IsSound) Verify(string path)
     {
         long bytes = new FileInfo(path).Length;
-        using CheckedFile? file = TryOpen(path, cachedBlocks: 2);
+        using CheckedFile? file = TryOpen(path, new BlockCache(2), notesUse: false);
         try
         {
             for (long block = 0; block < file?._blocks; block++)
@@ -121,8 +143,7 @@ public sealed class CheckedFile : IDisposable
                 throw new InvalidDataException($"there is no block {number}");
             if (_file is null)
                 return OfMemory(number);
-            ref Block? slot = ref _cached[SlotOf(number)];
-            return Volatile.Read(ref slot) is { } block && block.Number == number ? block.Bytes : Load(number, ref slot);
+            return Cached(number);
         }
     }
 
@@ -138,7 +159,7 @@ public sealed class CheckedFile : IDisposable
             if (_file is not null && (offset & (BlockSize - 1)) == 0 && to.Length >= BlockSize)
             {
                 int whole = to.Length & -BlockSize;
-                ReadBlocks(offset >> BlockBits, to[..whole]);
+                Load(offset >> BlockBits, to[..whole]);
                 to = to[whole..];
                 offset += whole;
                 continue;
@@ -156,66 +177,80 @@ public sealed class CheckedFile : IDisposable
     /// <param name="cause">What found it.</param>
     public ImageException Damaged(string reason, Exception? cause = null)
     {
-        if (_file is not null)
-            AtomicFile.TryDelete(_path);
+        if (_path.Length == 0)
+            return new ImageException(ImageError.Local, $"What is in memory of an image cannot be used: {reason}.", cause);
+        AtomicFile.TryDelete(_path);
         return new ImageException(ImageError.Local, $"The cache file '{_path}' cannot be used: {reason}; it was deleted, so run the command or mount the image again.", cause);
     }
 
     /// <summary>Closes the file.</summary>
-    public void Dispose() => _file?.Dispose();
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _isOpen, 0) == 1)
+        {
+            Interlocked.Decrement(ref s_open);
+            _file!.Dispose();
+        }
+    }
+
+    private CheckedFile? IntoMemory()
+    {
+        using (this)
+        {
+            if (Length > Array.MaxLength)
+                return null;
+            byte[] data = GC.AllocateUninitializedArray<byte>((int)Length);
+            Read(0, data);
+            return new CheckedFile(data, _path, _digest);
+        }
+    }
 
     private static long BlocksFor(long bytes) => (bytes + BlockSize - 1) >> BlockBits;
-
-    private int SlotOf(long number) => (int)((ulong)(number * -7046029254386353131L) >> 40) & (_cached.Length - 1); // 2^64 over the golden ratio
 
     private ReadOnlySpan<byte> OfMemory(long number)
         => number << BlockBits < _memory.Length ? _memory.Span.Slice((int)(number << BlockBits), BlockSize) : _last;
 
-    private byte[] Load(long number, ref Block? slot)
+    private Digest OfMemory()
     {
-        // The checksums of data stand in blocks behind the data, which have theirs in memory.
-        ulong sum = number < _blocks ? SumOf(number) : _top[number - _blocks];
-        var bytes = GC.AllocateUninitializedArray<byte>(BlockSize);
-        ReadAll(bytes, number << BlockBits);
-        Verify(bytes, number, sum);
-        Volatile.Write(ref slot, new Block(number, bytes));
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(_memory.Span);
+        hash.AppendData(_last, 0, (int)Length - _memory.Length);
+        return Digest.FromSha256(hash.GetHashAndReset());
+    }
+
+    private byte[] Cached(long number)
+    {
+        ref BlockCache.Block? slot = ref _cache.SlotOf(number + _shift);
+        if (Volatile.Read(ref slot) is { } block && block.Number == number && block.File == this)
+            return block.Bytes;
+        byte[] bytes = GC.AllocateUninitializedArray<byte>(BlockSize);
+        Load(number, bytes);
+        Volatile.Write(ref slot, new BlockCache.Block(this, number, bytes));
         return bytes;
     }
 
-    // Many blocks are read to where they are wanted, and are not kept.
-    private void ReadBlocks(long number, Span<byte> to)
-    {
-        ReadAll(to, number << BlockBits);
-        for (; !to.IsEmpty; to = to[BlockSize..], number++)
-            Verify(to[..BlockSize], number, SumOf(number));
-    }
-
-    private void Verify(ReadOnlySpan<byte> block, long number, ulong sum)
-    {
-        if (XxHash3.HashToUInt64(block, number) != sum)
-            throw Damaged($"block {number} does not have its checksum");
-    }
-
-    private void ReadAll(Span<byte> to, long offset)
+    // Reads whole blocks past the cache.
+    private void Load(long number, Span<byte> to)
     {
         try
         {
-            ReadAll(_file!, to, offset);
+            ReadAll(_file!, to, number << BlockBits);
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
             throw Damaged(FileProblem.Reason(e), e);
         }
+        for (; !to.IsEmpty; to = to[BlockSize..], number++)
+        {
+            if (XxHash3.HashToUInt64(to[..BlockSize], number) != SumOf(number))
+                throw Damaged($"block {number} does not have its checksum");
+        }
     }
 
-    private ulong SumOf(long number) => BinaryPrimitives.ReadUInt64LittleEndian(Sums(number / SumsOfBlock)[(int)(number % SumsOfBlock * SumSize)..]);
-
-    private ReadOnlySpan<byte> Sums(long of)
-    {
-        long number = _blocks + of;
-        ref Block? slot = ref _cached[SlotOf(number)];
-        return Volatile.Read(ref slot) is { } block && block.Number == number ? block.Bytes : Load(number, ref slot);
-    }
+    // The checksums of data stand in blocks behind the data, which have theirs in memory.
+    private ulong SumOf(long number) => number >= _blocks
+        ? _top[number - _blocks]
+        : BinaryPrimitives.ReadUInt64LittleEndian(Cached(_blocks + number / SumsOfBlock).AsSpan((int)(number % SumsOfBlock * SumSize)));
 
     private static void ReadAll(SafeFileHandle file, Span<byte> to, long offset)
     {
@@ -229,7 +264,7 @@ public sealed class CheckedFile : IDisposable
         }
     }
 
-    private static CheckedFile? Open(SafeFileHandle file, string path, int cachedBlocks)
+    private static CheckedFile? Open(SafeFileHandle file, string path, BlockCache cache)
     {
         long end = RandomAccess.GetLength(file);
         if (end < FooterSize)
@@ -249,15 +284,28 @@ public sealed class CheckedFile : IDisposable
         var top = new ulong[tops];
         for (int i = 0; i < top.Length; i++)
             top[i] = BinaryPrimitives.ReadUInt64LittleEndian(last.AsSpan(i * SumSize));
-        return new CheckedFile(file, path, length, footer.Slice(24, 32).ToArray(), top, cachedBlocks);
+        return new CheckedFile(file, path, length, footer.Slice(24, 32).ToArray(), top, cache);
     }
 
     private static ReadOnlySpan<byte> Magic => "LMCHECK\n"u8;
 
     /// <summary>
-    /// Writes such a file, from its first byte to its last. What is written is hashed and goes to the output while the caller makes what comes next;
-    /// a failure of the output is thrown by a later call.
+    /// Blocks of files that are kept in memory, the last for each slot. Neighbours have slots of their own. A block that is replaced
+    /// stays with whoever has it: blocks are garbage, not buffers that are used again.
     /// </summary>
+    /// <param name="blocks">How many at most: a power of two.</param>
+    public sealed class BlockCache(int blocks)
+    {
+        internal static readonly BlockCache None = new(0);
+
+        private readonly Block?[] _blocks = new Block?[blocks];
+
+        internal sealed record Block(CheckedFile File, long Number, byte[] Bytes);
+
+        internal ref Block? SlotOf(long number) => ref _blocks[(int)number & (_blocks.Length - 1)];
+    }
+
+    /// <summary>Writes such a file, from its first byte to its last.</summary>
     /// <param name="output">Where to; not owned.</param>
     public sealed class Writer(Stream output) : IDisposable
     {

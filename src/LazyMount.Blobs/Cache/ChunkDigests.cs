@@ -1,8 +1,10 @@
+using LazyMount.Blobs.Images;
+
 namespace LazyMount.Blobs.Cache;
 
 /// <summary>
 /// SHA-256 of each fixed-size chunk of a compressed blob, recorded while the whole blob was verified by digest.
-/// Chunk i covers bytes [i * ChunkSize, min((i + 1) * ChunkSize, blob size)).
+/// Chunk i covers bytes [i * ChunkSize, min((i + 1) * ChunkSize, blob size)). Thread-safe.
 /// </summary>
 public sealed class ChunkDigests
 {
@@ -15,29 +17,54 @@ public sealed class ChunkDigests
     /// </summary>
     public const int DefaultChunkSize = 64 << 10;
 
-    private readonly byte[] _digests;
+    private readonly CheckedFile _file;
+    private readonly long _first; // of the digests in the file
 
-    /// <summary>Takes ownership of the concatenated digests.</summary>
-    public ChunkDigests(int chunkSize, byte[] digests)
+    /// <summary>Digests in memory. Takes ownership of them, concatenated.</summary>
+    public ChunkDigests(int chunkSize, byte[] digests) : this(chunkSize, new CheckedFile(digests), 0, digests.Length / DigestSize)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunkSize);
         if (digests.Length % DigestSize != 0)
         {
             throw new ArgumentException("not a whole number of digests", nameof(digests));
         }
-        ChunkSize = chunkSize;
-        _digests = digests;
+    }
+
+    /// <summary>Digests that stand in a file one after the other; not owned.</summary>
+    /// <param name="chunkSize">Bytes of a chunk.</param>
+    /// <param name="file">The file.</param>
+    /// <param name="offset">Where the first digest stands: a multiple of <see cref="DigestSize"/>.</param>
+    /// <param name="count">How many there are.</param>
+    public ChunkDigests(int chunkSize, CheckedFile file, long offset, int count)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunkSize);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(offset % DigestSize, 0, nameof(offset));
+        (ChunkSize, _file, _first, Count) = (chunkSize, file, offset / DigestSize, count);
     }
 
     /// <summary>Bytes of a chunk; the last may be shorter.</summary>
     public int ChunkSize { get; }
 
     /// <summary>Number of chunks.</summary>
-    public int Count => _digests.Length / DigestSize;
-
-    /// <summary>All digests, concatenated.</summary>
-    public ReadOnlySpan<byte> Bytes => _digests;
+    public int Count { get; }
 
     /// <summary>The digest of one chunk.</summary>
-    public ReadOnlySpan<byte> this[int chunk] => _digests.AsSpan(chunk * DigestSize, DigestSize);
+    /// <exception cref="ImageException">As for <see cref="CheckedFile.Read"/>.</exception>
+    public ReadOnlySpan<byte> this[int chunk]
+    {
+        get
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)chunk, (uint)Count, nameof(chunk));
+            const int OfBlock = CheckedFile.BlockSize / DigestSize;
+            return _file[(_first + chunk) / OfBlock].Slice((int)((_first + chunk) % OfBlock) * DigestSize, DigestSize);
+        }
+    }
+
+    /// <summary>All digests, concatenated.</summary>
+    /// <exception cref="ImageException">As for <see cref="CheckedFile.Read"/>.</exception>
+    public byte[] ToArray()
+    {
+        byte[] digests = new byte[Count * DigestSize];
+        _file.Read(_first * DigestSize, digests);
+        return digests;
+    }
 }

@@ -146,6 +146,17 @@ internal static partial class Interop
         public int Process;
     }
 
+    /// <summary>How many files this process may have open.</summary>
+    public static int MostOpenFiles()
+    {
+        const int OpenFiles = 7; // RLIMIT_NOFILE
+        Span<ulong> limits = stackalloc ulong[2];
+        return GetLimit(OpenFiles, ref limits[0]) == 0 ? (int)Math.Min(limits[0], int.MaxValue) : 1024;
+    }
+
+    [LibraryImport("libc", EntryPoint = "getrlimit", SetLastError = true)]
+    private static partial int GetLimit(int resource, ref ulong limits);
+
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true)]
     private static partial int Open(byte[] path, int flags, int mode);
 

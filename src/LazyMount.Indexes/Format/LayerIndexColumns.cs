@@ -5,10 +5,10 @@ using LazyMount.Indexes.Tar;
 namespace LazyMount.Indexes.Format;
 
 /// <summary>
-/// The part of an index file that zstd packs: paths, links, attributes, sparse maps, entries and ranges, one field after the other. A
+/// The part of an index file that zstd packs: paths, links, attributes, sparse maps and entries, one field after the other. A
 /// field of all entries stands together, as differences to what is most likely, so that most bytes are zero.
 /// </summary>
-internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[] Entries, ReadOnlyMemory<byte>[] LinkTargets, Xattr[][] XattrSets, SparseMap[] SparseMaps, LayerIndexColumns.RangeTable? Ranges)
+internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[] Entries, ReadOnlyMemory<byte>[] LinkTargets, Xattr[][] XattrSets, SparseMap[] SparseMaps)
 {
     // The columns of an entry, in the order of the file.
     private const int Path = 0, Type = 1, Mode = 2, Uid = 3, Gid = 4, Size = 5, Mtime = 6, Nanoseconds = 7, Offset = 8, XattrSet = 9;
@@ -19,12 +19,6 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
     /// <summary>In the column of types: a file with a sparse map, the next one.</summary>
     private const int SparseFile = (int)EntryType.Fifo + 1;
 
-    /// <summary>A <see cref="RangeDigests"/> without its digests.</summary>
-    internal sealed record RangeTable(bool OfCompressed, long[] Offsets, int[] Lengths);
-
-    public RangeDigests? BuildRanges(byte[] digests)
-        => Ranges is null ? null : new RangeDigests(Ranges.OfCompressed, Ranges.Offsets, Ranges.Lengths, digests);
-
     public static byte[] Encode(LayerIndex index)
     {
         var writer = new IndexWriter();
@@ -33,16 +27,14 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         EncodeXattrSets(writer, index.XattrSets);
         EncodeSparseMaps(writer, index.SparseMaps);
         EncodeEntries(writer, index.Entries, index.SparseMaps);
-        EncodeRanges(writer, index.Proof.Ranges);
         return writer.Bytes.ToArray();
     }
 
     /// <summary>Throws <see cref="InvalidDataException"/> or <see cref="OverflowException"/> for what is not sound.</summary>
     /// <param name="columns">The bytes.</param>
     /// <param name="uncompressedSize">Where the last span ends.</param>
-    /// <param name="spansSize">Bytes of the blob that spans are read from.</param>
     /// <param name="budget">Counts what is decoded, before it is allocated: columns of equal bytes pack very small.</param>
-    public static LayerIndexColumns Decode(ReadOnlySpan<byte> columns, long uncompressedSize, long spansSize, IndexBudget budget)
+    public static LayerIndexColumns Decode(ReadOnlySpan<byte> columns, long uncompressedSize, IndexBudget budget)
     {
         var reader = new IndexReader(columns);
         LayerPaths paths = DecodePaths(ref reader, budget);
@@ -51,10 +43,9 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         int[] xattrSetNumbers = DecodeXattrSets(ref reader, xattrSets, budget);
         SparseMap[] sparseMaps = DecodeSparseMaps(ref reader, budget);
         LayerEntry[] entries = DecodeEntries(ref reader, uncompressedSize, paths.Count, linkTargets.Length, xattrSetNumbers, sparseMaps, budget);
-        RangeTable? ranges = DecodeRanges(ref reader, uncompressedSize, spansSize, budget);
         LayerIndexFile.Require(reader.Remaining == 0);
         budget.Give((long)xattrSetNumbers.Length * sizeof(int));
-        return new LayerIndexColumns(paths, entries, linkTargets, xattrSets.Build(), sparseMaps, ranges);
+        return new LayerIndexColumns(paths, entries, linkTargets, xattrSets.Build(), sparseMaps);
     }
 
     private static void EncodePaths(IndexWriter writer, LayerPaths paths)
@@ -325,47 +316,6 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
             && path.Remaining + type.Remaining + mode.Remaining + uid.Remaining + gid.Remaining + size.Remaining + mtime.Remaining
                 + nanoseconds.Remaining + offset.Remaining + xattrSet.Remaining + device.Remaining + hardLink.Remaining == 0);
         return entries;
-    }
-
-    // Of each range what lies between it and the one before, and its length.
-    private static void EncodeRanges(IndexWriter writer, RangeDigests? ranges)
-    {
-        if (ranges is null)
-        {
-            writer.Unsigned(0);
-            return;
-        }
-        writer.Unsigned(ranges.OfCompressed ? 1u : 2);
-        writer.Unsigned((uint)ranges.Count);
-        long end = 0;
-        for (int i = 0; i < ranges.Count; i++)
-        {
-            writer.Signed(ranges[i].Offset - end);
-            writer.Unsigned((uint)ranges[i].Length);
-            end = ranges[i].Offset + ranges[i].Length;
-        }
-    }
-
-    private static RangeTable? DecodeRanges(ref IndexReader reader, long uncompressedSize, long spansSize, IndexBudget budget)
-    {
-        long kind = reader.Bounded(2);
-        if (kind == 0)
-        {
-            return null;
-        }
-        int count = reader.Count(2);
-        budget.Take(count, IndexBudget.Range);
-        var offsets = new long[count];
-        var lengths = new int[count];
-        long end = 0;
-        for (int i = 0; i < count; i++)
-        {
-            offsets[i] = checked(end + reader.Signed());
-            lengths[i] = (int)reader.Bounded(int.MaxValue);
-            end = checked(offsets[i] + lengths[i]);
-            LayerIndexFile.Require(end <= (kind == 1 ? spansSize : uncompressedSize));
-        }
-        return new RangeTable(kind == 1, offsets, lengths);
     }
 
     private static bool IsDevice(EntryType type) => type is EntryType.CharacterDevice or EntryType.BlockDevice;

@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 
@@ -81,15 +83,32 @@ public record LayerHead
     /// </summary>
     public Digest? ContentsDigest { get; init; }
 
+    /// <summary>Where the rest of the index is stored; null for one that is in memory.</summary>
+    internal StoredContents? Stored { get; init; }
+
     /// <summary>Closes the file in which checkpoints and digests are read, if they are read in one. Nobody may read the layer any more.</summary>
-    public void Close()
-    {
-    }
+    public void Close() => Stored?.File.Dispose();
 }
+
+/// <summary>Where the columns of an index stand in the file that its tables are read in.</summary>
+/// <param name="File">The file.</param>
+/// <param name="Offset">Where they stand.</param>
+/// <param name="PackedLength">Their bytes there.</param>
+/// <param name="Length">Their bytes when they are unpacked.</param>
+internal sealed record StoredContents(CheckedFile File, long Offset, int PackedLength, int Length);
 
 /// <summary>Our table of contents of one layer: its files, and how its bytes are read. Immutable.</summary>
 public sealed record LayerIndex : LayerHead
 {
+    /// <summary>An index in memory.</summary>
+    public LayerIndex()
+    {
+    }
+
+    /// <summary>The index that a head is of. The caller sets all that the head has not.</summary>
+    [SetsRequiredMembers]
+    internal LayerIndex(LayerHead head) : base(head) => (Paths, Entries, LinkTargets, XattrSets) = (null!, [], [], []);
+
     /// <summary>All paths.</summary>
     public required LayerPaths Paths { get; init; }
 

@@ -97,6 +97,9 @@ public sealed record Proof
         return scope with { IsVerifiedOnly = isVerified };
     }
 
+    /// <summary>The same proof with the same digests, kept elsewhere.</summary>
+    internal Proof With(ChunkDigests? chunks, RangeDigests? ranges) => new(By, chunks, ranges) { Document = Document, IsFromVerified = IsFromVerified };
+
     /// <summary>As an index file has it. Null for what does not fit together.</summary>
     internal static Proof? TryRead(Voucher by, Digest? document, bool isFromVerified, ChunkDigests? chunks, RangeDigests? ranges)
     {

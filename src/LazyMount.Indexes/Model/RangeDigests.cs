@@ -1,73 +1,117 @@
+using System.Buffers.Binary;
 using System.Security.Cryptography;
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 
 namespace LazyMount.Indexes.Model;
 
 /// <summary>
 /// SHA-256 of ranges of a layer, where a table of contents that others made vouches for those and not for the chunks of the
 /// blob: of compressed bytes (SOCI's spans) or of uncompressed ones (the file chunks of eStargz and zstd:chunked). A range
-/// lies within one span; of compressed bytes neighbours may share the byte in which the later span begins.
+/// lies within one span; of compressed bytes neighbours may share the byte in which the later span begins. Thread-safe.
 /// </summary>
 public sealed class RangeDigests
 {
-    private readonly long[] _offsets;
-    private readonly int[] _lengths;
-    private readonly byte[] _digests;
+    /// <summary>Bytes of a range in a file: offset and length, 8 bytes each. The digests of all stand behind all ranges.</summary>
+    internal const int RangeSize = 16;
+
+    private readonly CheckedFile _file;
+    private readonly long _first; // of the ranges in the file, in ranges
+    private readonly ChunkDigests _digests;
 
     /// <summary>
-    /// Takes ownership of the arrays: for each range its offset, ascending, its length in bytes, and its digest, concatenated.
+    /// Ranges in memory: for each its offset, ascending, its length in bytes, and its digest, concatenated.
     /// </summary>
     /// <param name="ofCompressed">Offsets are of the blob; else uncompressed offsets.</param>
     /// <param name="offsets">Where each begins.</param>
     /// <param name="lengths">Bytes of each.</param>
-    /// <param name="digests"><see cref="ChunkDigests.DigestSize"/> bytes for each.</param>
+    /// <param name="digests"><see cref="ChunkDigests.DigestSize"/> bytes for each. Owned.</param>
     /// <exception cref="InvalidDataException">They do not describe ranges.</exception>
     public RangeDigests(bool ofCompressed, long[] offsets, int[] lengths, byte[] digests)
     {
         bool valid = lengths.Length == offsets.Length && digests.Length == (long)offsets.Length * ChunkDigests.DigestSize;
+        var ranges = new byte[(long)offsets.Length * RangeSize];
         for (int i = 0; i < offsets.Length && valid; i++)
         {
             valid = lengths[i] > 0 && offsets[i] >= (i == 0 ? 0 : offsets[i - 1] + 1) && offsets[i] <= long.MaxValue - lengths[i];
+            BinaryPrimitives.WriteInt64LittleEndian(ranges.AsSpan(i * RangeSize), offsets[i]);
+            BinaryPrimitives.WriteInt64LittleEndian(ranges.AsSpan(i * RangeSize + 8), lengths[i]);
         }
         if (!valid)
         {
             throw new InvalidDataException("the digests of ranges are not consistent");
         }
-        (OfCompressed, _offsets, _lengths, _digests) = (ofCompressed, offsets, lengths, digests);
+        (OfCompressed, _file, _digests) = (ofCompressed, new CheckedFile(ranges), new ChunkDigests(1, digests));
+    }
+
+    /// <summary>Ranges that stand in a file; not owned.</summary>
+    /// <param name="ofCompressed">Offsets are of the blob; else uncompressed offsets.</param>
+    /// <param name="file">The file.</param>
+    /// <param name="offset">Where the first range stands: a multiple of <see cref="RangeSize"/>.</param>
+    /// <param name="digests">Their digests.</param>
+    internal RangeDigests(bool ofCompressed, CheckedFile file, long offset, ChunkDigests digests)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(offset % RangeSize, 0, nameof(offset));
+        (OfCompressed, _file, _first, _digests) = (ofCompressed, file, offset / RangeSize, digests);
     }
 
     /// <summary>True for ranges of the blob, which are verified before they are decoded; false for ranges of what it decodes to.</summary>
     public bool OfCompressed { get; }
 
     /// <summary>Number of ranges.</summary>
-    public int Count => _offsets.Length;
+    public int Count => _digests.Count;
 
     /// <summary>Offset and length of a range.</summary>
-    public (long Offset, int Length) this[int range] => (_offsets[range], _lengths[range]);
+    /// <exception cref="ImageException">As for <see cref="CheckedFile.Read"/>, or they are no range.</exception>
+    public (long Offset, int Length) this[int range]
+    {
+        get
+        {
+            const int OfBlock = CheckedFile.BlockSize / RangeSize;
+            ReadOnlySpan<byte> stored = _file[(_first + range) / OfBlock].Slice((int)((_first + range) % OfBlock) * RangeSize, RangeSize);
+            long offset = BinaryPrimitives.ReadInt64LittleEndian(stored), length = BinaryPrimitives.ReadInt64LittleEndian(stored[8..]);
+            return offset >= 0 && length is > 0 and <= int.MaxValue ? (offset, (int)length) : throw _file.Damaged($"range {range} is none");
+        }
+    }
 
-    /// <summary>All digests, concatenated.</summary>
-    internal ReadOnlySpan<byte> Bytes => _digests;
+    /// <summary>Their digests.</summary>
+    internal ChunkDigests Digests => _digests;
 
     /// <summary>Whether all ranges that lie in these bytes have their digests.</summary>
     /// <param name="offset">Where the bytes stand, in the sense of <see cref="OfCompressed"/>.</param>
     /// <param name="bytes">A whole span.</param>
+    /// <exception cref="ImageException">As for <see cref="CheckedFile.Read"/>.</exception>
     public bool Verifies(long offset, ReadOnlySpan<byte> bytes)
     {
         Span<byte> hash = stackalloc byte[ChunkDigests.DigestSize];
-        int first = Array.BinarySearch(_offsets, offset);
-        for (int i = first < 0 ? ~first : first; i < _offsets.Length && _offsets[i] - offset < bytes.Length; i++)
+        for (int i = FirstFrom(offset); i < Count && this[i] is var (start, length) && start - offset < bytes.Length; i++)
         {
-            int start = (int)(_offsets[i] - offset);
-            if (_lengths[i] > bytes.Length - start)
+            if (start < offset)
+            {
+                throw _file.Damaged($"range {i} begins before the one before it");
+            }
+            if (length > bytes.Length - (start - offset))
             {
                 break; // the next span's, which begins in this one's last byte
             }
-            SHA256.HashData(bytes.Slice(start, _lengths[i]), hash);
-            if (!hash.SequenceEqual(_digests.AsSpan(i * ChunkDigests.DigestSize, ChunkDigests.DigestSize)))
+            SHA256.HashData(bytes.Slice((int)(start - offset), length), hash);
+            if (!hash.SequenceEqual(_digests[i]))
             {
                 return false;
             }
         }
         return true;
+    }
+
+    // The first range that begins there or later.
+    private int FirstFrom(long offset)
+    {
+        int low = 0, high = Count;
+        while (low < high)
+        {
+            int middle = low + (high - low) / 2;
+            (low, high) = this[middle].Offset < offset ? (middle + 1, high) : (low, middle);
+        }
+        return low;
     }
 }

@@ -69,7 +69,7 @@ internal static class LayerIndexArtifact
     /// <param name="layer">The layer that it must be of.</param>
     /// <param name="budget">Counts what the index takes.</param>
     /// <exception cref="InvalidDataException">It is not a sound index of this layer; says why.</exception>
-    public static LayerIndex Decode(ReadOnlySpan<byte> bytes, Descriptor layer, IndexBudget budget)
+    public static LayerIndex Decode(ReadOnlyMemory<byte> bytes, Descriptor layer, IndexBudget budget)
     {
         LayerIndex index = LayerIndexFile.Decode(bytes, layer.Digest, budget)
             ?? throw new InvalidDataException("it is damaged, of another layer, or of another version of lazymount");

@@ -3,6 +3,7 @@ using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Oci;
 using LazyMount.Indexes.Format;
 using LazyMount.Indexes.Model;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Indexes.Store;
 
@@ -24,13 +25,17 @@ public sealed class CacheVerifier(BlobCache cache)
             foreach (string path in Directory.EnumerateFiles(cache.GetDirectory(kind), "*", SearchOption.AllDirectories))
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                if (!Digest.TryParseHex(Path.GetFileName(path), out Digest digest) || TryRead(path) is not { } file)
+                if (!Digest.TryParseHex(Path.GetFileName(path), out Digest digest) || TryReadStart(path, out long length) is not { } start)
                 {
                     continue; // staged, or a lock, or gone meanwhile
                 }
                 files++;
-                bytes += file.Length;
-                if (LayerIndexFile.TryDecode(file, digest) is { } index)
+                bytes += length;
+                if (LayerIndexFile.IsOfOtherVersion(start))
+                {
+                    continue;
+                }
+                if (LayerIndexFile.TryVerify(path, digest) is { } index)
                 {
                     if (index is { Proof.Chunks: { } known, Transcoding: null })
                     {
@@ -42,7 +47,7 @@ public sealed class CacheVerifier(BlobCache cache)
                         })] = known;
                     }
                 }
-                else if (!LayerIndexFile.IsOfOtherVersion(file))
+                else
                 {
                     TryDelete(path);
                     damaged.Add(cache.NameOf(path));
@@ -54,11 +59,15 @@ public sealed class CacheVerifier(BlobCache cache)
     }
 
     // Null for a file that another process has deleted meanwhile; empty, and so damaged, for one that cannot be read.
-    private static byte[]? TryRead(string path)
+    private static byte[]? TryReadStart(string path, out long length)
     {
+        length = 0;
         try
         {
-            return File.ReadAllBytes(path);
+            using SafeFileHandle file = File.OpenHandle(path);
+            length = RandomAccess.GetLength(file);
+            byte[] start = new byte[16];
+            return start[..RandomAccess.Read(file, start, 0)];
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

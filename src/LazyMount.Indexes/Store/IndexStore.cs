@@ -45,12 +45,12 @@ internal sealed class IndexStore(BlobCache cache, ILogger logger, ImageBudget? m
     }
 
     /// <summary>Stores an index. A cache that cannot keep it costs the next start, not this one: that is logged.</summary>
-    /// <returns>The index, with <see cref="LayerHead.ContentsDigest"/> if it is stored now.</returns>
+    /// <returns>The index as it is read from now on, with <see cref="LayerHead.ContentsDigest"/> if it is stored.</returns>
     public LayerIndex Save(LayerIndex index, Image image)
     {
         try
         {
-            return index with { ContentsDigest = LayerIndexFile.Save(PathOf(index, image), index, cache) };
+            return LayerIndexFile.Save(PathOf(index, image), index, cache);
         }
         catch (Exception e) when (FileProblem.IsOne(e) || e is ImageException)
         {

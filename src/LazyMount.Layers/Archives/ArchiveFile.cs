@@ -204,14 +204,18 @@ internal sealed class ArchiveFile : LayoutFiles
     private static async Task<LayerIndex> GetIndexAsync(Descriptor whole, FileSource source, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         string stored = System.IO.Path.Combine(cache.GetDirectory("archives"), whole.Digest.Hex);
-        if (LayerIndexFile.TryLoad(stored, whole.Digest, new IndexBudget(whole.Size)) is { } known && known.CompressedSize == whole.Size && IndexFinder.IsTranscodingThere(known, cache))
+        if (LayerIndexFile.TryLoad(stored, whole.Digest, new IndexBudget(whole.Size)) is { } known)
         {
-            return known;
+            if (known.CompressedSize == whole.Size && IndexFinder.IsTranscodingThere(known, cache))
+            {
+                return known;
+            }
+            known.Close();
         }
         LayerIndex index = await IndexAsync(whole, source, cache, loggers, cancellationToken).ConfigureAwait(false);
         try
         {
-            LayerIndexFile.Save(stored, index, cache);
+            return LayerIndexFile.Save(stored, index, cache);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

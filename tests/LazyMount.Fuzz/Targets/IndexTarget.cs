@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
-using System.IO.Hashing;
-using System.Text;
+using System.Security.Cryptography;
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Compression;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Format;
@@ -11,63 +12,116 @@ using LazyMount.TestKit;
 namespace LazyMount.Fuzz.Targets;
 
 /// <summary>
-/// Index files: whatever they hold gives an index that can be used, or none. The first byte chooses the form of the
-/// input: a file, whose hash is set right; or columns before they are packed, each with its length before it, in a sound
-/// file. Neither hash nor zstd nor lengths stand in the fuzzer's way then.
+/// Index files: whatever they hold gives an index that can be used, or none, whether it is decoded as somebody else's or read in place as
+/// our own. The first byte chooses the form of the
+/// input: a file, whose digest of the columns is set right; or columns before they are packed, each with its length before it, in a sound
+/// file. Neither digest nor zstd nor lengths stand in the fuzzer's way then.
 /// </summary>
 internal static class IndexTarget
 {
-    private const int PayloadStart = 32;
+    private const int PayloadStart = 12;
     private const int EntryColumns = 12;
+
+    private static readonly byte[] s_zeros = new byte[1 << 16];
 
     public static void Run(byte[] input)
     {
         var reader = new InputReader(input);
         byte[] file = (reader.Byte() & 1) == 0 ? FromPayload(reader.Rest) : FromColumns(ref reader);
-        if (LayerIndexFile.TryDecode(file, TreeWalk.Digest) is not { } layer)
+        LayerIndex? layer = LayerIndexFile.TryDecode(file, TreeWalk.Digest);
+        if (Open(file) is { } head)
+        {
+            CheckTables(head);
+            LayerIndex? ours = LayerIndexFile.TryRead(head, new IndexBudget(IndexLimits.Default));
+            FuzzException.Require(layer is null || (ours is not null && ours.Entries.AsSpan().SequenceEqual(layer.Entries)), "what is read in place is something else");
+        }
+        if (layer is null)
         {
             return;
         }
         TreeWalk.CheckLayer(layer);
         TreeWalk.Merge([layer]);
         TreeWalk.Merge([layer, layer]);
-        CheckCheckpoints(layer);
+        CheckTables(layer);
         byte[] again = LayerIndexFile.Encode(layer);
         FuzzException.Require(LayerIndexFile.TryDecode(again, TreeWalk.Digest) is { } copy
             && copy.Entries.AsSpan().SequenceEqual(layer.Entries) && LayerIndexFile.Encode(copy).AsSpan().SequenceEqual(again), "what was read cannot be written and read again");
     }
 
-    private static void CheckCheckpoints(LayerIndex layer)
+    // The tables as they are read in a file of the cache, where each thing is checked when it is used.
+    private static void CheckTables(LayerHead head)
     {
-        CheckpointTable checkpoints = layer.Checkpoints;
-        for (int span = 0; span < checkpoints.Count; span++)
+        for (int i = 0; i < head.Checkpoints.Count; i++)
         {
-            try
-            {
-                Checkpoint checkpoint = checkpoints[span];
-                using Decompressor decompressor = Decompressor.Resume(layer.Format, checkpoint);
-                FuzzException.Require(decompressor.UncompressedOffset == checkpoints.UncompressedOffset(span), "resumed elsewhere");
-            }
-            catch (InvalidDataException)
-            {
-            }
-            if (checkpoints.Length(span) > 0)
-            {
-                FuzzException.Require(checkpoints.Find(checkpoints.UncompressedOffset(span)) == span, "a span is not found");
-            }
-            FuzzException.Require(checkpoints.CompressedEnd(span) >= checkpoints.CompressedOffset(span), "a span ends before it begins");
+            CheckCheckpoint(head, i);
+        }
+        for (int i = 0; i < head.Proof.Ranges?.Count; i++)
+        {
+            Try(() => head.Proof.Ranges.Verifies(head.Proof.Ranges[i].Offset, s_zeros));
+        }
+        for (int i = 0; i < head.Proof.Chunks?.Count; i++)
+        {
+            FuzzException.Require(head.Proof.Chunks[i].Length == ChunkDigests.DigestSize, "no digest");
         }
     }
 
+    private static void CheckCheckpoint(LayerHead head, int number)
+    {
+        CheckpointTable checkpoints = head.Checkpoints;
+        Try(() =>
+        {
+            Checkpoint checkpoint = checkpoints[number];
+            try
+            {
+                using Decompressor decompressor = Decompressor.Resume(head.SpanFormat, checkpoint);
+                FuzzException.Require(decompressor.UncompressedOffset == checkpoints.UncompressedOffset(number), "resumed elsewhere");
+            }
+            catch (ArgumentException)
+            {
+                // Not one of its format.
+            }
+        });
+        Try(() =>
+        {
+            if (checkpoints.Length(number) > 0)
+            {
+                FuzzException.Require(checkpoints.Find(checkpoints.UncompressedOffset(number)) == number, "a checkpoint is not found");
+            }
+        });
+        Try(() => FuzzException.Require(checkpoints.CompressedEnd(number) >= 0 && checkpoints.CompressedEnd(number) <= checkpoints.CompressedOffset(checkpoints.Count), "a stretch ends outside the blob"));
+        Try(() =>
+        {
+            int span = checkpoints.SpanOf(number);
+            FuzzException.Require(checkpoints.FirstOf(span) <= number && number < checkpoints.FirstOf(span + 1), "it is not in its span");
+        });
+    }
+
+    private static void Try(Action use)
+    {
+        try
+        {
+            use();
+        }
+        catch (Exception e) when (e is ImageException { Error: ImageError.Local } or InvalidDataException)
+        {
+        }
+    }
+
+    // What stands behind the version, with the digest of the columns set right.
     private static byte[] FromPayload(ReadOnlySpan<byte> payload)
     {
         byte[] file = new byte[PayloadStart + payload.Length];
         "LMLAYER\n"u8.CopyTo(file);
         BinaryPrimitives.WriteUInt32LittleEndian(file.AsSpan(8), LayerIndexFile.Version);
         payload.CopyTo(file.AsSpan(PayloadStart));
-        XxHash128.Hash(payload, file.AsSpan(16));
+        if (Open(file) is { Stored: { } columns })
+        {
+            SHA256.HashData(file.AsSpan((int)columns.Offset, columns.PackedLength), file.AsSpan(16));
+        }
         return file;
     }
+
+    private static LayerHead? Open(byte[] file) => LayerIndexFile.TryOpen(new CheckedFile(file), TreeWalk.Digest, new IndexBudget(IndexLimits.Default));
 
     private static byte[] FromColumns(ref InputReader reader)
     {
@@ -83,36 +137,16 @@ internal static class IndexTarget
             entries.Raw(column);
         }
         columns.Raw(entries.Bytes);
-        columns.Unsigned(0); // no ranges
-
-        var payload = new IndexWriter();
-        byte[] digest = Encoding.ASCII.GetBytes(TreeWalk.Digest.ToString());
-        const ulong Size = 1 << 20;
-        payload.Unsigned((uint)digest.Length);
-        payload.Raw(digest);
-        payload.Unsigned(0); // no diff id
-        payload.Unsigned(Size);
-        payload.Unsigned(Size);
-        payload.Unsigned((ulong)CompressionFormat.None);
-        payload.Unsigned(0); // no transcoding
-        payload.Unsigned(0);
-        payload.Unsigned((ulong)IndexOrigin.Built);
-        payload.Unsigned((ulong)Voucher.Layer);
-        payload.Unsigned(1); // from a verified source
-        payload.Unsigned(0); // no document
-        payload.Unsigned(0); // nothing to fetch first
-        payload.Unsigned(Size); // one chunk
-        payload.Unsigned(1);
-        payload.Unsigned((uint)columns.Bytes.Length);
-        payload.Unsigned((uint)columns.Bytes.Length); // as they are
-        payload.Unsigned(0);
-        payload.Unsigned(1); // one checkpoint
-        payload.Unsigned(Size);
-        payload.Unsigned(Size);
-        payload.Raw([0x80, 0, 0]);
-        payload.Raw(columns.Bytes);
-        payload.Raw(new byte[32]);
-        return FromPayload(payload.Bytes);
+        const int Size = 1 << 20;
+        return LayerIndexFile.Encode(new LayerHead
+        {
+            Digest = TreeWalk.Digest,
+            CompressedSize = Size,
+            UncompressedSize = Size,
+            Format = CompressionFormat.None,
+            Proof = Proof.ByLayer(new ChunkDigests(Size, new byte[ChunkDigests.DigestSize])),
+            Checkpoints = new CheckpointTable([0, Size], [0, Size], [0x80], [0], [0], []),
+        }, columns.Bytes.Length, columns.Bytes);
     }
 
     public static IEnumerable<byte[]> Seeds()
@@ -168,8 +202,8 @@ internal static class IndexTarget
     private static byte[] Columns(LayerIndex layer)
     {
         byte[] columns = LayerIndexColumns.Encode(layer);
-        // Entries come last but for the ranges; without any, they take one byte for the count, one for the length of each column, and ranges one.
-        int head = LayerIndexColumns.Encode(WithoutEntries(layer)).Length - 1 - EntryColumns - 1;
+        // Entries come last; without any, they take one byte for the count and one for the length of each column.
+        int head = LayerIndexColumns.Encode(WithoutEntries(layer)).Length - 1 - EntryColumns;
         var reader = new IndexReader(columns.AsSpan(head));
         ushort count = (ushort)reader.Unsigned();
         int[] lengths = [.. new int[EntryColumns]];

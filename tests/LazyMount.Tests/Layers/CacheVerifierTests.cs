@@ -24,7 +24,8 @@ public sealed class CacheVerifierTests : IDisposable
     private string Write(string kind, LayerIndex index, Action<byte[]> edit)
     {
         string path = Path.Combine(_cache.GetDirectory(kind), index.Digest.Hex);
-        byte[] file = LayerIndexFile.Encode(index);
+        _cache.WriteChecked(path, writer => writer.Write(LayerIndexFile.Encode(index)));
+        byte[] file = File.ReadAllBytes(path);
         edit(file);
         File.WriteAllBytes(path, file);
         return path;

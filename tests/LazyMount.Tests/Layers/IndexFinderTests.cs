@@ -466,10 +466,9 @@ public sealed class IndexFinderTests : IDisposable
         var store = new IndexFinder(_cache, NullLoggerFactory.Instance);
         var layers = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).OpenAsync(image, _spans, null, TestContext.Current.CancellationToken);
         LayerIndex built = layers[0].Index;
-        Close(layers);
         LayerEntry[] entries = [.. built.Entries];
         int file = Array.FindIndex(entries, entry => entry.Size > 1000);
-        byte[] digests = built.Proof.Chunks!.Bytes.ToArray();
+        byte[] digests = built.Proof.Chunks!.ToArray();
         switch (lie)
         {
             case "mode":
@@ -490,6 +489,7 @@ public sealed class IndexFinderTests : IDisposable
 
         string? found = await new LayerReaders(store, _cache, NullLoggerFactory.Instance).FindDifferenceAsync(image.Layers[0], image, believed, layers[0].Layer, TestContext.Current.CancellationToken);
 
+        Close(layers);
         if (difference is null)
         {
             Assert.Null(found);

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.IO.Hashing;
 using CsCheck;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
@@ -59,13 +58,13 @@ public sealed class LayerIndexFileTests
         Assert.Equal(expected.Proof.Chunks?.ChunkSize, actual.Proof.Chunks?.ChunkSize);
         Assert.Equal(expected.Proof.Chunks is null, actual.Proof.Chunks is null);
         if (expected.Proof.Chunks is not null)
-            Assert.Equal(expected.Proof.Chunks.Bytes, actual.Proof.Chunks!.Bytes);
+            Assert.Equal(expected.Proof.Chunks.ToArray(), actual.Proof.Chunks!.ToArray());
         Assert.Equal((expected.Origin, (expected.Proof.By, expected.Proof.Document, expected.Proof.IsFromVerified), expected.Proof.Ranges?.OfCompressed, expected.Proof.Ranges?.Count), (actual.Origin, (actual.Proof.By, actual.Proof.Document, actual.Proof.IsFromVerified), actual.Proof.Ranges?.OfCompressed, actual.Proof.Ranges?.Count));
         for (int i = 0; i < expected.Proof.Ranges?.Count; i++)
         {
             Assert.Equal(expected.Proof.Ranges[i], actual.Proof.Ranges![i]);
         }
-        Assert.Equal(expected.Proof.Ranges?.Bytes.ToArray(), actual.Proof.Ranges?.Bytes.ToArray());
+        Assert.Equal(expected.Proof.Ranges?.Digests.ToArray(), actual.Proof.Ranges?.Digests.ToArray());
         Assert.Equal(expected.Entries, actual.Entries);
         Assert.Equal(Paths(expected), Paths(actual));
         Assert.Equal(expected.LinkTargets.Select(target => target.ToArray()), actual.LinkTargets.Select(target => target.ToArray()));
@@ -177,42 +176,30 @@ public sealed class LayerIndexFileTests
         byte[] file = LayerIndexFile.Encode(Sample());
         for (int length = 0; length < file.Length; length++)
         {
-            Assert.Null(LayerIndexFile.TryDecode(file.AsSpan(0, length), s_digest));
-            Assert.Null(LayerIndexFile.TryDecode(Rehash(file[..length]), s_digest));
+            Assert.Null(LayerIndexFile.TryDecode(file.AsMemory(0, length), s_digest));
+            Assert.Null(LayerIndexFile.TryOpen(new CheckedFile(file.AsMemory(0, length)), s_digest, new IndexBudget(long.MaxValue)));
         }
-        Assert.Null(LayerIndexFile.TryDecode(Rehash([.. file, 0]), s_digest));
+        Assert.Null(LayerIndexFile.TryDecode((byte[])[.. file, 0], s_digest));
     }
 
+    // Nobody has hashed it, so that only the parser stands between it and us.
     [Fact]
-    public void EveryChangedByte_GivesNull()
-    {
-        byte[] file = LayerIndexFile.Encode(Sample());
-        for (int i = 0; i < file.Length; i++)
-        {
-            file[i] ^= 0x10;
-            Assert.Null(i is >= 12 and < 16 ? null : LayerIndexFile.TryDecode(file, s_digest)); // these four mean nothing
-            file[i] ^= 0x10;
-        }
-    }
-
-    // The hash put right after the damage, so that only the parser stands between it and us.
-    [Fact]
-    public void DamageUnderARightHash_NeverThrowsNorGivesReferencesOutOfBounds()
+    public void DamageOfAPublishedIndex_NeverThrowsNorGivesReferencesOutOfBounds()
     {
         byte[] packed = LayerIndexFile.Encode(Sample());
         long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 32; i < packed.Length; i++)
+        for (int i = 12; i < packed.Length; i++)
         {
             foreach (byte value in (byte[])[0, 1, 0x7F, 0x80, 0xFF, (byte)(packed[i] + 1)])
             {
                 byte[] file = [.. packed];
                 file[i] = value;
-                Walk(LayerIndexFile.TryDecode(Rehash(file), s_digest));
+                Walk(LayerIndexFile.TryDecode(file, s_digest));
             }
         }
         Assert.True((GC.GetAllocatedBytesForCurrentThread() - before) / (packed.Length * 6) < 10 << 20, "allocates without bounds");
 
-        byte[] columns = LayerIndexColumns.Encode(WithRanges(ofCompressed: true));
+        byte[] columns = LayerIndexColumns.Encode(Sample(4));
         Gen.Select(Gen.Int[0, columns.Length - 1], Gen.Byte).Array[1, 4].Sample(damages =>
         {
             byte[] damaged = [.. columns];
@@ -222,22 +209,13 @@ public sealed class LayerIndexFileTests
             }
             try
             {
-                LayerIndexColumns decoded = LayerIndexColumns.Decode(damaged, 10_000_000, 600_000, new IndexBudget(IndexLimits.Default));
+                LayerIndexColumns decoded = LayerIndexColumns.Decode(damaged, 10_000_000, new IndexBudget(IndexLimits.Default));
                 Walk(decoded.Paths, decoded.Entries, decoded.LinkTargets, decoded.XattrSets, decoded.SparseMaps);
             }
             catch (Exception e) when (e is InvalidDataException or OverflowException)
             {
             }
         }, iter: 5000);
-    }
-
-    private static byte[] Rehash(byte[] file)
-    {
-        if (file.Length >= 32)
-        {
-            XxHash128.Hash(file.AsSpan(32), file.AsSpan(16, 16));
-        }
-        return file;
     }
 
     private static void Walk(LayerIndex? index)
