@@ -9,21 +9,19 @@ namespace LazyMount.FileSystem;
 internal sealed class FlatTree
 {
     private readonly MergedTree _tree;
-    private readonly int[] _slots;
-    private readonly (int Parent, int First, int Count)[] _families;
+    private readonly Names _names;
     private readonly int[] _firstNames;
     private readonly int[] _linkCounts; // by first name
     private readonly Xattr[][] _xattrSets;
     private readonly int[] _firstSets; // by layer: the number of its first set of extended attributes
 
     /// <param name="tree">Where names and objects are.</param>
-    /// <param name="slots">By position: its slot.</param>
-    /// <param name="families">By position: its directory's position and, of a directory, the position of its first child and how many it has.</param>
+    /// <param name="names">The names, breadth first.</param>
     /// <param name="firstNumber">The number in the image of the first of the merged layers.</param>
-    public FlatTree(MergedTree tree, int[] slots, (int Parent, int First, int Count)[] families, int firstNumber)
+    public FlatTree(MergedTree tree, Names names, int firstNumber)
     {
-        (_tree, _slots, _families, FirstNumber) = (tree, slots, families, firstNumber);
-        (_firstNames, _linkCounts) = (new int[slots.Length], new int[slots.Length]);
+        (_tree, _names, FirstNumber) = (tree, names, firstNumber);
+        (_firstNames, _linkCounts) = (new int[names.Count], new int[names.Count]);
         _xattrSets = [.. tree.Layers.SelectMany(layer => layer.XattrSets)];
         _firstSets = new int[tree.Layers.Count];
         for (int layer = 1; layer < _firstSets.Length; layer++)
@@ -32,17 +30,17 @@ internal sealed class FlatTree
         }
         int[] firstOfObject = new int[tree.ObjectCount];
         Array.Fill(firstOfObject, -1);
-        for (int position = 0; position < slots.Length; position++)
+        for (int position = 0; position < names.Count; position++)
         {
-            if (tree.Slots.IsDirectory(slots[position]))
+            if (IsDirectory(position))
             {
                 NodeCount++;
                 _firstNames[position] = position;
                 _linkCounts[position] = 2; // its name and its "."; each subdirectory's ".." adds one
-                _linkCounts[families[position].Parent] += position == 0 ? 0 : 1;
+                _linkCounts[names.Parents[position]] += position == 0 ? 0 : 1;
                 continue;
             }
-            ref int first = ref firstOfObject[tree.Slots.ObjectOf(slots[position])];
+            ref int first = ref firstOfObject[tree.Slots.ObjectOf(names.Slots[position])];
             if (first < 0)
             {
                 first = position;
@@ -53,8 +51,16 @@ internal sealed class FlatTree
         }
     }
 
+    /// <summary>The names of a tree in the order of their positions.</summary>
+    /// <param name="Count">Number of names.</param>
+    /// <param name="Slots">By position: its slot.</param>
+    /// <param name="Parents">By position: the position of its directory; the root's is the root.</param>
+    /// <param name="Directories">The positions of all directories, in order.</param>
+    /// <param name="FirstChildren">Of each of them: the position of its first child, which that of the next one's follows on; and one more at the end.</param>
+    internal sealed record Names(int Count, int[] Slots, int[] Parents, int[] Directories, int[] FirstChildren);
+
     /// <summary>Number of names.</summary>
-    public int Count => _slots.Length;
+    public int Count => _names.Count;
 
     /// <summary>Number of distinct nodes: names less the further names of hard-linked files.</summary>
     public int NodeCount { get; }
@@ -66,10 +72,10 @@ internal sealed class FlatTree
     public int LayerCount => _tree.Layers.Count;
 
     /// <summary>The byte-exact name at a position; empty for the root.</summary>
-    public ReadOnlySpan<byte> NameAt(int position) => _tree.Slots.NameOf(_slots[position]);
+    public ReadOnlySpan<byte> NameAt(int position) => _tree.Slots.NameOf(_names.Slots[position]);
 
     /// <summary>Whether the position is a directory's.</summary>
-    public bool IsDirectory(int position) => _tree.Slots.IsDirectory(_slots[position]);
+    public bool IsDirectory(int position) => _tree.Slots.IsDirectory(_names.Slots[position]);
 
     /// <summary>The position of the same node's first name.</summary>
     public int FirstNameOf(int position) => _firstNames[position];
@@ -78,10 +84,14 @@ internal sealed class FlatTree
     public bool IsFirstName(int position) => _firstNames[position] == position;
 
     /// <summary>The position of the directory that holds a name; the root's is the root.</summary>
-    public int ParentOf(int position) => _families[position].Parent;
+    public int ParentOf(int position) => _names.Parents[position];
 
     /// <summary>First child position and number of children of a directory.</summary>
-    public (int First, int Count) Children(int position) => (_families[position].First, _families[position].Count);
+    public (int First, int Count) Children(int position)
+    {
+        int number = Array.BinarySearch(_names.Directories, position);
+        return (_names.FirstChildren[number], _names.FirstChildren[number + 1] - _names.FirstChildren[number]);
+    }
 
     /// <summary>Absolute path, byte-exact.</summary>
     public byte[] PathOf(int position)
@@ -118,7 +128,7 @@ internal sealed class FlatTree
     /// <summary>What stands at a first name.</summary>
     public Node NodeAt(int position)
     {
-        int target = _tree.Slots.ObjectOf(_slots[position]);
+        int target = _tree.Slots.ObjectOf(_names.Slots[position]);
         if (target == TreeSlots.ImplicitDirectory)
         {
             // A directory that no layer lists: root-owned, 0755, as old as time.

@@ -34,7 +34,7 @@ internal sealed class LayerTree
     public LayerTree(MergedTree below, short layer)
     {
         (_below, _index, _layer, _number) = (below, below.Layers[layer], layer, below.NumberOf(layer));
-        _tree = new TreeSlots(_index.Paths.Count, _index.Paths.NameBytes);
+        _tree = new TreeSlots(_index.Paths.Count, _index.Paths.Names);
         _directories = new LayerDirectories(_tree, below, _index.Paths, _number);
         _linkTargets = new LinkTargets(_tree, below, _index.Paths, _number);
         _below.Budget.Allow(_index.Paths.Count, _index.Entries.Length);

@@ -19,7 +19,7 @@ internal sealed class MergedTree
     private const int MaxDepth = 2048, MaxPathLength = 32 << 10;
 
     private readonly int _firstNumber, _maxNames;
-    private (int Entry, int Attributes, short Layer)[] _objects = new (int, int, short)[1024];
+    private (int Entry, int Attributes, short Layer)[] _objects;
     private int _objectCount;
 
     /// <param name="layers">Lowest first.</param>
@@ -28,12 +28,13 @@ internal sealed class MergedTree
     public MergedTree(IReadOnlyList<LayerIndex> layers, int firstNumber = 0, int maxNames = MaxNames)
     {
         (Layers, _firstNumber, _maxNames) = (layers, firstNumber, maxNames);
+        _objects = new (int, int, short)[1 + layers.Sum(layer => (long)layer.Entries.Length)]; // most of them become one
         AddObject(layer: -1, entry: -1); // ImplicitDirectory
     }
 
     public IReadOnlyList<LayerIndex> Layers { get; }
 
-    public TreeSlots Slots { get; private set; } = new(0, 0);
+    public TreeSlots Slots { get; private set; } = new(0, default);
 
     public WalkBudget Budget { get; } = new();
 
@@ -62,10 +63,6 @@ internal sealed class MergedTree
 
     public int AddObject(short layer, int entry)
     {
-        if (_objectCount == _objects.Length)
-        {
-            Array.Resize(ref _objects, checked(_objectCount * 2));
-        }
         _objects[_objectCount] = (entry, entry, layer);
         return _objectCount++;
     }
@@ -149,11 +146,7 @@ internal sealed class MergedTree
     /// The finished tree: breadth first, so that the children of a directory are contiguous. Throws <see cref="InvalidDataException"/>
     /// when it is too deep.
     /// </summary>
-    public FlatTree Flatten()
-    {
-        int[] slots = Order(out var families);
-        return new FlatTree(this, slots, families, _firstNumber);
-    }
+    public FlatTree Flatten() => new(this, Order(), _firstNumber);
 
     /// <summary>What made an object: its entry, the entry that says its attributes (itself, or the last hard link to it), and their layer.</summary>
     public (int Entry, int Attributes, short Layer) ObjectAt(int target) => _objects[target];
@@ -161,12 +154,11 @@ internal sealed class MergedTree
     /// <summary>Objects that there are.</summary>
     public int ObjectCount => _objectCount;
 
-    // Slots by position, and for directories by position: parent's position, first child's, number of children.
-    private int[] Order(out (int Parent, int First, int Count)[] families)
+    private FlatTree.Names Order()
     {
-        var slots = new int[Slots.Count];
-        families = new (int, int, int)[Slots.Count];
-        int[] pathLengths = new int[Slots.Count];
+        int[] slots = new int[Slots.Count], parents = new int[Slots.Count];
+        List<int> directories = [], firstChildren = [];
+        var pathLengths = new Queue<int>([0]); // of the directories to come
         var keys = new ulong[64];
         int count = 1, depth = 0, nextLevel = 1; // the depth of what is at a position, and where the next level begins
         for (int position = 0; position < count; position++)
@@ -179,22 +171,27 @@ internal sealed class MergedTree
             {
                 continue;
             }
-            int first = count;
+            int first = count, pathLength = pathLengths.Dequeue();
+            directories.Add(position);
+            firstChildren.Add(first);
             count += Slots.CopyChildren(slots[position], slots.AsSpan(count));
             Sort(slots.AsSpan(first, count - first), ref keys);
-            (families[position].First, families[position].Count) = (first, count - first);
             for (int i = first; i < count; i++)
             {
-                families[i].Parent = position;
-                pathLengths[i] = pathLengths[position] + 1 + Slots.NameOf(slots[i]).Length;
-                if (depth == MaxDepth || pathLengths[i] > MaxPathLength)
+                parents[i] = position;
+                int length = pathLength + 1 + Slots.NameOf(slots[i]).Length;
+                if (depth == MaxDepth || length > MaxPathLength)
                 {
                     throw new InvalidDataException($"they make directories more than {MaxDepth} levels deep, or a path of more than {MaxPathLength} bytes");
                 }
+                if (Slots.IsDirectory(slots[i]))
+                {
+                    pathLengths.Enqueue(length);
+                }
             }
         }
-        Array.Resize(ref slots, count);
-        return slots;
+        firstChildren.Add(count);
+        return new FlatTree.Names(count, slots, parents, [.. directories], [.. firstChildren]);
     }
 
     // By the first eight bytes as a number, then the few that agree in those by the whole name.

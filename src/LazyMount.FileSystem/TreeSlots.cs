@@ -61,17 +61,18 @@ internal sealed class TreeSlots
     private Slot[] _slots;
     private Directory[] _directories = new Directory[16]; // by directory number
     private int _directoryCount;
-    private byte[] _names;
+    private readonly ReadOnlyMemory<byte> _given; // names that stand in memory already, and stay there
+    private byte[] _names = new byte[16]; // all others; a name that starts behind those given is here
     private int _nameEnd;
     private readonly Stack<int> _dropped = new();
 
     /// <summary>An empty root that no layer lists.</summary>
     /// <param name="capacity">How many slots there will be, more or less.</param>
-    /// <param name="nameBytes">And bytes of their names.</param>
-    public TreeSlots(int capacity, int nameBytes)
+    /// <param name="names">Memory that does not change, in which many of the names to come stand: those are not copied.</param>
+    public TreeSlots(int capacity, ReadOnlyMemory<byte> names)
     {
         _slots = new Slot[capacity + 1];
-        _names = new byte[nameBytes + 16];
+        _given = names;
         _slots[Root] = new Slot { InDirectory = int.MaxValue, Object = ImplicitDirectory, Directory = AddDirectory(), Next = None };
         Count = 1;
     }
@@ -79,7 +80,7 @@ internal sealed class TreeSlots
     /// <summary>All slots, dropped ones too. A slot comes after its directory.</summary>
     public int Count { get; private set; }
 
-    public int NameBytes => _nameEnd;
+    public long NameBytes => (long)_given.Length + _nameEnd;
 
     public bool IsDirectory(int slot) => _slots[slot].Directory >= 0;
 
@@ -109,22 +110,16 @@ internal sealed class TreeSlots
             return known;
         }
         Grow(ref _slots, Count);
-        while (_names.Length - _nameEnd < name.Length)
-        {
-            Grow(ref _names, _names.Length);
-        }
-        name.CopyTo(_names.AsSpan(_nameEnd));
         _slots[Count] = new Slot
         {
             InDirectory = number,
-            NameStart = _nameEnd,
+            NameStart = Keep(name),
             NameLength = (ushort)name.Length,
             Object = None,
             Directory = None,
             Parent = directory,
             Next = _directories[number].FirstChild,
         };
-        _nameEnd += name.Length;
         AddChild(ref _directories[number], Count);
         return Count++;
     }
@@ -194,7 +189,25 @@ internal sealed class TreeSlots
         return count;
     }
 
-    private ReadOnlySpan<byte> NameOf(in Slot slot) => _names.AsSpan(slot.NameStart, slot.NameLength);
+    private ReadOnlySpan<byte> NameOf(in Slot slot) => slot.NameStart < _given.Length
+        ? _given.Span.Slice(slot.NameStart, slot.NameLength)
+        : _names.AsSpan(slot.NameStart - _given.Length, slot.NameLength);
+
+    // Where a name starts.
+    private int Keep(ReadOnlySpan<byte> name)
+    {
+        if (_given.Span.Overlaps(name, out int offset) && offset >= 0 && offset + name.Length <= _given.Length)
+        {
+            return offset;
+        }
+        while (_names.Length - _nameEnd < name.Length)
+        {
+            Grow(ref _names, _names.Length);
+        }
+        name.CopyTo(_names.AsSpan(_nameEnd));
+        _nameEnd += name.Length;
+        return checked(_given.Length + _nameEnd - name.Length);
+    }
 
     private int AddDirectory()
     {

@@ -43,7 +43,7 @@ internal readonly struct DirectoryBlocks
     /// <param name="from">The first block.</param>
     /// <param name="to">Behind the last block.</param>
     /// <param name="nids">By position of a node's first name: its nid.</param>
-    /// <param name="types">By position of a node's first name: its type as <see cref="ErofsFormat.TypeOf"/> has it.</param>
+    /// <param name="types">By position of a node's first name: its type as <see cref="ErofsFormat.TypeOf"/> has it, in the lower seven bits.</param>
     /// <param name="block">Room for one block.</param>
     /// <param name="write">Takes the bytes of one block.</param>
     public void Write(int from, int to, uint[] nids, byte[] types, byte[] block, Action<ReadOnlySpan<byte>> write)
@@ -63,7 +63,7 @@ internal readonly struct DirectoryBlocks
                     int node = NodeAt(i);
                     entries.U64(nids[node]);
                     entries.U16((uint)name);
-                    entries.U8(types[node]);
+                    entries.U8(types[node] & 0x7Fu);
                     entries.U8(0);
                     NameAt(i).CopyTo(block.AsSpan(name));
                     name += NameAt(i).Length;

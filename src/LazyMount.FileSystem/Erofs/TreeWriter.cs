@@ -24,13 +24,16 @@ internal sealed class TreeWriter
     // Where in its tar a file may begin: below 256 TiB.
     private const int PlaceBits = 48;
 
+    // A bit of a type: a file that has bytes.
+    private const byte HasData = 0x80;
+
     private readonly FlatTree _tree;
     private readonly Guid _identity;
     private readonly XattrArea _xattrs;
     private readonly (long Seconds, uint Nanoseconds) _epoch;
     private readonly uint[] _nids; // by position of a node's first name
     private readonly uint[] _blocks; // the same: its first block of data or of names
-    private readonly byte[] _types; // the same: as in a directory
+    private readonly byte[] _types; // the same: as in a directory, and HasData
     private readonly ulong[] _places; // the same: layer plus 1 in the upper 16 bits, where its bytes begin in the layer's tar in the others
     private readonly List<int> _inBlocks = []; // positions of directories and links that have blocks
     private readonly int[] _files; // positions of files with data, in the order of their addresses
@@ -61,11 +64,11 @@ internal sealed class TreeWriter
             LayerCount = tree.LayerCount,
             DanglingLinks = danglingLinks,
         };
-        long blocks = PlaceInodes(out List<int> files);
+        long blocks = PlaceInodes();
         _header.XattrBlock = checked((uint)blocks);
         blocks += ErofsFormat.BlocksFor(_xattrs.Size);
         _header.MetadataSize = blocks << ErofsFormat.BlockBits;
-        _files = PlaceFiles([.. files], ref blocks);
+        _files = PlaceFiles(ref blocks);
         _header.ImageSize = blocks << ErofsFormat.BlockBits;
         _header.FileCount = _files.Length;
     }
@@ -118,11 +121,9 @@ internal sealed class TreeWriter
         public int Size => FixedSize + Xattrs + Table;
     }
 
-    // Gives every node its nid, and directories and links that need some their blocks behind all inodes. Returns the block behind them, and the
-    // positions of the files that have bytes.
-    private long PlaceInodes(out List<int> files)
+    // Gives every node its nid, and directories and links that need some their blocks behind all inodes. Returns the block behind them.
+    private long PlaceInodes()
     {
-        files = [];
         long at = ((long)ErofsFormat.MetadataBlock << ErofsFormat.BlockBits) + (ErofsFormat.RootNid * ErofsFormat.SlotSize);
         for (int position = 0; position < _tree.Count; position++)
         {
@@ -137,8 +138,7 @@ internal sealed class TreeWriter
             if (FileMode.IsRegular(node.Mode))
             {
                 _header.TotalFileSize += node.StoredSize;
-                if (node.StoredSize > 0)
-                    files.Add(position);
+                _types[position] |= node.StoredSize > 0 ? HasData : (byte)0;
             }
             Inode inode = Measure(position, node);
             _hasChunks |= inode.Layout == ErofsFormat.DataLayout.Chunks;
@@ -160,8 +160,14 @@ internal sealed class TreeWriter
     }
 
     // Gives every file its address.
-    private int[] PlaceFiles(int[] positions, ref long block)
+    private int[] PlaceFiles(ref long block)
     {
+        var positions = new int[_types.Count(static type => (type & HasData) != 0)];
+        for (int position = 0, i = 0; i < positions.Length; position++)
+        {
+            if ((_types[position] & HasData) != 0)
+                positions[i++] = position;
+        }
         ulong[] keys = Array.ConvertAll(positions, position => _places[position]);
         keys.AsSpan().Sort(positions.AsSpan());
         // Tables of contents may have several files at one place.

@@ -19,8 +19,8 @@ public sealed class LayerPaths
     /// <summary>Number of nodes, the root included.</summary>
     public int Count => _parents.Length;
 
-    /// <summary>Bytes of all names.</summary>
-    public int NameBytes => _nameEnds[^1];
+    /// <summary>All names, one behind the other.</summary>
+    public ReadOnlyMemory<byte> Names => _names;
 
     /// <summary>The node of the directory that holds it; the root's is -1.</summary>
     public int Parent(int node) => _parents[node];
