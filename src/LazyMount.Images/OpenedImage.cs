@@ -124,7 +124,7 @@ public sealed class OpenedImage : IAsyncDisposable
             var readers = new LayerReaders(finder, resolved.Cache, loggers);
             ILogger<ImageFileSystem> logger = loggers.CreateLogger<ImageFileSystem>();
 
-            // :: Step 3: what every layer's index says of its bytes; and step 4, the merged tree.
+            // :: Step 3: every layer's index, or what it says of the layer's bytes.
             (tree, IReadOnlyList<LayerHead> heads) = await OpenTreeAsync(resolved, wanted, alone, finder, options.VerifiesFully, observer, logger, cancellationToken).ConfigureAwait(false);
             if (tree.DanglingLinks > 0)
             {
@@ -148,6 +148,7 @@ public sealed class OpenedImage : IAsyncDisposable
     private static async Task<(ImageTree Tree, IReadOnlyList<LayerHead> Heads)> OpenTreeAsync(
         ResolvedImage resolved, Image wanted, int? alone, IndexFinder finder, bool keepsIndexes, OpeningObserver observer, ILogger logger, CancellationToken cancellationToken)
     {
+        // :: Step 4: the merged tree, stored or made now.
         var trees = new TreeStore(resolved.Cache, logger);
         LayerHead[]? heads = keepsIndexes ? null : finder.TryOpenStored(wanted);
         if (heads is not null && trees.TryOpen(TreeStore.KeyOf(resolved.Image, heads, alone)) is { } stored)

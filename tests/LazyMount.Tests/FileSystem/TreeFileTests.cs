@@ -181,8 +181,8 @@ public sealed class TreeFileTests
                 bad[random.Next(bad.Length)] ^= 0x40;
             File.WriteAllBytes(path, good);
             using ImageTree tree = ImageTree.TryOpen(path)!;
-            int before = random.Next(2) * 300;
-            Assert.Equal(expected.Take(before), Everything(tree).Take(before));
+            if (round % 2 == 0)
+                Assert.Equal(expected.Take(300), Everything(tree, nodes: 75)); // and keeps some of it in memory
             using (var file = new FileStream(path, System.IO.FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
                 file.Write(round % 4 == 0 ? [] : bad);
             if (round % 4 == 0)
@@ -217,10 +217,10 @@ public sealed class TreeFileTests
         }
     }
 
-    private static List<string> Everything(ImageTree tree)
+    private static List<string> Everything(ImageTree tree, int nodes = int.MaxValue)
     {
         List<string> all = [];
-        for (int number = 0; number < tree.NodeCount; number++)
+        for (int number = 0; number < Math.Min(nodes, tree.NodeCount); number++)
         {
             int one = number;
             Add(() => $"{tree.Attributes(tree.NodeAt(one))} {tree.LayerOf(tree.NodeAt(one))}");
