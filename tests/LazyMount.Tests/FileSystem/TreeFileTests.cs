@@ -182,7 +182,8 @@ public sealed class TreeFileTests
             File.WriteAllBytes(path, good);
             using ImageTree tree = ImageTree.TryOpen(path)!;
             int before = random.Next(2) * 300;
-            Assert.Equal(expected.Take(before), Everything(tree).Take(before));
+            if (before > 0)
+                Assert.Equal(expected.Take(before), Everything(tree).Take(before)); // all that fits is in memory then
             using (var file = new FileStream(path, System.IO.FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
                 file.Write(round % 4 == 0 ? [] : bad);
             if (round % 4 == 0)
