@@ -86,7 +86,10 @@ internal static class IndexTarget
         {
             if (checkpoints.Length(number) > 0)
             {
-                FuzzException.Require(checkpoints.Find(checkpoints.UncompressedOffset(number)) == number, "a checkpoint is not found");
+                long offset = checkpoints.UncompressedOffset(number);
+                int found = checkpoints.Find(offset);
+                FuzzException.Require(checkpoints.UncompressedOffset(found) <= offset && offset < checkpoints.UncompressedOffset(found + 1), "a byte is not where it was found");
+                FuzzException.Require(head.Stored is not null || found == number, "a checkpoint is not found");
             }
         });
         Try(() => FuzzException.Require(checkpoints.CompressedEnd(number) >= 0 && checkpoints.CompressedEnd(number) <= checkpoints.CompressedOffset(checkpoints.Count), "a stretch ends outside the blob"));
