@@ -1,5 +1,4 @@
 using LazyMount.FileSystem;
-using LazyMount.Fuse.Protocol;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Fuse;

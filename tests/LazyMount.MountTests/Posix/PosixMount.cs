@@ -45,6 +45,7 @@ public abstract class PosixMount(MountFace face) : IAsyncLifetime
         }
         await _image.DisposeAsync();
         _directory.Dispose();
+        GC.SuppressFinalize(this);
     }
 
     private static TarBytes Lower()

@@ -139,8 +139,8 @@ public sealed class StateDirectoryTests : IDisposable
         ];
         string[] lines = CommandRun.Written(output => ListCommand.Write(output, listings)).Split('\n');
         Assert.StartsWith("STATE  PID", lines[0]);
-        Assert.Matches("^alive +- +- +- +/mnt/a +source-a$", lines[1]);
-        Assert.Matches("^dead +[0-9]+ +2026-01-02 03:04:05 +manifest +/mnt/b +image-b$", lines[2]);
+        Assert.Matches("^alive +- +- +fuse +- +/mnt/a +source-a$", lines[1]);
+        Assert.Matches("^dead +[0-9]+ +2026-01-02 03:04:05 +erofs +manifest +/mnt/b +image-b$", lines[2]);
     }
 
     // A copy has the content, but not the lock.

@@ -66,6 +66,16 @@ public sealed class NegotiationTests
     }
 
     [Fact]
+    public void WhatOneMountWantsBesides_IsNegotiatedForItAlone()
+    {
+        byte[] message = new RequestBytes(FuseOpcode.Init).U32(7, 45, 0, (uint)(InitFlags.AsyncRead | InitFlags.AsyncDio)).U32(new uint[12]).ToArray();
+        Assert.Equal(RequestError.None, FuseRequest.Parse(message, out FuseRequest request));
+        Negotiation.Answer(request, _reply, out _, out Negotiated usual);
+        Negotiation.Answer(request, _reply, out _, out Negotiated more, InitFlags.AsyncDio);
+        Assert.Equal((InitFlags.AsyncRead, InitFlags.AsyncRead | InitFlags.AsyncDio), (usual.Flags, more.Flags));
+    }
+
+    [Fact]
     public void Buffers_HoldWhatTheKernelDemands()
     {
         // FUSE_MIN_READ_BUFFER, and headers with max_write.
