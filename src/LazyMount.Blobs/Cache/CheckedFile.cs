@@ -42,7 +42,6 @@ public sealed class CheckedFile : IDisposable
     private readonly int _shift; // of the slots in the cache, so that the first blocks of many files do not all want the same one
     private int _isOpen;
 
-    private static readonly int s_mostOpen = Interop.MostOpenFiles() / 4;
     private static int s_open, s_opened;
 
     private CheckedFile(SafeFileHandle file, string path, long length, byte[] digest, ulong[] top, BlockCache cache)
@@ -65,6 +64,9 @@ public sealed class CheckedFile : IDisposable
         _memory = data[..(int)(Length & -BlockSize)];
         data[_memory.Length..].CopyTo(_last = new byte[BlockSize]);
     }
+
+    /// <summary>How many of these files a process has open at most: an image may have more layers than a process descriptors.</summary>
+    internal static int MostOpen { get; set; } = Interop.AllowOpenFiles() / 4;
 
     /// <summary>Bytes of data.</summary>
     public long Length { get; }
@@ -98,7 +100,7 @@ public sealed class CheckedFile : IDisposable
             {
                 if (notesUse)
                     BlobCache.NoteUse(file);
-                return Volatile.Read(ref s_open) > s_mostOpen ? opened.IntoMemory() : opened;
+                return Volatile.Read(ref s_open) > MostOpen ? opened.IntoMemory() : opened;
             }
         }
         catch (Exception e) when (FileProblem.IsOne(e))

@@ -146,16 +146,26 @@ internal static partial class Interop
         public int Process;
     }
 
-    /// <summary>How many files this process may have open.</summary>
-    public static int MostOpenFiles()
+    /// <summary>
+    /// Lets this process have as many files open as it may (the soft limit becomes the hard one), and says how many. The runtime does so by itself
+    /// only where it is not compiled into the program.
+    /// </summary>
+    public static int AllowOpenFiles()
     {
-        const int OpenFiles = 7; // RLIMIT_NOFILE
-        Span<ulong> limits = stackalloc ulong[2];
-        return GetLimit(OpenFiles, ref limits[0]) == 0 ? (int)Math.Min(limits[0], int.MaxValue) : 1024;
+        const int OpenFiles = 7, Usual = 1024; // RLIMIT_NOFILE
+        Span<ulong> limits = stackalloc ulong[2]; // soft, hard
+        if (GetLimit(OpenFiles, ref limits[0]) != 0)
+            return Usual;
+        ulong soft = limits[0];
+        limits[0] = limits[1];
+        return (int)Math.Min(SetLimit(OpenFiles, ref limits[0]) == 0 ? limits[1] : soft, int.MaxValue);
     }
 
     [LibraryImport("libc", EntryPoint = "getrlimit", SetLastError = true)]
     private static partial int GetLimit(int resource, ref ulong limits);
+
+    [LibraryImport("libc", EntryPoint = "setrlimit", SetLastError = true)]
+    private static partial int SetLimit(int resource, ref ulong limits);
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true)]
     private static partial int Open(byte[] path, int flags, int mode);

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
+using System.IO.Hashing;
 using System.Security.Cryptography;
 using System.Text;
 using LazyMount.Blobs.Cache;
@@ -17,6 +18,7 @@ namespace LazyMount.Indexes.Format;
 /// 8   magic "LMLAYER\n"
 /// 4   version
 /// 4   bytes of the numbers
+/// 16  XXH128 of all that follows: where there is no CheckedFile around it, it finds accidents
 /// 32  SHA-256 of the columns as they stand here
 /// …   numbers: digests, sizes, format, counts and lengths of what follows
 /// …   SHA-256 of chunks or of ranges, from a multiple of 32 on
@@ -27,7 +29,7 @@ namespace LazyMount.Indexes.Format;
 /// Columns hold one field of all entries in tar order, as differences to what is most likely, so most bytes are zero. All else is
 /// of fixed size, so that what a read needs is found without reading the rest: opening a file reads its first block and
 /// decodes no columns.
-/// <para>The file's checksums find accidents; nothing is trusted all the same. Every count is bounded by the bytes that are there
+/// <para>Checksums find accidents; nothing is trusted all the same. Every count is bounded by the bytes that are there
 /// before anything is allocated, every reference is checked: those of the columns when they are decoded, those of the tables when they
 /// are used, and of an index that somebody else made all of them at once (<see cref="Decode"/>).</para>
 /// </summary>
@@ -36,7 +38,7 @@ internal static class LayerIndexFile
     /// <summary>Raised with every change of the format or of what indexing finds: other versions are rebuilt.</summary>
     public const uint Version = 8;
 
-    private const int ContentsStart = 16, NumbersStart = 48;
+    private const int HashStart = 16, ContentsStart = 32, NumbersStart = 64;
     private const int CompressionLevel = 3;
 
     // A frame cannot claim to be larger than this many times its bytes; columns that pack better are stored as they are.
@@ -147,7 +149,7 @@ internal static class LayerIndexFile
 
     /// <summary>True for the start of an index file that another version of the program wrote: of no use here, but not damaged.</summary>
     public static bool IsOfOtherVersion(ReadOnlySpan<byte> file)
-        => file.Length >= ContentsStart && file.StartsWith(Magic) && BinaryPrimitives.ReadUInt32LittleEndian(file[Magic.Length..]) != Version;
+        => file.Length >= HashStart && file.StartsWith(Magic) && BinaryPrimitives.ReadUInt32LittleEndian(file[Magic.Length..]) != Version;
 
     public static byte[] Encode(LayerIndex index)
     {
@@ -212,6 +214,7 @@ internal static class LayerIndexFile
         }
         packed.CopyTo(file.AsSpan((int)at.Columns));
         table.CopyTo(file, at.Checkpoints);
+        XxHash128.Hash(file.AsSpan(ContentsStart), file.AsSpan(HashStart));
         return file;
     }
 
@@ -233,7 +236,7 @@ internal static class LayerIndexFile
         }
     }
 
-    /// <summary>Decodes what somebody else wrote, trusting nothing in it, into memory. Null for a file of another version or another kind.</summary>
+    /// <summary>Decodes what somebody else wrote, trusting nothing in it, into memory. Null for a file of another version or another kind, or whose bytes are damaged.</summary>
     /// <param name="file">The file's bytes.</param>
     /// <param name="digest">The layer that it must be of.</param>
     /// <param name="budget">Counts what the index takes, before it is allocated.</param>
@@ -242,7 +245,8 @@ internal static class LayerIndexFile
     {
         try
         {
-            if (ReadHead(new CheckedFile(file), digest, budget) is not { } head)
+            if (file.Length < NumbersStart || !XxHash128.Hash(file.Span[ContentsStart..]).AsSpan().SequenceEqual(file.Span[HashStart..ContentsStart])
+                || ReadHead(new CheckedFile(file), digest, budget) is not { } head)
             {
                 return null;
             }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.IO.Hashing;
 using System.Security.Cryptography;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
@@ -14,12 +15,12 @@ namespace LazyMount.Fuzz.Targets;
 /// <summary>
 /// Index files: whatever they hold gives an index that can be used, or none, whether it is decoded as somebody else's or read in place as
 /// our own. The first byte chooses the form of the
-/// input: a file, whose digest of the columns is set right; or columns before they are packed, each with its length before it, in a sound
-/// file. Neither digest nor zstd nor lengths stand in the fuzzer's way then.
+/// input: a file, whose hash and digest are set right; or columns before they are packed, each with its length before it, in a sound
+/// file. Neither hashes nor zstd nor lengths stand in the fuzzer's way then.
 /// </summary>
 internal static class IndexTarget
 {
-    private const int PayloadStart = 12;
+    private const int PayloadStart = 12, HashStart = 16, ContentsStart = 32;
     private const int EntryColumns = 12;
 
     private static readonly byte[] s_zeros = new byte[1 << 16];
@@ -85,7 +86,10 @@ internal static class IndexTarget
         {
             if (checkpoints.Length(number) > 0)
             {
-                FuzzException.Require(checkpoints.Find(checkpoints.UncompressedOffset(number)) == number, "a checkpoint is not found");
+                long offset = checkpoints.UncompressedOffset(number);
+                int found = checkpoints.Find(offset);
+                FuzzException.Require(checkpoints.UncompressedOffset(found) <= offset && offset < checkpoints.UncompressedOffset(found + 1), "a byte is not where it was found");
+                FuzzException.Require(head.Stored is not null || found == number, "a checkpoint is not found");
             }
         });
         Try(() => FuzzException.Require(checkpoints.CompressedEnd(number) >= 0 && checkpoints.CompressedEnd(number) <= checkpoints.CompressedOffset(checkpoints.Count), "a stretch ends outside the blob"));
@@ -107,7 +111,7 @@ internal static class IndexTarget
         }
     }
 
-    // What stands behind the version, with the digest of the columns set right.
+    // What stands behind the version, with hash and digest of the columns set right.
     private static byte[] FromPayload(ReadOnlySpan<byte> payload)
     {
         byte[] file = new byte[PayloadStart + payload.Length];
@@ -116,7 +120,11 @@ internal static class IndexTarget
         payload.CopyTo(file.AsSpan(PayloadStart));
         if (Open(file) is { Stored: { } columns })
         {
-            SHA256.HashData(file.AsSpan((int)columns.Offset, columns.PackedLength), file.AsSpan(16));
+            SHA256.HashData(file.AsSpan((int)columns.Offset, columns.PackedLength), file.AsSpan(ContentsStart));
+        }
+        if (file.Length > ContentsStart)
+        {
+            XxHash128.Hash(file.AsSpan(ContentsStart), file.AsSpan(HashStart));
         }
         return file;
     }

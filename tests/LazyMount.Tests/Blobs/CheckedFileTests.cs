@@ -88,6 +88,53 @@ public sealed class CheckedFileTests : IDisposable
         Assert.False(System.IO.File.Exists(File));
     }
 
+    [Fact]
+    public void FilesThatShareACache_DoNotMixTheirBlocks()
+    {
+        byte[] first = Write(400_000);
+        var cache = new CheckedFile.BlockCache(8);
+        using CheckedFile a = CheckedFile.TryOpen(File, cache)!;
+        System.IO.File.Delete(File);
+        byte[] second = Write(400_001);
+        using CheckedFile b = CheckedFile.TryOpen(File, cache)!;
+        var random = new Random(5);
+        for (int i = 0; i < 3000; i++)
+        {
+            int block = random.Next(97);
+            Assert.True(a[block].SequenceEqual(first.AsSpan(block * 4096, 4096)));
+            Assert.True(b[block].SequenceEqual(second.AsSpan(block * 4096, 4096)));
+        }
+    }
+
+    /// <summary>More files than a process may have descriptors: what is opened last is in memory, whole and verified.</summary>
+    [Fact]
+    public void FileBeyondTheMostThatAreOpen_IsReadIntoMemory()
+    {
+        byte[] data = Write(50_000);
+        int most = CheckedFile.MostOpen;
+        Assert.True(most >= 256);
+        try
+        {
+            CheckedFile.MostOpen = 0;
+            using CheckedFile file = CheckedFile.TryOpen(File, 16)!;
+            Assert.DoesNotContain(File, Directory.EnumerateFiles("/proc/self/fd").Select(link => System.IO.File.ResolveLinkTarget(link, returnFinalTarget: false)?.FullName));
+            Assert.Equal(Digest.OfSha256(data), file.Digest);
+            byte[] bad = System.IO.File.ReadAllBytes(File);
+            bad[30_000] ^= 1;
+            System.IO.File.WriteAllBytes(File, bad);
+            byte[] read = new byte[data.Length];
+            file.Read(0, read);
+            Assert.Equal(data, read);
+
+            Assert.Null(CheckedFile.TryOpen(File, 16)); // what is damaged is noticed at once
+            Assert.False(System.IO.File.Exists(File));
+        }
+        finally
+        {
+            CheckedFile.MostOpen = most;
+        }
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(30)]

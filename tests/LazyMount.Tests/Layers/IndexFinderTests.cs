@@ -128,6 +128,108 @@ public sealed class IndexFinderTests : IDisposable
         Close(again);
     }
 
+    private async Task<(Image Image, IndexFinder Finder, LayerReaders Readers)> FinderAsync(RemoteSource source, IndexTrust trust = IndexTrust.Auto)
+    {
+        Image image = await Image.ResolveAsync(ImageReference.Parse(_layout.Reference("test")), source, null, _cache, TestContext.Current.CancellationToken);
+        var finder = new IndexFinder(_cache, NullLoggerFactory.Instance) { Trust = trust };
+        return (image, finder, new LayerReaders(finder, _cache, NullLoggerFactory.Instance));
+    }
+
+    /// <summary>Heads in the store are those of the indexes that are found, and the layers are read by them; one that is missing, and there are none.</summary>
+    [Fact]
+    public async Task StoredHeads_AreThoseOfTheIndexes()
+    {
+        byte[] small = Tar(31, files: 3), large = Tar(32, files: 300);
+        _layout.AddLayer(small).AddLayer(large).AddLayer(small).WriteImage("test");
+        await using RemoteSource source = Source();
+        (Image image, IndexFinder finder, LayerReaders readers) = await FinderAsync(source);
+        Assert.Null(finder.TryOpenStored(image));
+        LayerIndex[] built = await finder.GetAsync(image, null, TestContext.Current.CancellationToken), loaded = await finder.GetAsync(image, null, TestContext.Current.CancellationToken);
+
+        int opened = source.Opened;
+        LayerHead[] heads = finder.TryOpenStored(image)!;
+        Assert.Same(heads[0], heads[2]);
+        Assert.All(heads, head => Assert.IsType<LayerHead>(head));
+        Assert.All(heads.Zip(built, loaded), each =>
+        {
+            Assert.NotNull(each.First.ContentsDigest);
+            Assert.Equal((each.First.Digest, each.First.ContentsDigest), (each.Second.Digest, each.Second.ContentsDigest));
+            Assert.Equal((each.First.Digest, each.First.ContentsDigest), (each.Third.Digest, each.Third.ContentsDigest));
+        });
+        Array.ForEach(built, index => index.Close());
+        Array.ForEach(loaded, index => index.Close());
+        Layer[] layers = readers.Open(image, heads, _spans);
+        Assert.Same(layers[0], layers[2]);
+        Assert.Equal(large, await ReadAllAsync((layers[1], built[1])));
+        Assert.Equal(opened, source.Opened);
+        Array.ForEach(layers, layer => layer.Dispose());
+
+        string file = Directory.EnumerateFiles(_cache.GetDirectory("layers"), image.Layers[1].Digest.Hex, SearchOption.AllDirectories).Single();
+        byte[] damaged = ReadAll(file);
+        damaged[40] ^= 1; // in the head
+        WriteAll(file, damaged);
+        Assert.Null(finder.TryOpenStored(image));
+        Assert.False(File.Exists(file));
+        Assert.Equal(built[1].ContentsDigest, (await finder.GetAsync(image, null, TestContext.Current.CancellationToken))[1].ContentsDigest);
+        Array.ForEach(finder.TryOpenStored(image)!, head => head.Close());
+    }
+
+    /// <summary>What nobody has proved counts as long as it is believed, and no longer than the layer is not here whole.</summary>
+    [Fact]
+    public async Task StoredHeads_AreOnlyThoseThatAreBelieved()
+    {
+        byte[] tar = new TarBytes().File("large", Random(3 << 20, 1)).File("other", Random(2 << 20, 2)).ToArray();
+        _layout.AddLayer(tar, OciLayoutBuilder.TarLayer, "").WriteImage("test");
+        await using RemoteSource source = Source();
+        (Image image, IndexFinder finder, LayerReaders readers) = await FinderAsync(source);
+        LayerIndex believed = (await finder.GetAsync(image, null, TestContext.Current.CancellationToken))[0];
+        Assert.Equal(Voucher.Source, believed.Proof.By);
+        LayerHead head = Assert.Single(finder.TryOpenStored(image)!);
+        Assert.Equal((Voucher.Source, believed.ContentsDigest), (head.Proof.By, head.ContentsDigest));
+        head.Close();
+        Assert.Null((await FinderAsync(source, IndexTrust.Bound)).Finder.TryOpenStored(image));
+        Assert.Null((await FinderAsync(source, IndexTrust.Registry)).Finder.TryOpenStored(image)); // stored once more for any connection
+        (await FinderAsync(source, IndexTrust.Registry)).Finder.GetAsync(image, null, TestContext.Current.CancellationToken).Result[0].Close();
+        Assert.Single((await FinderAsync(source, IndexTrust.Registry)).Finder.TryOpenStored(image)!).Close();
+
+        Layer layer = readers.Open(image, [believed], _spans)[0];
+        await ReadAllAsync((layer, believed));
+        Assert.NotNull(finder.TryOpenStored(image)); // the bytes are here, but nobody has proved them
+        Assert.Null(await readers.FindDifferenceAsync(image.Layers[0], image, believed, layer, TestContext.Current.CancellationToken));
+        Assert.Equal(tar, await ReadAllAsync((layer, believed)));
+        layer.Dispose();
+        Assert.Equal(Voucher.Layer, Assert.Single(finder.TryOpenStored(image)!).Proof.By);
+        Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
+        Assert.Null(finder.TryOpenStored(image)); // a layer that is here whole is better indexed
+    }
+
+    /// <summary>An index that is damaged under a layer: what cannot be had fails, all else is right, and the next start makes the index again.</summary>
+    [Fact]
+    public async Task IndexThatIsDamagedWhileItIsUsed_FailsReads_AndIsMadeAgain()
+    {
+        byte[] tar = Tar(33, files: 300);
+        _layout.AddLayer(tar).WriteImage("test");
+        await using RemoteSource source = Source();
+        Close(await OpenAsync(source));
+        string file = Directory.EnumerateFiles(_cache.GetDirectory("layers"), "*", SearchOption.AllDirectories).Single();
+        byte[] good = ReadAll(file);
+
+        var layers = await OpenAsync(source);
+        (await layers[0].Layer.GetSpanAsync(0, TestContext.Current.CancellationToken)).Dispose();
+        WriteAll(file, new byte[good.Length]);
+        Assert.True(layers[0].Layer.TryGetSpan(1, out SpanLease held)); // what is decoded needs no index
+        held.Dispose();
+        ImageException failure = await Assert.ThrowsAsync<ImageException>(async () => await ReadAllAsync(layers[0]));
+        Assert.Equal(ImageError.Local, failure.Error);
+        Assert.False(File.Exists(file));
+        Close(layers);
+
+        layers = await OpenAsync(source);
+        Assert.Equal(tar, await ReadAllAsync(layers[0]));
+        Assert.Equal(good, ReadAll(file));
+        Close(layers);
+    }
+
     [Fact]
     public async Task IndexCachedButBlobGone_ReadsByRange()
     {
@@ -449,6 +551,7 @@ public sealed class IndexFinderTests : IDisposable
         await using RemoteSource source = Source();
         var layers = await OpenAsync(source);
         Assert.Equal(40, layers[0].Index.Entries.Length);
+        Assert.Null(layers[0].Index.ContentsDigest);
         Close(layers);
     }
 

@@ -1,11 +1,16 @@
 using System.Buffers.Binary;
+using System.IO.Hashing;
+using System.Security.Cryptography;
 using CsCheck;
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
+using LazyMount.Fuzz.Targets;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Format;
 using LazyMount.Indexes.Model;
+using LazyMount.Layers;
 using LazyMount.TestKit;
 using Xunit;
 
@@ -177,14 +182,247 @@ public sealed class LayerIndexFileTests
         for (int length = 0; length < file.Length; length++)
         {
             Assert.Null(LayerIndexFile.TryDecode(file.AsMemory(0, length), s_digest));
+            Assert.Null(LayerIndexFile.TryDecode(Rehash(file[..length]), s_digest));
             Assert.Null(LayerIndexFile.TryOpen(new CheckedFile(file.AsMemory(0, length)), s_digest, new IndexBudget(long.MaxValue)));
         }
-        Assert.Null(LayerIndexFile.TryDecode((byte[])[.. file, 0], s_digest));
+        Assert.Null(LayerIndexFile.TryDecode(Rehash([.. file, 0]), s_digest));
     }
 
-    // Nobody has hashed it, so that only the parser stands between it and us.
+    // 1,500 checkpoints with windows, some of them close to each other, and 1,000 chunks: each table takes several blocks.
+    private static LayerIndex Large(int prefetch = 0)
+    {
+        var random = new Random(4);
+        using var checkpoints = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
+        long uncompressed = 0, compressed = 0;
+        for (int i = 0; i < 1500; i++)
+        {
+            byte[] window = new byte[i % 9 == 0 ? 0 : random.Next(1, 900)];
+            random.NextBytes(window);
+            checkpoints.Add(new Checkpoint(compressed, (byte)(window.Length == 0 ? 0 : i % 8), uncompressed, window.Length == 0, window));
+            uncompressed += random.Next(4) switch { 0 => 0, 1 => random.Next(1, 20_000), _ => random.Next(1, 2 << 20) };
+            compressed += random.Next(1, 40_000);
+        }
+        byte[] digests = new byte[1000 * ChunkDigests.DigestSize];
+        random.NextBytes(digests);
+        return Sample(1500) with
+        {
+            UncompressedSize = Math.Max(uncompressed, 10_000_000) + 1,
+            CompressedSize = compressed,
+            Prefetch = [.. Enumerable.Range(0, prefetch).Select(i => new PrefetchRange(i, i + 1))],
+            Proof = Proof.ByLayer(new ChunkDigests((int)(compressed / 1000) + (compressed % 1000 == 0 ? 0 : 1), digests)),
+            Checkpoints = checkpoints.Build(Math.Max(uncompressed, 10_000_000) + 1, compressed),
+        };
+    }
+
+    /// <summary>All that a head answers, one line for each question; "failed" for what cannot be had.</summary>
+    private static List<string> Answers(LayerHead head)
+    {
+        var answers = new List<string>();
+        CheckpointTable table = head.Checkpoints;
+        for (int i = 0; i < table.Count; i++)
+        {
+            Add(() => $"{table[i] with { Window = default }} {Convert.ToHexString(table[i].Window.Span)} {table.Length(i)} {table.CompressedEnd(i)}");
+            Add(() => $"{table.SpanOf(i)} {table.FirstOf(table.SpanOf(i))}");
+        }
+        for (long offset = 0; offset < head.UncompressedSize; offset += 99_991)
+        {
+            Add(() => $"{table.Find(offset)}");
+        }
+        for (int i = 0; i < head.Proof.Chunks!.Count; i++)
+        {
+            Add(() => Convert.ToHexString(head.Proof.Chunks[i]));
+        }
+        return answers;
+
+        void Add(Func<string> ask)
+        {
+            try
+            {
+                answers.Add(ask());
+            }
+            catch (ImageException e) when (e.Error == ImageError.Local)
+            {
+                answers.Add("failed");
+            }
+        }
+    }
+
+    private static LayerHead? Open(string path) => LayerIndexFile.TryOpen(path, s_digest, new IndexBudget(long.MaxValue));
+
+    /// <summary>Wherever the table stands in a block, it gives what the offsets say.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(57)]
+    [InlineData(1200)]
+    [InlineData(5000)]
+    public void TablesInAFile_AnswerAsThoseInMemory(int prefetch)
+    {
+        LayerIndex index = Large(prefetch);
+        byte[] file = LayerIndexFile.Encode(index);
+        LayerHead head = LayerIndexFile.TryOpen(new CheckedFile(file), s_digest, new IndexBudget(long.MaxValue))!;
+        List<string> expected = Answers(index);
+        Assert.Equal(expected, Answers(head));
+        Assert.DoesNotContain("failed", expected);
+        CheckpointTable table = head.Checkpoints;
+        Assert.InRange(table.SpanCount, 2, table.Count - 1);
+        for (int i = 0; i < table.Count; i++)
+        {
+            for (long offset = table.UncompressedOffset(i); offset < table.UncompressedOffset(i + 1); offset += 40_000)
+            {
+                Assert.Equal(i, table.Find(offset));
+            }
+        }
+        Assert.Equal(file, LayerIndexFile.Encode(LayerIndexFile.TryDecode(file, s_digest)!));
+    }
+
+    /// <summary>A layer of 20 GB: 10,000 checkpoints with windows, 320,000 chunks. What is open of it does not grow with it.</summary>
     [Fact]
-    public void DamageOfAPublishedIndex_NeverThrowsNorGivesReferencesOutOfBounds()
+    public void LayerThatIsOpen_TakesLittleMemory()
+    {
+        using var directory = new TemporaryDirectory();
+        string path = Path.Combine(directory.Path, "x");
+        const long Size = 10_000L << 21;
+        using var checkpoints = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
+        for (long i = 0; i < 10_000; i++)
+        {
+            checkpoints.Add(new Checkpoint(i << 20, 0, i << 21, i == 0, i == 0 ? default : "a window"u8.ToArray()));
+        }
+        var cache = new BlobCache(directory["cache"]);
+        LayerIndexFile.Save(path, Sample() with
+        {
+            CompressedSize = Size / 2,
+            UncompressedSize = Size,
+            Proof = Proof.ByLayer(new ChunkDigests(ChunkDigests.DefaultChunkSize, new byte[Size / 2 / ChunkDigests.DefaultChunkSize * ChunkDigests.DigestSize])),
+            Checkpoints = checkpoints.Build(Size, Size / 2),
+        }, cache).Close();
+        using var spans = new SpanCache(0);
+        var source = new BytesSource([]);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        LayerHead head = Open(path)!;
+        using var layer = new Layer(head, new BlobReader(new Descriptor("", s_digest, Size / 2), head.Proof.Chunks, source, cache), spans);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, 60_000);
+        Assert.Equal(9_999, layer.Spans.Find(Size - 1));
+    }
+
+    [Fact]
+    public void TableInAFile_IsSearchedWithoutAllocating()
+    {
+        using var directory = new TemporaryDirectory();
+        LayerIndex index = LayerIndexFile.Save(Path.Combine(directory.Path, "x"), Large(), new BlobCache(directory["cache"]));
+        Assert.NotNull(index.Stored);
+        Search();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Search();
+        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+        index.Close();
+
+        void Search()
+        {
+            for (long offset = 0; offset < index.UncompressedSize; offset += 1_000_003)
+            {
+                _ = index.Checkpoints.SpanOf(index.Checkpoints.Find(offset));
+            }
+        }
+    }
+
+    /// <summary>What is damaged and not needed does not matter; columns that are damaged are found when they are read, and the file is deleted.</summary>
+    [Fact]
+    public void ColumnsThatAreDamaged_AreNotReadWithTheHead_AndAsGoodAsAbsent()
+    {
+        using var directory = new TemporaryDirectory();
+        string path = Path.Combine(directory.Path, "x");
+        LayerIndex saved = LayerIndexFile.Save(path, Large(), new BlobCache(directory["cache"]));
+        List<string> expected = Answers(saved);
+        StoredContents columns = saved.Stored!;
+        saved.Close();
+        byte[] file = File.ReadAllBytes(path);
+        file[columns.Offset + columns.PackedLength / 2] ^= 4;
+        File.WriteAllBytes(path, file);
+
+        LayerHead head = Open(path)!;
+        Assert.Equal(saved.ContentsDigest, head.ContentsDigest);
+        Assert.Null(LayerIndexFile.TryRead(head, new IndexBudget(long.MaxValue)));
+        Assert.False(File.Exists(path));
+        List<string> seen = Answers(head);
+        head.Close();
+        Assert.True(expected.Zip(seen).Count(pair => pair.First == pair.Second) > expected.Count / 2);
+    }
+
+    /// <summary>Damaged or cut before or while it is used: an answer is right, or fails and has the file deleted.</summary>
+    [Fact]
+    public void TablesThatAreDamagedWhileTheyAreUsed_GiveTheirAnswersOrFail()
+    {
+        using var directory = new TemporaryDirectory();
+        string path = Path.Combine(directory.Path, "x");
+        LayerIndex saved = LayerIndexFile.Save(path, Large(), new BlobCache(directory["cache"]));
+        List<string> expected = Answers(saved);
+        saved.Close();
+        byte[] good = File.ReadAllBytes(path);
+        var random = new Random(8);
+        int failed = 0, absent = 0;
+        for (int round = 0; round < 60; round++)
+        {
+            byte[] bad = [.. good];
+            bad[random.Next(bad.Length)] ^= 0x20;
+            File.WriteAllBytes(path, round % 3 == 0 ? bad : good);
+            if (Open(path) is not { } head)
+            {
+                absent++;
+                Assert.False(File.Exists(path));
+                continue;
+            }
+            if (round % 3 > 0)
+            {
+                using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+                file.Write(bad);
+                file.SetLength(round % 3 == 2 ? random.Next(bad.Length) : bad.Length);
+            }
+            List<string> seen = Answers(head);
+            head.Close();
+            Assert.All(expected.Zip(seen), pair => Assert.True(pair.Second == "failed" || pair.First == pair.Second, $"{pair.Second} in the place of {pair.First}"));
+            failed += seen.Contains("failed") ? 1 : 0;
+            Assert.Equal(seen.Contains("failed"), !File.Exists(path));
+        }
+        Assert.True(failed > 30, $"{failed} failed, {absent} absent");
+    }
+
+    /// <summary>Whatever bytes a file has, with hashes set right: it is refused, or what is asked of it is answered or fails.</summary>
+    [Fact]
+    public void BytesAtRandom_AreAnsweredOrRefused()
+    {
+        var random = new Random(11);
+        foreach (byte[] seed in IndexTarget.Seeds())
+        {
+            for (int round = 0; round < 300; round++)
+            {
+                byte[] bytes = [.. seed];
+                for (int changes = random.Next(1, 6); changes > 0; changes--)
+                {
+                    // Mostly in the numbers at the beginning and in the tables at the end.
+                    int at = random.Next(3) switch { 0 => random.Next(bytes.Length), 1 => random.Next(Math.Min(bytes.Length, 300)), _ => bytes.Length - 1 - random.Next(Math.Min(bytes.Length, 200)) };
+                    bytes[at] = random.Next(4) switch { 0 => 0, 1 => 0xFF, 2 => (byte)(bytes[at] + 1), _ => (byte)random.Next(256) };
+                }
+                IndexTarget.Run(bytes);
+            }
+        }
+    }
+
+    [Fact]
+    public void EveryChangedByte_GivesNull()
+    {
+        byte[] file = LayerIndexFile.Encode(Sample());
+        for (int i = 0; i < file.Length; i++)
+        {
+            file[i] ^= 0x10;
+            Assert.Null(LayerIndexFile.TryDecode(file, s_digest));
+            file[i] ^= 0x10;
+        }
+    }
+
+    // The hashes put right after the damage, so that only the parser stands between it and us.
+    [Fact]
+    public void DamageUnderARightHash_NeverThrowsNorGivesReferencesOutOfBounds()
     {
         byte[] packed = LayerIndexFile.Encode(Sample());
         long before = GC.GetAllocatedBytesForCurrentThread();
@@ -194,7 +432,7 @@ public sealed class LayerIndexFileTests
             {
                 byte[] file = [.. packed];
                 file[i] = value;
-                Walk(LayerIndexFile.TryDecode(file, s_digest));
+                Walk(LayerIndexFile.TryDecode(Rehash(file), s_digest));
             }
         }
         Assert.True((GC.GetAllocatedBytesForCurrentThread() - before) / (packed.Length * 6) < 10 << 20, "allocates without bounds");
@@ -216,6 +454,19 @@ public sealed class LayerIndexFileTests
             {
             }
         }, iter: 5000);
+    }
+
+    private static byte[] Rehash(byte[] file)
+    {
+        if (LayerIndexFile.TryOpen(new CheckedFile(file), s_digest, new IndexBudget(long.MaxValue)) is { Stored: { } columns })
+        {
+            SHA256.HashData(file.AsSpan((int)columns.Offset, columns.PackedLength), file.AsSpan(32));
+        }
+        if (file.Length > 32)
+        {
+            XxHash128.Hash(file.AsSpan(32), file.AsSpan(16));
+        }
+        return file;
     }
 
     private static void Walk(LayerIndex? index)
