@@ -1,7 +1,6 @@
 using System.Buffers;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
-using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 using LazyMount.Indexes.Model;
 

@@ -138,8 +138,8 @@ public sealed class CheckpointTable
         }
         packed.CopyTo(table.AsSpan((int)_at.Windows));
         PutFences(table, _at);
-        _file = new CheckedFile(table);
-        _fences = ReadFences(_file, _at);
+        var memory = new CheckedFile(table);
+        (_file, _fences) = (memory, ReadFences(memory, _at));
     }
 
     /// <summary>A table in a file, which is not owned. The caller has made sure that it lies within the file.</summary>

@@ -7,7 +7,7 @@ namespace LazyMount.Indexes.Store;
 /// <param name="Origin">Where its index comes from; null when the layer has to be streamed.</param>
 /// <param name="By">Who vouches for the index; null where that turns out only when the layer is asked whether it tells itself what it has.</param>
 /// <param name="Size">Bytes of the index, on disk or to be fetched; null when that is not known.</param>
-/// <param name="Stored">The index, when it is here.</param>
+/// <param name="Stored">The index, when it is here. It is closed: its tables cannot be read.</param>
 public readonly record struct IndexOffer(IndexOrigin? Origin, Voucher? By, long? Size, LayerIndex? Stored);
 
 /// <summary>

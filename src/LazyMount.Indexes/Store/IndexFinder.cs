@@ -92,14 +92,17 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
         return offers;
     }
 
-    /// <summary>A layer's index that is here and believed, or null. Touches neither the source nor the layer's bytes.</summary>
+    /// <summary>A layer's index that is here and believed, or null; closed. Touches neither the source nor the layer's bytes.</summary>
     public IndexOffer? TryFindStored(Descriptor layer, Image image)
     {
         IndexStore store = Store;
         var policy = new IndexPolicy(Trust, image);
-        return (store.TryOpenProved(layer) ?? store.TryOpenBelieved(layer, image, policy)) is { } head && store.TryRead(head) is { } stored
-            ? new IndexOffer(stored.Origin, stored.Proof.By, store.SizeOf(stored, image), (LayerIndex)policy.ToRead(stored))
-            : null;
+        if ((store.TryOpenProved(layer) ?? store.TryOpenBelieved(layer, image, policy)) is not { } head || store.TryRead(head) is not { } stored)
+        {
+            return null;
+        }
+        stored.Close();
+        return new IndexOffer(stored.Origin, stored.Proof.By, store.SizeOf(stored, image), (LayerIndex)policy.ToRead(stored));
     }
 
     /// <summary>
@@ -182,7 +185,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     public Task<Stream> OpenBlobAsync(Descriptor layer, Image image, CancellationToken cancellationToken) => Passes.OpenAsync(layer, image, cancellationToken);
 
     /// <summary>Stores an index. A cache that cannot keep it costs the next start, not this one: that is logged.</summary>
-    public void Save(LayerIndex index, Image image) => Store.Save(index, image);
+    public void Save(LayerIndex index, Image image) => Store.Save(index, image).Close();
 
     /// <summary>Whether an index can be used: its transcoding, if it has one, is in the cache.</summary>
     public static bool IsTranscodingThere(LayerHead index, BlobCache cache) => IndexStore.IsTranscodingThere(index, cache);

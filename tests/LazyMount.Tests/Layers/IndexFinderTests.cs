@@ -189,16 +189,18 @@ public sealed class IndexFinderTests : IDisposable
         head.Close();
         Assert.Null((await FinderAsync(source, IndexTrust.Bound)).Finder.TryOpenStored(image));
         Assert.Null((await FinderAsync(source, IndexTrust.Registry)).Finder.TryOpenStored(image)); // stored once more for any connection
-        (await FinderAsync(source, IndexTrust.Registry)).Finder.GetAsync(image, null, TestContext.Current.CancellationToken).Result[0].Close();
+        (await (await FinderAsync(source, IndexTrust.Registry)).Finder.GetAsync(image, null, TestContext.Current.CancellationToken))[0].Close();
         Assert.Single((await FinderAsync(source, IndexTrust.Registry)).Finder.TryOpenStored(image)!).Close();
 
         Layer layer = readers.Open(image, [believed], _spans)[0];
         await ReadAllAsync((layer, believed));
-        Assert.NotNull(finder.TryOpenStored(image)); // the bytes are here, but nobody has proved them
+        Assert.Single(finder.TryOpenStored(image)!).Close(); // the bytes are here, but nobody has proved them
         Assert.Null(await readers.FindDifferenceAsync(image.Layers[0], image, believed, layer, TestContext.Current.CancellationToken));
         Assert.Equal(tar, await ReadAllAsync((layer, believed)));
         layer.Dispose();
-        Assert.Equal(Voucher.Layer, Assert.Single(finder.TryOpenStored(image)!).Proof.By);
+        head = Assert.Single(finder.TryOpenStored(image)!);
+        Assert.Equal(Voucher.Layer, head.Proof.By);
+        head.Close();
         Directory.Delete(_cache.GetDirectory("layers"), recursive: true);
         Assert.Null(finder.TryOpenStored(image)); // a layer that is here whole is better indexed
     }
