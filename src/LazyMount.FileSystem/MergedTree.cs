@@ -19,7 +19,7 @@ internal sealed class MergedTree
     private const int MaxDepth = 2048, MaxPathLength = 32 << 10;
 
     private readonly int _firstNumber, _maxNames;
-    private (int Entry, int Attributes, short Layer)[] _objects;
+    private readonly (int Entry, int Attributes, short Layer)[] _objects;
     private int _objectCount;
 
     /// <param name="layers">Lowest first.</param>

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Text;
-using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.FileSystem;
@@ -9,8 +8,6 @@ using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
-using Microsoft.Win32.SafeHandles;
-using FileMode = System.IO.FileMode;
 
 namespace LazyMount.Images;
 
@@ -184,7 +181,7 @@ public sealed class OpenedImage : IAsyncDisposable
         }
     }
 
-    private static ImageTree Merge(TreeStore trees, string? key, IReadOnlyList<LayerIndex> layers, int? alone, Image image)
+    private static ImageTree Merge(TreeStore trees, string? key, LayerIndex[] layers, int? alone, Image image)
     {
         // A UUID of version 8 (RFC 9562), of what the tree is made from.
         byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{image.ManifestDescriptor.Digest}\n{alone}"));

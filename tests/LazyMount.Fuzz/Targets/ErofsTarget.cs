@@ -1,4 +1,3 @@
-using LazyMount.Blobs.Cache;
 using LazyMount.FileSystem;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Indexes.Build;

@@ -11,7 +11,6 @@ using LazyMount.Layers;
 using LazyMount.TestKit;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
-using FileMode = System.IO.FileMode;
 
 namespace LazyMount.MountTests.Posix;
 
