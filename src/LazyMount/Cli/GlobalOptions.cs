@@ -73,7 +73,7 @@ internal sealed class GlobalOptions
 {
     public Option<string?> CacheDirectory { get; } = new("--cache-dir")
     {
-        Description = "Where fetched blobs and layer indexes are kept [$LAZYMOUNT_CACHE; root: /var/cache/lazymount; else $XDG_CACHE_HOME/lazymount]",
+        Description = "Where fetched blobs, layer indexes and trees are kept [$LAZYMOUNT_CACHE; root: /var/cache/lazymount; else $XDG_CACHE_HOME/lazymount]",
         HelpName = "DIR",
         Recursive = true,
     };
