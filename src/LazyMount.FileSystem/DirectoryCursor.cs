@@ -17,7 +17,7 @@ public ref struct DirectoryCursor
     {
         (_tree, _inode) = (tree, tree.ReadInode(directory));
         _blocks = FileMode.IsDirectory(_inode.Mode) ? ErofsFormat.BlocksFor(_inode.Size) : 0;
-        (_number, _next) = ((long)Math.Min(from >> ErofsFormat.BlockBits, long.MaxValue), (int)(from & (ErofsFormat.BlockSize - 1)) / ErofsFormat.DirentSize);
+        (_number, _next) = ((long)(from >> ErofsFormat.BlockBits), (int)(from & (ErofsFormat.BlockSize - 1)) / ErofsFormat.DirentSize);
     }
 
     /// <summary>The name.</summary>

@@ -1,5 +1,4 @@
 using System.Text;
-using LazyMount.Blobs.Images;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
@@ -54,19 +53,33 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// </summary>
     public void Refuse() => _refused = true;
 
-    /// <summary>The path of a node for messages, quoted; control characters become question marks.</summary>
-    public string Describe(ulong id) => Describe(id, offset: 0);
+    /// <summary>
+    /// Says the path of a node in messages, quoted; control characters become question marks. The path is looked for when the text is asked
+    /// for, which is not often: most failures are only counted.
+    /// </summary>
+    public NodeDescription Describe(ulong id, long offset = 0) => new(this, id, offset);
 
-    // What is read at an offset: of the image file, the file of the tree that has these bytes.
-    private string Describe(ulong id, long offset)
+    /// <summary>A node for messages; see <see cref="Describe"/>.</summary>
+    /// <param name="FileSystem">Where it is.</param>
+    /// <param name="Id">The node.</param>
+    /// <param name="Offset">What is read of it: of the image file, that says which file of the tree.</param>
+    public sealed record NodeDescription(ImageFileSystem FileSystem, ulong Id, long Offset)
+    {
+        /// <inheritdoc/>
+        public override string ToString() => FileSystem.PathText(Id, Offset);
+    }
+
+    private string PathText(ulong id, long offset)
     {
         try
         {
             return _image?.PathAt(offset) is { } path ? Quoted(path) : Tree.IsNode(id) ? Quoted(Tree.PathOf(id)) : $"node {id}";
         }
-        catch (ImageException)
+#pragma warning disable CA1031 // The tree file may be damaged or closed by now; a message must not fail for that.
+        catch (Exception)
+#pragma warning restore CA1031
         {
-            return $"node {id}"; // the tree file is damaged, which may be what is to be said
+            return $"node {id}";
         }
     }
 
@@ -210,5 +223,5 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     }
 
     [LoggerMessage(1, LogLevel.Error, "cannot read {Path} (layer {Layer}): {Reason}")]
-    private partial void LogReadFailed(string path, int layer, string reason, Exception cause);
+    private partial void LogReadFailed(NodeDescription path, int layer, string reason, Exception cause);
 }

@@ -69,33 +69,34 @@ public sealed partial class ImageTree
     {
         if (at < 0 || length > MaxXattrs || at > end - length)
             throw Damaged("the attributes of a node are cut");
+        if (length == 0)
+            return default;
         int within = (int)(at & (ErofsFormat.BlockSize - 1));
-        if (within + length <= ErofsFormat.BlockSize && length > 0)
+        if (within + length <= ErofsFormat.BlockSize)
             return _file[at >> ErofsFormat.BlockBits].Slice(within, length);
         byte[] bytes = new byte[length];
         _file.Read(at, bytes);
         return bytes;
     }
 
-    /// <summary>Goes through the attributes of a node. Its values are only read when they are asked for.</summary>
+    /// <summary>Goes through the attributes of a node. A value is only read when it is asked for.</summary>
     private ref struct XattrCursor
     {
         private readonly ImageTree? _tree;
-        private readonly ReadOnlySpan<byte> _inline; // with the header and the ids of shared ones
         private readonly bool _isDetail;
-        private long _at; // of the next in the details
-        private int _left, _next, _shared;
-        private long _value, _end;
+        private readonly long _end; // of what may be read
+        private readonly long _stop; // behind the last one that stands at _at
+        private long _at; // the next one, or the next id of a shared one
+        private int _left; // shared ones, or those of a detail
+        private long _value;
         private int _valueLength;
 
         public XattrCursor(ImageTree tree, scoped in Inode inode)
         {
-            _tree = tree;
-            _inline = tree.Bytes(inode.At + inode.FixedSize, inode.XattrBytes, tree._header.MetadataSize);
-            _shared = _inline[4];
-            _next = ErofsFormat.XattrHeaderSize;
-            if (_next + (_shared * 4) > _inline.Length)
-                throw tree.Damaged("the attributes of a node are cut");
+            (_tree, _end) = (tree, tree._header.MetadataSize);
+            long at = inode.At + inode.FixedSize;
+            _left = tree.Bytes(at, ErofsFormat.XattrHeaderSize, _end)[4];
+            (_at, _stop) = (at + ErofsFormat.XattrHeaderSize, at + inode.XattrBytes);
         }
 
         public XattrCursor(ImageTree tree, scoped in Detail detail)
@@ -111,46 +112,38 @@ public sealed partial class ImageTree
         /// <summary>The rest of the name.</summary>
         public ReadOnlySpan<byte> Name { get; private set; }
 
-        private ReadOnlySpan<byte> _inlineValue;
-
         /// <summary>The value.</summary>
-        public readonly ReadOnlySpan<byte> Value => _inlineValue.IsEmpty && _valueLength > 0 ? _tree!.Bytes(_value, _valueLength, _end) : _inlineValue;
+        public readonly ReadOnlySpan<byte> Value => _tree!.Bytes(_value, _valueLength, _end);
 
         public bool MoveNext()
         {
             if (_tree is null)
                 return false;
-            _inlineValue = default;
             if (_isDetail)
                 return MoveToDetail(_tree);
-            if (_shared > 0)
+            if (_left > 0)
             {
-                _shared--;
-                MoveToShared(_tree, BinaryPrimitives.ReadUInt32LittleEndian(_inline[_next..]));
-                _next += 4;
+                _left--;
+                MoveTo(_tree, ((long)_tree._header.XattrBlock << ErofsFormat.BlockBits) + (BinaryPrimitives.ReadUInt32LittleEndian(_tree.Bytes(_at, 4, _stop)) * 4L));
+                _at += 4;
                 return true;
             }
-            if (_next >= _inline.Length)
+            if (_at >= _stop)
                 return false;
-            ReadOnlySpan<byte> rest = _inline[_next..];
-            int length = rest.Length < ErofsFormat.XattrEntrySize ? int.MaxValue : XattrArea.LengthOf(rest);
-            if (length > rest.Length)
-                throw _tree.Damaged("the attributes of a node are cut");
-            SetName(_tree, rest);
-            _inlineValue = rest[(ErofsFormat.XattrEntrySize + Name.Length)..length];
-            _valueLength = _inlineValue.Length;
-            _next += (length + 3) & ~3;
+            MoveTo(_tree, _at);
+            _at = (_value + _valueLength + 3) & ~3L;
             return true;
         }
 
-        private void MoveToShared(ImageTree tree, uint number)
+        private void MoveTo(ImageTree tree, long entry)
         {
-            long from = ((long)tree._header.XattrBlock << ErofsFormat.BlockBits) + (number * 4L);
-            _end = tree._header.MetadataSize;
-            ReadOnlySpan<byte> header = tree.Bytes(from, ErofsFormat.XattrEntrySize, _end);
-            SetName(tree, tree.Bytes(from, ErofsFormat.XattrEntrySize + header[0], _end));
-            _value = from + ErofsFormat.XattrEntrySize + header[0];
+            ReadOnlySpan<byte> header = tree.Bytes(entry, ErofsFormat.XattrEntrySize, _end);
+            _value = entry + ErofsFormat.XattrEntrySize + header[0];
             _valueLength = XattrArea.LengthOf(header) - ErofsFormat.XattrEntrySize - header[0];
+            if (!XattrArea.TryGetPrefix(header[1], out ReadOnlySpan<byte> prefix))
+                throw tree.Damaged("an attribute is not as it was written");
+            Prefix = prefix;
+            Name = tree.Bytes(entry + ErofsFormat.XattrEntrySize, header[0], _end);
         }
 
         private bool MoveToDetail(ImageTree tree)
@@ -160,21 +153,13 @@ public sealed partial class ImageTree
             ReadOnlySpan<byte> header = tree.Bytes(_at, TreeHeader.DetailXattrSize, _end);
             int nameLength = BinaryPrimitives.ReadUInt16LittleEndian(header);
             _valueLength = BinaryPrimitives.ReadInt32LittleEndian(header[2..]);
+            _value = _at + header.Length + nameLength;
+            if (_valueLength < 0)
+                throw tree.Damaged("the attributes of a node are cut");
             Prefix = default;
             Name = tree.Bytes(_at + header.Length, nameLength, _end);
-            _value = _at + header.Length + nameLength;
-            if (_valueLength < 0 || _value > _end - _valueLength)
-                throw tree.Damaged("the attributes of a node are cut");
             _at = _value + _valueLength;
             return true;
-        }
-
-        private void SetName(ImageTree tree, ReadOnlySpan<byte> entry)
-        {
-            if (!XattrArea.TryGetPrefix(entry[1], out ReadOnlySpan<byte> prefix))
-                throw tree.Damaged("an attribute is not as it was written");
-            Prefix = prefix;
-            Name = entry.Slice(ErofsFormat.XattrEntrySize, entry[0]);
         }
     }
 }

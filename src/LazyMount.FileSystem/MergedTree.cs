@@ -16,7 +16,9 @@ internal sealed class MergedTree
     private const int MaxNameBytes = 1 << 30;
 
     /// <summary>The most levels of a tree, as many as one path may have, and the most bytes of a path.</summary>
-    private const int MaxDepth = 2048, MaxPathLength = 32 << 10;
+    internal const int MaxDepth = 2048;
+
+    private const int MaxPathLength = 32 << 10;
 
     private readonly int _firstNumber, _maxNames;
     private readonly (int Entry, int Attributes, short Layer)[] _objects;

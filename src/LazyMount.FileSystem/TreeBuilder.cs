@@ -16,26 +16,28 @@ public static class TreeBuilder
 
     private const int MaxLinkTarget = 4096; // PATH_MAX, which counts a zero byte
     private const long MaxLinkBytes = 512 << 20;
+    private const long MaxInMemory = 2_000_000_000;
+
+    private static readonly byte[] s_noKey = new byte[TreeHeader.KeySize];
 
     /// <summary>
-    /// Merges, lowest layer first, and writes the tree as the data of a <see cref="CheckedFile"/>. Throws <see cref="InvalidDataException"/> for layers
-    /// that make no tree: a hard link without a target, a whiteout that names nothing, directories too deep, or more work than honest
-    /// layers ask for.
+    /// Merges, lowest layer first. Throws <see cref="InvalidDataException"/> for layers that make no tree: a hard link without a target, a
+    /// whiteout that names nothing, directories too deep, or more work than honest layers ask for.
     /// </summary>
     /// <param name="layers">The layers.</param>
-    /// <param name="identity">What tells this tree from others.</param>
-    /// <param name="to">Where to.</param>
-    public static void Write(IReadOnlyList<LayerIndex> layers, Guid identity, CheckedFile.Writer to) => new TreeWriter(Merge(layers, MergedTree.MaxNames), identity, danglingLinks: 0).Write(to);
+    /// <param name="identity">What tells this tree from others: the UUID of its EROFS image.</param>
+    /// <param name="key">What the tree is kept under: 32 bytes.</param>
+    public static TreeWriter Merge(IReadOnlyList<LayerIndex> layers, Guid identity, byte[] key) => LayOut(Merge(layers, MergedTree.MaxNames), identity, key, danglingLinks: 0);
 
     /// <summary>
-    /// Writes one layer of an image by itself: whiteouts are the files that stand in its tar, and hard links to files of lower
+    /// One layer of an image by itself: whiteouts are the files that stand in its tar, and hard links to files of lower
     /// layers are relative symbolic links to where those would be (<see cref="ImageTree.DanglingLinks"/>).
     /// </summary>
     /// <param name="layer">The layer.</param>
     /// <param name="number">Its number in the image, which <see cref="ImageTree.LayerNumberOf"/> then says.</param>
-    /// <param name="identity">What tells this tree from others.</param>
-    /// <param name="to">Where to.</param>
-    public static void WriteAlone(LayerIndex layer, int number, Guid identity, CheckedFile.Writer to)
+    /// <param name="identity">As in <see cref="Merge(IReadOnlyList{LayerIndex}, Guid, byte[])"/>.</param>
+    /// <param name="key">The same.</param>
+    public static TreeWriter MergeAlone(LayerIndex layer, int number, Guid identity, byte[] key)
     {
         var tree = new MergedTree([layer], number);
         var alone = new LayerTree(tree, 0) { IsAlone = true };
@@ -45,26 +47,42 @@ public static class TreeBuilder
             tree = new MergedTree([LinkSymbolically(layer, links)], number);
             tree.Stack(new LayerTree(tree, 0) { IsAlone = true }.Apply());
         }
-        new TreeWriter(tree.Flatten(), identity, alone.DanglingLinks?.Count ?? 0).Write(to);
+        return LayOut(tree.Flatten(), identity, key, alone.DanglingLinks?.Count ?? 0);
     }
 
-    /// <summary>The merged tree in memory, for trees that are small or cannot be kept in a file. Throws as <see cref="Write"/>.</summary>
-    public static ImageTree Build(IReadOnlyList<LayerIndex> layers) => InMemory(to => Write(layers, Guid.Empty, to));
+    /// <summary>The merged tree in memory. Throws as <see cref="Merge(IReadOnlyList{LayerIndex}, Guid, byte[])"/>.</summary>
+    public static ImageTree Build(IReadOnlyList<LayerIndex> layers) => Build(layers, MergedTree.MaxNames);
 
-    internal static ImageTree Build(IReadOnlyList<LayerIndex> layers, int maxNames) => InMemory(new TreeWriter(Merge(layers, maxNames), Guid.Empty, danglingLinks: 0).Write);
+    internal static ImageTree Build(IReadOnlyList<LayerIndex> layers, int maxNames) => InMemory(LayOut(Merge(layers, maxNames), Guid.Empty, s_noKey, danglingLinks: 0));
 
-    /// <summary>The tree of one layer in memory; see <see cref="WriteAlone"/>.</summary>
-    public static ImageTree BuildAlone(LayerIndex layer, int number) => InMemory(to => WriteAlone(layer, number, Guid.Empty, to));
+    /// <summary>The tree of one layer in memory; see <see cref="MergeAlone"/>.</summary>
+    public static ImageTree BuildAlone(LayerIndex layer, int number) => InMemory(MergeAlone(layer, number, Guid.Empty, s_noKey));
 
-    /// <summary>A tree in memory, from what writes it.</summary>
-    /// <exception cref="IOException">It is larger than an array.</exception>
-    public static ImageTree InMemory(Action<CheckedFile.Writer> write)
+    /// <summary>A tree in memory, for one that is small or cannot be kept in a file.</summary>
+    /// <exception cref="InvalidDataException">It is larger than an array.</exception>
+    public static ImageTree InMemory(TreeWriter tree)
     {
-        using var stream = new MemoryStream();
+        if (tree.Size > MaxInMemory)
+        {
+            throw new InvalidDataException($"they make a tree of {tree.Size} bytes, too large to be kept in memory, and the cache cannot keep it");
+        }
+        using var stream = new MemoryStream((int)(tree.Size + (tree.Size / 256) + (CheckedFile.BlockSize * 8))); // with the checksums, which are not needed here
         using var writer = new CheckedFile.Writer(stream);
-        write(writer);
+        tree.Write(writer);
         writer.Finish();
-        return ImageTree.TryOpen(new CheckedFile(stream.GetBuffer().AsMemory(0, (int)writer.Length))) ?? throw new InvalidOperationException("a tree that was just written cannot be read");
+        return ImageTree.TryOpen(new CheckedFile(stream.GetBuffer().AsMemory(0, (int)tree.Size))) ?? throw new InvalidOperationException("a tree that was just written cannot be read");
+    }
+
+    private static TreeWriter LayOut(FlatTree tree, Guid identity, byte[] key, int danglingLinks)
+    {
+        try
+        {
+            return new TreeWriter(tree, identity, key, danglingLinks);
+        }
+        catch (OverflowException e)
+        {
+            throw new InvalidDataException("they make a tree with more names or attributes than can be numbered", e);
+        }
     }
 
     /// <summary>A directory with one file in it, whose bytes stand in no layer.</summary>

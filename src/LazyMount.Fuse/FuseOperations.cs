@@ -1,3 +1,4 @@
+using LazyMount.Blobs.Images;
 using LazyMount.FileSystem;
 using LazyMount.Fuse.Protocol;
 using FileMode = LazyMount.FileSystem.FileMode;
@@ -80,7 +81,7 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
                 return FuseReply.Error(reply, request.Unique, Errno.EROFS);
         }
 
-        if (!tree.IsNode(request.NodeId))
+        if (!tree.MayBeNode(request.NodeId))
         {
             return FuseReply.Error(reply, request.Unique, Errno.ENOENT);
         }
@@ -103,7 +104,7 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
     /// <summary>Whether a READ can be served at all; the tree is not asked for its bytes here.</summary>
     public Errno CheckRead(in FuseRequest request)
     {
-        if (!tree.IsNode(request.NodeId))
+        if (!tree.MayBeNode(request.NodeId))
         {
             return Errno.ENOENT;
         }
@@ -122,6 +123,10 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
         // NFS file handles (EXPORT_SUPPORT) come back as "." of any node and ".." of a directory.
         if (name.SequenceEqual("."u8))
         {
+            if (!tree.IsNode(request.NodeId))
+            {
+                return FuseReply.Error(reply, request.Unique, Errno.ENOENT); // of another image, or made up
+            }
             return FuseReply.Entry(reply, request.Unique, Attributes(request.NodeId));
         }
         if (!FileMode.IsDirectory(tree.Mode(request.NodeId)))
@@ -195,9 +200,24 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
         {
             return listing.TryAdd(name.Name, name.Node, name.Type, name.Next);
         }
-        return name.IsDots
-            ? listing.TryAddDots(name.Name, name.Node, FileMode.Directory, name.Next)
-            : listing.TryAddPlus(name.Name, Attributes(name.Node), name.Next);
+        return !name.IsDots && TryGetAttributes(name.Node, out NodeAttributes attributes)
+            ? listing.TryAddPlus(name.Name, attributes, name.Next)
+            : listing.TryAddUnresolved(name.Name, name.Node, name.Type, name.Next);
+    }
+
+    // False where the tree file is damaged: whoever wants the attributes is told, and whoever wants the names has them.
+    private bool TryGetAttributes(ulong id, out NodeAttributes attributes)
+    {
+        try
+        {
+            attributes = Attributes(id);
+            return true;
+        }
+        catch (ImageException)
+        {
+            attributes = default;
+            return false;
+        }
     }
 
     private int GetXattr(in FuseRequest request, Span<byte> reply)

@@ -1,3 +1,4 @@
+using LazyMount.Blobs.Images;
 using LazyMount.FileSystem;
 using LazyMount.Fuse.Protocol;
 
@@ -29,15 +30,26 @@ internal static class KernelCache
         // From the leaves up, so that the kernel has less to walk when a directory goes.
         for (int number = tree.NodeCount - 1; number >= 0; number--)
         {
-            ulong node = tree.NodeAt(number);
-            for (DirectoryCursor names = tree.ReadDirectory(node); names.MoveNext();)
+            try
             {
-                if (!names.IsDots)
-                {
-                    device.Write(message[..FuseNotification.InvalidateName(message, node, names.Name)]);
-                }
+                ForgetNode(device, tree, tree.NodeAt(number), message);
             }
-            device.Write(message[..FuseNotification.InvalidateNode(message, node)]);
+            catch (ImageException)
+            {
+                // The tree file is damaged there: the others are forgotten all the same.
+            }
         }
+    }
+
+    private static void ForgetNode(FuseDevice device, ImageTree tree, ulong node, Span<byte> message)
+    {
+        for (DirectoryCursor names = tree.ReadDirectory(node); names.MoveNext();)
+        {
+            if (!names.IsDots)
+            {
+                device.Write(message[..FuseNotification.InvalidateName(message, node, names.Name)]);
+            }
+        }
+        device.Write(message[..FuseNotification.InvalidateNode(message, node)]);
     }
 }

@@ -1,3 +1,4 @@
+using LazyMount.FileSystem;
 using LazyMount.Fuse.Protocol;
 using Microsoft.Extensions.Logging;
 
@@ -13,13 +14,13 @@ internal static partial class Log
     public static partial void Unmounted(this ILogger logger, string directory);
 
     [LoggerMessage(3, LogLevel.Error, "request {Opcode} of {Path} failed: {Reason}")]
-    public static partial void RequestFailed(this ILogger logger, FuseOpcode opcode, string path, string reason, Exception cause);
+    public static partial void RequestFailed(this ILogger logger, FuseOpcode opcode, ImageFileSystem.NodeDescription path, string reason, Exception cause);
 
     [LoggerMessage(4, LogLevel.Warning, "malformed request {Opcode}: {Error}")]
     public static partial void MalformedRequest(this ILogger logger, FuseOpcode opcode, RequestError error);
 
     [LoggerMessage(5, LogLevel.Warning, "the kernel refused the reply to {Opcode} of {Path} with error {Errno}; it was answered EIO")]
-    public static partial void ReplyRefused(this ILogger logger, FuseOpcode opcode, string path, int errno);
+    public static partial void ReplyRefused(this ILogger logger, FuseOpcode opcode, ImageFileSystem.NodeDescription path, int errno);
 
     [LoggerMessage(6, LogLevel.Error, "reading the FUSE device failed with error {Errno}; the mount ends")]
     public static partial void DeviceFailed(this ILogger logger, int errno);

@@ -160,11 +160,11 @@ public sealed class OpenedImage : IAsyncDisposable
 
         observer.LayersFound(wanted.Layers);
         LayerIndex[] indexes = await finder.GetAsync(wanted, observer, cancellationToken).ConfigureAwait(false);
-        string? key = TreeStore.KeyOf(resolved.Image, indexes, alone);
+        byte[]? key = TreeStore.KeyOf(resolved.Image, indexes, alone);
         ImageTree tree = trees.TryOpen(key) ?? Merge(trees, key, indexes, alone, resolved.Image);
         // What was just stored is read in place rather than kept in memory.
         heads = keepsIndexes || key is null ? null : finder.TryOpenStored(wanted);
-        if (heads is null || TreeStore.KeyOf(resolved.Image, heads, alone) != key)
+        if (heads is null || !TreeStore.KeyOf(resolved.Image, heads, alone).AsSpan().SequenceEqual(key))
         {
             Close(heads);
             return (tree, indexes);
@@ -181,7 +181,7 @@ public sealed class OpenedImage : IAsyncDisposable
         }
     }
 
-    private static ImageTree Merge(TreeStore trees, string? key, LayerIndex[] layers, int? alone, Image image)
+    private static ImageTree Merge(TreeStore trees, byte[]? key, LayerIndex[] layers, int? alone, Image image)
     {
         // A UUID of version 8 (RFC 9562), of what the tree is made from.
         byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{image.ManifestDescriptor.Digest}\n{alone}"));
@@ -190,15 +190,8 @@ public sealed class OpenedImage : IAsyncDisposable
         var identity = new Guid(hash.AsSpan(0, 16), bigEndian: true);
         try
         {
-            return trees.Make(key, to =>
-            {
-                if (alone is int number)
-                {
-                    TreeBuilder.WriteAlone(layers[0], number, identity, to);
-                    return;
-                }
-                TreeBuilder.Write(layers, identity, to);
-            });
+            byte[] its = key ?? new byte[SHA256.HashSizeInBytes];
+            return trees.Make(key, alone is int number ? TreeBuilder.MergeAlone(layers[0], number, identity, its) : TreeBuilder.Merge(layers, identity, its));
         }
         catch (InvalidDataException e)
         {

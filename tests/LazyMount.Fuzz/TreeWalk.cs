@@ -57,7 +57,7 @@ internal static class TreeWalk
     {
         using var stream = new MemoryStream();
         using var writer = new CheckedFile.Writer(stream);
-        TreeBuilder.Write(layers, Guid.Empty, writer);
+        TreeBuilder.Merge(layers, Guid.Empty, new byte[32]).Write(writer);
         writer.Finish();
         return stream.ToArray().AsSpan(0, (int)writer.Length).ToArray();
     }

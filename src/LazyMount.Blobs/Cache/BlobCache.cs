@@ -135,7 +135,7 @@ public sealed class BlobCache
         Account(bytes.Length);
     }
 
-    /// <summary>Writes a file that is read in place, so that readers see all of it or nothing.</summary>
+    /// <summary>Writes a file that is read in place (<see cref="CheckedFile"/>), so that readers see all of it or nothing.</summary>
     /// <param name="path">The file, in a directory of the cache.</param>
     /// <param name="write">Writes its data.</param>
     /// <returns>SHA-256 of the data.</returns>
@@ -143,17 +143,49 @@ public sealed class BlobCache
     /// <exception cref="UnauthorizedAccessException">No permission.</exception>
     public Digest WriteChecked(string path, Action<CheckedFile.Writer> write)
     {
+        Digest digest = default;
+        Write(path, writer =>
+        {
+            write(writer);
+            digest = writer.Finish();
+        }, written: null);
+        return digest;
+    }
+
+    /// <summary>The same; false, and nothing is written, when the cache may not hold a file of that size.</summary>
+    /// <param name="path">The file, in a directory of the cache.</param>
+    /// <param name="size">Bytes of its data.</param>
+    /// <param name="write">Writes them.</param>
+    /// <param name="written">Called with the path when the file is there, before anything is deleted to make room.</param>
+    /// <exception cref="IOException">No space, or no directory.</exception>
+    /// <exception cref="UnauthorizedAccessException">No permission.</exception>
+    public bool TryWriteChecked(string path, long size, Action<CheckedFile.Writer> write, Action<string> written)
+    {
+        if (size > _trimmer.Limit / 2)
+            return false;
+        string directory = Path.GetDirectoryName(path)!;
+        EnsureDirectory(directory);
+        AtomicFile.Sweep(directory); // large ones, of processes that were killed
+        Write(path, writer =>
+        {
+            write(writer);
+            writer.Finish();
+        }, written);
+        return true;
+    }
+
+    private void Write(string path, Action<CheckedFile.Writer> write, Action<string>? written)
+    {
         string directory = Path.GetDirectoryName(path)!;
         EnsureDirectory(directory);
         using AtomicFile file = AtomicFile.Create(directory, AtomicFile.Private);
         using var stream = new FileStream(file.Handle, FileAccess.Write, bufferSize: 0);
         using var writer = new CheckedFile.Writer(stream);
         write(writer);
-        Digest digest = writer.Finish();
         long length = stream.Length;
-        file.Commit(path, durable: false);
+        file.Commit(path, durable: false); // a torn file is noticed, and made again
+        written?.Invoke(path);
         Account(length);
-        return digest;
     }
 
     /// <summary>Counts bytes of a staged file.</summary>

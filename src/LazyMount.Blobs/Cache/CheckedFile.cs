@@ -31,6 +31,8 @@ public sealed class CheckedFile : IDisposable
     // Most checksums of checksums: those of 16 GiB of data.
     private const int MaxTop = 1 << 13;
 
+    private const long MaxLength = (long)MaxTop * SumsOfBlock << BlockBits;
+
     private readonly SafeFileHandle? _file;
     private readonly ReadOnlyMemory<byte> _memory; // whole blocks, in the place of a file
     private readonly byte[] _last = []; // and what stands behind them, filled with zeros
@@ -181,9 +183,15 @@ public sealed class CheckedFile : IDisposable
     {
         if (_path.Length == 0)
             return new ImageException(ImageError.Local, $"What is in memory of an image cannot be used: {reason}.", cause);
-        AtomicFile.TryDelete(_path);
+        if (IsStillAtItsPath())
+            AtomicFile.TryDelete(_path);
         return new ImageException(ImageError.Local, $"The cache file '{_path}' cannot be used: {reason}; it was deleted, so run the command or mount the image again.", cause);
     }
+
+    // Another process may have made it anew meanwhile.
+    private bool IsStillAtItsPath()
+        => _file is null || (FileIdentity.TryOf(_path) is { } there && FileIdentity.TryOf(_file) is { } ours
+            && (there.Inode, there.DeviceMajor, there.DeviceMinor) == (ours.Inode, ours.DeviceMajor, ours.DeviceMinor));
 
     /// <summary>Closes the file.</summary>
     public void Dispose()
@@ -275,7 +283,7 @@ public sealed class CheckedFile : IDisposable
         ReadAll(file, footer, end - FooterSize);
         long length = BinaryPrimitives.ReadInt64LittleEndian(footer[16..]), blocks = BlocksFor(length), tops = (blocks + SumsOfBlock - 1) / SumsOfBlock;
         if (!footer.StartsWith(Magic) || BinaryPrimitives.ReadUInt32LittleEndian(footer[8..]) != Version
-            || length is < 0 or > (long)MaxTop * SumsOfBlock << BlockBits || end != (blocks + tops << BlockBits) + (tops * SumSize) + FooterSize)
+            || length is < 0 or > MaxLength || end != (blocks + tops << BlockBits) + (tops * SumSize) + FooterSize)
         {
             return null;
         }
@@ -348,9 +356,12 @@ public sealed class CheckedFile : IDisposable
 
         /// <summary>Writes what stands behind the data.</summary>
         /// <returns>SHA-256 of the data.</returns>
+        /// <exception cref="IOException">There are more data than such a file may have.</exception>
         public Digest Finish()
         {
             long length = Length;
+            if (length > MaxLength)
+                throw new IOException($"more than {MaxLength} bytes are too many for one file of the cache");
             _putting.GetAwaiter().GetResult();
             Put(_buffer.AsSpan(0, _filled));
             byte[] sums = Bytes(_sums);

@@ -11,13 +11,15 @@ namespace LazyMount.FileSystem.Erofs;
 ///          <see cref="HasDetail"/> (2), where its bytes begin in the layer's tar, or its detail in the details (6)
 /// 8 each   a record for every file with bytes, in the order of their addresses in the image: first block (4), nid (4)
 /// …    why EROFS cannot hold the tree, a clause; empty when it can
-/// 128  this header
+/// 160  this header
 /// </code>
 /// The number of an inode's record, plus 1, is its i_ino. Little-endian.
 /// </summary>
 internal struct TreeHeader
 {
-    public const int Size = 128;
+    public const int Size = 160, KeySize = 32;
+
+    private const int KeyAt = Size - KeySize;
     public const int NodeSize = 16, FileSize = 8, DetailSize = 40, ExtentSize = 24, DetailXattrSize = 6;
 
     /// <summary>A bit of a record's layer: the record leads to a detail.</summary>
@@ -57,6 +59,9 @@ internal struct TreeHeader
     /// <summary>Hard links of a layer that is shown alone that lead to lower layers.</summary>
     public int DanglingLinks;
 
+    /// <summary>What the file is kept under, so that a file at another's place is noticed.</summary>
+    public byte[] Key;
+
     public bool HasXattrs, HasSparseFiles;
 
     public readonly byte[] ToBytes()
@@ -70,6 +75,7 @@ internal struct TreeHeader
             fields.U64((ulong)value);
         foreach (uint value in (ReadOnlySpan<uint>)[(uint)NodeCount, (uint)NameCount, (uint)FileCount, (uint)ReasonLength, EpochNanoseconds, XattrBlock, (uint)FirstNumber, (uint)DanglingLinks, (uint)LayerCount])
             fields.U32(value);
+        Key.CopyTo(bytes, KeyAt);
         return bytes;
     }
 
@@ -107,6 +113,7 @@ internal struct TreeHeader
             FirstNumber = (int)numbers[6],
             DanglingLinks = (int)numbers[7],
             LayerCount = (int)numbers[8],
+            Key = bytes[KeyAt..].ToArray(),
         };
         return header is { NodeCount: > 0, NameCount: > 0, FileCount: >= 0, ReasonLength: >= 0, FirstNumber: >= 0, TotalFileSize: >= 0 }
             && header.MetadataSize > (ErofsFormat.MetadataBlock << ErofsFormat.BlockBits) && header.MetadataSize % ErofsFormat.BlockSize == 0

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
 using System.Text;
 using LazyMount.Blobs.Cache;
 using LazyMount.Indexes.Model;
@@ -10,7 +11,7 @@ namespace LazyMount.FileSystem.Erofs;
 /// bytes in the order of the layers' tars. Every file begins at a block; of a file with holes only the chunks that hold a stored byte have
 /// addresses. The same tree gives the same bytes.
 /// </summary>
-internal sealed class TreeWriter
+public sealed class TreeWriter
 {
     // Entries of a chunk table: a file with more is seen in larger chunks, with fewer holes.
     private const int MaxChunks = 1 << 14;
@@ -40,15 +41,17 @@ internal sealed class TreeWriter
     private readonly Dictionary<int, (uint[] Chunks, int Bits)> _chunks = []; // by position: the chunk table of a file with holes
     private readonly byte[] _block = new byte[ErofsFormat.BlockSize];
     private TreeHeader _header;
+    private long _detailBytes;
     private string? _reason;
     private bool _hasChunks;
 
     /// <summary>Lays a tree out.</summary>
     /// <param name="tree">The tree.</param>
     /// <param name="identity">What tells this tree from others: the UUID of the file system.</param>
+    /// <param name="key">What the file is kept under: 32 bytes.</param>
     /// <param name="danglingLinks">As in <see cref="TreeHeader.DanglingLinks"/>.</param>
     /// <exception cref="InvalidDataException">A layer is larger than any that there is.</exception>
-    public TreeWriter(FlatTree tree, Guid identity, int danglingLinks)
+    internal TreeWriter(FlatTree tree, Guid identity, byte[] key, int danglingLinks)
     {
         (_tree, _identity) = (tree, identity);
         (_nids, _blocks, _types, _places) = (new uint[tree.Count], new uint[tree.Count], new byte[tree.Count], new ulong[tree.Count]);
@@ -63,6 +66,7 @@ internal sealed class TreeWriter
             FirstNumber = tree.FirstNumber,
             LayerCount = tree.LayerCount,
             DanglingLinks = danglingLinks,
+            Key = key,
         };
         long blocks = PlaceInodes();
         _header.XattrBlock = checked((uint)blocks);
@@ -71,11 +75,20 @@ internal sealed class TreeWriter
         _files = PlaceFiles(ref blocks);
         _header.ImageSize = blocks << ErofsFormat.BlockBits;
         _header.FileCount = _files.Length;
+        _header.DetailsAt = _header.MetadataSize;
+        _header.NodesAt = (_header.DetailsAt + _detailBytes + TreeHeader.NodeSize - 1) & -TreeHeader.NodeSize;
+        _header.FilesAt = _header.NodesAt + ((long)_header.NodeCount * TreeHeader.NodeSize);
+        _header.ReasonAt = _header.FilesAt + ((long)_header.FileCount * TreeHeader.FileSize);
+        _header.ReasonLength = Encoding.UTF8.GetByteCount(_reason ?? "");
     }
+
+    /// <summary>Bytes of data that are to be written.</summary>
+    public long Size => _header.ReasonAt + _header.ReasonLength + TreeHeader.Size;
 
     /// <summary>Writes everything.</summary>
     public void Write(CheckedFile.Writer to)
     {
+        _inodes = 0;
         to.Write(Superblock());
         for (int position = 0; position < _tree.Count; position++)
         {
@@ -87,12 +100,9 @@ internal sealed class TreeWriter
         _xattrs.WriteShared(to.Write);
         to.FillTo(_header.MetadataSize);
 
-        _header.DetailsAt = to.Length;
         Dictionary<int, long> details = WriteDetails(to);
-        to.FillTo((to.Length + TreeHeader.NodeSize - 1) & -TreeHeader.NodeSize);
-        _header.NodesAt = to.Length;
+        to.FillTo(_header.NodesAt);
         WriteNodes(details, to);
-        _header.FilesAt = to.Length;
         foreach (int position in _files)
         {
             var record = new ErofsFormat.Fields(_block);
@@ -100,11 +110,9 @@ internal sealed class TreeWriter
             record.U32(_nids[position]);
             to.Write(_block.AsSpan(0, TreeHeader.FileSize));
         }
-        _header.ReasonAt = to.Length;
-        byte[] reason = Encoding.UTF8.GetBytes(_reason ?? "");
-        _header.ReasonLength = reason.Length;
-        to.Write(reason);
+        to.Write(Encoding.UTF8.GetBytes(_reason ?? ""));
         to.Write(_header.ToBytes());
+        Debug.Assert(to.Length == Size, "written as it was laid out");
     }
 
     /// <param name="IsExtended">It needs the larger form.</param>
@@ -140,6 +148,7 @@ internal sealed class TreeWriter
                 _header.TotalFileSize += node.StoredSize;
                 _types[position] |= node.StoredSize > 0 ? HasData : (byte)0;
             }
+            _detailBytes += DetailBytes(node);
             Inode inode = Measure(position, node);
             _hasChunks |= inode.Layout == ErofsFormat.DataLayout.Chunks;
             at = Place(at, inode);
@@ -412,14 +421,25 @@ internal sealed class TreeWriter
             if (!_tree.IsFirstName(position))
                 continue;
             FlatTree.Node node = _tree.NodeAt(position);
-            Xattr[] xattrs = node.XattrSet >= 0 && _xattrs.WhyNot(node.XattrSet) is not null ? _tree.XattrSets[node.XattrSet] : [];
-            if (xattrs.Length == 0 && !node.IsSparse && ErofsFormat.HasDevice(node.DeviceMajor, node.DeviceMinor))
+            if (DetailBytes(node) == 0)
                 continue;
             details[position] = to.Length - _header.DetailsAt;
-            WriteDetail(position, node, xattrs, to);
+            WriteDetail(position, node, XattrsNotHeld(node), to);
         }
         return details;
     }
+
+    // 0 for a node whose record says all.
+    private long DetailBytes(in FlatTree.Node node)
+    {
+        Xattr[] xattrs = XattrsNotHeld(node);
+        return xattrs.Length == 0 && !node.IsSparse && ErofsFormat.HasDevice(node.DeviceMajor, node.DeviceMinor) ? 0
+            : TreeHeader.DetailSize + ((node.SparseMap?.Count ?? 0) * (long)TreeHeader.ExtentSize)
+                + xattrs.Sum(static xattr => (long)TreeHeader.DetailXattrSize + xattr.Name.Length + xattr.Value.Length);
+    }
+
+    private Xattr[] XattrsNotHeld(in FlatTree.Node node)
+        => node.XattrSet >= 0 && _xattrs.WhyNot(node.XattrSet) is not null ? _tree.XattrSets[node.XattrSet] : [];
 
     private void WriteDetail(int position, in FlatTree.Node node, Xattr[] xattrs, CheckedFile.Writer to)
     {

@@ -42,8 +42,8 @@ internal ref struct DirectoryListing(Span<byte> body)
         return true;
     }
 
-    /// <summary>Adds "." or ".." to a READDIRPLUS answer: node id 0 says that it answers no LOOKUP.</summary>
-    public bool TryAddDots(ReadOnlySpan<byte> name, ulong inode, uint mode, ulong next)
+    /// <summary>Adds a name alone, such as "." or "..", to a READDIRPLUS answer: node id 0 says that it answers no LOOKUP.</summary>
+    public bool TryAddUnresolved(ReadOnlySpan<byte> name, ulong inode, uint mode, ulong next)
     {
         if (!TryReserve(Unsafe.SizeOf<fuse_direntplus>() + name.Length, out Span<byte> entry))
         {

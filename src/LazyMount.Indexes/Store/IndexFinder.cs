@@ -2,6 +2,7 @@ using System.Runtime.ExceptionServices;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using LazyMount.Indexes.Format;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Published;
 using LazyMount.Indexes.Toc;
@@ -29,6 +30,9 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     /// and the memory of what is fetched ahead by <see cref="BlobPass"/>, however many there are.
     /// </summary>
     private const int LayersAtOnce = 12;
+
+    /// <summary>The version of stored indexes: another one says the same contents otherwise.</summary>
+    public const uint FormatVersion = LayerIndexFile.Version;
 
     private readonly ILogger _logger = loggers.CreateLogger<IndexFinder>();
 

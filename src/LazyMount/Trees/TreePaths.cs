@@ -15,6 +15,7 @@ internal sealed class TreePaths
     private readonly ImageTree _tree;
     private readonly int[] _starts; // by number of a node: where its first name begins
     private readonly short[] _lengths; // and how long it is
+    private readonly int[] _parents; // and the number of its directory
     private readonly byte[] _names;
 
     public TreePaths(ImageTree tree)
@@ -23,6 +24,7 @@ internal sealed class TreePaths
         // Directories come before what is in them, so the first name that is met of a node is its first one.
         var starts = new int[tree.NodeCount];
         var lengths = new short[tree.NodeCount];
+        var parents = new int[tree.NodeCount];
         var isMet = new bool[tree.NodeCount];
         List<FurtherName> further = [];
         byte[] names = new byte[1 << 10];
@@ -45,11 +47,11 @@ internal sealed class TreePaths
                 if (end + cursor.Name.Length > names.Length)
                     Array.Resize(ref names, checked(names.Length * 2));
                 cursor.Name.CopyTo(names.AsSpan(end));
-                (starts[node], lengths[node]) = (end, (short)cursor.Name.Length);
+                (starts[node], lengths[node], parents[node]) = (end, (short)cursor.Name.Length, number);
                 end += cursor.Name.Length;
             }
         }
-        (_starts, _lengths, _names, FurtherNames) = (starts, lengths, names, further);
+        (_starts, _lengths, _parents, _names, FurtherNames) = (starts, lengths, parents, names, further);
     }
 
     /// <summary>All further names, those in directories nearer to the root first.</summary>
@@ -60,29 +62,29 @@ internal sealed class TreePaths
         => Enumerable.Range(0, _tree.NodeCount).Select(_tree.NodeAt).Where(node => FileMode.IsDirectory(_tree.Mode(node)));
 
     /// <summary>The first name of a node; empty for the root.</summary>
-    public ReadOnlySpan<byte> NameOf(ulong node)
-    {
-        int number = _tree.NumberOf(node);
-        return _names.AsSpan(_starts[number], _lengths[number]);
-    }
+    public ReadOnlySpan<byte> NameOf(ulong node) => NameAt(_tree.NumberOf(node));
 
     /// <summary>The path of a node's first name from the root, without a slash at its beginning; empty for the root.</summary>
-    public byte[] PathOf(ulong node) => node == ImageTree.RootId ? [] : PathOf(_tree.ParentOf(node), NameOf(node));
+    public byte[] PathOf(ulong node) => node == ImageTree.RootId ? [] : PathOf(_parents[_tree.NumberOf(node)], NameOf(node));
 
     /// <summary>The path of a name in a directory.</summary>
-    public byte[] PathOf(ulong directory, ReadOnlySpan<byte> name)
+    public byte[] PathOf(ulong directory, ReadOnlySpan<byte> name) => PathOf(_tree.NumberOf(directory), name);
+
+    private ReadOnlySpan<byte> NameAt(int number) => _names.AsSpan(_starts[number], _lengths[number]);
+
+    private byte[] PathOf(int directory, ReadOnlySpan<byte> name)
     {
         int length = name.Length;
-        for (ulong at = directory; at != ImageTree.RootId; at = _tree.ParentOf(at))
-            length += NameOf(at).Length + 1;
+        for (int at = directory; at != 0; at = _parents[at])
+            length += _lengths[at] + 1;
         byte[] path = new byte[length];
         length -= name.Length;
         name.CopyTo(path.AsSpan(length));
-        for (ulong at = directory; at != ImageTree.RootId; at = _tree.ParentOf(at))
+        for (int at = directory; at != 0; at = _parents[at])
         {
             path[--length] = (byte)'/';
-            length -= NameOf(at).Length;
-            NameOf(at).CopyTo(path.AsSpan(length));
+            length -= _lengths[at];
+            NameAt(at).CopyTo(path.AsSpan(length));
         }
         return path;
     }

@@ -184,7 +184,7 @@ internal sealed class TreeUnpacker : IDisposable
             int to = Open(_directories, directory);
             if (FileCalls.Link(from, FileCalls.ZeroEnded(_paths.NameOf(node), _linkedName), to, FileCalls.ZeroEnded(name, _name), 0) < 0)
             {
-                throw Failure("make the hard link", _paths.PathOf(directory, name));
+                throw Failure("make the hard link", () => _paths.PathOf(directory, name));
             }
         }
     }
@@ -225,7 +225,7 @@ internal sealed class TreeUnpacker : IDisposable
             {
                 if (FileCalls.Move(_target.Private, ended, _target.Descriptor, ended) < 0)
                 {
-                    throw Failure("move into place", name);
+                    throw Failure("move into place", () => name);
                 }
                 _inPlace.Add((name, isDirectory));
                 if (directory >= 0)
@@ -398,12 +398,13 @@ internal sealed class TreeUnpacker : IDisposable
 
     private int Check(int result, string what, ulong node) => result >= 0 ? result : throw Failure(what, node);
 
-    private IOException Failure(string what, ulong node) => Failure(what, _paths.PathOf(node));
+    private IOException Failure(string what, ulong node) => Failure(what, () => _paths.PathOf(node));
 
-    private static IOException Failure(string what, byte[] path)
+    // The error first: looking for the path makes calls of its own.
+    private static IOException Failure(string what, Func<byte[]> path)
     {
         string reason = Marshal.GetLastPInvokeErrorMessage();
-        return new IOException($"cannot {what} '/{ImagePathText.Decode(path)}' of the image: {reason}");
+        return new IOException($"cannot {what} '/{ImagePathText.Decode(path())}' of the image: {reason}");
     }
 
     public void Dispose()

@@ -106,6 +106,68 @@ public sealed class TreeFileTests : IDisposable
     }
 
     [Fact]
+    public void ATreeOfAnotherImageInItsPlace_IsNoticed()
+    {
+        string image = Write();
+        var other = new OciLayoutBuilder(_lazymount.Directory["other"]);
+        other.AddLayer(new TarBytes().Directory("./").File("foreign", "foreign"));
+        other.WriteImage("v1");
+        _lazymount.Run("ls", other.Reference("v1")).EnsureSuccess();
+        byte[] foreign = File.ReadAllBytes(TreeFile);
+        File.Delete(TreeFile);
+        _lazymount.Run("ls", image).EnsureSuccess();
+        File.WriteAllBytes(TreeFile, foreign);
+        Assert.Equal(0, CountFailures(_lazymount.Mount(image)));
+        Assert.DoesNotContain("foreign", _lazymount.Run("ls", image).EnsureSuccess().Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void FilesWhoseAttributesErofsCannotHold_HaveTheirBytes()
+    {
+        var layout = new OciLayoutBuilder(_lazymount.Directory["layout"]);
+        layout.AddLayer(new TarBytes().Directory("./").File("a", "first").Pax(("SCHILY.xattr.com.apple.quarantine", "0001")).File("mac", "content of mac")
+            .Pax(("SCHILY.xattr.user.big", new string('v', 65_536))).File("big", "content of big").File("z", "last"));
+        layout.WriteImage("v1");
+        string image = layout.Reference("v1"), directory = _lazymount.Mount(image), exported = _lazymount.Directory["exported.tar"];
+        Assert.Equal("content of mac", _lazymount.Run("cat", image, "/mac").EnsureSuccess().Output);
+        Assert.Equal("content of big", File.ReadAllText(Path.Combine(directory, "big")));
+        Assert.Equal("content of mac", File.ReadAllText(Path.Combine(directory, "mac")));
+        _lazymount.Run("export", "-o", exported, image).EnsureSuccess();
+        Assert.Equal("content of mac", Tool.Run("tar", "-xOf", exported, "mac").EnsureSuccess().Output);
+    }
+
+    [Fact]
+    public void ATreeLargerThanTheCacheMayBe_IsInMemory()
+    {
+        string image = Write();
+        Assert.Equal(41, _lazymount.Run("ls", "--cache-limit", "600K", image).EnsureSuccess().Output.Split('\n').Length);
+        Assert.Empty(Directory.GetFiles(Path.Combine(_lazymount.CacheDirectory, "v1", "trees")));
+    }
+
+    [Fact]
+    public void AHandleOfAnotherImage_IsStale_AndLeavesTheTreeAlone()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess && System.Runtime.InteropServices.RuntimeInformation.OSArchitecture == System.Runtime.InteropServices.Architecture.X64, "only root opens by handle; the number of the call is x86_64's");
+        string image = Write(), directory = _lazymount.Mount(image, "--as", "fuse");
+        // Handles as FUSE makes them, with each number as the node id.
+        const string Perl = """
+            my ($real, $id) = (pack('IiC128', 128, 0, (0) x 128), pack('i', 0));
+            syscall(303, -100, "$ARGV[0]/d1", $real, $id, 0) == 0 or die "name_to_handle_at: $!"; # AT_FDCWD
+            my ($bytes, $type, $high, $low, $generation) = unpack('IiIII', $real);
+            opendir(my $mount, $ARGV[0]) or die;
+            for my $node (1 .. 4000) {
+                my $handle = pack('IiIII', $bytes, $type, 0, $node, $generation);
+                my $fd = syscall(304, fileno($mount), $handle, 0);
+                if ($fd >= 0) { $opened++; POSIX::close($fd) }
+            }
+            print $opened > 20 ? 'some' : "few: $opened $!";
+            """;
+        ToolResult tried = Tool.Run("perl", "-MPOSIX", "-e", Perl, directory).EnsureSuccess();
+        Assert.Equal("some", tried.Output);
+        Assert.True(File.Exists(TreeFile), tried.Error);
+    }
+
+    [Fact]
     public void DeletedWhileItIsMounted_ItServesOn()
     {
         string image = Write(), directory = _lazymount.Mount(image, "--as", "fuse");

@@ -14,6 +14,8 @@ namespace LazyMount.Tests.FileSystem;
 /// <summary>Trees written down and read in place, at the limits of the format and beyond.</summary>
 public sealed class TreeFileTests
 {
+    private static readonly byte[] s_key = [.. Enumerable.Range(1, 32).Select(i => (byte)i)];
+
     private static LayerBuilder L => new();
 
     private static ImageTree Build(params LayerBuilder[] layers) => TreeBuilder.Build([.. layers.Select(l => l.Build())]);
@@ -167,7 +169,7 @@ public sealed class TreeFileTests
         using (FileStream file = File.Create(path))
         using (var writer = new CheckedFile.Writer(file))
         {
-            TreeBuilder.Write([index], Guid.Empty, writer);
+            TreeBuilder.Merge([index], Guid.Empty, s_key).Write(writer);
             writer.Finish();
         }
         byte[] good = File.ReadAllBytes(path);
@@ -180,7 +182,7 @@ public sealed class TreeFileTests
             for (int i = 0; i < 3; i++)
                 bad[random.Next(bad.Length)] ^= 0x40;
             File.WriteAllBytes(path, good);
-            using ImageTree tree = ImageTree.TryOpen(path)!;
+            using ImageTree tree = ImageTree.TryOpen(path, s_key)!;
             if (round % 2 == 0)
                 Assert.Equal(expected.Take(300), Everything(tree, nodes: 75)); // and keeps some of it in memory
             using (var file = new FileStream(path, System.IO.FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
@@ -215,6 +217,41 @@ public sealed class TreeFileTests
                 TreeTarget.Run(bytes);
             }
         }
+    }
+
+    [Fact]
+    public void AFileOfAnotherKey_IsNone()
+    {
+        using var directory = new TemporaryDirectory();
+        string path = Path.Combine(directory.Path, "tree");
+        using (FileStream file = File.Create(path))
+        using (var writer = new CheckedFile.Writer(file))
+        {
+            TreeBuilder.Merge([L.File("a").Build()], Guid.Empty, s_key).Write(writer);
+            writer.Finish();
+        }
+        Assert.NotNull(ImageTree.TryOpen(path, s_key));
+        Assert.Null(ImageTree.TryOpen(path, new byte[32]));
+    }
+
+    [Fact]
+    public void BytesOfFiles_StandWhereTheyStood_WhateverElseIsKeptOfThem()
+    {
+        LayerBuilder layer = L.File("plain", 10).File("big", 20, xattrs: [("user.big", new string('v', 65_536))]).File("mac", 30, xattrs: [("com.apple.quarantine", "0001")]).File("last", 40);
+        ImageTree tree = Build(layer);
+        Assert.Equal([512L, 1536L, 2560L, 3584L], new[] { "plain", "big", "mac", "last" }.Select(name => tree.Extent(tree.Find(1, Encoding.UTF8.GetBytes(name)), 0).DataOffset));
+        Assert.Equal([(0L, 2560L, 30L)], tree.Extents(tree.Find(1, "mac"u8)));
+        Assert.Equal(["plain", "big", "mac", "last"], tree.FilesInTarOrder().Select(id => Encoding.UTF8.GetString(tree.PathOf(id))[1..]));
+    }
+
+    // The tree that layers make is kept in caches: whoever changes what merging or the format makes raises TreeHeader.Version, and this.
+    [Fact]
+    public void TheTreeOfOneImage_HasThisDigest()
+    {
+        ImageTree tree = Build(
+            L.Directory("d", uid: 70_000).File("d/f", 5000, mtime: -3, xattrs: [("user.a", "b")]).HardLink("h", "d/f").Symlink("s", "d/f").Device("null", 1, 3).Fifo("p").Sparse("sparse", 100_000, (5000, 500)),
+            L.File("d/.wh.f", 0).File("e/odd", xattrs: [("odd", "v")]).File("d/g", 1, mtime: 12));
+        Assert.Equal("1 df51d6b58cca212908f55c515b594331dddc038450834fb80126d6cdf250d48b", $"{TreeBuilder.Version} {tree.Digest.Hex}");
     }
 
     private static List<string> Everything(ImageTree tree, int nodes = int.MaxValue)
