@@ -30,6 +30,10 @@ internal static class MountFailure
     public static FuseException NoErofs(string reason)
         => new($"cannot mount as EROFS: {reason}; mount with --as fuse") { IsWithoutErofs = true };
 
+    /// <summary>The new calls for mounting may be refused where mount(2) is not.</summary>
+    public static FuseException NoErofsPlace(string directory, int errno)
+        => NoErofs($"the system refuses to give the mount its place at {directory} ({Describe(errno)})");
+
     public static FuseException Missing(string directory)
         => new($"cannot mount on {directory}: it does not exist; create it with `mkdir {directory}`");
 

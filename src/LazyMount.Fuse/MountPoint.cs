@@ -17,8 +17,8 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     /// <summary>Which file system of the kernel shows it.</summary>
     public MountFace Face => Server is null ? MountFace.Fuse : MountFace.Erofs;
 
-    /// <summary>The process that serves it, in its own PID namespace, where the mount table tells.</summary>
-    public int? Pid => Server?.Pid;
+    /// <summary>The process that serves it, where the mount table tells.</summary>
+    public int? Pid => Server?.OurPid;
 
     /// <summary>Of an EROFS mount: who serves it.</summary>
     internal ErofsSource? Server { get; init; }

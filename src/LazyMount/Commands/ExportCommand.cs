@@ -76,10 +76,15 @@ internal static class ExportCommand
 
     private static async Task ExportErofsAsync(OpenedTree opened, string path, CommandHost host, CancellationToken cancellationToken)
     {
-        using OutputFile file = OutputFile.Open(path);
+        var wrong = new CommandException($"cannot write '{path}': it is not a regular file, and a file system image is not written in order; name another file");
+        if (FileIdentity.TryOf(path) is { Kind: FileKind.Other })
+        {
+            throw wrong; // opening a pipe waits for its reader
+        }
+        using OutputFile file = await Task.Run(() => OutputFile.Open(path), CancellationToken.None).WaitAsync(cancellationToken);
         if (!file.IsRegular)
         {
-            throw new CommandException($"cannot write '{path}': it is not a regular file, and a file system image is not written in order; name another file");
+            throw wrong;
         }
         try
         {

@@ -67,7 +67,7 @@ internal static class ListCommand
                 ManifestDigest = record?.ManifestDigest,
                 Proof = record?.Proof,
                 Layer = record?.Layer,
-                Pid = record?.Pid,
+                Pid = record?.Pid ?? (isDead ? null : mount.Pid),
                 Since = record?.Since,
                 LogFile = record?.LogFile,
                 CacheDirectory = record?.CacheDirectory,

@@ -113,7 +113,8 @@ public abstract class StatTests(PosixMount mount)
     {
         string[] fields = File.ReadLines("/proc/self/mounts").Select(line => line.Split(' ')).Single(f => f[1] == mount.Root);
         bool isFuse = mount.Face == MountFace.Fuse;
-        Assert.Equal(isFuse ? ("test:image", "fuse.lazymount") : ($"lazymount:{Environment.ProcessId}:test:image", "erofs"), (fields[0], fields[2]));
+        Assert.Equal(isFuse ? "fuse.lazymount" : "erofs", fields[2]);
+        Assert.Matches(isFuse ? "^test:image$" : $"^lazymount:{Environment.ProcessId}@[0-9]+(-[0-9]+)?:test:image$", fields[0]);
         Assert.Empty(((string[])["ro", "nosuid", "nodev", .. isFuse ? (string[])["default_permissions", "allow_other"] : ["directio"]]).Except(fields[3].Split(',')));
     }
 
