@@ -194,5 +194,9 @@ public sealed class ErofsExportTests : IDisposable
         ToolResult device = _lazymount.Run("export", "--format", "erofs", "-o", "/dev/full", image);
         Assert.Equal(1, device.ExitCode);
         Assert.Equal("lazymount: cannot write '/dev/full': it is not a regular file, and a file system image is not written in order; name another file\n", device.Error);
+        string pipe = _lazymount.Directory["pipe"];
+        Tool.Run("mkfifo", pipe).EnsureSuccess();
+        Assert.Equal($"lazymount: cannot write '{pipe}': it is not a regular file, and a file system image is not written in order; name another file\n",
+            _lazymount.Run("export", "--format", "erofs", "-o", pipe, image).Error);
     }
 }
