@@ -8,10 +8,9 @@ public ref struct DirectoryCursor
     private readonly ImageTree _tree;
     private readonly Inode _inode;
     private readonly long _blocks;
-    private DirectoryBlock _block;
+    private DirectoryBlock _block; // no names: not read yet
     private long _number;
     private int _next;
-    private bool _isLoaded;
 
     internal DirectoryCursor(ImageTree tree, ulong directory, ulong from)
     {
@@ -41,18 +40,19 @@ public ref struct DirectoryCursor
     /// <summary>Goes to the next name; false behind the last.</summary>
     public bool MoveNext()
     {
-        for (; _number < _blocks; (_number, _next, _isLoaded) = (_number + 1, 0, false))
+        while (_number < _blocks)
         {
-            if (!_isLoaded)
+            if (_block.Count == 0)
             {
                 _block = _tree.DirectoryBlock(_inode, _number);
-                _isLoaded = true;
             }
             if (_next < _block.Count)
             {
                 _next++;
                 return true;
             }
+            (_number, _next) = (_number + 1, 0);
+            _block = default;
         }
         return false;
     }

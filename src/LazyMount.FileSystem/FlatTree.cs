@@ -99,10 +99,10 @@ internal sealed class FlatTree
         List<byte[]> names = [];
         for (int at = position; at > 0; at = ParentOf(at))
         {
-            names.Add([(byte)'/', .. NameAt(at)]);
+            names.Add(NameAt(at).ToArray());
         }
         names.Reverse();
-        return names.Count == 0 ? "/"u8.ToArray() : [.. names.SelectMany(name => name)];
+        return TreePath.Of(names);
     }
 
     /// <summary>All sets of extended attributes that the layers have, by <see cref="Node.XattrSet"/>.</summary>

@@ -1,4 +1,3 @@
-using System.Text;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
@@ -73,7 +72,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     {
         try
         {
-            return _image?.PathAt(offset) is { } path ? Quoted(path) : Tree.IsNode(id) ? Quoted(Tree.PathOf(id)) : $"node {id}";
+            return _image?.PathAt(offset) is { } path ? TreePath.Quoted(path) : Tree.IsNode(id) ? TreePath.Quoted(Tree.PathOf(id)) : $"node {id}";
         }
 #pragma warning disable CA1031 // The tree file may be damaged or closed by now; a message must not fail for that.
         catch (Exception)
@@ -82,8 +81,6 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
             return $"node {id}";
         }
     }
-
-    private static string Quoted(byte[] path) => $"'{string.Concat(Encoding.UTF8.GetString(path).Select(static c => char.IsControl(c) ? '?' : c))}'";
 
     /// <summary>
     /// Reads when all bytes are decoded in memory: fills <paramref name="data"/> and returns true. False: nothing was

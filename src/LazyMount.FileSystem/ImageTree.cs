@@ -158,10 +158,10 @@ public sealed partial class ImageTree : IDisposable
         {
             if (names.Count > MergedTree.MaxDepth)
                 throw Damaged("its directories stand in themselves");
-            names.Add([(byte)'/', .. NameIn(ParentOf(at), at)]);
+            names.Add(NameIn(ParentOf(at), at));
         }
         names.Reverse();
-        return names.Count == 0 ? "/"u8.ToArray() : [.. names.SelectMany(name => name)];
+        return TreePath.Of(names);
     }
 
     private byte[] NameIn(ulong directory, ulong id)

@@ -43,7 +43,7 @@ public static class PathResolver
             }
             if (at == pending.Length)
             {
-                resolved = new ResolvedPath(current, Spell(trail));
+                resolved = new ResolvedPath(current, TreePath.Of(trail.Select(static step => step.Name)));
                 return Errno.None;
             }
 
@@ -105,12 +105,9 @@ public static class PathResolver
                 {
                     return Errno.ENOTDIR;
                 }
-                resolved = new ResolvedPath(node, Spell(trail));
+                resolved = new ResolvedPath(node, TreePath.Of(trail.Select(static step => step.Name)));
                 return Errno.None;
             }
         }
     }
-
-    private static byte[] Spell(List<TreeName> trail)
-        => trail.Count == 0 ? "/"u8.ToArray() : [.. trail.SelectMany(static step => (byte[])[(byte)'/', .. step.Name])];
 }

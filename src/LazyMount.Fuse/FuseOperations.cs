@@ -226,9 +226,13 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
         {
             return FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
         }
-        return tree.TryGetXattr(request.NodeId, request.Name, out ReadOnlySpan<byte> value)
-            ? Xattr(request, reply, value)
-            : FuseReply.Error(reply, request.Unique, Errno.ENODATA);
+        if (!tree.TryGetXattr(request.NodeId, request.Name, out ReadOnlySpan<byte> value))
+        {
+            return FuseReply.Error(reply, request.Unique, Errno.ENODATA);
+        }
+        Span<byte> room = reply[FuseReply.HeaderSize..];
+        value[..Math.Min(value.Length, room.Length)].CopyTo(room);
+        return Xattr(request, reply, value.Length);
     }
 
     private int ListXattr(in FuseRequest request, Span<byte> reply)
@@ -237,11 +241,7 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
         {
             return FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
         }
-        Span<byte> names = reply[FuseReply.HeaderSize..];
-        int length = tree.WriteXattrNames(request.NodeId, names);
-        return request.XattrSize == 0 ? FuseReply.XattrSize(reply, request.Unique, length)
-            : length > request.XattrSize || length > names.Length ? FuseReply.Error(reply, request.Unique, Errno.ERANGE)
-            : FuseReply.Header(reply, request.Unique, length);
+        return Xattr(request, reply, tree.WriteXattrNames(request.NodeId, reply[FuseReply.HeaderSize..]));
     }
 
     /// <summary>SEEK_DATA and SEEK_HOLE. Where no file has holes the kernel may do without us: it takes all for data.</summary>
@@ -272,16 +272,11 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
             : FuseReply.Offset(reply, request.Unique, offset);
     }
 
-    private static int Xattr(in FuseRequest request, Span<byte> reply, ReadOnlySpan<byte> value)
-    {
-        if (request.XattrSize == 0)
-        {
-            return FuseReply.XattrSize(reply, request.Unique, value.Length);
-        }
-        return value.Length > request.XattrSize || value.Length > reply.Length - FuseReply.HeaderSize
-            ? FuseReply.Error(reply, request.Unique, Errno.ERANGE)
-            : FuseReply.Bytes(reply, request.Unique, value);
-    }
+    // What is asked for stands in the reply already, as far as there is room.
+    private static int Xattr(in FuseRequest request, Span<byte> reply, int length)
+        => request.XattrSize == 0 ? FuseReply.XattrSize(reply, request.Unique, length)
+            : length > request.XattrSize || length > reply.Length - FuseReply.HeaderSize ? FuseReply.Error(reply, request.Unique, Errno.ERANGE)
+            : FuseReply.Header(reply, request.Unique, length);
 
     private NodeAttributes Attributes(ulong id)
     {

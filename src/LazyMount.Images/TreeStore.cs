@@ -55,9 +55,10 @@ internal sealed class TreeStore(BlobCache cache, ILogger logger)
         {
             ImageTree? stored = null;
             // Opened before others may delete it, to make room.
-            if (key is not null && cache.TryWriteChecked(PathOf(key), tree.Size, tree.Write, path => stored = ImageTree.TryOpen(path, key)) && stored is not null)
+            bool isWritten = key is not null && cache.TryWriteChecked(PathOf(key), tree.Size, tree.Write, path => stored = ImageTree.TryOpen(path, key));
+            if (stored is not null)
                 return stored;
-            logger.TreeNotSaved(key is null ? "an index is not stored" : "it is larger than the cache may be");
+            logger.TreeNotSaved(key is null ? "an index is not stored" : isWritten ? "it cannot be read back" : "it would take more than half of the cache");
         }
         catch (Exception e) when (FileProblem.IsOne(e) || e is ImageException)
         {

@@ -4,6 +4,8 @@ using LazyMount.Compression;
 using LazyMount.FileSystem;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
+using LazyMount.Indexes.Tar;
+using LazyMount.TestKit;
 using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Fuzz;
@@ -50,6 +52,20 @@ internal static class TreeWalk
             FuzzException.Require(map is null || map.Blocks <= entry.Size / 512 + 1, "more blocks than the file has");
             FuzzException.Require(entry.MtimeNanoseconds < 1_000_000_000 && entry.Mode <= 0xFFF, "mode or time is out of bounds");
         }
+    }
+
+    /// <summary>The index of an uncompressed tar that is sound.</summary>
+    public static LayerIndex Index(TarBytes tar)
+    {
+        byte[] bytes = tar.ToArray();
+        var scanner = new TarScanner();
+        var entries = new LayerEntriesBuilder(new IndexBudget(IndexLimits.Default));
+        ReadOnlySpan<byte> piece = bytes;
+        while (scanner.TryRead(ref piece))
+        {
+            entries.Add(scanner.Member);
+        }
+        return Index(entries, bytes.Length);
     }
 
     /// <summary>The data of a tree file.</summary>

@@ -141,16 +141,7 @@ public sealed class BlobCache
     /// <returns>SHA-256 of the data.</returns>
     /// <exception cref="IOException">No space, or no directory.</exception>
     /// <exception cref="UnauthorizedAccessException">No permission.</exception>
-    public Digest WriteChecked(string path, Action<CheckedFile.Writer> write)
-    {
-        Digest digest = default;
-        Write(path, writer =>
-        {
-            write(writer);
-            digest = writer.Finish();
-        }, written: null);
-        return digest;
-    }
+    public Digest WriteChecked(string path, Action<CheckedFile.Writer> write) => WriteChecked(path, write, written: null);
 
     /// <summary>The same; false, and nothing is written, when the cache may not hold a file of that size.</summary>
     /// <param name="path">The file, in a directory of the cache.</param>
@@ -166,15 +157,11 @@ public sealed class BlobCache
         string directory = Path.GetDirectoryName(path)!;
         EnsureDirectory(directory);
         AtomicFile.Sweep(directory); // large ones, of processes that were killed
-        Write(path, writer =>
-        {
-            write(writer);
-            writer.Finish();
-        }, written);
+        WriteChecked(path, write, written);
         return true;
     }
 
-    private void Write(string path, Action<CheckedFile.Writer> write, Action<string>? written)
+    private Digest WriteChecked(string path, Action<CheckedFile.Writer> write, Action<string>? written)
     {
         string directory = Path.GetDirectoryName(path)!;
         EnsureDirectory(directory);
@@ -182,10 +169,12 @@ public sealed class BlobCache
         using var stream = new FileStream(file.Handle, FileAccess.Write, bufferSize: 0);
         using var writer = new CheckedFile.Writer(stream);
         write(writer);
+        Digest digest = writer.Finish();
         long length = stream.Length;
         file.Commit(path, durable: false); // a torn file is noticed, and made again
         written?.Invoke(path);
         Account(length);
+        return digest;
     }
 
     /// <summary>Counts bytes of a staged file.</summary>

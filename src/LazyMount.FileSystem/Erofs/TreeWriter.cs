@@ -122,7 +122,8 @@ public sealed class TreeWriter
     /// <param name="Tail">Bytes of its data that stand behind it.</param>
     /// <param name="Blocks">Metadata blocks of its own.</param>
     /// <param name="DataSize">Bytes of its data, or of its names.</param>
-    private readonly record struct Inode(bool IsExtended, ErofsFormat.DataLayout Layout, int Xattrs, int Table, int Tail, int Blocks, long DataSize)
+    /// <param name="Names">A directory's names.</param>
+    private readonly record struct Inode(bool IsExtended, ErofsFormat.DataLayout Layout, int Xattrs, int Table, int Tail, int Blocks, long DataSize, DirectoryBlocks Names = default)
     {
         public int FixedSize => IsExtended ? ErofsFormat.ExtendedInodeSize : ErofsFormat.CompactInodeSize;
 
@@ -224,8 +225,8 @@ public sealed class TreeWriter
         {
             case FileMode.Directory:
                 return blocks.Tail <= Math.Min(MaxTail, room)
-                    ? new Inode(isExtended, ErofsFormat.DataLayout.Inline, xattrs, 0, blocks.Tail, blocks.FullBlocks, size)
-                    : new Inode(isExtended, ErofsFormat.DataLayout.Plain, xattrs, 0, 0, blocks.FullBlocks + 1, size);
+                    ? new Inode(isExtended, ErofsFormat.DataLayout.Inline, xattrs, 0, blocks.Tail, blocks.FullBlocks, size, blocks)
+                    : new Inode(isExtended, ErofsFormat.DataLayout.Plain, xattrs, 0, 0, blocks.FullBlocks + 1, size, blocks);
             case FileMode.Symlink:
                 return size <= Math.Min(MaxTail, room)
                     ? new Inode(isExtended, ErofsFormat.DataLayout.Inline, xattrs, 0, (int)size, 0, size)
@@ -247,10 +248,8 @@ public sealed class TreeWriter
             : !ErofsFormat.HasDevice(node.DeviceMajor, node.DeviceMinor) ? "a device number beyond what Linux has"
             : node.XattrSet >= 0 ? _xattrs.WhyNot(node.XattrSet) : null;
         if (reason is not null)
-            _reason = $"'{Printable(_tree.PathOf(position))}' has {reason}, which EROFS cannot hold";
+            _reason = $"{TreePath.Quoted(_tree.PathOf(position))} has {reason}, which EROFS cannot hold";
     }
-
-    private static string Printable(byte[] path) => string.Concat(Encoding.UTF8.GetString(path).Select(static c => char.IsControl(c) ? '?' : c));
 
     private (long Seconds, uint Nanoseconds) CommonestTime()
     {
@@ -387,14 +386,14 @@ public sealed class TreeWriter
         to.FillTo(((long)ErofsFormat.MetadataBlock << ErofsFormat.BlockBits) + ((long)_nids[position] * ErofsFormat.SlotSize));
         to.Write(bytes.AsSpan(0, inode.Size));
         if (inode.Tail > 0 && isDirectory)
-            WriteTail(position, inode.Blocks, inode.Tail, to);
+            WriteTail(inode.Names, inode.Blocks, inode.Tail, to);
         else if (inode.Tail > 0)
             to.Write(node.LinkTarget.Span);
     }
 
     // A method of its own: what a lambda captures is allocated where its method begins.
-    private void WriteTail(int position, int number, int length, CheckedFile.Writer to)
-        => new DirectoryBlocks(_tree, position).Write(number, number + 1, _nids, _types, _block, block => to.Write(block[..length]));
+    private void WriteTail(DirectoryBlocks names, int number, int length, CheckedFile.Writer to)
+        => names.Write(number, number + 1, _nids, _types, _block, block => to.Write(block[..length]));
 
     // The blocks of directories and links that do not fit behind their inodes.
     private void WriteBlocks(CheckedFile.Writer to)
@@ -403,8 +402,8 @@ public sealed class TreeWriter
         {
             to.FillTo((long)_blocks[position] << ErofsFormat.BlockBits);
             FlatTree.Node node = _tree.NodeAt(position);
-            if (FileMode.IsDirectory(node.Mode))
-                new DirectoryBlocks(_tree, position).Write(0, Measure(position, node).Blocks, _nids, _types, _block, to.Write);
+            if (Measure(position, node) is var inode && FileMode.IsDirectory(node.Mode))
+                inode.Names.Write(0, inode.Blocks, _nids, _types, _block, to.Write);
             else
                 to.Write(node.LinkTarget.Span);
         }

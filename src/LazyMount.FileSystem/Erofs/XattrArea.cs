@@ -19,24 +19,35 @@ internal sealed class XattrArea
 
     private readonly IReadOnlyList<Xattr[]> _sets;
     private readonly uint[]?[] _shared; // by set: offsets of its shared attributes in the area, null for one that stands inline
+    private readonly string?[] _reasons; // by set: see WhyNot
+    private readonly long[] _sizes; // by set: see SizeBehindInode
 
     /// <param name="tree">The tree.</param>
     public XattrArea(FlatTree tree)
     {
         (_sets, _shared) = (tree.XattrSets, new uint[]?[tree.XattrSets.Count]);
+        (_reasons, _sizes) = (new string?[_sets.Count], new long[_sets.Count]); // asked for several times for every inode
         int[] uses = tree.CountXattrSets();
         long size = 0;
         for (int set = 0; set < _sets.Count; set++)
         {
-            if (uses[set] < 2 || WhyNotOneOf(set) is not null)
-                continue;
-            var offsets = new uint[Math.Min(_sets[set].Length, ErofsFormat.MaxSharedXattrs)];
-            for (int i = 0; i < offsets.Length; i++)
+            _reasons[set] = WhyNotOneOf(set);
+            if (uses[set] > 1 && _reasons[set] is null)
             {
-                offsets[i] = checked((uint)(size / 4));
-                size += SizeOf(_sets[set][i]);
+                var offsets = new uint[Math.Min(_sets[set].Length, ErofsFormat.MaxSharedXattrs)];
+                for (int i = 0; i < offsets.Length; i++)
+                {
+                    offsets[i] = checked((uint)(size / 4));
+                    size += SizeOf(_sets[set][i]);
+                }
+                _shared[set] = offsets;
             }
-            _shared[set] = offsets;
+            int shared = _shared[set]?.Length ?? 0;
+            _sizes[set] = ErofsFormat.XattrHeaderSize + (shared * 4L);
+            foreach (Xattr xattr in _sets[set].AsSpan(shared))
+                _sizes[set] += SizeOf(xattr);
+            if (_sizes[set] > ErofsFormat.MaxXattrBytes)
+                _reasons[set] ??= $"more than {ErofsFormat.MaxXattrBytes} bytes of attributes";
         }
         Size = size;
     }
@@ -45,8 +56,7 @@ internal sealed class XattrArea
     public long Size { get; }
 
     /// <summary>Why EROFS cannot keep a set, as a clause; null when it can.</summary>
-    public string? WhyNot(int set)
-        => WhyNotOneOf(set) ?? (SizeBehindInode(set) > ErofsFormat.MaxXattrBytes ? $"more than {ErofsFormat.MaxXattrBytes} bytes of attributes" : null);
+    public string? WhyNot(int set) => _reasons[set];
 
     private string? WhyNotOneOf(int set)
     {
@@ -61,14 +71,7 @@ internal sealed class XattrArea
     }
 
     /// <summary>Bytes behind an inode that has the set.</summary>
-    public long SizeBehindInode(int set)
-    {
-        int shared = _shared[set]?.Length ?? 0;
-        long size = ErofsFormat.XattrHeaderSize + (shared * 4L);
-        foreach (Xattr xattr in _sets[set].AsSpan(shared))
-            size += SizeOf(xattr);
-        return size;
-    }
+    public long SizeBehindInode(int set) => _sizes[set];
 
     /// <summary>Writes what stands behind an inode.</summary>
     public void WriteBehindInode(int set, Span<byte> to)

@@ -65,8 +65,7 @@ internal static class ExportCommand
 
     private static async Task ExportToFileAsync(OpenedTree opened, string path, CommandHost host, CancellationToken cancellationToken)
     {
-        // Opening a pipe waits for its reader, who may never come.
-        using OutputFile file = await Task.Run(() => OutputFile.Open(path), CancellationToken.None).WaitAsync(cancellationToken);
+        using OutputFile file = await OpenAsync(path, cancellationToken);
         await using (var stream = new BufferedStream(new StandardStream(file.Handle, $"'{path}'", cancellationToken), 256 << 10))
         {
             await ExportAsync(opened, stream, host, cancellationToken);
@@ -76,15 +75,14 @@ internal static class ExportCommand
 
     private static async Task ExportErofsAsync(OpenedTree opened, string path, CommandHost host, CancellationToken cancellationToken)
     {
-        var wrong = new CommandException($"cannot write '{path}': it is not a regular file, and a file system image is not written in order; name another file");
         if (FileIdentity.TryOf(path) is { Kind: FileKind.Other })
         {
-            throw wrong; // opening a pipe waits for its reader
+            throw NotRegular(path);
         }
-        using OutputFile file = await Task.Run(() => OutputFile.Open(path), CancellationToken.None).WaitAsync(cancellationToken);
+        using OutputFile file = await OpenAsync(path, cancellationToken);
         if (!file.IsRegular)
         {
-            throw wrong;
+            throw NotRegular(path);
         }
         try
         {
@@ -96,6 +94,13 @@ internal static class ExportCommand
         }
         file.Complete();
     }
+
+    // Opening a pipe waits for its reader, who may never come.
+    private static Task<OutputFile> OpenAsync(string path, CancellationToken cancellationToken)
+        => Task.Run(() => OutputFile.Open(path), CancellationToken.None).WaitAsync(cancellationToken);
+
+    private static CommandException NotRegular(string path)
+        => new($"cannot write '{path}': it is not a regular file, and a file system image is not written in order; name another file");
 
     private static Task ExportAsync(OpenedTree opened, Stream stream, CommandHost host, CancellationToken cancellationToken)
         => ShowAsync(opened, progress => new TreeExporter(opened.Image, stream).ExportAsync(progress, cancellationToken), host);

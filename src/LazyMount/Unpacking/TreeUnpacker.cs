@@ -268,7 +268,7 @@ internal sealed class TreeUnpacker : IDisposable
         }
         if (_rootless || _tree.HasXattrs)
         {
-            SetXattrs(node, attributes, (name, value) => FileCalls.SetXattr(file, name, value, value.Length, 0));
+            SetXattrs(node, _tree.XattrsOf(node), attributes, (name, value) => FileCalls.SetXattr(file, name, value, value.Length, 0));
         }
         Check(FileCalls.SetMode(file, attributes.Mode & PermissionBits), "set the mode of", node);
         Check(FileCalls.SetTimes(file, Times(attributes)), "set the time of", node);
@@ -281,11 +281,11 @@ internal sealed class TreeUnpacker : IDisposable
         {
             Check(FileCalls.SetOwnerAt(parent, Name(node), attributes.Uid, attributes.Gid, FileCalls.NoFollow), "set the owner of", node);
         }
-        if (_tree.XattrsOf(node).Count > 0)
+        if (_tree.XattrsOf(node) is { Count: > 0 } xattrs)
         {
             // There is no setxattrat before Linux 6.13; an open directory's name in /proc leads to that directory alone.
             byte[] path = [.. Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{parent}/")), .. _paths.NameOf(node), 0];
-            SetXattrs(node, attributes, (name, value) => FileCalls.SetXattrOfPath(path, name, value, value.Length, 0));
+            SetXattrs(node, xattrs, attributes, (name, value) => FileCalls.SetXattrOfPath(path, name, value, value.Length, 0));
         }
         if (!FileMode.IsSymlink(attributes.Mode))
         {
@@ -296,9 +296,9 @@ internal sealed class TreeUnpacker : IDisposable
 
     private delegate int Setter(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value);
 
-    private void SetXattrs(ulong node, in NodeAttributes attributes, Setter set)
+    private void SetXattrs(ulong node, IReadOnlyList<(byte[] Name, byte[] Value)> xattrs, in NodeAttributes attributes, Setter set)
     {
-        foreach ((byte[] name, byte[] value) in _tree.XattrsOf(node))
+        foreach ((byte[] name, byte[] value) in xattrs)
         {
             if (set([.. name, 0], value) < 0)
             {

@@ -7,7 +7,6 @@ using LazyMount.Compression;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Format;
 using LazyMount.Indexes.Model;
-using LazyMount.Indexes.Tar;
 using LazyMount.TestKit;
 
 namespace LazyMount.Fuzz.Targets;
@@ -169,15 +168,7 @@ internal static class IndexTarget
         };
         foreach (TarBytes tar in tars)
         {
-            byte[] bytes = tar.ToArray();
-            var scanner = new TarScanner();
-            var entries = new LayerEntriesBuilder(new IndexBudget(IndexLimits.Default));
-            ReadOnlySpan<byte> piece = bytes;
-            while (scanner.TryRead(ref piece))
-            {
-                entries.Add(scanner.Member);
-            }
-            LayerIndex layer = TreeWalk.Index(entries, bytes.Length);
+            LayerIndex layer = TreeWalk.Index(tar);
             yield return [0, .. LayerIndexFile.Encode(layer).AsSpan(PayloadStart)];
             yield return [1, .. Columns(layer)];
             yield return [0, .. LayerIndexFile.Encode(WithCheckpoints(layer)).AsSpan(PayloadStart)];

@@ -2,9 +2,6 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.FileSystem;
 using LazyMount.FileSystem.Erofs;
-using LazyMount.Indexes.Build;
-using LazyMount.Indexes.Model;
-using LazyMount.Indexes.Tar;
 using LazyMount.TestKit;
 using FileMode = LazyMount.FileSystem.FileMode;
 
@@ -98,15 +95,6 @@ internal static class TreeTarget
             new TarBytes().Pax(("mtime", "1.5"), ("SCHILY.xattr.user.a", "v")).File("a").Pax(("SCHILY.xattr.user.a", "v"), ("SCHILY.xattr.user.b", "w")).File("b"),
             new TarBytes().Sparse(SparseFormat.Pax01, "sparse", 9000, [(0, 10), (5000, 100)], new byte[110]).File("f", "x").Sparse(SparseFormat.Old, "hole", 1 << 30, [], []),
         };
-        foreach (TarBytes tar in tars)
-        {
-            byte[] bytes = tar.ToArray();
-            var scanner = new TarScanner();
-            var entries = new LayerEntriesBuilder(new IndexBudget(IndexLimits.Default));
-            ReadOnlySpan<byte> piece = bytes;
-            while (scanner.TryRead(ref piece))
-                entries.Add(scanner.Member);
-            yield return TreeWalk.Write([TreeWalk.Index(entries, bytes.Length)]);
-        }
+        return tars.Select(tar => TreeWalk.Write([TreeWalk.Index(tar)]));
     }
 }
