@@ -45,8 +45,8 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
 
     public Digest? DiffIdOf(Digest blob) => null;
 
-    /// <summary>The names of its images and artifacts, each once, in the order of index.json.</summary>
-    public IReadOnlyList<string> ListNames() => [.. ReadIndex().Entries.Select(Name).OfType<string>().Distinct()];
+    public IAsyncEnumerable<string> ListTagsAsync(Action<string> note, CancellationToken cancellationToken)
+        => ReadIndex().Entries.Select(Name).OfType<string>().Distinct().ToAsyncEnumerable();
 
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {

@@ -37,4 +37,9 @@ public interface IImageSource : IBlobSource, IAsyncDisposable
     /// <paramref name="subject"/> they tell themselves. Empty where there are none, or nowhere to look.
     /// </summary>
     Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken);
+
+    /// <summary>The tags of the repository in its order, as its pages come, or the names of the images and artifacts in a layout or archive.</summary>
+    /// <param name="note">Told in a sentence when the list may be incomplete.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    IAsyncEnumerable<string> ListTagsAsync(Action<string> note, CancellationToken cancellationToken);
 }

@@ -23,6 +23,9 @@ public sealed class OfflineSource(ImageReference reference, BlobCache cache) : I
     public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
         => Task.FromResult<IReadOnlyList<Descriptor>>([]);
 
+    /// <inheritdoc/>
+    public IAsyncEnumerable<string> ListTagsAsync(Action<string> note, CancellationToken cancellationToken) => throw Missing($"the tags of {reference.Place}");
+
     /// <summary>What the reference named when it was last resolved.</summary>
     public Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
@@ -39,6 +40,14 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
 
     public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
         => Task.FromResult<IReadOnlyList<Descriptor>>([]);
+
+    public async IAsyncEnumerable<string> ListTagsAsync(Action<string> note, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        foreach (string name in (await ReadManifestAsync(cancellationToken).ConfigureAwait(false)).SelectMany(image => image.RepoTags).Distinct())
+        {
+            yield return name;
+        }
+    }
 
     public async Task<RawManifest> GetRootAsync(CancellationToken cancellationToken)
     {

@@ -68,7 +68,7 @@ internal static class CommandLine
             new("Layers", [LayersCommand.Create(host)]),
             new("Whole images", [PullCommand.Create(host), UnpackCommand.Create(host), ExportCommand.Create(host)]),
             new("Registries", [TagsCommand.Create(host), PlatformsCommand.Create(host), ManifestCommand.Create(host), ConfigCommand.Create(host), IndexCommand.Create(host)]),
-            new("This machine", [CacheCommand.Create(host), CacheCommand.CreateInfo(host, "df")]),
+            new("This machine", [CacheCommand.Create(host), CacheCommand.CreateInfo(host, "df"), CompletionCommand.Create(host)]),
         ];
         foreach (Command command in all.SelectMany(group => group.Commands))
         {
@@ -85,6 +85,8 @@ internal static class CommandLine
             }
         }
         root.Add(HelpCommand.Create(host, root, all));
+        root.Add(CompletionCommand.CreateHidden(host, root));
+        root.Add(ManualCommand.Create(host, root, all));
         root.Add(ServeCommand.Create(host));
         host.Options.AddTo(root);
         var help = new ShowHelp(host, root, all);
@@ -132,14 +134,16 @@ internal static class CommandLine
         }
     }
 
+    /// <summary>The program's version, such as "0.1.0".</summary>
+    internal static string Version => (typeof(CommandLine).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "?").Split('+')[0];
+
     private sealed class ShowVersion : SynchronousCommandLineAction
     {
         public override bool ClearsParseErrors => true;
 
         public override int Invoke(ParseResult parseResult)
         {
-            string version = typeof(CommandLine).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "?";
-            parseResult.InvocationConfiguration.Output.WriteLine($"lazymount {version.Split('+')[0]}");
+            parseResult.InvocationConfiguration.Output.WriteLine($"lazymount {Version}");
             return ExitCode.Done;
         }
     }

@@ -6,12 +6,15 @@ namespace LazyMount.Commands;
 /// <summary>`lazymount help`: the overview, one command, or a topic. `--help` shows the same.</summary>
 internal static class HelpCommand
 {
+    /// <summary>The name of its argument.</summary>
+    public const string Words = "COMMAND|TOPIC";
+
     /// <param name="host">The process.</param>
     /// <param name="root">The command line, complete when this runs.</param>
     /// <param name="groups">Its commands.</param>
     public static Command Create(CommandHost host, Command root, IReadOnlyList<CommandGroup> groups)
     {
-        var words = new Argument<string[]>("COMMAND|TOPIC") { Description = "A command, such as 'mount' or 'index push', or a topic", Arity = ArgumentArity.ZeroOrMore };
+        var words = new Argument<string[]>(Words) { Description = "A command, such as 'mount' or 'index push', or a topic", Arity = ArgumentArity.ZeroOrMore };
         var verb = new Verb("help", "Show help for a command or a topic.",
             """
             lazymount help mount

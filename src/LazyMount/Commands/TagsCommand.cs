@@ -3,17 +3,18 @@ using System.Text.RegularExpressions;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Sources;
 using LazyMount.Cli;
+using LazyMount.Images;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Commands;
 
-/// <summary>`lazymount tags`: the tags of a repository.</summary>
+/// <summary>`lazymount tags`: the tags of a repository, or the names of the images in a layout or archive.</summary>
 internal static partial class TagsCommand
 {
     public static Command Create(CommandHost host)
     {
-        var repository = new Argument<string>("REPOSITORY") { Description = "A registry's repository: NAME without tag and digest; or oci:DIR" };
+        var repository = new Argument<string>("REPOSITORY") { Description = "A registry's repository: NAME without tag and digest; or oci:DIR, oci-archive:FILE, docker-archive:FILE" };
         var json = Verb.JsonOption("one object a line, { tag }");
         var verb = new Verb("tags", "List the tags of a repository. They are in the order in which its registry lists them.",
             """
@@ -37,17 +38,13 @@ internal static partial class TagsCommand
             {
                 throw new UsageException($"tags needs a repository without tag and digest: write {CommandOutput.Displayable(reference.Place)}{(HostAndPortPattern().IsMatch(text) ? $", or {text}/NAME if {text} is a registry" : "")}");
             }
-            if (reference.Transport is Transport.OciArchive or Transport.DockerArchive)
-            {
-                throw new UsageException("tags lists the tags of a registry's repository or of a layout, oci:DIR; 'lazymount ls' names the images of an archive that has several");
-            }
             if (settings.Offline && reference.Transport == Transport.Registry)
             {
                 throw new UsageException($"the tags of {reference.Place} are known to its registry only, and with --offline nothing is fetched: leave --offline out");
             }
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            IAsyncEnumerable<string> tags = ImageSource.ListTagsAsync(reference, settings.Registries, loggers, cancellationToken);
-            await WriteAsync(host.Output, tags, parsed.GetValue(json), cancellationToken);
+            await using IImageSource source = await ResolvedImage.OpenSourceAsync(reference, settings.ToOpening(), loggers, cancellationToken);
+            await WriteAsync(host.Output, source.ListTagsAsync(settings.Registries.Note, cancellationToken), parsed.GetValue(json), cancellationToken);
             return ExitCode.Done;
         });
         return verb;

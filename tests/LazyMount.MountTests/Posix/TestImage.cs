@@ -108,6 +108,8 @@ internal sealed class TestImage : IAsyncDisposable
         public Task<IReadOnlyList<Blobs.Oci.Descriptor>> GetReferrersAsync(Blobs.Oci.Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
             => inner.GetReferrersAsync(subject, artifactTypes, cancellationToken);
 
+        public IAsyncEnumerable<string> ListTagsAsync(Action<string> note, CancellationToken cancellationToken) => inner.ListTagsAsync(note, cancellationToken);
+
         public Task SomebodyWaits => _waits.Task;
 
         public IDisposable Hold(Blobs.Oci.Digest? blob)

@@ -25,6 +25,8 @@ internal sealed class RemoteSource(string layoutReference) : IImageSource
     public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
         => Task.FromResult<IReadOnlyList<Descriptor>>([]);
 
+    public IAsyncEnumerable<string> ListTagsAsync(Action<string> note, CancellationToken cancellationToken) => AsyncEnumerable.Empty<string>();
+
     /// <summary>Called before each range is opened.</summary>
     public Func<Descriptor, long, CancellationToken, Task>? BeforeOpen { get; set; }
 
