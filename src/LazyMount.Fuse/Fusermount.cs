@@ -12,7 +12,7 @@ namespace LazyMount.Fuse;
 /// </summary>
 internal static unsafe class Fusermount
 {
-    private const string Program = "fusermount3";
+    internal const string Program = "fusermount3";
     private const int ChildStderr = 2;
     private const int ChildSocket = 3;
     private const int MaxStderr = 4096;

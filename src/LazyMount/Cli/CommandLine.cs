@@ -68,7 +68,7 @@ internal static class CommandLine
             new("Layers", [LayersCommand.Create(host)]),
             new("Whole images", [PullCommand.Create(host), UnpackCommand.Create(host), ExportCommand.Create(host)]),
             new("Registries", [TagsCommand.Create(host), PlatformsCommand.Create(host), ManifestCommand.Create(host), ConfigCommand.Create(host), IndexCommand.Create(host)]),
-            new("This machine", [CacheCommand.Create(host), CacheCommand.CreateInfo(host, "df"), CompletionCommand.Create(host)]),
+            new("This machine", [CacheCommand.Create(host), CacheCommand.CreateInfo(host, "df"), DoctorCommand.Create(host), CompletionCommand.Create(host)]),
         ];
         foreach (Command command in all.SelectMany(group => group.Commands))
         {

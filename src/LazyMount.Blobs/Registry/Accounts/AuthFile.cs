@@ -98,6 +98,15 @@ internal sealed class AuthFile
         return null;
     }
 
+    /// <summary>The registries and namespaces that it has entries for, and the credential helpers that it names.</summary>
+    public (IReadOnlyList<string> Registries, IReadOnlyList<string> Helpers) Keys(Action<string> ignored)
+    {
+        Dictionary<string, ReadOnlyMemory<byte>> helpers = EntriesOf(_credHelpers, "credHelpers", ignored);
+        IEnumerable<string?> named = helpers.Select(each => Read(each.Value, $"credHelpers.{each.Key}", static (ref json) => json.ReadString(), ignored))
+            .Append(Read(_credsStore, "credsStore", static (ref json) => json.ReadString(), ignored));
+        return ([.. EntriesOf(_auths, "auths", ignored).Keys.Concat(helpers.Keys).Distinct()], [.. named.OfType<string>().Where(name => name.Length > 0).Distinct()]);
+    }
+
     private static Dictionary<string, ReadOnlyMemory<byte>> EntriesOf(ReadOnlyMemory<byte> json, string place, Action<string> ignored)
         => Read(json, place, (ref map) => map.ReadMap((ref each) => json[each.ReadRange()]), ignored) ?? [];
 

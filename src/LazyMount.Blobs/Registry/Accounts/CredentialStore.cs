@@ -50,6 +50,33 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
 
     public void Dispose() => _looking.Dispose();
 
+    /// <summary>What the places hold that are there.</summary>
+    public async Task<IReadOnlyList<AccountPlace>> SurveyAsync(CancellationToken cancellationToken)
+    {
+        List<AccountPlace> found = [];
+        foreach (Place place in Places("HOST"))
+        {
+            try
+            {
+                if (await ReadAsync(place, cancellationToken).ConfigureAwait(false) is { } file)
+                {
+                    string? problem = null;
+                    (IReadOnlyList<string> registries, IReadOnlyList<string> helpers) = file.Keys(reason => problem = reason);
+                    found.Add(new AccountPlace(place.Name, registries, helpers, problem));
+                }
+            }
+            catch (InvalidDataException e)
+            {
+                found.Add(new AccountPlace(place.Name, [], [], e.Message));
+            }
+        }
+        return found;
+    }
+
+    private static async Task<AuthFile?> ReadAsync(Place place, CancellationToken cancellationToken)
+        => place.IsText ? AuthFile.Parse(System.Text.Encoding.UTF8.GetBytes(place.Source), place.Name)
+            : await AuthFile.TryReadAsync(place.Source, place.Name, place.IsOld, cancellationToken).ConfigureAwait(false);
+
     private async Task<FoundCredentials> LookAsync(string registry, string repository, CancellationToken cancellationToken)
     {
         Place? without = null, missing = null; // the last that is there and has no entry, and the last that is not there
@@ -62,8 +89,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
             AuthFile? file;
             try
             {
-                file = place.IsText ? AuthFile.Parse(System.Text.Encoding.UTF8.GetBytes(place.Source), place.Name)
-                    : await AuthFile.TryReadAsync(place.Source, place.Name, place.IsOld, cancellationToken).ConfigureAwait(false);
+                file = await ReadAsync(place, cancellationToken).ConfigureAwait(false);
             }
             catch (InvalidDataException e)
             {
