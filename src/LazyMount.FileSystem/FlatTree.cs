@@ -69,7 +69,7 @@ internal sealed class FlatTree
     public int FirstNumber { get; }
 
     /// <summary>Number of layers that were merged.</summary>
-    public int LayerCount => _tree.Layers.Count;
+    public int LayerCount => _tree.LayerCount;
 
     /// <summary>The byte-exact name at a position; empty for the root.</summary>
     public ReadOnlySpan<byte> NameAt(int position) => _tree.Slots.NameOf(_names.Slots[position]);
@@ -147,7 +147,7 @@ internal sealed class FlatTree
             MtimeSeconds = attributes.MtimeSeconds,
             MtimeNanoseconds = attributes.MtimeNanoseconds,
             LinkCount = (uint)_linkCounts[position],
-            Layer = layer,
+            Layer = _tree.OriginOf(layer),
             XattrSet = XattrSetOf(layer, attributes.XattrSet >= 0 ? attributes.XattrSet : entry.XattrSet),
         };
         switch (entry.Type)

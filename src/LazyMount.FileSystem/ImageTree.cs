@@ -90,7 +90,7 @@ public sealed partial class ImageTree : IDisposable
     /// <summary>Sum of the stored bytes of all distinct regular files: holes are not counted.</summary>
     public long TotalFileSize => _header.TotalFileSize;
 
-    /// <summary>Hard links of a layer that is shown alone that lead to lower layers, and are symbolic links here.</summary>
+    /// <summary>Hard links of layers that are shown by themselves that lead to lower layers, and are symbolic links here.</summary>
     public int DanglingLinks => _header.DanglingLinks;
 
     /// <summary>Node ids in the order in which they were given: a directory's before those in it that have no earlier name.</summary>

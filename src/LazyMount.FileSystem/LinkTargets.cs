@@ -15,7 +15,7 @@ internal sealed class LinkTargets(TreeSlots tree, MergedTree below, LayerPaths p
             below.Budget.CountNames(number);
             names.Push(paths.Name(at).ToArray());
         }
-        var trail = new List<(int Here, int Below)> { (TreeSlots.Root, TreeSlots.Root) };
+        var trail = new List<(int Here, int Below)> { (TreeSlots.Root, below.Base) };
         while (names.TryPop(out ReadOnlyMemory<byte> name))
         {
             if (name.Span.SequenceEqual(".."u8))

@@ -21,7 +21,9 @@ internal sealed class MergedTree
     private const int MaxPathLength = 32 << 10;
 
     private readonly int _firstNumber, _maxNames;
-    private readonly (int Entry, int Attributes, short Layer)[] _objects;
+    private readonly List<LayerIndex> _layers;
+    private readonly List<short> _formsOf = []; // of the layers behind the image's own
+    private (int Entry, int Attributes, short Layer)[] _objects;
     private int _objectCount;
 
     /// <param name="layers">Lowest first.</param>
@@ -29,19 +31,37 @@ internal sealed class MergedTree
     /// <param name="maxNames">The most names that there may be.</param>
     public MergedTree(IReadOnlyList<LayerIndex> layers, int firstNumber = 0, int maxNames = MaxNames)
     {
-        (Layers, _firstNumber, _maxNames) = (layers, firstNumber, maxNames);
+        (_layers, LayerCount, _firstNumber, _maxNames) = ([.. layers], layers.Count, firstNumber, maxNames);
         _objects = new (int, int, short)[1 + layers.Sum(layer => (long)layer.Entries.Length)]; // most of them become one
         AddObject(layer: -1, entry: -1); // ImplicitDirectory
     }
 
-    public IReadOnlyList<LayerIndex> Layers { get; }
+    /// <summary>The layers, and behind them other forms of some.</summary>
+    public IReadOnlyList<LayerIndex> Layers => _layers;
+
+    /// <summary>The layers without those forms.</summary>
+    public int LayerCount { get; }
 
     public TreeSlots Slots { get; private set; } = new(0, default);
 
+    /// <summary>The slot of the directory that layers are stacked into: there the image's root is.</summary>
+    public int Base { get; set; } = TreeSlots.Root;
+
     public WalkBudget Budget { get; } = new();
 
+    /// <summary>Adds another form of a layer, with the same bytes; returns its place in <see cref="Layers"/>.</summary>
+    public short AddForm(short layer, LayerIndex form)
+    {
+        _layers.Add(form);
+        _formsOf.Add(layer);
+        return checked((short)(_layers.Count - 1));
+    }
+
+    /// <summary>Which of the layers one of <see cref="Layers"/> is, or is a form of.</summary>
+    public short OriginOf(short layer) => layer < LayerCount ? layer : _formsOf[layer - LayerCount];
+
     /// <summary>The number that one of <see cref="Layers"/> has in the image.</summary>
-    public int NumberOf(int layer) => _firstNumber + layer;
+    public int NumberOf(short layer) => _firstNumber + OriginOf(layer);
 
     public short LayerOf(int target) => _objects[target].Layer;
 
@@ -65,12 +85,16 @@ internal sealed class MergedTree
 
     public int AddObject(short layer, int entry)
     {
+        if (_objectCount == _objects.Length)
+        {
+            Array.Resize(ref _objects, _objectCount * 2); // a layer that is stacked twice
+        }
         _objects[_objectCount] = (entry, entry, layer);
         return _objectCount++;
     }
 
     /// <summary>
-    /// Lays a layer's own tree over what there is, as overlayfs does: a directory over a directory shows the children of
+    /// Lays a layer's own tree over what there is below <see cref="Base"/>, as overlayfs does: a directory over a directory shows the children of
     /// both and the upper one's attributes, anything else covers what is below.
     /// </summary>
     public void Stack(TreeSlots upper)
@@ -87,7 +111,8 @@ internal sealed class MergedTree
         }
         // By upper slot: the slot here, None for what is no directory or out of reach.
         int[] places = new int[upper.Count];
-        StackDirectory(TreeSlots.Root, upper, TreeSlots.Root);
+        places[TreeSlots.Root] = Base;
+        StackDirectory(Base, upper, TreeSlots.Root);
         for (int slot = 1; slot < places.Length; slot++)
         {
             int directory = places[upper.ParentOf(slot)];

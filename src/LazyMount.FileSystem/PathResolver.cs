@@ -21,7 +21,12 @@ public static class PathResolver
     /// Finds what <paramref name="path"/> names, relative paths starting at the root too. A final symlink is followed when
     /// <paramref name="followFinal"/> is set or a slash stands after it. Answers ENOENT, ENOTDIR, ELOOP or ENAMETOOLONG on failure.
     /// </summary>
-    public static Errno Resolve(ImageTree tree, ReadOnlySpan<byte> path, bool followFinal, out ResolvedPath resolved)
+    /// <param name="tree">Where to look.</param>
+    /// <param name="path">What to look for.</param>
+    /// <param name="followFinal">See above.</param>
+    /// <param name="resolved">What was found; its path is one from <paramref name="root"/>.</param>
+    /// <param name="root">The directory that is the root of the walk.</param>
+    public static Errno Resolve(ImageTree tree, ReadOnlySpan<byte> path, bool followFinal, out ResolvedPath resolved, ulong root = ImageTree.RootId)
     {
         ArgumentNullException.ThrowIfNull(tree);
         resolved = default;
@@ -32,7 +37,7 @@ public static class PathResolver
 
         // The names from the root down to the current directory; the root itself is not in it.
         List<TreeName> trail = [];
-        ulong current = ImageTree.RootId;
+        ulong current = root;
         byte[] pending = path.ToArray();
         int at = 0, links = 0;
         while (true)
@@ -61,7 +66,7 @@ public static class PathResolver
                 if (trail.Count > 0)
                 {
                     trail.RemoveAt(trail.Count - 1);
-                    current = trail.Count == 0 ? ImageTree.RootId : trail[^1].Node;
+                    current = trail.Count == 0 ? root : trail[^1].Node;
                 }
                 continue;
             }
@@ -90,7 +95,7 @@ public static class PathResolver
                 if (target[0] == '/')
                 {
                     trail.Clear();
-                    current = ImageTree.RootId;
+                    current = root;
                 }
                 pending = [.. target, .. pending.AsSpan(at)];
                 at = 0;

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using LazyMount.Blobs.Cache;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Indexes.Model;
@@ -40,14 +42,40 @@ public static class TreeBuilder
     public static TreeWriter MergeAlone(LayerIndex layer, int number, Guid identity, byte[] key)
     {
         var tree = new MergedTree([layer], number);
-        var alone = new LayerTree(tree, 0) { IsAlone = true };
-        tree.Stack(alone.Apply());
-        if (alone.DanglingLinks is { Count: > 0 } links)
+        int danglingLinks = StackAlone(tree, 0);
+        return LayOut(tree.Flatten(), identity, key, danglingLinks);
+    }
+
+    /// <summary>
+    /// The merged tree in the directory <see cref="MergedName"/>, and beside it, in <c>layers</c>, each layer by itself as
+    /// <see cref="MergeAlone"/> has it, in a directory of its number. Nodes of one directory are never those of another, although their
+    /// bytes may be the same. Throws as <see cref="Merge(IReadOnlyList{LayerIndex}, Guid, byte[])"/>.
+    /// </summary>
+    /// <param name="layers">The layers.</param>
+    /// <param name="identity">As in <see cref="Merge(IReadOnlyList{LayerIndex}, Guid, byte[])"/>.</param>
+    /// <param name="key">The same.</param>
+    public static TreeWriter MergeWithLayers(IReadOnlyList<LayerIndex> layers, Guid identity, byte[] key)
+    {
+        var tree = new MergedTree(layers);
+        tree.Base = tree.Slots.MakeDirectory(TreeSlots.Root, MergedName);
+        StackAll(tree);
+        int each = tree.Slots.MakeDirectory(TreeSlots.Root, "layers"u8), danglingLinks = 0;
+        for (short layer = 0; layer < layers.Count; layer++)
         {
-            tree = new MergedTree([LinkSymbolically(layer, links)], number);
-            tree.Stack(new LayerTree(tree, 0) { IsAlone = true }.Apply());
+            tree.Base = tree.Slots.MakeDirectory(each, Encoding.ASCII.GetBytes(NumberText(layer, layers.Count)));
+            danglingLinks += StackAlone(tree, layer);
         }
-        return LayOut(tree.Flatten(), identity, key, alone.DanglingLinks?.Count ?? 0);
+        return LayOut(tree.Flatten(), identity, key, danglingLinks);
+    }
+
+    /// <summary>Where the merged tree is beside that of each layer.</summary>
+    public static ReadOnlySpan<byte> MergedName => "merged"u8;
+
+    // As wide as the widest, so that names sort as numbers do.
+    private static string NumberText(int layer, int count)
+    {
+        int width = Math.Max(2, (count - 1).ToString(CultureInfo.InvariantCulture).Length);
+        return layer.ToString(CultureInfo.InvariantCulture).PadLeft(width, '0');
     }
 
     /// <summary>The merged tree in memory. Throws as <see cref="Merge(IReadOnlyList{LayerIndex}, Guid, byte[])"/>.</summary>
@@ -57,6 +85,9 @@ public static class TreeBuilder
 
     /// <summary>The tree of one layer in memory; see <see cref="MergeAlone"/>.</summary>
     public static ImageTree BuildAlone(LayerIndex layer, int number) => InMemory(MergeAlone(layer, number, Guid.Empty, s_noKey));
+
+    /// <summary>The merged tree and that of each layer in memory; see <see cref="MergeWithLayers"/>.</summary>
+    public static ImageTree BuildWithLayers(IReadOnlyList<LayerIndex> layers) => InMemory(MergeWithLayers(layers, Guid.Empty, s_noKey));
 
     /// <summary>A tree in memory, for one that is small or cannot be kept in a file.</summary>
     /// <exception cref="InvalidDataException">It is larger than an array.</exception>
@@ -90,14 +121,34 @@ public static class TreeBuilder
 
     private static FlatTree Merge(IReadOnlyList<LayerIndex> layers, int maxNames)
     {
-        // :: Step 4: one layer over the other, lowest first.
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(layers.Count, short.MaxValue - 1);
         var tree = new MergedTree(layers, maxNames: maxNames);
-        for (int layer = 0; layer < layers.Count; layer++)
-        {
-            tree.Stack(new LayerTree(tree, (short)layer).Apply());
-        }
+        StackAll(tree);
         return tree.Flatten();
+    }
+
+    private static void StackAll(MergedTree tree)
+    {
+        // :: Step 4: one layer over the other, lowest first.
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(tree.LayerCount, short.MaxValue - 1);
+        for (short layer = 0; layer < tree.LayerCount; layer++)
+        {
+            tree.Stack(new LayerTree(tree, layer).Apply());
+        }
+    }
+
+    // Stacks a layer as it is where there is nothing yet. Returns the number of its hard links to lower layers, which become symbolic.
+    private static int StackAlone(MergedTree tree, short layer)
+    {
+        var alone = new LayerTree(tree, layer) { IsAlone = true };
+        TreeSlots slots = alone.Apply();
+        if (alone.DanglingLinks is not { Count: > 0 } links)
+        {
+            tree.Stack(slots);
+            return 0;
+        }
+        short linked = tree.AddForm(layer, LinkSymbolically(tree.Layers[layer], links));
+        tree.Stack(new LayerTree(tree, linked) { IsAlone = true }.Apply());
+        return links.Count;
     }
 
     // The same layer with some of its hard links made symbolic. Depth: how many directories an entry's name stands in.

@@ -124,6 +124,14 @@ internal sealed class TreeSlots
         return Count++;
     }
 
+    /// <summary>Makes an empty directory that no layer lists; returns its slot.</summary>
+    public int MakeDirectory(int directory, ReadOnlySpan<byte> name)
+    {
+        int slot = FindOrAdd(directory, name);
+        Replace(slot, ImplicitDirectory, isDirectory: true);
+        return slot;
+    }
+
     /// <summary>Changes what is at a slot, keeping the children of a directory.</summary>
     public void SetObject(int slot, int target) => _slots[slot].Object = target;
 

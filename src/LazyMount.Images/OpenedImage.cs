@@ -31,8 +31,8 @@ public sealed class OpenedImage : IAsyncDisposable
     private List<(Descriptor Blob, Layer Layer, LayerIndex Index)> _unverified;
 
     private OpenedImage(
-        ResolvedImage resolved, LayerReaders readers, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified, LayerProofs proofs, ImageFileSystem fileSystem, ILogger<ImageFileSystem> logger)
-        => (_resolved, _readers, _spans, Layers, _unverified, Proofs, FileSystem, _logger) = (resolved, readers, spans, layers, unverified, proofs, fileSystem, logger);
+        ResolvedImage resolved, LayerReaders readers, SpanCache spans, IReadOnlyList<Layer> layers, List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified, LayerProofs proofs, ImageFileSystem fileSystem, ulong root, ILogger<ImageFileSystem> logger)
+        => (_resolved, _readers, _spans, Layers, _unverified, Proofs, FileSystem, Root, _logger) = (resolved, readers, spans, layers, unverified, proofs, fileSystem, root, logger);
 
     /// <summary>The manifest, its config and its layers.</summary>
     public Image Image => _resolved.Image;
@@ -82,8 +82,11 @@ public sealed class OpenedImage : IAsyncDisposable
     /// <summary>Fetches ranges of layers in the background.</summary>
     public Prefetcher NewPrefetcher() => new(_spans);
 
-    /// <summary>The merged tree.</summary>
+    /// <summary>The merged tree, or what else was asked for.</summary>
     public ImageTree Tree => FileSystem.Tree;
+
+    /// <summary>The node in the tree that paths in the image begin at: not the tree's root where layers are shown beside the image.</summary>
+    public ulong Root { get; }
 
     /// <summary>The tree with the contents of its files.</summary>
     public ImageFileSystem FileSystem { get; }
@@ -115,22 +118,22 @@ public sealed class OpenedImage : IAsyncDisposable
         ImageTree? tree = null;
         try
         {
-            int? alone = options.Layer?.Find(resolved.Image);
-            Image wanted = alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
+            var shape = new TreeShape(options, resolved.Image);
+            Image wanted = shape.Alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
             IndexFinder finder = resolved.OpenIndexes(options, loggers);
             var readers = new LayerReaders(finder, resolved.Cache, loggers);
             ILogger<ImageFileSystem> logger = loggers.CreateLogger<ImageFileSystem>();
 
             // :: Step 3: every layer's index, or what it says of the layer's bytes.
-            (tree, IReadOnlyList<LayerHead> heads) = await OpenTreeAsync(resolved, wanted, alone, finder, options.VerifiesFully, observer, logger, cancellationToken).ConfigureAwait(false);
+            (tree, IReadOnlyList<LayerHead> heads) = await OpenTreeAsync(resolved, wanted, shape, finder, options.VerifiesFully, observer, logger, cancellationToken).ConfigureAwait(false);
             if (tree.DanglingLinks > 0)
             {
-                observer.Note($"{tree.DanglingLinks} hard link(s) of layer {alone} lead to files of lower layers; shown as symbolic links to them");
+                observer.Note($"{tree.DanglingLinks} hard link(s) {(shape.Alone is int layer ? $"of layer {layer}" : "in layers/")} lead to files of lower layers; shown as symbolic links to them");
             }
             layers = readers.Open(wanted, heads, spans);
             List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified = options.VerifiesFully ? [.. wanted.Layers.Zip(layers, heads).Select(each => (each.First, each.Second, (LayerIndex)each.Third))] : [];
-            var proofs = new LayerProofs([.. heads.Select(head => head.Proof.By)], alone ?? 0);
-            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, logger) { ReadTimeout = options.Registries.ReadTimeout }, logger);
+            var proofs = new LayerProofs([.. heads.Select(head => head.Proof.By)], shape.Alone ?? 0);
+            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, logger) { ReadTimeout = options.Registries.ReadTimeout }, shape.RootOf(tree), logger);
         }
         catch
         {
@@ -143,12 +146,12 @@ public sealed class OpenedImage : IAsyncDisposable
     // The merged tree and, for each of its layers, what reading it needs. When all of that is in the cache, no index is decoded. With
     // keepsIndexes the heads are whole indexes.
     private static async Task<(ImageTree Tree, IReadOnlyList<LayerHead> Heads)> OpenTreeAsync(
-        ResolvedImage resolved, Image wanted, int? alone, IndexFinder finder, bool keepsIndexes, OpeningObserver observer, ILogger logger, CancellationToken cancellationToken)
+        ResolvedImage resolved, Image wanted, TreeShape shape, IndexFinder finder, bool keepsIndexes, OpeningObserver observer, ILogger logger, CancellationToken cancellationToken)
     {
         // :: Step 4: the merged tree, stored or made now.
         var trees = new TreeStore(resolved.Cache, logger);
         LayerHead[]? heads = keepsIndexes ? null : finder.TryOpenStored(wanted);
-        if (heads is not null && trees.TryOpen(TreeStore.KeyOf(resolved.Image, heads, alone)) is { } stored)
+        if (heads is not null && trees.TryOpen(TreeStore.KeyOf(resolved.Image, heads, shape)) is { } stored)
         {
             foreach (LayerHead head in heads.Distinct())
             {
@@ -160,11 +163,11 @@ public sealed class OpenedImage : IAsyncDisposable
 
         observer.LayersFound(wanted.Layers);
         LayerIndex[] indexes = await finder.GetAsync(wanted, observer, cancellationToken).ConfigureAwait(false);
-        byte[]? key = TreeStore.KeyOf(resolved.Image, indexes, alone);
-        ImageTree tree = trees.TryOpen(key) ?? Merge(trees, key, indexes, alone, resolved.Image);
+        byte[]? key = TreeStore.KeyOf(resolved.Image, indexes, shape);
+        ImageTree tree = trees.TryOpen(key) ?? Merge(trees, key, indexes, shape, resolved.Image);
         // What was just stored is read in place rather than kept in memory.
         heads = keepsIndexes || key is null ? null : finder.TryOpenStored(wanted);
-        if (heads is null || !TreeStore.KeyOf(resolved.Image, heads, alone).AsSpan().SequenceEqual(key))
+        if (heads is null || !TreeStore.KeyOf(resolved.Image, heads, shape).AsSpan().SequenceEqual(key))
         {
             Close(heads);
             return (tree, indexes);
@@ -181,17 +184,16 @@ public sealed class OpenedImage : IAsyncDisposable
         }
     }
 
-    private static ImageTree Merge(TreeStore trees, byte[]? key, LayerIndex[] layers, int? alone, Image image)
+    private static ImageTree Merge(TreeStore trees, byte[]? key, LayerIndex[] layers, TreeShape shape, Image image)
     {
         // A UUID of version 8 (RFC 9562), of what the tree is made from.
-        byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{image.ManifestDescriptor.Digest}\n{alone}"));
+        byte[] hash = SHA256.HashData(Encoding.ASCII.GetBytes($"{image.ManifestDescriptor.Digest}\n{shape}"));
         hash[6] = (byte)(0x80 | (hash[6] & 0xF));
         hash[8] = (byte)(0x80 | (hash[8] & 0x3F));
         var identity = new Guid(hash.AsSpan(0, 16), bigEndian: true);
         try
         {
-            byte[] its = key ?? new byte[SHA256.HashSizeInBytes];
-            return trees.Make(key, alone is int number ? TreeBuilder.MergeAlone(layers[0], number, identity, its) : TreeBuilder.Merge(layers, identity, its));
+            return trees.Make(key, shape.Make(layers, identity, key ?? new byte[SHA256.HashSizeInBytes]));
         }
         catch (InvalidDataException e)
         {

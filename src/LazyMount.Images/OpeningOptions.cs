@@ -29,6 +29,9 @@ public sealed record OpeningOptions
     /// <summary>The one layer that is opened alone. Null: all layers, merged.</summary>
     public LayerChoice? Layer { get; init; }
 
+    /// <summary>Each layer by itself is shown too, beside all of them merged. Not together with <see cref="Layer"/>.</summary>
+    public bool ShowsLayers { get; init; }
+
     /// <summary>Indexes that others made stay in memory until <see cref="OpenedImage.FindLieAsync"/> has compared them with their layers.</summary>
     public bool VerifiesFully { get; init; }
 }

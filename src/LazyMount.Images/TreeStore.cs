@@ -23,12 +23,12 @@ internal sealed class TreeStore(BlobCache cache, ILogger logger)
     /// <summary>The key of an image's tree, 32 bytes; null when an index is not stored, so that nothing tells what it says.</summary>
     /// <param name="image">The image, all of it.</param>
     /// <param name="layers">Of the layers that are merged, lowest first.</param>
-    /// <param name="alone">The number of the one layer that is shown alone; null when all are merged.</param>
-    public static byte[]? KeyOf(Image image, IReadOnlyList<LayerHead> layers, int? alone)
+    /// <param name="shape">What the tree is of.</param>
+    public static byte[]? KeyOf(Image image, IReadOnlyList<LayerHead> layers, TreeShape shape)
     {
         if (layers.Any(layer => layer.ContentsDigest is null))
             return null;
-        var text = new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"{TreeBuilder.Version} {IndexFinder.FormatVersion}\n{image.ManifestDescriptor.Digest}\n{alone}\n"));
+        var text = new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"{TreeBuilder.Version} {IndexFinder.FormatVersion}\n{image.ManifestDescriptor.Digest}\n{shape}\n"));
         foreach (LayerHead layer in layers)
             text.Append(CultureInfo.InvariantCulture, $"{layer.Digest} {layer.ContentsDigest} {layer.Proof.By} {layer.Proof.Document} {layer.Proof.IsFromVerified}\n");
         return SHA256.HashData(Encoding.ASCII.GetBytes(text.ToString()));

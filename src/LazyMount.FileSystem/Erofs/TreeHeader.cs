@@ -56,7 +56,7 @@ internal struct TreeHeader
     /// <summary>Layers that were merged.</summary>
     public int LayerCount;
 
-    /// <summary>Hard links of a layer that is shown alone that lead to lower layers.</summary>
+    /// <summary>Hard links of layers that are shown by themselves that lead to lower layers.</summary>
     public int DanglingLinks;
 
     /// <summary>What the file is kept under, so that a file at another's place is noticed.</summary>

@@ -52,6 +52,9 @@ internal sealed record CommandSettings
     /// <summary>Show this layer alone; null means all of them merged.</summary>
     public LayerChoice? Layer { get; init; }
 
+    /// <summary>Show each layer beside all of them merged; not together with <see cref="Layer"/>.</summary>
+    public bool ShowsLayers { get; init; }
+
     public BlobCache OpenCache() => new(CacheDirectory, CacheLimit);
 
     /// <summary>What of it is about opening an image.</summary>
@@ -64,6 +67,7 @@ internal sealed record CommandSettings
         Registries = Registries,
         IndexTrust = IndexTrust,
         Layer = Layer,
+        ShowsLayers = ShowsLayers,
         VerifiesFully = VerifiesFully,
     };
 }

@@ -14,7 +14,7 @@ internal static class ListCommand
 {
     public static Command Create(CommandHost host)
     {
-        var json = Verb.JsonOption("an array of { mountPoint, mountPointBase64 (of a name that is not UTF-8), image, state, face (fuse or erofs), manifestDigest, proof, layer, pid, since, logFile, cacheDirectory }");
+        var json = Verb.JsonOption("an array of { mountPoint, mountPointBase64 (of a name that is not UTF-8), image, state, face (fuse or erofs), manifestDigest, proof, layer, view (image-file or layers), pid, since, logFile, cacheDirectory }");
         var verb = new Verb("list", "List mounted images.",
             """
             lazymount list
@@ -67,6 +67,7 @@ internal static class ListCommand
                 ManifestDigest = record?.ManifestDigest,
                 Proof = record?.Proof,
                 Layer = record?.Layer,
+                View = record?.View,
                 Pid = record?.Pid ?? (isDead ? null : mount.Pid),
                 Since = record?.Since,
                 LogFile = record?.LogFile,
@@ -86,7 +87,7 @@ internal static class ListCommand
                 listing.Face,
                 listing.Proof ?? "-",
                 listing.MountPointBase64 is { } exact ? PathText.Decode(exact) : listing.MountPoint,
-                listing.Layer is int layer ? $"{listing.Image} (layer {layer})" : listing.Image);
+                listing.Image + (listing.Layer is int layer ? $" (layer {layer})" : "") + (listing.View is { } view ? $" (view {view})" : ""));
         }
         table.Write(output);
     }

@@ -5,16 +5,29 @@ using LazyMount.Fuse;
 
 namespace LazyMount.Mounting;
 
+/// <summary>What of an image a mount shows.</summary>
+internal enum MountView
+{
+    /// <summary>Its files.</summary>
+    Tree,
+
+    /// <summary>One file, a file system image.</summary>
+    ImageFile,
+
+    /// <summary>Its files in one directory, and in others those of each layer.</summary>
+    Layers,
+}
+
 /// <summary>What `mount` was asked to do, checked as far as that goes without the network.</summary>
 /// <param name="Image">The image.</param>
 /// <param name="Directory">Where to mount it, as the user wrote it.</param>
 /// <param name="Options">The options of <c>-o</c>.</param>
 /// <param name="Prefetch">The words of <c>--prefetch</c>.</param>
-/// <param name="IsImageFile">Show the tree as one file, a file system image.</param>
+/// <param name="View">What to show.</param>
 /// <param name="Face">By which file system of the kernel to show it; null for the best that can be had.</param>
 /// <param name="WhyFuse">What was asked for that only FUSE can do, as a clause; null when EROFS can do all of it.</param>
 internal sealed record MountRequest(
-    ImageReference Image, string Directory, MountOptions Options, IReadOnlyList<string> Prefetch, bool IsImageFile, MountFace? Face, string? WhyFuse);
+    ImageReference Image, string Directory, MountOptions Options, IReadOnlyList<string> Prefetch, MountView View, MountFace? Face, string? WhyFuse);
 
 /// <summary>The arguments of `mount`, which its daemon is given again.</summary>
 internal sealed class MountArguments
@@ -43,8 +56,8 @@ internal sealed class MountArguments
 
     private readonly Option<string?> _view = new("--view")
     {
-        Description = "What to show: tree: the image's files; image-file: one file, image.erofs, a file system image for virtual machines and loop devices [tree]",
-        HelpName = "tree|image-file",
+        Description = "What to show: tree: the image's files; layers: those in merged/, and each layer as it is, whiteouts as files, in layers/NN/; image-file: one file, image.erofs, a file system image for virtual machines and loop devices [tree]",
+        HelpName = "tree|layers|image-file",
     };
 
     private readonly Option<string?> _as = new("--as")
@@ -89,14 +102,20 @@ internal sealed class MountArguments
             PrefetchWords(parsed.GetValue(_prefetch) ?? []),
             parsed.GetValue(_view) switch
             {
-                null or "tree" => false,
-                "image-file" => true,
-                string other => throw new UsageException($"--view '{other}' is neither tree nor image-file"),
+                null or "tree" => MountView.Tree,
+                "image-file" => MountView.ImageFile,
+                "layers" => MountView.Layers,
+                string other => throw new UsageException($"--view '{other}' is none of tree, layers and image-file"),
             },
             face,
             face == MountFace.Fuse ? "--as fuse" : null);
+        settings = settings with { ShowsLayers = request.View == MountView.Layers };
+        if (settings is { ShowsLayers: true, Layer: not null })
+        {
+            throw new UsageException("--view layers shows all layers: leave out --layer, or --view");
+        }
         // What the kernel has in its caches of EROFS cannot be taken back, and it has no options for owners.
-        string? onlyFuse = request.IsImageFile ? "--view image-file shows one file"
+        string? onlyFuse = request.View == MountView.ImageFile ? "--view image-file shows one file"
             : parsed.GetValue(_verify) ? "--verify-full could not take back what the kernel has read"
             : settings.VerifiesFully ? "--prefetch all verifies what it fetches, and could not take back what the kernel has read"
             : request.Options.Uid is not null || request.Options.Gid is not null ? "EROFS has no uid= and gid= options"
@@ -105,6 +124,14 @@ internal sealed class MountArguments
             ? throw new UsageException($"--as erofs is not possible: {onlyFuse}; leave out one of them, or say --as fuse")
             : request with { WhyFuse = request.WhyFuse ?? onlyFuse };
     }
+
+    /// <summary>What `--view` and `list` call a view.</summary>
+    public static string NameOf(MountView view) => view switch
+    {
+        MountView.ImageFile => "image-file",
+        MountView.Layers => "layers",
+        _ => "tree",
+    };
 
     /// <summary>What `--as` and `list` call a face.</summary>
     public static string NameOf(MountFace face) => face == MountFace.Erofs ? "erofs" : "fuse";

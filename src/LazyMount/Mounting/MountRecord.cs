@@ -28,6 +28,9 @@ internal sealed record MountRecord
     /// <summary>The one layer that is shown, lowest 0; null for all.</summary>
     public int? Layer { get; init; }
 
+    /// <summary>What is shown: "image-file" or "layers"; null for the tree.</summary>
+    public string? View { get; init; }
+
     public required DateTimeOffset Since { get; init; }
 
     /// <summary>Null when the log goes to standard error.</summary>

@@ -67,7 +67,7 @@ internal sealed class MountedImage : IAsyncDisposable
 
             // :: Step 5: the mount, and its record.
             mount = whyFuse is null ? TryMountErofs(request, target, opened, image, loggers, logger) : null;
-            mount ??= FuseMount.Mount(target, request.IsImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
+            mount ??= FuseMount.Mount(target, request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
             HeldRecord record = state.Write(new MountRecord
             {
                 MountPoint = mount.Directory,
@@ -77,6 +77,7 @@ internal sealed class MountedImage : IAsyncDisposable
                 ManifestDigest = digest,
                 Proof = opened.Proofs.Weakest,
                 Layer = settings.Layer?.Find(opened.Image),
+                View = request.View == MountView.Tree ? null : MountArguments.NameOf(request.View),
                 Pid = Environment.ProcessId,
                 Since = DateTimeOffset.UtcNow,
                 LogFile = logPath,

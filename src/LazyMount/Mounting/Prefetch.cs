@@ -28,7 +28,7 @@ internal static class Prefetch
         var ranges = new List<(int Layer, long Offset, long End)>();
         foreach (string path in paths)
         {
-            if (PathResolver.Resolve(image.Tree, ImagePathText.Encode(path), followFinal: true, out ResolvedPath resolved) != Errno.None)
+            if (PathResolver.Resolve(image.Tree, ImagePathText.Encode(path), followFinal: true, out ResolvedPath resolved, image.Root) != Errno.None)
             {
                 throw new CommandException($"{path}: no such file or directory in {image.Image.Reference}; --prefetch takes all, none or paths inside the image");
             }

@@ -22,6 +22,9 @@ internal sealed record MountListing
     public string? ManifestDigest { get; init; }
     public string? Proof { get; init; }
     public int? Layer { get; init; }
+
+    /// <summary>"image-file" or "layers"; null for the tree.</summary>
+    public string? View { get; init; }
     public int? Pid { get; init; }
     public DateTimeOffset? Since { get; init; }
     public string? LogFile { get; init; }

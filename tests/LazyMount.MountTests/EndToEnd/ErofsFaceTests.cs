@@ -30,6 +30,7 @@ public sealed class ErofsFaceTests : IDisposable
     [InlineData("erofs", "--as", "auto")]
     [InlineData("erofs", "--as", "erofs")]
     [InlineData("erofs", "-o", "noexec,allow_other", "--prefetch", "/file")]
+    [InlineData("erofs", "--view", "layers")]
     [InlineData("fuse", "--as", "fuse")]
     [InlineData("fuse", "-o", "uid=5")]
     [InlineData("fuse", "-o", "gid=5")]

@@ -77,7 +77,7 @@ public sealed class ImageFileTests : IDisposable
         _lazymount.Run("umount", directory).EnsureSuccess();
         ToolResult wrong = _lazymount.Run("mount", "--view", "picture", image, directory);
         Assert.Equal(2, wrong.ExitCode);
-        Assert.Equal("lazymount: --view 'picture' is neither tree nor image-file\n", wrong.Error);
+        Assert.Equal("lazymount: --view 'picture' is none of tree, layers and image-file\n", wrong.Error);
         var layout = new OciLayoutBuilder(_lazymount.Directory["layout"]);
         layout.AddLayer(new TarBytes().Pax(("SCHILY.xattr.user.large", new string('v', 65_536))).File("file", "x")).WriteImage("v2");
         ToolResult refused = _lazymount.Run("mount", "--view", "image-file", layout.Reference("v2"), directory);

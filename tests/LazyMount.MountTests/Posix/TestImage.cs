@@ -29,10 +29,14 @@ internal sealed class TestImage : IAsyncDisposable
     private TestImage(Image image, GatedSource source, (Layer Layer, LayerIndex Index)[] layers, SpanCache spans)
     {
         (_opened, _source, _layers, _spans) = (image, source, [.. layers.Select(each => each.Layer)], spans);
-        FileSystem = new ImageFileSystem(TreeBuilder.Build([.. layers.Select(each => each.Index)]), _layers, NullLogger<ImageFileSystem>.Instance);
+        Indexes = [.. layers.Select(each => each.Index)];
+        FileSystem = new ImageFileSystem(TreeBuilder.Build(Indexes), _layers, NullLogger<ImageFileSystem>.Instance);
     }
 
     public ImageFileSystem FileSystem { get; }
+
+    /// <summary>Lowest first.</summary>
+    public IReadOnlyList<LayerIndex> Indexes { get; }
 
     /// <param name="directory">Where the layout and the cache are made.</param>
     /// <param name="layers">Lowest first; the last is stored uncompressed.</param>

@@ -1,5 +1,7 @@
+using System.Text;
 using System.Text.RegularExpressions;
 using CsCheck;
+using LazyMount.FileSystem;
 using LazyMount.Fuse;
 using LazyMount.MountTests.EndToEnd;
 using LazyMount.MountTests.Posix;
@@ -44,6 +46,50 @@ public sealed partial class OverlayPropertyTests
                 Assert.Equal(ours, TreeText.Of(ExportedErofs.Take(lazymount, layout.Reference("v1"))));
             },
             iter: ErofsCases, threads: 2, print: LayerScript.Print);
+    }
+
+    // In all but inode numbers: merged/ is the tree that is shown alone, and layers/NN that of the layer alone.
+    [Fact]
+    public void AnyLayers_AreTheSameTrees_BesideEachOther() => LayerScript.Images.Sample(
+        layers =>
+        {
+            using var directory = new TemporaryDirectory();
+            CompareBesideEachOther(directory, [.. layers.Select(layer => layer.ToTar())]).GetAwaiter().GetResult();
+        },
+        iter: Cases, threads: 2, print: LayerScript.Print);
+
+    private static async Task CompareBesideEachOther(TemporaryDirectory directory, TarBytes[] tars)
+    {
+        await using TestImage image = await TestImage.CreateAsync(directory, tars);
+        using ImageTree view = TreeBuilder.BuildWithLayers(image.Indexes);
+        ulong layers = view.Find(ImageTree.RootId, "layers"u8);
+        Assert.Equal(LinesOf(image.FileSystem.Tree, ImageTree.RootId), LinesOf(view, view.Find(ImageTree.RootId, "merged"u8)));
+        int names = 3 + image.FileSystem.Tree.Count - 1 + tars.Length;
+        for (int layer = 0; layer < tars.Length; layer++)
+        {
+            using ImageTree alone = TreeBuilder.BuildAlone(image.Indexes[layer], layer);
+            Assert.Equal(LinesOf(alone, ImageTree.RootId), LinesOf(view, view.Find(layers, Encoding.ASCII.GetBytes($"{layer:D2}"))));
+            names += alone.Count - 1;
+        }
+        Assert.Equal(names, view.Count);
+    }
+
+    // All that a tree says of what is below a directory.
+    private static List<string> LinesOf(ImageTree tree, ulong root)
+    {
+        var firstNames = new Dictionary<ulong, string>();
+        List<(string Path, ulong Node)> names = [("/", root)];
+        List<string> lines = [];
+        for (int i = 0; i < names.Count; i++)
+        {
+            (string path, ulong node) = names[i];
+            firstNames.TryAdd(node, path);
+            string extents = (tree.Mode(node) & 0xF000) == 0x8000 ? string.Join(' ', tree.Extents(node)) : "";
+            string xattrs = string.Join(' ', tree.XattrsOf(node).Select(xattr => $"{Convert.ToHexString(xattr.Name)}={Convert.ToHexString(xattr.Value)}"));
+            lines.Add($"{path} {tree.Attributes(node) with { Inode = 0 }} of {tree.LayerNumberOf(node)} is {firstNames[node]} -> {Encoding.Latin1.GetString(tree.LinkTarget(node))} {extents} {xattrs}");
+            names.AddRange(tree.NamesIn(node).Select(name => ($"{path}{Encoding.Latin1.GetString(name.Name)}/", name.Node)));
+        }
+        return lines;
     }
 
     // False when tar refuses to extract: nothing to compare with.

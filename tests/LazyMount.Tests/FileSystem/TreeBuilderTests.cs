@@ -443,6 +443,63 @@ public sealed class TreeBuilderTests
     public void LayerAlone_ShowsWhiteoutsThatCanBeFiles() => ExpectAlone(1,
         ["/.wh.a 1:1", "/b 1:0", "/d/ 1"], 0, L.File(".wh.a").File(".wh." + new string('n', 252)).Directory("d").File("d/.wh." + new string('n', 255)).Device("b", 0, 0));
 
+    [Fact]
+    public void WithLayers_ShowsTheMergedTreeAndEachLayerByItself() => Assert.Equal(
+        ["/layers/ -1", "/layers/00/ 0", "/layers/00/a 0:1", "/layers/00/d/ 0", "/layers/00/d/x 0:2", "/layers/01/ -1", "/layers/01/.wh.a 1:0",
+            "/layers/01/d/ -1", "/layers/01/d/.wh..wh..opq 1:0", "/layers/01/d/y 1:3", "/merged/ 0", "/merged/d/ 0", "/merged/d/y 1:3"],
+        Listing(BuildWithLayers(L.Directory("", uid: 5).File("a").Directory("d").File("d/x", 2), L.File(".wh.a", 0).File("d/.wh..wh..opq", 0).File("d/y", 3))));
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1, "00")]
+    [InlineData(100, "00", "01", "99")]
+    [InlineData(101, "000", "001", "100")]
+    public void WithLayers_NumbersThemSoThatTheySort(int count, params string[] some)
+    {
+        ImageTree tree = BuildWithLayers([.. Enumerable.Range(0, count).Select(i => L.File("f", 1 + i))]);
+        List<string> names = [.. tree.NamesIn(tree.Find(ImageTree.RootId, "layers"u8)).Select(name => Encoding.ASCII.GetString(name.Name))];
+        Assert.Equal(count, names.Count);
+        Assert.Equal(some, names.Take(2).Concat(names.Skip(2).TakeLast(1)));
+        Assert.Equal(Enumerable.Range(1, count).Select(size => $"{size - 1}:{size}"), Names(tree)
+            .Where(name => name.Path.StartsWith("/layers/", StringComparison.Ordinal) && name.Path.EndsWith("/f", StringComparison.Ordinal))
+            .Select(name => $"{tree.LayerOf(name.Node)}:{tree.Size(name.Node)}"));
+    }
+
+    [Fact]
+    public void WithLayers_BytesAreThoseOfTheSamePlace_AndNodesAreNot()
+    {
+        LayerBuilder lower = L.File("f", 5), upper = L.File("first").File("g", 6, xattrs: ("user.x", "y")).HardLink("d/h", "f").HardLink("d/i", "g");
+        ImageTree plain = Build(lower, upper), tree = BuildWithLayers(lower, upper);
+        Assert.Equal(1, tree.DanglingLinks);
+        Assert.Equal("../f", Encoding.ASCII.GetString(tree.LinkTarget(NodeOf("/layers/01/d/h"))));
+        Assert.Equal(0, tree.LayerOf(NodeOf("/merged/d/h")));
+        Assert.Equal((2u, 2u, 1u), (LinksOf("/merged/f"), LinksOf("/layers/01/g"), LinksOf("/layers/00/f")));
+        foreach (string path in (string[])["/merged/g", "/layers/01/g", "/layers/01/d/i"])
+        {
+            Assert.Equal(1, tree.LayerOf(NodeOf(path))); // not the form of the layer that the symbolic link made
+            Assert.Equal(plain.Extent(Resolve(plain, "/g"), 0), tree.Extent(NodeOf(path), 0));
+            Assert.Equal("user.x", Encoding.ASCII.GetString(Assert.Single(tree.XattrsOf(NodeOf(path))).Name));
+        }
+        Assert.NotEqual(NodeOf("/merged/g"), NodeOf("/layers/01/g"));
+        Assert.Equal(NodeOf("/layers/01/d/i"), NodeOf("/layers/01/g"));
+        Assert.Equal(NodeOf("/layers"), tree.ParentOf(NodeOf("/layers/01")));
+        // What an absolute link of the image leads to is in the image.
+        ImageTree links = BuildWithLayers(L.File("d/f").Symlink("link", "/d/f"));
+        Assert.Equal(Errno.None, PathResolver.Resolve(links, "../link"u8, followFinal: true, out ResolvedPath resolved, links.Find(ImageTree.RootId, "merged"u8)));
+        Assert.Equal(("/d/f", Resolve(links, "/merged/d/f")), (Encoding.ASCII.GetString(resolved.Path), resolved.Node));
+
+        ulong NodeOf(string path) => Resolve(tree, path);
+        uint LinksOf(string path) => tree.Attributes(NodeOf(path)).LinkCount;
+    }
+
+    private static ulong Resolve(ImageTree tree, string path)
+    {
+        Assert.Equal(Errno.None, PathResolver.Resolve(tree, Encoding.ASCII.GetBytes(path), followFinal: false, out ResolvedPath resolved));
+        return resolved.Node;
+    }
+
+    private static ImageTree BuildWithLayers(params LayerBuilder[] layers) => TreeBuilder.BuildWithLayers([.. layers.Select(layer => layer.Build())]);
+
     private static LayerBuilder L => new();
 
     private static void ExpectAlone(int number, string[] listing, int danglingLinks, LayerBuilder layer)
