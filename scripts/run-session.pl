@@ -27,6 +27,7 @@ sub plain {
     s/^(\s*Inode: )\d+/$1NUMBER/mg;
     s/^(alive .*) (fuse|erofs) /$1 FACE /mg;
     s{\S+/mnt\b}{HOME/mnt}g;
+    s{\boci:\S*\bsample:sample$}{oci:HOME/sample:sample}mg;
     s{GNU/Linux \d+ \(\w+\)}{GNU/Linux VERSION}g;
     s/[ \t]+/ /g;
     return $_;
