@@ -10,10 +10,10 @@ internal static class ImagePathText
     // For a process that is started with arguments that .NET cannot pass on: all of them, in hexadecimal digits.
     private const string Variable = "LAZYMOUNT_ARGUMENTS";
 
-    /// <summary>Makes a process of this program that is about to be started get its arguments byte for byte.</summary>
-    public static void PassTo(ProcessStartInfo start)
+    /// <summary>Makes a process of this program that is about to be started get <paramref name="arguments"/> byte for byte.</summary>
+    public static void PassTo(ProcessStartInfo start, IEnumerable<string> arguments)
     {
-        byte[] exact = Encode(string.Join('\0', start.ArgumentList) + '\0');
+        byte[] exact = Encode(string.Join('\0', arguments) + '\0');
         if (!exact.AsSpan().SequenceEqual(Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(exact))))
         {
             start.Environment[Variable] = Convert.ToHexString(exact);

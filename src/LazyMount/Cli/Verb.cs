@@ -31,6 +31,7 @@ internal sealed class Verb(string name, string description, string examples) : C
     public void Run(CommandHost host, Func<ParseResult, CommandSettings, CancellationToken, Task<int>> action)
         => SetAction((parsed, cancellationToken) =>
         {
+            OpenSslLibrary.EnsureThere();
             CommandSettings settings = host.Options.Read(parsed);
             return action(parsed, settings with { Registries = settings.Registries with { Note = host.Note } }, cancellationToken);
         });

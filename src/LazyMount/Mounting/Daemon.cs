@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.IO.Pipes;
+using System.Runtime.CompilerServices;
 using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Registry.Accounts;
 using LazyMount.Cli;
@@ -48,14 +49,15 @@ internal static class Daemon
 
         // /proc/self/exe is right even after the file was replaced, but ps would show that name.
         string program = Environment.ProcessPath is { } path && File.Exists(path) ? path : "/proc/self/exe";
-        var start = new ProcessStartInfo(program, [
+        string[] arguments = [
             ServeCommand.Name,
             ServeCommand.ReadyOption, pipe.GetClientHandleAsString(),
             ServeCommand.DirectoryOption, target.Handle.DangerousGetHandle().ToString(CultureInfo.InvariantCulture),
             .. secrets is null ? (string[])[] : [ServeCommand.CredentialsOption, secrets.GetClientHandleAsString()],
-            .. GivenCredentials.Remove(host.Arguments)]);
+            .. GivenCredentials.Remove(host.Arguments)];
+        var start = new ProcessStartInfo(program, [.. AssemblyToRun(Environment.ProcessPath), .. arguments]);
         SetEnvironment(start.Environment);
-        ImagePathText.PassTo(start);
+        ImagePathText.PassTo(start, arguments);
         using var daemon = Process.Start(start)
             ?? throw new CommandException($"cannot start '{program}'");
         pipe.DisposeLocalCopyOfClientHandle();
@@ -83,6 +85,11 @@ internal static class Daemon
             int code => code,
         };
     }
+
+    /// <summary>What dotnet must be given before our arguments, when it is the program: <c>dotnet lazymount.dll</c>, as local tools are run.</summary>
+    internal static string[] AssemblyToRun(string? program)
+        => RuntimeFeature.IsDynamicCodeSupported && Path.GetFileName(program) == "dotnet"
+            ? [Path.Combine(AppContext.BaseDirectory, typeof(Daemon).Assembly.GetName().Name + ".dll")] : [];
 
     /// <summary>Makes of this process's environment the daemon's.</summary>
     internal static void SetEnvironment(IDictionary<string, string?> environment)
