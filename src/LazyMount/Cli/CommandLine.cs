@@ -4,6 +4,7 @@ using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
 using System.Reflection;
 using LazyMount.Commands;
+using LazyMount.Finding;
 using LazyMount.Mounting;
 using LazyMount.Output;
 
@@ -45,7 +46,9 @@ internal static class CommandLine
         bool verbose = false;
         try
         {
-            ParseResult parsed = Create(host).Parse(host.Arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            Command root = Create(host);
+            IReadOnlyList<string> arguments = FindWords.Arrange(root, root.Subcommands.Single(command => command.Name == "find"), host.Arguments);
+            ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
             verbose = parsed.GetValue(host.Options.Verbose);
             if (parsed.Action is not SynchronousCommandLineAction { ClearsParseErrors: true } && UsageErrorOf(parsed) is { } usageError)
             {
@@ -120,6 +123,8 @@ internal static class CommandLine
         root.Add(CatCommand.Create(host));
         root.Add(TreeCommand.Create(host));
         root.Add(StatCommand.Create(host));
+        root.Add(FindCommand.Create(host));
+        root.Add(DuCommand.Create(host));
         root.Add(UnpackCommand.Create(host));
         root.Add(ExportCommand.Create(host));
         root.Add(PullCommand.Create(host));

@@ -71,7 +71,8 @@ internal static class EntryFormat
         return DateTimeOffset.FromUnixTimeSeconds(seconds).ToString("yyyy-MM-ddTHH:mm:ss", CultureInfo.InvariantCulture) + fraction + "Z";
     }
 
-    private static bool IsInCalendar(long seconds) => seconds is >= -62_135_596_800 and <= 253_402_300_799;
+    /// <summary>Whether a time has a year from 1 to 9999.</summary>
+    internal static bool IsInCalendar(long seconds) => seconds is >= -62_135_596_800 and <= 253_402_300_799;
 
     private static string Seconds(long seconds) => "@" + seconds.ToString(CultureInfo.InvariantCulture);
 
