@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Help;
 
 namespace LazyMount.Finding;
 
@@ -33,7 +32,7 @@ internal static class FindWords
             else if (!isBehindDashes && IsOurs(word, words.Count == 0))
             {
                 options.Add(word);
-                if (at < arguments.Count && TakesValue(find, word))
+                if (at < arguments.Count && TakesValue(find, word, arguments[at]))
                 {
                     options.Add(arguments[at++]);
                 }
@@ -70,7 +69,7 @@ internal static class FindWords
     private static bool IsOurs(string word, bool isBeforeImage)
         => word is ['-', '-', _, ..] || (isBeforeImage && word is ['-', _, ..] and not ("-H" or "-P"));
 
-    private static bool TakesValue(Command find, string word)
+    private static bool TakesValue(Command find, string word, string next)
     {
         for (Command? command = find; command is not null; command = command.Parents.OfType<Command>().FirstOrDefault())
         {
@@ -78,7 +77,7 @@ internal static class FindWords
             {
                 if (option.Name == word || option.Aliases.Contains(word))
                 {
-                    return option.ValueType != typeof(bool) && option is not (HelpOption or VersionOption);
+                    return option.Arity.MinimumNumberOfValues > 0 || (option.ValueType == typeof(bool) && bool.TryParse(next, out _));
                 }
             }
         }

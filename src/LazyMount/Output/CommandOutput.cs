@@ -19,6 +19,9 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal) : IDisposabl
     /// <summary>Somebody reads along.</summary>
     public bool IsTerminal => isTerminal;
 
+    /// <summary>Columns of the terminal.</summary>
+    public int Width => 80;
+
     /// <summary>The buffered stream itself, for writers of whole documents.</summary>
     public Stream Stream => _stream;
 
@@ -50,6 +53,18 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal) : IDisposabl
         {
             Write(name);
         }
+    }
+
+    /// <summary>Columns that a name takes when <see cref="WriteName"/> has written it: one for each character.</summary>
+    public int WidthOf(ReadOnlySpan<byte> name)
+    {
+        int width = 0;
+        for (; !name.IsEmpty; width++)
+        {
+            Rune.DecodeFromUtf8(name, out _, out int consumed);
+            name = name[consumed..];
+        }
+        return width;
     }
 
     public void Flush() => _stream.Flush();
