@@ -44,7 +44,7 @@ internal static class DuCommand
         var bytes = new Option<bool>("--bytes", "-b") { Description = "Write bytes: --apparent-size in bytes" };
         var total = new Option<bool>("--total", "-c") { Description = "Add a line with the sum of all PATHs" };
         var json = Verb.JsonOption("a line for each directory, with \"usage\" in bytes");
-        var verb = new Verb("du", "Sum the sizes of the files in directories of an image without mounting it.",
+        var verb = new Verb("du", "Sum the sizes of the files in directories of an image. A file with several names is counted once.",
             """
             lazymount du -h -d 1 debian:12 /usr
             lazymount du -sb debian:12 /etc /var
@@ -66,6 +66,7 @@ internal static class DuCommand
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
             int exitCode = ExitCode.Done;
             var usage = new DiskUsage(opened.Tree, parsed.GetValue(apparent) || parsed.GetValue(bytes));
+            using var lines = new JsonLines(host.Output);
             foreach (string path in parsed.GetValue(paths) is { Length: > 0 } given ? given : ["/"])
             {
                 ResolvedPath resolved;
@@ -89,7 +90,7 @@ internal static class DuCommand
                     }
                     if (isJson)
                     {
-                        WriteJson(host.Output, opened.Tree, entry);
+                        WriteJson(lines, opened.Tree, entry);
                         return;
                     }
                     WriteSize(host.Output, entry.Bytes, unit);
@@ -97,9 +98,15 @@ internal static class DuCommand
                     host.Output.WriteLine();
                 }
             }
-            if (parsed.GetValue(total))
+            if (parsed.GetValue(total) && parsed.GetValue(json))
             {
-                WriteTotal(host.Output, usage.Total, unit, parsed.GetValue(json));
+                lines.Begin().WriteNumber("total", usage.Total);
+                lines.End();
+            }
+            else if (parsed.GetValue(total))
+            {
+                WriteSize(host.Output, usage.Total, unit);
+                host.Output.WriteLine("total");
             }
             return exitCode;
         });
@@ -114,25 +121,12 @@ internal static class DuCommand
             _ => ((bytes / 1024) + (bytes % 1024 == 0 ? 0 : 1)).ToString(CultureInfo.InvariantCulture),
         } + "\t");
 
-    private static void WriteTotal(CommandOutput output, long bytes, Unit unit, bool isJson)
+    private static void WriteJson(JsonLines lines, ImageTree tree, DiskUsageEntry entry)
     {
-        if (isJson)
-        {
-            EntryJson.WriteLine(output, json => json.WriteNumber("total", bytes));
-            return;
-        }
-        WriteSize(output, bytes, unit);
-        output.WriteLine("total");
-    }
-
-    private static void WriteJson(CommandOutput output, ImageTree tree, DiskUsageEntry entry)
-    {
-        (byte[] path, ulong node, long bytes) = (entry.Path.ToArray(), entry.Node, entry.Bytes);
-        EntryJson.WriteLine(output, (Utf8JsonWriter json) =>
-        {
-            EntryJson.WriteBytes(json, "path", "pathBase64", path);
-            json.WriteString("type", EntryFormat.TypeName(tree.Mode(node)));
-            json.WriteNumber("usage", bytes);
-        });
+        Utf8JsonWriter json = lines.Begin();
+        EntryJson.WriteBytes(json, "path", "pathBase64", entry.Path);
+        json.WriteString("type", EntryFormat.TypeName(tree.Mode(entry.Node)));
+        json.WriteNumber("usage", entry.Bytes);
+        lines.End();
     }
 }

@@ -30,7 +30,7 @@ internal static class LsCommand
         var onePerLine = new Option<bool>("-1") { Description = "Write a name a line [columns on a terminal]" };
         var color = ColorOption.Create();
         var json = Verb.JsonOption("an entry a line, also of names that begin with a dot");
-        var verb = new Verb("ls", "List directories of an image without mounting it.",
+        var verb = new Verb("ls", "List directories of an image.",
             """
             lazymount ls debian:12 /etc
             lazymount ls -lh debian:12 /bin/sh /usr/bin
@@ -51,7 +51,7 @@ internal static class LsCommand
                 ShowsInodes = parsed.GetValue(inode),
                 HasHumanSizes = parsed.GetValue(human),
                 Order = new NameOrder(KeyOf(parsed), parsed.GetValue(reverse)),
-                Width = parsed.GetValue(onePerLine) || !host.Output.IsTerminal ? 0 : host.Output.Width,
+                Width = parsed.GetValue(onePerLine) || host.Output.Width is not { } width ? 0 : width,
                 Colors = ColorOption.Read(parsed, color, host.Output),
             };
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text;
+using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Output;
@@ -84,26 +85,26 @@ internal static class StatCommand
 
     internal static void WriteJson(CommandOutput output, ImageTree tree, IReadOnlyList<ResolvedPath> found, Func<int, (string Digest, string Proof)> layerOf)
     {
+        using var lines = new JsonLines(output);
         foreach (ResolvedPath one in found)
         {
-            EntryJson.WriteLine(output, json =>
+            Utf8JsonWriter json = lines.Begin();
+            EntryJson.WriteProperties(json, tree, one.Node, one.Path);
+            if (tree.LayerNumberOf(one.Node) is >= 0 and int layer)
             {
-                EntryJson.WriteProperties(json, tree, one.Node, one.Path);
-                if (tree.LayerNumberOf(one.Node) is >= 0 and int layer)
-                {
-                    json.WriteString("layerDigest", layerOf(layer).Digest);
-                    json.WriteString("proof", layerOf(layer).Proof);
-                }
-                json.WriteStartArray("xattrs");
-                foreach ((byte[] name, byte[] value) in tree.XattrsOf(one.Node))
-                {
-                    json.WriteStartObject();
-                    EntryJson.WriteBytes(json, "name", "nameBase64", name);
-                    json.WriteBase64String("valueBase64", value);
-                    json.WriteEndObject();
-                }
-                json.WriteEndArray();
-            });
+                json.WriteString("layerDigest", layerOf(layer).Digest);
+                json.WriteString("proof", layerOf(layer).Proof);
+            }
+            json.WriteStartArray("xattrs");
+            foreach ((byte[] name, byte[] value) in tree.XattrsOf(one.Node))
+            {
+                json.WriteStartObject();
+                EntryJson.WriteBytes(json, "name", "nameBase64", name);
+                json.WriteBase64String("valueBase64", value);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            lines.End();
         }
     }
 

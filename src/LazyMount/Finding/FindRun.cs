@@ -7,8 +7,8 @@ namespace LazyMount.Finding;
 
 /// <summary>One run of find: the image, and the name that the walk has come to, which tests and actions look at. Not thread-safe.</summary>
 /// <param name="opened">The image. Not owned.</param>
-/// <param name="output">Where actions write.</param>
-internal sealed class FindRun(OpenedTree opened, CommandOutput output)
+/// <param name="output">Where actions write. Not owned.</param>
+internal sealed class FindRun(OpenedTree opened, CommandOutput output) : IDisposable
 {
     private NodeAttributes? _attributes;
     private DepthFirstWalk? _walk;
@@ -19,6 +19,9 @@ internal sealed class FindRun(OpenedTree opened, CommandOutput output)
     public ImageTree Tree => Opened.Tree;
 
     public CommandOutput Output { get; } = output;
+
+    /// <summary>The output for objects of JSON.</summary>
+    public JsonLines Json { get; } = new(output);
 
     /// <summary>The image's users, if a test or an action needs their names.</summary>
     public IdNames? Users { get; set; }
@@ -82,4 +85,6 @@ internal sealed class FindRun(OpenedTree opened, CommandOutput output)
         errno = PathResolver.Resolve(Tree, AbsolutePath, followFinal: true, out ResolvedPath resolved);
         return errno == Errno.None ? resolved.Node : null;
     }
+
+    public void Dispose() => Json.Dispose();
 }

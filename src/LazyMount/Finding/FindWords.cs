@@ -77,7 +77,7 @@ internal static class FindWords
             {
                 if (option.Name == word || option.Aliases.Contains(word))
                 {
-                    return option.Arity.MinimumNumberOfValues > 0 || (option.ValueType == typeof(bool) && bool.TryParse(next, out _));
+                    return option.Arity.MinimumNumberOfValues > 0 || (option.Arity.MaximumNumberOfValues > 0 && bool.TryParse(next, out _));
                 }
             }
         }

@@ -8,8 +8,11 @@ namespace LazyMount.Finding;
 /// <summary>The dialects of regular expressions that differ for us: GNU's names for each stand in <see cref="PathRegex.Dialects"/>.</summary>
 internal enum RegexDialect
 {
-    /// <summary><c>+</c> and <c>?</c> repeat; groups and alternatives have backslashes; no intervals and no character classes.</summary>
+    /// <summary><c>+</c> and <c>?</c> repeat; groups and alternatives have backslashes; no intervals and no character classes. A point is no line break.</summary>
     Emacs,
+
+    /// <summary>As <see cref="Emacs"/>, but a point is also a line break.</summary>
+    EmacsWithLines,
 
     /// <summary>Groups, alternatives, intervals, <c>+</c> and <c>?</c> have backslashes.</summary>
     Basic,
@@ -28,7 +31,7 @@ internal sealed class PathRegex
     /// <summary>GNU find's names of the dialects.</summary>
     public static readonly IReadOnlyDictionary<string, RegexDialect> Dialects = new Dictionary<string, RegexDialect>(StringComparer.Ordinal)
     {
-        ["findutils-default"] = RegexDialect.Emacs,
+        ["findutils-default"] = RegexDialect.EmacsWithLines,
         ["emacs"] = RegexDialect.Emacs,
         ["posix-basic"] = RegexDialect.Basic,
         ["grep"] = RegexDialect.Basic,
@@ -43,6 +46,7 @@ internal sealed class PathRegex
 
     // One character: .NET counts those behind U+FFFF as two.
     private const string AnyCharacter = @"(?:[\uD800-\uDBFF][\uDC00-\uDFFF]|[^\uD800-\uDBFF])";
+    private const string AnyOfLine = @"(?:[\uD800-\uDBFF][\uDC00-\uDFFF]|[^\n\uD800-\uDBFF])";
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
 
@@ -82,8 +86,9 @@ internal sealed class PathRegex
         }
     }
 
-    private struct Translation(string pattern, RegexDialect dialect)
+    private struct Translation(string pattern, RegexDialect givenDialect)
     {
+        private readonly RegexDialect _dialect = givenDialect == RegexDialect.EmacsWithLines ? RegexDialect.Emacs : givenDialect;
         private readonly StringBuilder _to = new();
         private int _at;
         private int _depth;
@@ -107,8 +112,8 @@ internal sealed class PathRegex
                     }
                     c = pattern[_at++];
                 }
-                // The characters whose meaning a backslash gives in one dialect and takes away in another.
-                bool isPlain = dialect == RegexDialect.Extended ? !isEscaped : isEscaped;
+                // The characters whose meaning a backslash gives in one _dialect and takes away in another.
+                bool isPlain = _dialect == RegexDialect.Extended ? !isEscaped : isEscaped;
                 switch (c)
                 {
                     case '(' when isPlain:
@@ -120,31 +125,31 @@ internal sealed class PathRegex
                         _to.Append(')');
                         (_depth, _atom) = (_depth - 1, starts.Pop());
                         break;
-                    case ')' when isPlain && dialect != RegexDialect.Extended:
+                    case ')' when isPlain && _dialect != RegexDialect.Extended:
                         throw new FormatException(@"a \) has no \( before it");
                     case '|' when isPlain:
                         _to.Append('|');
                         _atom = -1;
                         break;
-                    case '{' when isPlain && dialect != RegexDialect.Emacs && _atom >= 0:
+                    case '{' when isPlain && _dialect != RegexDialect.Emacs && _atom >= 0:
                         AppendInterval();
                         break;
                     case '*' when !isEscaped && _atom >= 0:
-                    case '+' or '?' when isEscaped == (dialect == RegexDialect.Basic) && _atom >= 0:
+                    case '+' or '?' when isEscaped == (_dialect == RegexDialect.Basic) && _atom >= 0:
                         Repeat(c.ToString());
                         break;
-                    case '*' or '+' or '?' when !isEscaped && dialect == RegexDialect.Extended:
+                    case '*' or '+' or '?' when !isEscaped && _dialect == RegexDialect.Extended:
                         throw new FormatException($"nothing stands before a {c}");
                     case '.' when !isEscaped:
-                        AppendAtom(AnyCharacter);
+                        AppendAtom(givenDialect == RegexDialect.Emacs ? AnyOfLine : AnyCharacter);
                         break;
                     case '[' when !isEscaped:
                         AppendSet();
                         break;
-                    case '^' when !isEscaped && (dialect == RegexDialect.Extended || IsAtBeginning(_at - 1)):
+                    case '^' when !isEscaped && (_dialect == RegexDialect.Extended || IsAtBeginning(_at - 1)):
                         AppendAssertion(@"\A");
                         break;
-                    case '$' when !isEscaped && (dialect == RegexDialect.Extended || IsAtEnd()):
+                    case '$' when !isEscaped && (_dialect == RegexDialect.Extended || IsAtEnd()):
                         AppendAssertion(@"\z");
                         break;
                     case >= '1' and <= '9' when isEscaped:
@@ -216,7 +221,7 @@ internal sealed class PathRegex
 
         private void AppendInterval()
         {
-            string closing = dialect == RegexDialect.Extended ? "}" : @"\}";
+            string closing = _dialect == RegexDialect.Extended ? "}" : @"\}";
             int end = pattern.IndexOf(closing, _at, StringComparison.Ordinal);
             if (end < 0)
             {
@@ -251,7 +256,7 @@ internal sealed class PathRegex
                 {
                     break;
                 }
-                if (dialect != RegexDialect.Emacs && TryTakeClass(out string? members))
+                if (_dialect != RegexDialect.Emacs && TryTakeClass(out string? members))
                 {
                     set.Append(members);
                     continue;
@@ -269,7 +274,7 @@ internal sealed class PathRegex
                     {
                         set.Append(Escaped(first[0])).Append('-').Append(Escaped(last[0]));
                     }
-                    else if (dialect != RegexDialect.Emacs)
+                    else if (_dialect != RegexDialect.Emacs)
                     {
                         throw new FormatException($"the range '{first}-{last}' is backwards");
                     }

@@ -206,7 +206,7 @@ internal sealed class PrintFormat
                 WriteText(run.Output, segment, run.Start);
                 break;
             case 'f':
-                WriteText(run.Output, segment, run.Name);
+                WriteText(run.Output, segment, LastNameOf(run.Path));
                 break;
             case 'h':
                 WriteText(run.Output, segment, DirectoryOf(run.Path));
@@ -262,12 +262,20 @@ internal sealed class PrintFormat
         return (512.0 * attributes.Blocks / attributes.Size).ToString("G6", CultureInfo.InvariantCulture).Replace('E', 'e');
     }
 
-    private static ReadOnlySpan<byte> DirectoryOf(ReadOnlySpan<byte> path) => path.LastIndexOf((byte)'/') switch
+    // As GNU find splits a path: of slashes at the end, one stays behind the name.
+    private static ReadOnlySpan<byte> LastNameOf(ReadOnlySpan<byte> path)
     {
-        < 0 => "."u8,
-        0 => path.Length == 1 ? "/"u8 : default,
-        int slash => path[..slash],
-    };
+        ReadOnlySpan<byte> trimmed = path.TrimEnd((byte)'/');
+        int start = trimmed.LastIndexOf((byte)'/') + 1;
+        return trimmed.IsEmpty ? "/"u8 : path[start..Math.Min(path.Length, trimmed.Length + 1)];
+    }
+
+    private static ReadOnlySpan<byte> DirectoryOf(ReadOnlySpan<byte> path)
+    {
+        ReadOnlySpan<byte> trimmed = path.TrimEnd((byte)'/');
+        int slash = trimmed.LastIndexOf((byte)'/');
+        return trimmed.IsEmpty ? "/"u8 : slash < 0 ? "."u8 : trimmed[..slash];
+    }
 
     private static void WriteName(CommandOutput output, Segment segment, ReadOnlySpan<byte> name, uint number)
         => WriteText(output, segment, name.IsEmpty ? Encoding.ASCII.GetBytes(number.ToString(CultureInfo.InvariantCulture)) : name);

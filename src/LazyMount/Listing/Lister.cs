@@ -41,12 +41,13 @@ internal sealed class Lister(CommandOutput output, ImageTree tree, ListingStyle 
     /// <summary>Writes an object of JSON a line for each path that is no directory, and for each name in directories, in the order of paths and names.</summary>
     public void ListJson(IEnumerable<NamedNode> given, CancellationToken cancellationToken)
     {
+        using var lines = new JsonLines(output);
         var levels = new Stack<IEnumerator<NamedNode>>();
         foreach (NamedNode path in given)
         {
             if (style.ListsDirectories || !FileMode.IsDirectory(tree.Mode(path.Node)))
             {
-                EntryJson.WriteLine(output, tree, path.Node, path.Path.Span);
+                EntryJson.WriteLine(lines, tree, path.Node, path.Path.Span);
                 continue;
             }
             for (levels.Push(Ordered(NamesIn(path)).GetEnumerator()); levels.TryPeek(out IEnumerator<NamedNode>? level);)
@@ -57,7 +58,7 @@ internal sealed class Lister(CommandOutput output, ImageTree tree, ListingStyle 
                     levels.Pop().Dispose();
                     continue;
                 }
-                EntryJson.WriteLine(output, tree, level.Current.Node, level.Current.Path.Span);
+                EntryJson.WriteLine(lines, tree, level.Current.Node, level.Current.Path.Span);
                 if (style.IsRecursive && FileMode.IsDirectory(tree.Mode(level.Current.Node)))
                 {
                     levels.Push(Ordered(NamesIn(level.Current)).GetEnumerator());

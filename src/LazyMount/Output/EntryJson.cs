@@ -30,33 +30,11 @@ internal static class EntryJson
         MaxDepth = int.MaxValue,
     });
 
-    /// <summary>Writes an entry as an object on a line of its own.</summary>
-    public static void WriteLine(CommandOutput output, ImageTree tree, ulong node, ReadOnlySpan<byte> path)
+    /// <summary>Writes an entry as a line.</summary>
+    public static void WriteLine(JsonLines lines, ImageTree tree, ulong node, ReadOnlySpan<byte> path)
     {
-        using (Utf8JsonWriter json = BeginLine(output))
-        {
-            WriteProperties(json, tree, node, path);
-            json.WriteEndObject();
-        }
-        output.WriteLine();
-    }
-
-    /// <summary>Writes an object with other properties on a line of its own.</summary>
-    public static void WriteLine(CommandOutput output, Action<Utf8JsonWriter> writeProperties)
-    {
-        using (Utf8JsonWriter json = BeginLine(output))
-        {
-            writeProperties(json);
-            json.WriteEndObject();
-        }
-        output.WriteLine();
-    }
-
-    private static Utf8JsonWriter BeginLine(CommandOutput output)
-    {
-        var json = new Utf8JsonWriter(output.Stream, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
-        json.WriteStartObject();
-        return json;
+        WriteProperties(lines.Begin(), tree, node, path);
+        lines.End();
     }
 
     /// <summary>Writes the properties of an entry into the object that is open.</summary>
