@@ -88,6 +88,20 @@ public sealed class FindTests(ManyKindsImage image) : IClassFixture<ManyKindsIma
         Assert.Equal("/low\n", image.LazyMount.Run("find", reference, "-type", "f", "--layer", "0").EnsureSuccess().Output);
     }
 
+    /// <summary>Options of ours and words of the expression are told from one another.</summary>
+    [Theory]
+    [InlineData("find --offline --tls-verify false --platform linux/amd64 \"$I\" etc -name passwd")]
+    [InlineData("--offline find -v --layer 0 \"$I\" etc -name passwd")]
+    [InlineData("find \"$I\" --layer 0 etc -name passwd --offline")]
+    [InlineData("find \"$I\" etc -name --json -o -name passwd --layer=0")]
+    [InlineData("find -- \"$I\" etc -name passwd")]
+    [InlineData("--log-level-is-none find", 2)]
+    public void OptionsOfOurs_MayStandBeforeTheImageOrHaveTwoDashes(string arguments, int exitCode = 0)
+    {
+        ToolResult result = image.Ours($"exec \"$L\" {arguments}");
+        Assert.Equal((exitCode, exitCode == 0 ? "etc/passwd\n" : ""), (result.ExitCode, result.Output));
+    }
+
     [Theory]
     [InlineData("-name", "-name needs an argument")]
     [InlineData("-nam x", "unknown test or action '-nam'")]

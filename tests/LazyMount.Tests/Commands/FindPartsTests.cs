@@ -40,7 +40,7 @@ public sealed class FindPartsTests : IDisposable
     [InlineData("[]x]", "]", true)]
     [InlineData("a**", "aa", true)]
     [InlineData("*a", "*a", true)]
-    [InlineData("a.c", "a\nc", true)]
+    [InlineData("a.c", "a\nc", false)]
     [InlineData("^a$", "a", true)]
     [InlineData("a^b", "a^b", true)]
     [InlineData("a$b", "a$b", true)]
@@ -114,6 +114,16 @@ public sealed class FindPartsTests : IDisposable
         Assert.Equal(((uint?)7, 7, null, null), (names.NumberOf("twice"), names.NumberOf("other"), names.NumberOf("neg"), names.NumberOf("big")));
         Assert.Equal(uint.MaxValue, names.NumberOf("last"));
         Assert.True(names.NameOf(5).IsEmpty);
+    }
+
+    [Fact]
+    public async Task LargeFileOfUsers_IsRefused()
+    {
+        var layout = new OciLayoutBuilder(_directory["layout"]);
+        layout.AddLayer(new TarBytes().Directory("etc").File("etc/passwd", new byte[(16 << 20) + 1])).WriteImage("v1");
+        CommandRun run = await CommandRun.RunAsync("find", "--cache-dir", _directory["cache"], layout.Reference("v1"), "-user", "app");
+        Assert.Equal((1, ""), (run.ExitCode, run.Output));
+        Assert.Contains("16.0 MiB is the limit", run.Error, StringComparison.Ordinal);
     }
 
     /// <summary>Names of users are file bytes: they are only fetched when they are asked for.</summary>
