@@ -3,6 +3,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Reflection;
 using LazyMount.Commands;
+using LazyMount.Finding;
 using LazyMount.Mounting;
 using LazyMount.Output;
 
@@ -16,9 +17,11 @@ internal static class CommandLine
         bool verbose = false;
         try
         {
-            ParseResult parsed = Create(host).Parse(host.Arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            Command root = Create(host);
+            IReadOnlyList<string> arguments = FindWords.Arrange(root, root.Subcommands.Single(command => command.Name == "find"), host.Arguments);
+            ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
             verbose = parsed.GetValue(host.Options.Verbose);
-            if (UsageErrors.Of(parsed, host.Arguments) is { } usageError)
+            if (UsageErrors.Of(parsed, arguments) is { } usageError)
             {
                 throw new UsageException(usageError);
             }
@@ -64,7 +67,7 @@ internal static class CommandLine
         IReadOnlyList<CommandGroup> all = groups =
         [
             new("Mounts", [MountCommand.Create(host), UmountCommand.Create(host), ListCommand.Create(host)]),
-            new("Files", [LsCommand.Create(host), TreeCommand.Create(host), StatCommand.Create(host), CatCommand.Create(host)]),
+            new("Files", [LsCommand.Create(host), TreeCommand.Create(host), StatCommand.Create(host), CatCommand.Create(host), FindCommand.Create(host), DuCommand.Create(host)]),
             new("Layers", [LayersCommand.Create(host)]),
             new("Whole images", [PullCommand.Create(host), UnpackCommand.Create(host), ExportCommand.Create(host)]),
             new("Registries", [TagsCommand.Create(host), PlatformsCommand.Create(host), ManifestCommand.Create(host), ConfigCommand.Create(host), IndexCommand.Create(host)]),

@@ -1,144 +1,99 @@
 using System.CommandLine;
-using System.Text.Json;
+using System.CommandLine.Parsing;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
+using LazyMount.Listing;
 using LazyMount.Output;
 using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Commands;
 
-/// <summary>`lazymount ls`: the names in a directory of an image, as ls(1) shows them, without mounting.</summary>
+/// <summary>`lazymount ls`: the names in directories of an image, as ls(1) shows them, without mounting.</summary>
 internal static class LsCommand
 {
-    /// <summary>How to list.</summary>
-    internal readonly record struct Style(bool Long, bool Recursive, bool All);
-
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
-        var path = new Argument<string?>("PATH") { Description = "Path inside the image [/]", Arity = ArgumentArity.ZeroOrOne };
-        var isLong = new Option<bool>("--long", "-l") { Description = "Show type, mode, links, owner, group, size and time (UTC) as well" };
+        var paths = new Argument<string[]>("PATH") { Description = "Paths inside the image [/]", Arity = ArgumentArity.ZeroOrMore };
+        var isLong = new Option<bool>("--long", "-l") { Description = "Show type, mode, links, numeric owner and group, size and time (UTC) as well" };
+        var numeric = new Option<bool>("--numeric-uid-gid", "-n") { Description = "As -l: owners and groups are numbers there too" };
         var recursive = new Option<bool>("--recursive", "-R") { Description = "List subdirectories too" };
-        var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot" };
-        var json = Verb.JsonOption("an array of entries, also of those with a dot");
-        var verb = new Verb("ls", "List a directory of an image without mounting it.",
+        var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot, and . and .." };
+        var almostAll = new Option<bool>("--almost-all", "-A") { Description = "Show names that begin with a dot" };
+        var directory = new Option<bool>("--directory", "-d") { Description = "List directories themselves, not what is in them" };
+        var human = new Option<bool>("--human-readable", "-h") { Description = "With -l, write sizes such as 1.5M" };
+        var byTime = new Option<bool>("-t") { Description = "Sort by modification time, the newest first" };
+        var bySize = new Option<bool>("-S") { Description = "Sort by size, the largest first" };
+        var reverse = new Option<bool>("--reverse", "-r") { Description = "Reverse the order" };
+        var inode = new Option<bool>("--inode", "-i") { Description = "Show inode numbers" };
+        var onePerLine = new Option<bool>("-1") { Description = "Write a name a line [columns on a terminal]" };
+        var color = ColorOption.Create();
+        var json = Verb.JsonOption("an entry a line, also of names that begin with a dot");
+        var verb = new Verb("ls", "List directories of an image.",
             """
             lazymount ls debian:12 /etc
+            lazymount ls -lh debian:12 /bin/sh /usr/bin
             lazymount ls -lR oci:./layout:v1 /usr/share/doc
-            lazymount ls --json debian:12 /bin/ | jq -r '.[] | select(.type == "symlink") | .name'
+            lazymount ls --json debian:12 /bin/ | jq -r 'select(.type == "symlink") | .name'
             """)
-        { image, path, isLong, recursive, all, json, host.Options.Layer };
+        { image, paths, isLong, numeric, recursive, all, almostAll, directory, human, byTime, bySize, reverse, inode, onePerLine, color, json, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
-            var style = new Style(parsed.GetValue(isLong), parsed.GetValue(recursive), parsed.GetValue(all));
-            byte[] where = ImagePathText.Encode(parsed.GetValue(path) ?? "/");
-            await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
-            if (parsed.GetValue(json))
+            bool isJson = parsed.GetValue(json);
+            var style = new ListingStyle
             {
-                WriteJson(host.Output, opened.Tree, opened.Find(where, follow: true), style.Recursive, cancellationToken);
+                IsLong = parsed.GetValue(isLong) || parsed.GetValue(numeric),
+                ShowsHidden = parsed.GetValue(all) || parsed.GetValue(almostAll) || isJson,
+                ShowsDots = parsed.GetValue(all) && !isJson,
+                ListsDirectories = parsed.GetValue(directory),
+                IsRecursive = parsed.GetValue(recursive) && !parsed.GetValue(directory),
+                ShowsInodes = parsed.GetValue(inode),
+                HasHumanSizes = parsed.GetValue(human),
+                Order = new NameOrder(KeyOf(parsed), parsed.GetValue(reverse)),
+                Width = parsed.GetValue(onePerLine) || host.Output.Width is not { } width ? 0 : width,
+                Colors = ColorOption.Read(parsed, color, host.Output),
+            };
+            await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
+            int exitCode = ExitCode.Done;
+            List<NamedNode> found = [];
+            string[] given = parsed.GetValue(paths) is { Length: > 0 } some ? some : ["/"];
+            foreach (string path in given)
+            {
+                try
+                {
+                    found.Add(Find(opened, ImagePathText.Encode(path), style with { IsLong = style.IsLong && !isJson }));
+                }
+                catch (CommandException e)
+                {
+                    exitCode = Math.Max(exitCode, host.Report(e, settings)); // as ls(1) does: the other paths are still wanted
+                }
+            }
+            var lister = new Lister(host.Output, opened.Tree, style);
+            if (isJson)
+            {
+                lister.ListJson(found, cancellationToken);
             }
             else
             {
-                Write(host.Output, opened, where, style, cancellationToken);
+                lister.List(found, given.Length > 1, cancellationToken);
             }
-            return ExitCode.Done;
+            return exitCode;
         });
         return verb;
     }
 
-    private static void Write(CommandOutput output, OpenedTree opened, byte[] path, Style style, CancellationToken cancellationToken)
+    // The last of several counts.
+    private static NameKey KeyOf(ParseResult parsed)
+        => parsed.Tokens.LastOrDefault(token => token is { Type: TokenType.Option, Value: "-t" or "-S" })?.Value switch { "-t" => NameKey.Time, "-S" => NameKey.Size, _ => NameKey.Name };
+
+    // A link to a directory is listed as that directory, unless the link itself is asked for; any other link is shown itself, also a broken one.
+    private static NamedNode Find(OpenedTree opened, byte[] path, ListingStyle style)
     {
-        ImageTree tree = opened.Tree;
-
-        // A link to a directory is listed as that directory; any other thing is shown itself, a dangling link too.
-        if (PathResolver.Resolve(tree, path, followFinal: true, out ResolvedPath resolved) == Errno.None && FileMode.IsDirectory(tree.Mode(resolved.Node)))
-        {
-            WriteDirectories(output, tree, resolved.Node, path, style, cancellationToken);
-            return;
-        }
-        resolved = opened.Find(path, follow: false);
-        WriteEntries(output, tree, [new NamedNode(path, resolved.Path, resolved.Node)], style.Long);
-    }
-
-    internal static void WriteDirectories(CommandOutput output, ImageTree tree, ulong start, ReadOnlyMemory<byte> path, Style style, CancellationToken cancellationToken)
-    {
-        WriteDirectory(output, tree, start, path, style);
-        if (!style.Recursive)
-        {
-            return;
-        }
-        foreach (WalkedName walked in TreeWalk.Below(tree, start, path, int.MaxValue, name => (style.All || !IsHidden(name)) && FileMode.IsDirectory(tree.Mode(name.Node))))
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            output.WriteLine();
-            WriteDirectory(output, tree, walked.Name.Node, walked.Name.Path, style);
-        }
-    }
-
-    private static void WriteDirectory(CommandOutput output, ImageTree tree, ulong directory, ReadOnlyMemory<byte> heading, Style style)
-    {
-        List<NamedNode> entries = [];
-        if (style.All)
-        {
-            entries.Add(new NamedNode("."u8.ToArray(), default, directory));
-            entries.Add(new NamedNode(".."u8.ToArray(), default, tree.ParentOf(directory)));
-        }
-        entries.AddRange(TreeWalk.ChildrenOf(tree, directory, heading).Where(child => style.All || !IsHidden(child)));
-        if (style.Recursive)
-        {
-            output.WriteName(heading.Span);
-            output.WriteLine(":");
-        }
-        if (style.Long)
-        {
-            output.WriteLine($"total {entries.Sum(entry => tree.Attributes(entry.Node).Blocks) / 2}");
-        }
-        WriteEntries(output, tree, entries, style.Long);
-    }
-
-    /// <summary>Whether a name is only shown when all are asked for. Whiteouts, which one layer alone has, are what it is looked at for.</summary>
-    internal static bool IsHidden(NamedNode child) => child.Name.Span is [(byte)'.', ..] and not [(byte)'.', (byte)'w', (byte)'h', (byte)'.', ..];
-
-    private static void WriteEntries(CommandOutput output, ImageTree tree, IReadOnlyList<NamedNode> entries, bool isLong)
-    {
-        if (isLong)
-        {
-            EntryFormat.WriteLong(output, tree, entries);
-            return;
-        }
-        foreach (NamedNode entry in entries)
-        {
-            output.WriteName(entry.Name.Span);
-            output.WriteLine();
-        }
-    }
-
-    internal static void WriteJson(CommandOutput output, ImageTree tree, ResolvedPath start, bool recursive, CancellationToken cancellationToken)
-    {
-        using Utf8JsonWriter json = EntryJson.CreateWriter(output);
-        json.WriteStartArray();
-        if (FileMode.IsDirectory(tree.Mode(start.Node)))
-        {
-            foreach (WalkedName walked in TreeWalk.Below(tree, start.Node, start.Path, recursive ? int.MaxValue : 1, _ => true))
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                WriteJsonEntry(json, tree, walked.Name.Node, walked.Name.Path.Span);
-            }
-        }
-        else
-        {
-            WriteJsonEntry(json, tree, start.Node, start.Path);
-        }
-        json.WriteEndArray();
-        json.Flush();
-        output.WriteLine();
-    }
-
-    private static void WriteJsonEntry(Utf8JsonWriter json, ImageTree tree, ulong node, ReadOnlySpan<byte> path)
-    {
-        json.WriteStartObject();
-        EntryJson.WriteProperties(json, tree, node, path);
-        json.WriteEndObject();
+        ResolvedPath itself = opened.Find(path, follow: false);
+        return !style.IsLong && !style.ListsDirectories
+            && PathResolver.Resolve(opened.Tree, path, followFinal: true, out ResolvedPath target) == Errno.None && FileMode.IsDirectory(opened.Tree.Mode(target.Node))
+            ? new NamedNode(path, target.Path, target.Node)
+            : new NamedNode(path, itself.Path, itself.Node);
     }
 }

@@ -16,12 +16,12 @@ internal static class StatCommand
         var image = ImageArgument.Create();
         var paths = Verb.PathsArgument();
         var dereference = new Option<bool>("--dereference", "-L") { Description = "Follow a symlink at the end of the path" };
-        var json = Verb.JsonOption("an array of entries with \"layerDigest\", \"proof\" and \"xattrs\" (values in base64)");
+        var json = Verb.JsonOption("an entry a line, with \"layerDigest\", \"proof\" and \"xattrs\" (values in base64)");
         var verb = new Verb("stat", "Show the attributes of entries and the layers that they came from.",
             """
             lazymount stat debian:12 /bin
             lazymount stat -L debian:12 /bin/sh
-            lazymount stat --json myapp /app | jq -r '.[0].layerDigest'
+            lazymount stat --json myapp /app | jq -r .layerDigest
             """)
         { image, paths, dereference, json, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
@@ -85,11 +85,10 @@ internal static class StatCommand
 
     internal static void WriteJson(CommandOutput output, ImageTree tree, IReadOnlyList<ResolvedPath> found, Func<int, (string Digest, string Proof)> layerOf)
     {
-        using Utf8JsonWriter json = EntryJson.CreateWriter(output);
-        json.WriteStartArray();
+        using var lines = new JsonLines(output);
         foreach (ResolvedPath one in found)
         {
-            json.WriteStartObject();
+            Utf8JsonWriter json = lines.Begin();
             EntryJson.WriteProperties(json, tree, one.Node, one.Path);
             if (tree.LayerNumberOf(one.Node) is >= 0 and int layer)
             {
@@ -105,11 +104,8 @@ internal static class StatCommand
                 json.WriteEndObject();
             }
             json.WriteEndArray();
-            json.WriteEndObject();
+            lines.End();
         }
-        json.WriteEndArray();
-        json.Flush();
-        output.WriteLine();
     }
 
     private static bool IsPrintable(ReadOnlySpan<byte> value) => !value.ContainsAnyExceptInRange((byte)' ', (byte)'~');

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
+using LazyMount.Listing;
 using LazyMount.Output;
 using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
@@ -31,13 +32,14 @@ internal static class TreeCommand
             },
         };
         var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot" };
+        var color = ColorOption.Create();
         var json = Verb.JsonOption("one entry; directories have their entries as \"children\", also those with a dot");
         var verb = new Verb("tree", "Draw the directories of an image as a tree.",
             """
             lazymount tree -L 2 debian:12 /usr
             lazymount tree --json debian:12 /etc | jq '.. | .name? // empty'
             """)
-        { image, path, levels, all, json, host.Options.Layer };
+        { image, path, levels, all, color, json, host.Options.Layer };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             string start = parsed.GetValue(path) ?? "/";
@@ -50,20 +52,20 @@ internal static class TreeCommand
             }
             else
             {
-                Write(host.Output, opened.Tree, start, resolved, depth, parsed.GetValue(all), cancellationToken);
+                Write(host.Output, opened.Tree, start, resolved, depth, parsed.GetValue(all), cancellationToken, ColorOption.Read(parsed, color, host.Output));
             }
             return ExitCode.Done;
         });
         return verb;
     }
 
-    internal static void Write(CommandOutput output, ImageTree tree, string heading, ResolvedPath start, int depth, bool all, CancellationToken cancellationToken)
+    internal static void Write(CommandOutput output, ImageTree tree, string heading, ResolvedPath start, int depth, bool all, CancellationToken cancellationToken, LsColors? colors = null)
     {
         output.WriteName(ImagePathText.Encode(heading));
         output.WriteLine();
         int directories = 0, files = 0;
         var lasts = new List<bool>(); // by level: whether the directory that the walk is in is the last of its own
-        foreach (WalkedName walked in TreeWalk.Below(tree, start.Node, default, depth, name => all || !LsCommand.IsHidden(name)))
+        foreach (WalkedName walked in TreeWalk.Below(tree, start.Node, start.Path, depth, name => all || new ListingStyle().Shows(name.Name.Span)))
         {
             cancellationToken.ThrowIfCancellationRequested();
             lasts.RemoveRange(walked.Depth - 1, lasts.Count - walked.Depth + 1);
@@ -72,7 +74,7 @@ internal static class TreeCommand
                 output.Write(isLast ? "    " : "│   ");
             }
             output.Write(walked.IsLast ? "└── " : "├── ");
-            EntryFormat.WriteNameAndTarget(output, tree, walked.Name);
+            EntryFormat.WriteNameAndTarget(output, tree, walked.Name, colors);
             bool isDirectory = FileMode.IsDirectory(tree.Mode(walked.Name.Node));
             (directories, files) = isDirectory ? (directories + 1, files) : (directories, files + 1);
             lasts.Add(walked.IsLast);

@@ -73,6 +73,18 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal, int width = 
         }
     }
 
+    /// <summary>Columns that a name takes when <see cref="WriteName"/> has written it: one for each character.</summary>
+    public int WidthOf(ReadOnlySpan<byte> name)
+    {
+        int width = 0;
+        for (; !name.IsEmpty; width++)
+        {
+            Rune.DecodeFromUtf8(name, out _, out int consumed);
+            name = name[consumed..];
+        }
+        return width;
+    }
+
     public void Flush() => _stream.Flush();
 
     /// <summary>Flushes; the stream below is closed.</summary>

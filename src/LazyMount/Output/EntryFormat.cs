@@ -71,7 +71,8 @@ internal static class EntryFormat
         return DateTimeOffset.FromUnixTimeSeconds(seconds).ToString("yyyy-MM-ddTHH:mm:ss", CultureInfo.InvariantCulture) + fraction + "Z";
     }
 
-    private static bool IsInCalendar(long seconds) => seconds is >= -62_135_596_800 and <= 253_402_300_799;
+    /// <summary>Whether a time has a year from 1 to 9999.</summary>
+    internal static bool IsInCalendar(long seconds) => seconds is >= -62_135_596_800 and <= 253_402_300_799;
 
     private static string Seconds(long seconds) => "@" + seconds.ToString(CultureInfo.InvariantCulture);
 
@@ -79,39 +80,44 @@ internal static class EntryFormat
     public static string SizeColumn(in NodeAttributes attributes)
         => IsDevice(attributes.Mode) ? $"{attributes.DeviceMajor}, {attributes.DeviceMinor}" : attributes.Size.ToString(CultureInfo.InvariantCulture);
 
-    /// <summary>Writes entries as <c>ls -ln</c> does, columns as wide as the widest of them.</summary>
-    public static void WriteLong(CommandOutput output, ImageTree tree, IReadOnlyList<NamedNode> entries)
-    {
-        var rows = new NodeAttributes[entries.Count];
-        int links = 0, uid = 0, gid = 0, size = 0;
-        for (int i = 0; i < rows.Length; i++)
-        {
-            NodeAttributes row = rows[i] = tree.Attributes(entries[i].Node);
-            links = Math.Max(links, Digits(row.LinkCount));
-            uid = Math.Max(uid, Digits(row.Uid));
-            gid = Math.Max(gid, Digits(row.Gid));
-            size = Math.Max(size, SizeColumn(row).Length);
-        }
-        for (int i = 0; i < rows.Length; i++)
-        {
-            NodeAttributes row = rows[i];
-            output.Write(string.Create(CultureInfo.InvariantCulture,
-                $"{ModeString(row.Mode)} {row.LinkCount.ToString(CultureInfo.InvariantCulture).PadLeft(links)} {row.Uid.ToString(CultureInfo.InvariantCulture).PadRight(uid)} {row.Gid.ToString(CultureInfo.InvariantCulture).PadRight(gid)} {SizeColumn(row).PadLeft(size)} {ShortTime(row.MtimeSeconds)} "));
-            WriteNameAndTarget(output, tree, entries[i]);
-        }
-    }
-
     /// <summary>The name, and for a symlink where it points.</summary>
-    public static void WriteNameAndTarget(CommandOutput output, ImageTree tree, NamedNode entry)
+    public static void WriteNameAndTarget(CommandOutput output, ImageTree tree, NamedNode entry, LsColors? colors = null)
     {
-        output.WriteName(entry.Name.Span);
-        if (FileMode.IsSymlink(tree.Mode(entry.Node)))
+        bool isLink = FileMode.IsSymlink(tree.Mode(entry.Node));
+        if (colors is not null)
+        {
+            colors.WriteName(output, tree, entry);
+        }
+        else
+        {
+            output.WriteName(entry.Name.Span);
+        }
+        if (isLink)
         {
             output.Write(" -> "u8);
+        }
+        if (isLink && colors is not null)
+        {
+            colors.WriteTarget(output, tree, entry);
+        }
+        else if (isLink)
+        {
             output.WriteName(tree.LinkTarget(entry.Node));
         }
         output.WriteLine();
     }
 
-    private static int Digits(uint number) => number.ToString(CultureInfo.InvariantCulture).Length;
+    /// <summary>A number in decimal digits.</summary>
+    public static string Number(ulong number) => number.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>How many decimal digits a number has.</summary>
+    public static int Digits(ulong number)
+    {
+        int digits = 1;
+        for (; number >= 10; number /= 10)
+        {
+            digits++;
+        }
+        return digits;
+    }
 }

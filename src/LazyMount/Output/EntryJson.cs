@@ -30,6 +30,13 @@ internal static class EntryJson
         MaxDepth = int.MaxValue,
     });
 
+    /// <summary>Writes an entry as a line.</summary>
+    public static void WriteLine(JsonLines lines, ImageTree tree, ulong node, ReadOnlySpan<byte> path)
+    {
+        WriteProperties(lines.Begin(), tree, node, path);
+        lines.End();
+    }
+
     /// <summary>Writes the properties of an entry into the object that is open.</summary>
     public static void WriteProperties(Utf8JsonWriter json, ImageTree tree, ulong node, ReadOnlySpan<byte> path)
     {

@@ -62,8 +62,34 @@ internal sealed class OpenedTree : IAsyncDisposable
         {
             throw PathError(bytes, FileMode.IsDirectory(attributes.Mode) ? "is a directory" : $"is a {EntryFormat.TypeName(attributes.Mode)}, not a file");
         }
+        await ReadAsync(node, path, output.Stream, cancellationToken);
+    }
+
+    /// <summary>The bytes of a small file that the command itself needs; null when the path leads to no regular file.</summary>
+    /// <param name="path">The path; links are followed.</param>
+    /// <param name="limit">The largest size that is read. A larger file is an error.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async Task<byte[]?> TryReadAsync(string path, int limit, CancellationToken cancellationToken)
+    {
+        if (PathResolver.Resolve(Tree, ImagePathText.Encode(path), followFinal: true, out ResolvedPath resolved) != Errno.None
+            || !FileMode.IsRegular(Tree.Mode(resolved.Node)))
+        {
+            return null;
+        }
+        if (Tree.Size(resolved.Node) > limit)
+        {
+            throw new CommandException($"cannot read '{path}' of the image: it has {ByteSize.Format(Tree.Size(resolved.Node))}, and {ByteSize.Format(limit)} is the limit");
+        }
+        using var bytes = new MemoryStream();
+        await ReadAsync(resolved.Node, path, bytes, cancellationToken);
+        return bytes.ToArray();
+    }
+
+    private async Task ReadAsync(ulong node, string path, Stream to, CancellationToken cancellationToken)
+    {
         var data = new FileData();
-        for (long offset = 0; offset < attributes.Size; offset += data.Length)
+        long size = Tree.Size(node);
+        for (long offset = 0; offset < size; offset += data.Length)
         {
             data.Clear();
             Errno errno = await Image.FileSystem.ReadAsync(node, offset, ReadSize, data, cancellationToken);
@@ -76,7 +102,7 @@ internal sealed class OpenedTree : IAsyncDisposable
             }
             for (int piece = 0; piece < data.Count; piece++)
             {
-                output.Write(data[piece]);
+                to.Write(data[piece]);
             }
         }
         data.Clear();

@@ -37,7 +37,7 @@ public sealed class CommandOutputTests : IDisposable
     {
         string[] lines = Output("ls", "-l", _image, "/etc").TrimEnd('\n').Split('\n');
         Assert.StartsWith("total ", lines[0], StringComparison.Ordinal);
-        Assert.Equal(["lrwxrwxrwx 1 0  0  4 2020-01-01 00:00 link -> motd", "-rw------- 1 10 20 6 2020-01-01 00:00 motd"], lines[1..]);
+        Assert.Equal(["lrwxrwxrwx 1  0  0 4 2020-01-01 00:00 link -> motd", "-rw------- 1 10 20 6 2020-01-01 00:00 motd"], lines[1..]);
         Assert.Contains("crw-r--r-- 1 0 0 1, 3 ", Output("ls", "-l", _image, "/null"), StringComparison.Ordinal);
         Assert.Contains("-rwxr-xr-x 2 0 0 1234 ", Output("ls", "-l", _image, "/bin"), StringComparison.Ordinal);
     }
@@ -49,9 +49,9 @@ public sealed class CommandOutputTests : IDisposable
     [Fact]
     public void LsJson_HasEveryEntry()
     {
-        using JsonDocument json = Json("ls", "--json", "-R", _image);
-        Assert.Equal(["/bin", "/bin/alias", "/bin/tool", "/etc", "/etc/link", "/etc/motd", "/null"], json.RootElement.EnumerateArray().Select(entry => entry.GetProperty("path").GetString()));
-        JsonElement motd = json.RootElement.EnumerateArray().Single(entry => entry.GetProperty("name").GetString() == "motd");
+        JsonElement[] entries = JsonLines("ls", "--json", "-R", _image);
+        Assert.Equal(["/bin", "/bin/alias", "/bin/tool", "/etc", "/etc/link", "/etc/motd", "/null"], entries.Select(entry => entry.GetProperty("path").GetString()));
+        JsonElement motd = entries.Single(entry => entry.GetProperty("name").GetString() == "motd");
         Assert.Equal("file", motd.GetProperty("type").GetString());
         Assert.Equal("0600", motd.GetProperty("mode").GetString());
         Assert.Equal(10, motd.GetProperty("uid").GetInt32());
@@ -93,8 +93,7 @@ public sealed class CommandOutputTests : IDisposable
     public void Stat_NamesTheLayer()
     {
         Assert.Contains(_layers[1], Output("stat", _image, "/bin/tool"), StringComparison.Ordinal);
-        using JsonDocument json = Json("stat", "--json", _image, "/etc/motd", "/bin/alias", "/etc/link");
-        JsonElement[] entries = [.. json.RootElement.EnumerateArray()];
+        JsonElement[] entries = JsonLines("stat", "--json", _image, "/etc/motd", "/bin/alias", "/etc/link");
         Assert.Equal([_layers[0], _layers[1], _layers[0]], entries.Select(entry => entry.GetProperty("layerDigest").GetString()));
         Assert.Equal(2, entries[1].GetProperty("links").GetInt32());
         Assert.Equal("motd", entries[2].GetProperty("target").GetString());
@@ -210,6 +209,8 @@ public sealed class CommandOutputTests : IDisposable
     }
 
     private string Output(params string[] arguments) => _lazymount.Run(arguments).EnsureSuccess().Output;
+
+    private JsonElement[] JsonLines(params string[] arguments) => [.. Output(arguments).TrimEnd('\n').Split('\n').Select(line => JsonDocument.Parse(line).RootElement)];
 
     private JsonDocument Json(params string[] arguments) => JsonDocument.Parse(Output(arguments));
 }

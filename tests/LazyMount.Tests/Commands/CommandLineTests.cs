@@ -26,7 +26,7 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("unknown option '--foo'; see 'lazymount ls --help'", "ls", "--foo", "image")]
     [InlineData("unknown option '-x'; see 'lazymount cat --help'", "cat", "image", "-x")]
     [InlineData("unknown option '--platfrom'; did you mean '--platform'?", "--platfrom", "linux/amd64", "ls", "image")]
-    [InlineData("one argument too many: 'c'; see 'lazymount ls --help'", "ls", "image", "b", "c")]
+    [InlineData("one argument too many: 'c'; see 'lazymount tree --help'", "tree", "image", "b", "c")]
     [InlineData("--level needs a number above 0; see 'lazymount tree --help'", "tree", "-L", "0", "image")]
     [InlineData("--level needs a number above 0; see 'lazymount tree --help'", "tree", "-L", "two", "image")]
     [InlineData("--log-format 'xml' is neither text nor json", "--log-format", "xml", "ls", "image")]

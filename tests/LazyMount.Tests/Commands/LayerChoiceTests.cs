@@ -76,8 +76,7 @@ public sealed class LayerChoiceTests : IDisposable
     {
         CommandRun run = await RunAsync("ls", "-R", "--json", "--layer", layer, _image);
         Assert.Equal(0, run.ExitCode);
-        using var json = System.Text.Json.JsonDocument.Parse(run.Output);
-        return string.Concat(json.RootElement.EnumerateArray().Where(entry => entry.GetProperty("type").GetString() != "directory").Select(entry => entry.GetProperty("path").GetString() + "\n"));
+        return string.Concat(run.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => System.Text.Json.JsonDocument.Parse(line).RootElement).Where(entry => entry.GetProperty("type").GetString() != "directory").Select(entry => entry.GetProperty("path").GetString() + "\n"));
     }
 
     private Task<CommandRun> RunAsync(params string[] arguments) => CommandRun.RunAsync([.. arguments, "--cache-dir", _directory["cache"]]);

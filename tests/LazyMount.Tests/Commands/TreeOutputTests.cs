@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using LazyMount.Commands;
 using LazyMount.FileSystem;
+using LazyMount.Listing;
 using LazyMount.Output;
 using LazyMount.Tests.FileSystem;
 using Xunit;
@@ -29,7 +30,7 @@ public sealed class TreeOutputTests
 
     [Fact]
     public void LsAll_ShowsThemAndTheTwoDots()
-        => Assert.Equal(".\n..\n.hidden\nmtab\nodd\u00ff\n\n", Ls("/etc", new LsCommand.Style { All = true }));
+        => Assert.Equal(".\n..\n.hidden\nmtab\nodd\u00ff\n\n", Ls("/etc", new ListingStyle { ShowsHidden = true, ShowsDots = true }));
 
     [Fact]
     public void LsOnATerminal_ShowsNothingThatCouldDriveIt()
@@ -44,7 +45,7 @@ public sealed class TreeOutputTests
             -rwsr-xr-x 2 0 0 1000000 2023-11-14 22:13 sh
 
             """,
-            Ls("/bin", new LsCommand.Style { Long = true }));
+            Ls("/bin", new ListingStyle { IsLong = true }));
 
     [Fact]
     public void LsLong_ShowsDevicesLinksAndTheStickyBit()
@@ -56,21 +57,21 @@ public sealed class TreeOutputTests
             prw------- 1 0 0    0 1970-01-01 00:00 pipe
 
             """,
-            Ls("/dev", new LsCommand.Style { Long = true }));
-        Assert.Contains("lrwxrwxrwx 1 0 0 12 1970-01-01 00:00 mtab -> /proc/mounts\n", Ls("/etc", new LsCommand.Style { Long = true }));
-        Assert.Contains("drwxrwxrwt 2 1000 0 0 1970-01-01 00:00 tmp\n", Ls("/", new LsCommand.Style { Long = true }));
+            Ls("/dev", new ListingStyle { IsLong = true }));
+        Assert.Contains("lrwxrwxrwx 1 0 0 12 1970-01-01 00:00 mtab -> /proc/mounts\n", Ls("/etc", new ListingStyle { IsLong = true }));
+        Assert.Contains("drwxrwxrwt 2 1000 0 0 1970-01-01 00:00 tmp\n", Ls("/", new ListingStyle { IsLong = true }));
     }
 
     [Fact]
     public void LsRecursive_HeadsEveryDirectory()
         => Assert.Equal(
             "/:\nbin\ndev\netc\ntmp\n\n/bin:\nbusybox\nsh\n\n/dev:\nnull\npipe\n\n/etc:\nmtab\nodd\u00ff\n\n\n/tmp:\n",
-            Ls("/", new LsCommand.Style { Recursive = true }));
+            Ls("/", new ListingStyle { IsRecursive = true }));
 
     [Fact]
     public void LsJson_HasTheDocumentedShape()
     {
-        JsonElement[] entries = Json(output => LsCommand.WriteJson(output, s_tree, Find("/bin"), recursive: false, default)).EnumerateArray().ToArray();
+        JsonElement[] entries = LsJson("/bin");
         Assert.Equal(
             """{"path":"/bin/busybox","name":"busybox","type":"file","mode":"4755","uid":0,"gid":0,"size":1000000,"mtime":"2023-11-14T22:13:20Z","links":2,"inode":17,"layer":0}""",
             entries[0].GetRawText());
@@ -80,7 +81,7 @@ public sealed class TreeOutputTests
     [Fact]
     public void LsJson_GivesExactBytesOfANameThatIsNotUtf8()
     {
-        JsonElement odd = Json(output => LsCommand.WriteJson(output, s_tree, Find("/etc"), recursive: false, default)).EnumerateArray().Last();
+        JsonElement odd = LsJson("/etc").Last();
         Assert.Equal("odd\uFFFD\n", odd.GetProperty("name").GetString());
         Assert.Equal("odd\u00ff\n", Encoding.Latin1.GetString(odd.GetProperty("nameBase64").GetBytesFromBase64()));
         Assert.Equal("/etc/odd\u00ff\n", Encoding.Latin1.GetString(odd.GetProperty("pathBase64").GetBytesFromBase64()));
@@ -91,14 +92,14 @@ public sealed class TreeOutputTests
     public void LsJson_Recursive_IsOneFlatListInTreeOrder()
         => Assert.Equal(
             ["/bin", "/bin/busybox", "/bin/sh", "/dev", "/dev/null", "/dev/pipe", "/etc", "/etc/.hidden", "/etc/mtab", "/etc/odd\uFFFD\n", "/tmp"],
-            Json(output => LsCommand.WriteJson(output, s_tree, Find("/"), recursive: true, default)).EnumerateArray().Select(entry => entry.GetProperty("path").GetString()));
+            LsJson("/", isRecursive: true).Select(entry => entry.GetProperty("path").GetString()));
 
     [Fact]
     public void LsJson_OfOneThing_ShowsDeviceNumbersAndTargets()
     {
-        JsonElement device = Json(output => LsCommand.WriteJson(output, s_tree, Find("/dev/null"), recursive: false, default))[0];
+        JsonElement device = LsJson("/dev/null")[0];
         Assert.Equal((1, 3), (device.GetProperty("major").GetInt32(), device.GetProperty("minor").GetInt32()));
-        JsonElement link = Json(output => LsCommand.WriteJson(output, s_tree, Find("/etc/mtab"), recursive: false, default))[0];
+        JsonElement link = LsJson("/etc/mtab")[0];
         Assert.Equal("/proc/mounts", link.GetProperty("target").GetString());
     }
 
@@ -149,8 +150,8 @@ public sealed class TreeOutputTests
         string[] written = [];
         var thread = new Thread(() => written =
         [
-            CommandRun.Written(output => LsCommand.WriteDirectories(output, deep, root.Node, root.Path, new LsCommand.Style { Recursive = true }, default)),
-            CommandRun.Written(output => LsCommand.WriteJson(output, deep, root, recursive: true, default)),
+            CommandRun.Written(output => new Lister(output, deep, new ListingStyle { IsRecursive = true }).List([Named(root)], hasHeadings: false, default)),
+            CommandRun.Written(output => new Lister(output, deep, new ListingStyle { IsRecursive = true }).ListJson([Named(root)], default)),
             CommandRun.Written(output => TreeCommand.Write(output, deep, "/", root, int.MaxValue, all: true, default)),
             CommandRun.Written(output => TreeCommand.WriteJson(output, deep, root, int.MaxValue, default)),
         ], maxStackSize: 256 << 10);
@@ -176,7 +177,7 @@ public sealed class TreeOutputTests
     [Fact]
     public void StatJson_HasLayerDigestAndXattrs()
     {
-        JsonElement one = Json(output => StatCommand.WriteJson(output, s_tree, [Find("/etc/odd\u00ff\n")], layer => ($"sha256:{layer}", "layer")))[0];
+        JsonElement one = JsonLines(output => StatCommand.WriteJson(output, s_tree, [Find("/etc/odd\u00ff\n")], layer => ($"sha256:{layer}", "layer")))[0];
         Assert.Equal("sha256:1", one.GetProperty("layerDigest").GetString());
         Assert.Equal("""[{"name":"user.a","valueBase64":"dGV4dA=="},{"name":"user.b","valueBase64":"AQ=="}]""", one.GetProperty("xattrs").GetRawText());
     }
@@ -187,7 +188,7 @@ public sealed class TreeOutputTests
         ImageTree tree = TreeBuilder.Build([new LayerBuilder().File("a/b").Build()]);
         Assert.Equal(Errno.None, PathResolver.Resolve(tree, "/a"u8, true, out ResolvedPath found));
         Assert.Contains(" Layer: none", CommandRun.Written(output => StatCommand.Write(output, tree, "/a", found, _ => ("?", "layer"))));
-        Assert.False(Json(output => StatCommand.WriteJson(output, tree, [found], _ => ("?", "layer")))[0].TryGetProperty("layer", out _));
+        Assert.False(JsonLines(output => StatCommand.WriteJson(output, tree, [found], _ => ("?", "layer")))[0].TryGetProperty("layer", out _));
     }
 
     [Theory]
@@ -216,8 +217,13 @@ public sealed class TreeOutputTests
     [InlineData("\u00ff\u00fe", "??")]
     public void Displayable_HoldsNoControls(string latin1, string shown) => Assert.Equal(shown, CommandOutput.Displayable(Encoding.Latin1.GetBytes(latin1)));
 
-    private static string Ls(string path, LsCommand.Style style, bool isTerminal = false)
-        => CommandRun.Written(output => LsCommand.WriteDirectories(output, s_tree, Find(path).Node, Encoding.UTF8.GetBytes(path), style, default), isTerminal);
+    private static string Ls(string path, ListingStyle style, bool isTerminal = false)
+        => CommandRun.Written(output => new Lister(output, s_tree, style).List([Named(Find(path))], hasHeadings: false, default), isTerminal);
+
+    private static JsonElement[] LsJson(string path, bool isRecursive = false)
+        => JsonLines(output => new Lister(output, s_tree, new ListingStyle { ShowsHidden = true, IsRecursive = isRecursive }).ListJson([Named(Find(path))], default));
+
+    private static NamedNode Named(ResolvedPath path) => new(path.Path, path.Path, path.Node);
 
     private static ResolvedPath Find(string path)
     {
@@ -227,6 +233,9 @@ public sealed class TreeOutputTests
 
     private static JsonElement Json(Action<CommandOutput> write)
         => JsonDocument.Parse(Encoding.Latin1.GetBytes(CommandRun.Written(write)), new JsonDocumentOptions { MaxDepth = 100 }).RootElement;
+
+    private static JsonElement[] JsonLines(Action<CommandOutput> write)
+        => [.. CommandRun.Written(write).TrimEnd('\n').Split('\n').Select(line => JsonDocument.Parse(Encoding.Latin1.GetBytes(line)).RootElement)];
 
     private static ushort Octal(string digits) => Convert.ToUInt16(digits, 8);
 }
