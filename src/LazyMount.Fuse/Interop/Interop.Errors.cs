@@ -8,6 +8,7 @@ internal static unsafe partial class Interop
     /// <summary>Error numbers of system calls that callers tell apart.</summary>
     internal const int EPERM = 1;
     internal const int ENOENT = 2;
+    internal const int ESRCH = 3;
     internal const int EINTR = 4;
     internal const int ENXIO = 6;
     internal const int EAGAIN = 11;

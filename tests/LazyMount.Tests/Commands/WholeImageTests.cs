@@ -282,7 +282,7 @@ public sealed class WholeImageTests : IDisposable
     {
         string directory = _directory.CreateDirectory("private"), file = Path.Combine(directory, "out.tar");
         Tool.Shell("umask 022; [ -z \"$2\" ] || { echo before > \"$1\"; chmod \"$2\" \"$1\"; }", file, mode ?? "").EnsureSuccess();
-        using (OutputFile output = OutputFile.Open(file))
+        using (OutputFile output = OutputFile.Open(file, inAnyOrder: false, TestContext.Current.CancellationToken))
         {
             string staged = Directory.EnumerateFiles(directory, ".*").Single();
             Assert.Equal(whileWritten, Tool.Run("stat", "--format=%a", staged).Output.Trim());
