@@ -19,6 +19,7 @@ internal static unsafe partial class Interop
     internal const int ENOTDIR = 20;
     internal const int EINVAL = 22;
     internal const int EMFILE = 24;
+    internal const int ENOSPC = 28;
     internal const int ENOSYS = 38;
     internal const int ELOOP = 40;
     internal const int ECONNABORTED = 103;
