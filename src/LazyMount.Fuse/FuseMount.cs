@@ -93,7 +93,7 @@ public sealed class FuseMount : IAsyncDisposable
                 : throw MountFailure.Mount(path, Marshal.GetLastPInvokeError());
             if (ErofsFace.Place(mount, directory) is not 0 and int errno)
             {
-                throw errno is Interop.ENOENT or Interop.EBUSY ? MountFailure.Mount(path, errno) : MountFailure.NoErofsPlace(path, errno);
+                throw MountFailure.ErofsPlace(path, errno);
             }
             logger.Mounted(options.Source, path, ErofsFace.Type, negotiated.Minor, negotiated.Flags, session.Threads);
             return new FuseMount(path, number, session, source, logger);

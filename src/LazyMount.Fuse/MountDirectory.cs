@@ -108,7 +108,7 @@ public sealed class MountDirectory : IDisposable
         {
             return;
         }
-        bool dead = mount.Server?.IsDead() ?? MountPoint.Probe(mount.MountPoint) == Interop.ENOTCONN;
+        bool dead = mount.Server?.HasEnded() ?? MountPoint.Probe(mount.MountPoint) == Interop.ENOTCONN;
         if (mount.Face is not null)
         {
             throw dead ? MountFailure.Dead(directory) : MountFailure.AlreadyMounted(directory, mount.Image);

@@ -21,8 +21,9 @@ internal static class MountFailure
         Interop.EPERM or Interop.EACCES
             => $"cannot mount on {directory}: the system does not permit it; run as root, {Container}",
         Interop.ENODEV => $"cannot mount on {directory}: the kernel knows no FUSE; load it with `modprobe fuse`",
-        Interop.ENOENT => $"cannot mount on {directory}: it was removed; create it again",
+        Interop.ENOENT => $"cannot mount on {directory}: it was removed, or the file system that it stands in was unmounted; create it again",
         Interop.EBUSY => $"cannot mount on {directory}: it is busy; choose another directory",
+        Interop.ENOSPC => $"cannot mount on {directory}: there are too many mounts; raise the limit of a mount namespace with `sysctl fs.mount-max=N`",
         _ => $"cannot mount on {directory}: {Describe(errno)}; see `dmesg`",
     });
 
@@ -30,9 +31,19 @@ internal static class MountFailure
     public static FuseException NoErofs(string reason)
         => new($"cannot mount as EROFS: {reason}; mount with --as fuse") { IsWithoutErofs = true };
 
-    /// <summary>The new calls for mounting may be refused where mount(2) is not.</summary>
-    public static FuseException NoErofsPlace(string directory, int errno)
-        => NoErofs($"the system refuses to give the mount its place at {directory} ({Describe(errno)})");
+    /// <summary>
+    /// A mount without a place is not given one. Security modules and system call filters may refuse move_mount(2) where they allow
+    /// mount(2), so FUSE may be had then; what else is in the way is in the way of both.
+    /// </summary>
+    public static FuseException ErofsPlace(string directory, int errno) => errno switch
+    {
+        Interop.EPERM or Interop.EACCES or Interop.ENOSYS
+            => NoErofs($"the system refuses to give the mount its place at {directory} ({Describe(errno)})"),
+        // The directory is in no mount of this namespace any more: nothing else is invalid about a mount that never had a place. Linux 6.18
+        // says ENOENT then, as for a directory that was removed.
+        Interop.EINVAL => Mount(directory, Interop.ENOENT),
+        _ => Mount(directory, errno),
+    };
 
     public static FuseException Missing(string directory)
         => new($"cannot mount on {directory}: it does not exist; create it with `mkdir {directory}`");

@@ -19,10 +19,12 @@ internal sealed record MountInfo(int Id, string Device, string Path, string Type
     public MountFace? Face => Type == Fuse.MountPoint.FuseType ? MountFace.Fuse : Server is not null ? MountFace.Erofs : null;
 
     /// <summary>Of an EROFS mount of ours: who serves it.</summary>
-    public ErofsSource? Server => Type == ErofsFace.Type ? ErofsSource.TryParse(Source) : null;
+    public ServingProcess? Server => Erofs?.Server;
 
     /// <summary>Of a mount of ours: what it shows.</summary>
-    public string Image => Server?.Image ?? Source;
+    public string Image => Erofs?.Image ?? Source;
+
+    private ErofsSource? Erofs => Type == ErofsFace.Type ? ErofsSource.TryParse(Source) : null;
 
     /// <summary>Where it is mounted, as <see cref="PathText"/> has it.</summary>
     public string MountPoint => PathText.Decode(Encoding.Latin1.GetBytes(Path));

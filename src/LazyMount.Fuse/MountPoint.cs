@@ -21,7 +21,7 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     public int? Pid => Server?.OurPid;
 
     /// <summary>Of an EROFS mount: who serves it.</summary>
-    internal ErofsSource? Server { get; init; }
+    internal ServingProcess? Server { get; init; }
 
     /// <summary>A daemon that lives answers statfs from memory; one that takes this long is stuck, but not gone.</summary>
     private static readonly TimeSpan s_probeTime = TimeSpan.FromSeconds(1);
@@ -34,7 +34,7 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     /// Nobody serves the mount any more: every access to a FUSE mount gives ENOTCONN, and an EROFS mount fails where the kernel has nothing
     /// in its caches. Waits up to a second for a FUSE mount that does not answer, and counts it as alive.
     /// </summary>
-    public bool IsDead() => Server?.IsDead() ?? Probe(Directory) == Interop.ENOTCONN;
+    public bool IsDead() => Server?.HasEnded() ?? Probe(Directory) == Interop.ENOTCONN;
 
     /// <summary>
     /// Unmounts one place from outside the daemon: umount2 as root, else fusermount3 -u. Cleans a dead mount. Throws

@@ -37,6 +37,7 @@ public sealed class CheckedFile : IDisposable
     private readonly ReadOnlyMemory<byte> _memory; // whole blocks, in the place of a file
     private readonly byte[] _last = []; // and what stands behind them, filled with zeros
     private readonly string _path;
+    private readonly FileIdentity? _origin; // the file that bytes in memory were read from
     private readonly ulong[] _top = [];
     private readonly long _blocks;
     private readonly Digest? _digest;
@@ -55,13 +56,13 @@ public sealed class CheckedFile : IDisposable
     }
 
     /// <summary>Bytes in memory, read in the same way where they cannot be kept in a file.</summary>
-    public CheckedFile(ReadOnlyMemory<byte> data) : this(data, "", null)
+    public CheckedFile(ReadOnlyMemory<byte> data) : this(data, "", null, null)
     {
     }
 
-    private CheckedFile(ReadOnlyMemory<byte> data, string path, Digest? digest)
+    private CheckedFile(ReadOnlyMemory<byte> data, string path, FileIdentity? origin, Digest? digest)
     {
-        (_path, Length, _digest, _cache) = (path, data.Length, digest, BlockCache.None);
+        (_path, _origin, Length, _digest, _cache) = (path, origin, data.Length, digest, BlockCache.None);
         _blocks = BlocksFor(Length);
         _memory = data[..(int)(Length & -BlockSize)];
         data[_memory.Length..].CopyTo(_last = new byte[BlockSize]);
@@ -112,7 +113,7 @@ public sealed class CheckedFile : IDisposable
         {
             return null;
         }
-        AtomicFile.TryDelete(path);
+        Delete(path, FileIdentity.TryOf(file));
         file.Dispose();
         return null;
     }
@@ -183,15 +184,16 @@ public sealed class CheckedFile : IDisposable
     {
         if (_path.Length == 0)
             return new ImageException(ImageError.Local, $"What is in memory of an image cannot be used: {reason}.", cause);
-        if (IsStillAtItsPath())
-            AtomicFile.TryDelete(_path);
+        Delete(_path, _file is null ? _origin : FileIdentity.TryOf(_file));
         return new ImageException(ImageError.Local, $"The cache file '{_path}' cannot be used: {reason}; it was deleted, so run the command or mount the image again.", cause);
     }
 
     // Another process may have made it anew meanwhile.
-    private bool IsStillAtItsPath()
-        => _file is null || (FileIdentity.TryOf(_path) is { } there && FileIdentity.TryOf(_file) is { } ours
-            && (there.Inode, there.DeviceMajor, there.DeviceMinor) == (ours.Inode, ours.DeviceMajor, ours.DeviceMinor));
+    private static void Delete(string path, FileIdentity? file)
+    {
+        if (file is { } ours && FileIdentity.TryOf(path) is { } there && there.IsSameFile(ours))
+            AtomicFile.TryDelete(path);
+    }
 
     /// <summary>Closes the file.</summary>
     public void Dispose()
@@ -211,7 +213,7 @@ public sealed class CheckedFile : IDisposable
                 return null;
             byte[] data = GC.AllocateUninitializedArray<byte>((int)Length);
             Read(0, data);
-            return new CheckedFile(data, _path, _digest);
+            return new CheckedFile(data, _path, FileIdentity.TryOf(_file!), _digest);
         }
     }
 

@@ -8,6 +8,7 @@ internal static unsafe partial class Interop
     /// <summary>Error numbers of system calls that callers tell apart.</summary>
     internal const int EPERM = 1;
     internal const int ENOENT = 2;
+    internal const int ESRCH = 3;
     internal const int EINTR = 4;
     internal const int ENXIO = 6;
     internal const int EAGAIN = 11;
@@ -18,6 +19,7 @@ internal static unsafe partial class Interop
     internal const int ENOTDIR = 20;
     internal const int EINVAL = 22;
     internal const int EMFILE = 24;
+    internal const int ENOSPC = 28;
     internal const int ENOSYS = 38;
     internal const int ELOOP = 40;
     internal const int ECONNABORTED = 103;

@@ -39,7 +39,7 @@ internal static class ExportCommand
             };
             if (file is not null)
             {
-                OutputFile.Check(file);
+                OutputFile.Check(file, inAnyOrder: isErofs);
             }
             if (isErofs && file is null)
             {
@@ -65,7 +65,7 @@ internal static class ExportCommand
 
     private static async Task ExportToFileAsync(OpenedTree opened, string path, CommandHost host, CancellationToken cancellationToken)
     {
-        using OutputFile file = await OpenAsync(path, cancellationToken);
+        using OutputFile file = OutputFile.Open(path, inAnyOrder: false, cancellationToken);
         await using (var stream = new BufferedStream(new StandardStream(file.Handle, $"'{path}'", cancellationToken), 256 << 10))
         {
             await ExportAsync(opened, stream, host, cancellationToken);
@@ -75,15 +75,7 @@ internal static class ExportCommand
 
     private static async Task ExportErofsAsync(OpenedTree opened, string path, CommandHost host, CancellationToken cancellationToken)
     {
-        if (FileIdentity.TryOf(path) is { Kind: FileKind.Other })
-        {
-            throw NotRegular(path);
-        }
-        using OutputFile file = await OpenAsync(path, cancellationToken);
-        if (!file.IsRegular)
-        {
-            throw NotRegular(path);
-        }
+        using OutputFile file = OutputFile.Open(path, inAnyOrder: true, cancellationToken);
         try
         {
             await ShowAsync(opened, progress => new ErofsExporter(opened.Image, file.Handle).ExportAsync(progress, cancellationToken), host);
@@ -94,13 +86,6 @@ internal static class ExportCommand
         }
         file.Complete();
     }
-
-    // Opening a pipe waits for its reader, who may never come.
-    private static Task<OutputFile> OpenAsync(string path, CancellationToken cancellationToken)
-        => Task.Run(() => OutputFile.Open(path), CancellationToken.None).WaitAsync(cancellationToken);
-
-    private static CommandException NotRegular(string path)
-        => new($"cannot write '{path}': it is not a regular file, and a file system image is not written in order; name another file");
 
     private static Task ExportAsync(OpenedTree opened, Stream stream, CommandHost host, CancellationToken cancellationToken)
         => ShowAsync(opened, progress => new TreeExporter(opened.Image, stream).ExportAsync(progress, cancellationToken), host);

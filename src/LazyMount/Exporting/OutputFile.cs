@@ -18,16 +18,19 @@ internal sealed class OutputFile : IDisposable
     private const int MaxLinks = 40;
     private const uint Unsafe = 0x12; // write permission for the group and others
 
+    private static readonly TimeSpan s_readerMayCome = TimeSpan.FromMilliseconds(50);
+
     private readonly string _path;
+    private readonly bool _inAnyOrder;
     private int _directory;
     private byte[] _name;
     private byte[]? _staged;
     private uint? _mode;
 
-    private OutputFile(string path)
+    private OutputFile(string path, bool inAnyOrder)
     {
         (byte[] directory, _name) = Split(ImagePathText.Encode(path));
-        (_path, _directory) = (path, FileCalls.OpenDirectoryBehind(FileCalls.CurrentDirectory, directory));
+        (_path, _inAnyOrder, _directory) = (path, inAnyOrder, FileCalls.OpenDirectoryBehind(FileCalls.CurrentDirectory, directory));
         if (_directory < 0)
         {
             string named = ImagePathText.Decode(directory.AsSpan(..^1));
@@ -38,25 +41,24 @@ internal sealed class OutputFile : IDisposable
     /// <summary>For writing.</summary>
     public SafeFileHandle Handle { get; private set; } = new();
 
-    /// <summary>It is a regular file of its own until it is complete, which may be written in any order.</summary>
-    public bool IsRegular => _staged is not null;
-
     /// <summary>Refuses what can never be written, before anything is fetched.</summary>
-    /// <exception cref="CommandException">It is a directory, or its directory does not exist.</exception>
-    public static void Check(string path)
+    /// <param name="path">What the user named.</param>
+    /// <param name="inAnyOrder">It is not written from its first byte to its last: only a regular file of its own will do.</param>
+    /// <exception cref="CommandException">It is a directory, or nothing that can be written so, or its directory does not exist.</exception>
+    public static void Check(string path, bool inAnyOrder)
     {
-        using var file = new OutputFile(path);
+        using var file = new OutputFile(path, inAnyOrder);
         file.Find();
     }
 
-    /// <summary>Opens a file. Waits for the reader of a pipe.</summary>
+    /// <summary>Opens a file, after the same check. Waits for the reader of a pipe.</summary>
     /// <exception cref="CommandException">It cannot be written.</exception>
-    public static OutputFile Open(string path)
+    public static OutputFile Open(string path, bool inAnyOrder, CancellationToken cancellationToken)
     {
-        var file = new OutputFile(path);
+        var file = new OutputFile(path, inAnyOrder);
         try
         {
-            file.OpenHandle(file.Find());
+            file.OpenHandle(file.Find(), cancellationToken);
             return file;
         }
         catch
@@ -96,8 +98,20 @@ internal sealed class OutputFile : IDisposable
         }
     }
 
-    /// <summary>Follows links until <see cref="_directory"/> and <see cref="_name"/> are where the file stands; what is there, or null.</summary>
+    /// <summary>What is there, if it can be written; null when nothing is.</summary>
     private FileStatus? Find()
+    {
+        FileStatus? there = FollowLinks();
+        if (_inAnyOrder && there is { Type: not FileCalls.RegularFile and var type })
+        {
+            string what = type == FileCalls.SymbolicLink ? "it is a file that is open already" : "it is not a regular file";
+            throw Failure($"{what}, and a file system image is not written in order; name another file");
+        }
+        return there;
+    }
+
+    /// <summary>Follows links until <see cref="_directory"/> and <see cref="_name"/> are where the file stands; what is there, or null.</summary>
+    private FileStatus? FollowLinks()
     {
         for (int links = 0; links <= MaxLinks;)
         {
@@ -107,7 +121,10 @@ internal sealed class OutputFile : IDisposable
             }
             if (FileCalls.GetStatus(_directory, _name, FileCalls.NoFollow, out FileStatus status) < 0)
             {
-                return Marshal.GetLastPInvokeError() == FileCalls.ENOENT ? null : throw Failure(Marshal.GetLastPInvokeErrorMessage());
+                int errno = Marshal.GetLastPInvokeError();
+                return errno != FileCalls.ENOENT ? throw Failure(Marshal.GetPInvokeErrorMessage(errno))
+                    : IsDescriptor(out _) ? throw Failure("no file is open under this number")
+                    : null;
             }
             switch (status.Type)
             {
@@ -160,12 +177,16 @@ internal sealed class OutputFile : IDisposable
             && (here.Device, here.Inode) == (own.Device, own.Inode);
     }
 
-    private void OpenHandle(FileStatus? there)
+    private void OpenHandle(FileStatus? there, CancellationToken cancellationToken)
     {
         int file;
         if (there?.Type == FileCalls.SymbolicLink && IsDescriptor(out int descriptor))
         {
             file = FileCalls.Duplicate(descriptor);
+        }
+        else if (there is { Type: FileCalls.Fifo })
+        {
+            file = OpenPipe(cancellationToken);
         }
         else if (there is { Type: not FileCalls.RegularFile })
         {
@@ -180,6 +201,21 @@ internal sealed class OutputFile : IDisposable
             _staged = file < 0 ? null : staged;
         }
         Handle = file >= 0 ? new SafeFileHandle(file, ownsHandle: true) : throw Failure(Marshal.GetLastPInvokeErrorMessage());
+    }
+
+    // Asked for again and again: a call that waits for the reader does not end when the user wants it to.
+    private int OpenPipe(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            int file = FileCalls.OpenToWrite(_directory, _name, waits: false);
+            if (file >= 0 || Marshal.GetLastPInvokeError() != FileCalls.ENXIO)
+            {
+                return file;
+            }
+            cancellationToken.WaitHandle.WaitOne(s_readerMayCome);
+        }
     }
 
     /// <summary>The directory and the name in it, each with a zero byte at its end. The name is empty when the path ends with a slash.</summary>

@@ -27,7 +27,7 @@ internal static partial class FileCalls
     private static readonly int s_directory = s_isArm ? 0x4000 : 0x10000;
     private static readonly int s_noFollow = s_isArm ? 0x8000 : 0x20000;
 
-    private const int WriteOnly = 1, CreateNew = 0x40 | 0x80, CloseOnExec = 0x80000, PathOnly = 0x200000;
+    private const int WriteOnly = 1, CreateNew = 0x40 | 0x80, NonBlocking = 0x800, CloseOnExec = 0x80000, PathOnly = 0x200000;
 
     public const int RemoveDirectory = 0x200, NoFollow = 0x100, EmptyPath = 0x1000; // AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH
     public const uint Fifo = 0x1000, Directory = 0x4000, RegularFile = 0x8000, SymbolicLink = 0xA000; // of S_IFMT
@@ -35,7 +35,7 @@ internal static partial class FileCalls
     /// <summary>Bytes of the longest name with its zero byte.</summary>
     public const int NameSize = 256;
 
-    public const int EPERM = 1, ENOENT = 2, EEXIST = 17, ENOTDIR = 20, EINVAL = 22, ENOSYS = 38, ENOTSUP = 95;
+    public const int EPERM = 1, ENOENT = 2, ENXIO = 6, EEXIST = 17, ENOTDIR = 20, EINVAL = 22, ENOSYS = 38, ENOTSUP = 95;
 
     /// <summary>A name in a directory, or a path, itself: a symbolic link is not followed. For looking at it and naming it only.</summary>
     public static int OpenPath(int directory, ReadOnlySpan<byte> name) => OpenAt(directory, name, PathOnly | s_noFollow | CloseOnExec, 0);
@@ -43,8 +43,12 @@ internal static partial class FileCalls
     /// <summary>A directory that a path leads to, over symbolic links too. For reaching what is in it only.</summary>
     public static int OpenDirectoryBehind(int directory, ReadOnlySpan<byte> path) => OpenAt(directory, path, PathOnly | s_directory | CloseOnExec, 0);
 
-    /// <summary>A file that is there, for writing, over symbolic links too. Waits for the reader of a pipe.</summary>
-    public static int OpenToWrite(int directory, ReadOnlySpan<byte> name) => OpenAt(directory, name, WriteOnly | CloseOnExec, 0);
+    /// <summary>A file that is there, for writing, over symbolic links too.</summary>
+    /// <param name="directory">Where it is.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="waits">Whether the call, and later those that write, wait for the reader of a pipe. A pipe without one is ENXIO otherwise.</param>
+    public static int OpenToWrite(int directory, ReadOnlySpan<byte> name, bool waits = true)
+        => OpenAt(directory, name, WriteOnly | CloseOnExec | (waits ? 0 : NonBlocking), 0);
 
     /// <summary>For reaching what is in it only.</summary>
     public static int OpenDirectoryPath(int directory, ReadOnlySpan<byte> name) => OpenAt(directory, name, PathOnly | s_directory | s_noFollow | CloseOnExec, 0);

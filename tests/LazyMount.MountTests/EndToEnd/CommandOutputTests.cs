@@ -8,6 +8,8 @@ namespace LazyMount.MountTests.EndToEnd;
 /// <summary>What the commands that look into an image without mounting it print.</summary>
 public sealed class CommandOutputTests : IDisposable
 {
+    private const int SigInt = 2;
+
     private readonly LazyMountCli _lazymount = new();
     private readonly OciLayoutBuilder _layout;
     private readonly string _image;
@@ -30,6 +32,49 @@ public sealed class CommandOutputTests : IDisposable
         Assert.Equal("bin\netc\nnull\n", Output("ls", _image));
         Assert.Equal("link\nmotd\n", Output("ls", _image, "/etc"));
         Assert.Equal("link\nmotd\n", Output("ls", _image, "etc/"));
+    }
+
+    // The sizes of pipes and of buffers are passed.
+    private string LargeImage()
+    {
+        byte[] noise = new byte[3 << 20];
+        new Random(1).NextBytes(noise);
+        var layout = new OciLayoutBuilder(_lazymount.Directory["large"]);
+        layout.AddLayer(new TarBytes().File("noise", noise)).WriteImage("v1");
+        return layout.Reference("v1");
+    }
+
+    [Theory]
+    [InlineData("-o pipe", "cat pipe >copy")]
+    [InlineData("-o pipe", "sleep 1; cat pipe >copy")]
+    [InlineData("-o /dev/stdout | cat >copy", "")]
+    [InlineData("-o /dev/stdout >copy", "")]
+    [InlineData("-o /dev/fd/9 9>copy", "")]
+    [InlineData("-o /dev/fd/9 9> >(cat >copy)", "wait $!; sleep 1")]
+    public void Export_WritesToPipesAndOpenFilesAsTheyAre(string output, string reader)
+    {
+        string image = LargeImage(), tar = _lazymount.Directory["tar"], directory = _lazymount.Directory.CreateDirectory("out");
+        _lazymount.Run("export", "-o", tar, image).EnsureSuccess();
+        const string Script = "cd \"$1\"; mkfifo pipe; \"$2\" export --cache-dir \"$3\" \"$4\" ";
+        Tool.Shell($"set -o pipefail; {Script}{output} & {(reader.Length > 0 ? reader : "true")}; wait $!", directory, LazyMountCli.Binary, _lazymount.CacheDirectory, image).EnsureSuccess();
+        Assert.True(File.ReadAllBytes(tar).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(directory, "copy"))));
+    }
+
+    [Theory]
+    [InlineData("sleep 300")] // nobody opens it
+    [InlineData("exec sleep 300 <pipe")] // nobody reads it
+    public void Export_ToAPipeThatNobodyReads_EndsByCtrlC(string reader)
+    {
+        string image = LargeImage(), directory = _lazymount.Directory.CreateDirectory("out"), pipe = Path.Combine(directory, "pipe");
+        Tool.Run("mkfifo", pipe).EnsureSuccess();
+        _lazymount.Run("ls", image).EnsureSuccess();
+        using Tool other = Tool.Start("bash", ["-c", $"cd \"$1\"; {reader}", "bash", directory]);
+        using Tool export = _lazymount.Start("export", "-o", pipe, image);
+        Thread.Sleep(2000);
+        Assert.False(export.HasExited);
+        export.Signal(SigInt);
+        Assert.Equal(128 + SigInt, export.WaitForExit(TimeSpan.FromSeconds(20)).ExitCode);
+        Assert.Equal([pipe], Directory.EnumerateFileSystemEntries(directory));
     }
 
     [Fact]

@@ -187,16 +187,26 @@ public sealed class ErofsExportTests : IDisposable
         Assert.Contains(says, result.Error, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void PipeAndFullDisk_AreOneSentence()
+    public static TheoryData<string, string, string> NoFilesOfTheirOwn() => new()
     {
-        string image = Write(new TarBytes().File("a", "a"));
-        ToolResult device = _lazymount.Run("export", "--format", "erofs", "-o", "/dev/full", image);
-        Assert.Equal(1, device.ExitCode);
-        Assert.Equal("lazymount: cannot write '/dev/full': it is not a regular file, and a file system image is not written in order; name another file\n", device.Error);
-        string pipe = _lazymount.Directory["pipe"];
-        Tool.Run("mkfifo", pipe).EnsureSuccess();
-        Assert.Equal($"lazymount: cannot write '{pipe}': it is not a regular file, and a file system image is not written in order; name another file\n",
-            _lazymount.Run("export", "--format", "erofs", "-o", pipe, image).Error);
+        { "/dev/full", "it is not a regular file", "" },
+        { "pipe", "it is not a regular file", "" },
+        { "link", "it is not a regular file", "" },
+        { "/dev/stdout", "it is a file that is open already", "" },
+        { "/dev/stdout", "it is a file that is open already", ">file" },
+        { "/dev/fd/9", "it is a file that is open already", "9>>file" },
+        { "/dev/fd/9", "it is a file that is open already", "9<>pipe" },
+    };
+
+    /// <summary>What is not written in order needs a regular file of its own; nothing is fetched to find that out.</summary>
+    [Theory]
+    [MemberData(nameof(NoFilesOfTheirOwn))]
+    public void WhatIsNoRegularFile_IsRefusedBeforeTheImageIsOpened(string output, string reason, string redirection)
+    {
+        string directory = _lazymount.Directory.CreateDirectory("out");
+        Tool.Shell("cd \"$1\"; mkfifo pipe; ln -s pipe link; echo before > file", directory).EnsureSuccess();
+        ToolResult result = Tool.Shell($"cd \"$1\"; exec \"$2\" export --format erofs -o {output} registry.invalid/never/asked:v1 {redirection}", directory, LazyMountCli.Binary);
+        Assert.Equal((1, $"lazymount: cannot write '{output}': {reason}, and a file system image is not written in order; name another file\n"), (result.ExitCode, result.Error));
+        Assert.Equal(["file", "link", "pipe"], Directory.EnumerateFileSystemEntries(directory).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 }

@@ -109,6 +109,79 @@ public sealed class ErofsFaceTests : IDisposable
         Assert.Contains("SELinux", result.Error, StringComparison.Ordinal);
     }
 
+    /// <summary>A filter of system calls, as containers have them, answers move_mount(2) with an error.</summary>
+    [Theory]
+    [InlineData(1, true)] // EPERM
+    [InlineData(13, true)] // EACCES
+    [InlineData(38, true)] // ENOSYS
+    [InlineData(28, false)] // ENOSPC: there would be too many mounts of FUSE as well
+    public void PlaceRefused_FuseIsShown_WhereThatMayBeAllowed(int errno, bool isFuse)
+    {
+        Assert.SkipUnless(System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.X64, "makes system calls by their number");
+        string directory = _lazymount.NewMountPoint(), log = _lazymount.Directory["log"];
+        // Load the number; if it is move_mount's, answer the error, else allow. prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program).
+        const string Perl = """
+            my $filter = pack("(SCCL)4", 0x20, 0, 0, 0, 0x15, 0, 1, 429, 0x06, 0, 0, 0x50000 | shift, 0x06, 0, 0, 0x7fff0000);
+            my $program = pack("Sx![8]P", 4, $filter);
+            syscall(157, 22, 2, $program) == 0 or die "prctl $!";
+            exec @ARGV or die;
+            """;
+        ToolResult Mount(string face)
+        {
+            using Tool tool = Tool.Start("perl", ["-e", Perl, $"{errno}", LazyMountCli.Binary, "mount", "--as", face, "--log-file", log, _image, directory], _lazymount.Environment);
+            return tool.WaitForExit();
+        }
+
+        if (isFuse)
+        {
+            Sentence.AssertOne(Mount("erofs"), 1, "refuses to give the mount its place", directory, "--as fuse");
+            Assert.False(LazyMountCli.IsMounted(directory));
+            Mount("auto").EnsureSuccess();
+            Assert.Equal(("fuse", "alive", _image), Listed(directory));
+            Assert.Contains("Shown by FUSE and not by EROFS: cannot mount as EROFS: the system refuses to give the mount its place", File.ReadAllText(log), StringComparison.Ordinal);
+        }
+        else
+        {
+            Sentence.AssertOne(Mount("auto"), 1, directory, "too many mounts", "fs.mount-max");
+            Assert.False(LazyMountCli.IsMounted(directory));
+        }
+    }
+
+    /// <summary>Its namespace is told only to those who may look into it; that it is there is told to all.</summary>
+    [Fact]
+    public void ServerOfAnotherPidNamespace_ThatMayNotBeLookedAt_CountsAsAlive()
+    {
+        string directory = _lazymount.NewMountPoint();
+        using Tool server = Tool.Start("unshare", ["--pid", "--fork", "--kill-child", LazyMountCli.Binary, "mount", "-f", "--as", "erofs", _image, directory], _lazymount.Environment);
+        WaitUntil(() => LazyMountCli.IsMounted(directory), "the mount");
+        const string List = "LAZYMOUNT_STATE=\"$DIR.state\" \"$LAZYMOUNT\" list"; // the record does not tell either
+        Assert.StartsWith("alive ", LineIn(Shell(List, directory), directory), StringComparison.Ordinal);
+        Assert.StartsWith("alive ", LineIn(Shell($"setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace bash -c '{List}'", directory), directory), StringComparison.Ordinal);
+        Shell("umount \"$DIR\"", directory).EnsureSuccess();
+        server.WaitForExit();
+    }
+
+    /// <summary>From a namespace that is not the initial one, and in which the server's is: alive and dead are told apart as long as one of its processes is seen.</summary>
+    [Fact]
+    public void ServerOfANamespaceWithinOurs_IsFound_AndMissed()
+    {
+        string directory = _lazymount.NewMountPoint();
+        const string Script = """
+            export LAZYMOUNT_STATE="$DIR.state"
+            state() { "$LAZYMOUNT" list | grep "$DIR" | cut -d" " -f1; }
+            unshare --pid --fork bash -c "LAZYMOUNT_STATE=\"\$DIR.other\" \"\$LAZYMOUNT\" mount -f --as erofs \"\$IMAGE\" \"\$DIR\" & read <\"\$DIR.end\"; kill -KILL \$!; wait; sleep 300" &
+            for i in $(seq 600); do state | grep -q . && break; sleep 0.1; done
+            state
+            echo >"$DIR.end"
+            for i in $(seq 100); do [ "$(state)" = dead ] && break; sleep 0.1; done
+            state
+            """;
+        Shell("mkfifo \"$DIR.end\"", directory).EnsureSuccess();
+        Assert.Equal("alive\ndead\n", Shell($"unshare --pid --fork --kill-child --mount --mount-proc bash -c '{Script}'", directory).EnsureSuccess().Output);
+    }
+
+    private static string LineIn(ToolResult list, string directory) => list.EnsureSuccess().Output.Split('\n').Single(line => line.Contains(directory, StringComparison.Ordinal));
+
     [Fact]
     public void KilledWhileItIsRead_EveryAnswerIsRightOrAnError()
     {

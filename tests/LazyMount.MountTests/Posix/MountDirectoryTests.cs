@@ -60,6 +60,20 @@ public sealed class MountDirectoryTests : IAsyncLifetime
         Assert.Contains("it was removed", message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [MemberData(nameof(Faces))]
+    public void WhatIsUnmountedMeanwhile_IsSaid(MountFace face)
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can mount what is to be unmounted");
+        Tool.Run("mount", "-t", "tmpfs", "none", _root).EnsureSuccess();
+        string below = Directory.CreateDirectory(_root + "/below").FullName;
+        using MountDirectory target = MountDirectory.Open(below);
+        Tool.Run("umount", "--lazy", _root).EnsureSuccess();
+        FuseException refused = Assert.Throws<FuseException>(() => _image.Mount(target, face: face));
+        Assert.Contains("the file system that it stands in was unmounted", refused.Message, StringComparison.Ordinal);
+        Assert.False(refused.IsWithoutErofs);
+    }
+
     [Fact]
     public void TheSecondOfTwo_IsRefused_UntilTheFirstLetsGo()
     {

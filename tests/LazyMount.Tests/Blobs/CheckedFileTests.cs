@@ -88,6 +88,41 @@ public sealed class CheckedFileTests : IDisposable
         Assert.False(System.IO.File.Exists(File));
     }
 
+    /// <summary>Whoever finds the damage deletes the damaged file, not the one that another process has put in its place.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void AFileThatTookItsPlaceMeanwhile_Stays(bool isInMemory)
+    {
+        Write(100_000);
+        int most = CheckedFile.MostOpen;
+        try
+        {
+            CheckedFile.MostOpen = isInMemory ? 0 : most;
+            using CheckedFile file = CheckedFile.TryOpen(File, 16)!;
+            using FileStream held = new(File, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+            System.IO.File.Delete(File);
+            byte[] another = Write(50_000);
+            held.SetLength(8192);
+
+            if (!isInMemory)
+                Assert.Throws<ImageException>(() => file[10].Length);
+            Assert.Contains("of another kind", file.Damaged("it is of another kind").Message, StringComparison.Ordinal);
+            using (CheckedFile there = CheckedFile.TryOpen(File, 16)!)
+            {
+                byte[] read = new byte[another.Length];
+                there.Read(0, read);
+                Assert.Equal(another, read);
+                _ = there.Damaged("it is of another kind");
+            }
+            Assert.False(System.IO.File.Exists(File));
+        }
+        finally
+        {
+            CheckedFile.MostOpen = most;
+        }
+    }
+
     [Fact]
     public void FilesThatShareACache_DoNotMixTheirBlocks()
     {

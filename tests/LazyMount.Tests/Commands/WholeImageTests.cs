@@ -1,6 +1,11 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.Exporting;
+using LazyMount.Images;
 using LazyMount.TestKit;
+using LazyMount.Unpacking;
+using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -282,7 +287,7 @@ public sealed class WholeImageTests : IDisposable
     {
         string directory = _directory.CreateDirectory("private"), file = Path.Combine(directory, "out.tar");
         Tool.Shell("umask 022; [ -z \"$2\" ] || { echo before > \"$1\"; chmod \"$2\" \"$1\"; }", file, mode ?? "").EnsureSuccess();
-        using (OutputFile output = OutputFile.Open(file))
+        using (OutputFile output = OutputFile.Open(file, inAnyOrder: false, TestContext.Current.CancellationToken))
         {
             string staged = Directory.EnumerateFiles(directory, ".*").Single();
             Assert.Equal(whileWritten, Tool.Run("stat", "--format=%a", staged).Output.Trim());
@@ -298,6 +303,7 @@ public sealed class WholeImageTests : IDisposable
     [InlineData(1, "cannot write '..': it is a directory; name a file in it", "..")]
     [InlineData(1, "cannot write '/proc': it is a directory; name a file in it", "/proc")]
     [InlineData(1, "cannot write '/proc/no/such': there is no directory '/proc/no'; make it first", "/proc/no/such")]
+    [InlineData(1, "cannot write '/dev/fd/4321': no file is open under this number", "/dev/fd/4321")]
     [InlineData(1, "cannot write '/dev/full': No space left on device", "/dev/full")]
     public async Task ExportToWhatCannotBeWritten_IsSaid(int exitCode, string sentence, string file)
     {
@@ -333,6 +339,27 @@ public sealed class WholeImageTests : IDisposable
         {
             Tool.Run("umount", directory).EnsureSuccess();
         }
+    }
+
+    /// <summary>Looking for the path to name reads the tree, which must not change the reason to name.</summary>
+    [Fact]
+    public async Task TheReasonOfAFailure_IsThatOfTheCallThatFailed()
+    {
+        // More blocks of links than are kept in memory, so that the directory has to be read again.
+        var tar = new TarBytes().File("a/first", "x").File("z", "x").HardLink("a/second", "z");
+        for (int i = 0; i < 1200; i++)
+        {
+            tar.Pax(("linkpath", new string('t', 3000))).Symlink($"link{i}", "x");
+        }
+        await using OpenedImage image = await OpenedImage.OpenAsync(
+            ImageReference.Parse(Image(tar)), new OpeningOptions { Cache = new BlobCache(_directory["cache"]) }, OpeningObserver.None, NullLoggerFactory.Instance, TestContext.Current.CancellationToken);
+        string path = _directory["target"];
+        using UnpackDirectory target = UnpackDirectory.Open(path);
+        using var unpacker = new TreeUnpacker(image, target, rootless: true);
+        string unfinished = Assert.Single(Directory.EnumerateDirectories(path));
+        IOException failure = await Assert.ThrowsAsync<IOException>(
+            () => unpacker.UnpackAsync(_ => File.WriteAllText(Path.Combine(unfinished, "a/second"), "in its way"), TestContext.Current.CancellationToken));
+        Assert.Equal("cannot make the hard link '/a/second' of the image: File exists", failure.Message);
     }
 
     [Fact]

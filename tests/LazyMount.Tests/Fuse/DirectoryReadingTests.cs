@@ -1,5 +1,6 @@
 using System.Text;
 using LazyMount.FileSystem;
+using LazyMount.Fuse;
 using LazyMount.Fuse.Protocol;
 using Xunit;
 
@@ -79,6 +80,39 @@ public sealed class DirectoryReadingTests
         Reply lookup = _tree.Ask(new RequestBytes(FuseOpcode.Lookup).Name("dir"));
         Assert.Equal(lookup.Body!, reply.Body![320..448]);
         Assert.All(reply.Body![(160 - 8 + 1)..160], b => Assert.Equal(0, b)); // padding after "."
+    }
+
+    /// <summary>One who wants the names has them all, and one who wants the attributes of a damaged one asks for it by name.</summary>
+    [Fact]
+    public void NamesWhoseAttributesAreDamaged_AreListed_AndAnswerNoLookup()
+    {
+        using var damaged = new DamagedTree();
+        var operations = new FuseOperations(damaged.Tree, new Negotiated(45, InitFlags.None), null, null);
+        List<string> names = [], unresolved = [];
+        for (ulong offset = 0; ;)
+        {
+            Reply reply = _tree.Ask(RequestBytes.Read(FuseOpcode.ReadDirPlus, damaged.Directory, offset, 65536), operations);
+            Assert.Equal(0, reply.Error);
+            if (reply.Body!.Length == 0)
+            {
+                break;
+            }
+            for (int at = 0; at < reply.Body.Length;)
+            {
+                int length = (int)reply.U32(at + 128 + 16);
+                string name = Encoding.Latin1.GetString(reply.Body, at + 128 + 24, length);
+                names.Add(name);
+                Assert.Equal(name.StartsWith('.') ? 4u : 8u, reply.U32(at + 128 + 20));
+                if (reply.U64(at) == 0 && !name.StartsWith('.'))
+                {
+                    unresolved.Add(name);
+                }
+                offset = reply.U64(at + 128 + 8);
+                at += (128 + 24 + length + 7) / 8 * 8;
+            }
+        }
+        Assert.Equal([".", "..", .. damaged.Names], names);
+        Assert.Equal(damaged.Damaged, unresolved);
     }
 
     private List<(string Name, ulong Inode, uint Type, ulong Next)> Read(FuseOpcode opcode, ulong node, ulong offset, uint size)

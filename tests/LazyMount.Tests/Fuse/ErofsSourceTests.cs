@@ -12,8 +12,8 @@ public sealed class ErofsSourceTests
     [InlineData("lazymount:1@0:", 1, 0, null, "")]
     public void Source_TellsProcessAndImage(string source, int pid, ulong start, ulong? space, string image)
     {
-        Assert.Equal(new ErofsSource(pid, start, space, image), ErofsSource.TryParse(source));
-        Assert.Equal(source, new ErofsSource(pid, start, space, image).ToString());
+        Assert.Equal(new ErofsSource(new ServingProcess(pid, start, space), image), ErofsSource.TryParse(source));
+        Assert.Equal(source, new ErofsSource(new ServingProcess(pid, start, space), image).ToString());
     }
 
     [Theory]
@@ -37,12 +37,12 @@ public sealed class ErofsSourceTests
     [InlineData("oci:/a/b/")]
     [InlineData("oci:/a/b/.")]
     public void NamesThatCannotBeWalked_AreOneStep(string image)
-        => Assert.Equal("lazymount:7@8:" + image.Replace('/', '_'), new ErofsSource(7, 8, null, image).ToString());
+        => Assert.Equal("lazymount:7@8:" + image.Replace('/', '_'), new ErofsSource(new ServingProcess(7, 8, null), image).ToString());
 
     [Fact]
     public void LongNames_LoseTheirBeginning()
     {
-        string source = new ErofsSource(7, 8, null, "oci:/" + new string('\u00e4', 300) + "/last:tag").ToString();
+        string source = new ErofsSource(new ServingProcess(7, 8, null), "oci:/" + new string('\u00e4', 300) + "/last:tag").ToString();
         Assert.InRange(Encoding.UTF8.GetByteCount(source), 254, 255);
         Assert.StartsWith("lazymount:7@8:", source, StringComparison.Ordinal);
         Assert.EndsWith("_last:tag", source, StringComparison.Ordinal);
@@ -59,23 +59,5 @@ public sealed class ErofsSourceTests
             """u8);
         Assert.Equal([(MountFace.Erofs, "debian:12"), (null, "/dev/loop0"), (MountFace.Fuse, "debian:12"), ((MountFace?)null, "lazymount:12@3:debian:12")],
             mounts.Select(mount => (mount.Face, mount.Image)));
-    }
-
-    [Fact]
-    public void Process_ServesWhileItLives_AndNotItsSuccessorOfTheSameNumber()
-    {
-        ErofsSource own = ErofsSource.Of("x");
-        Assert.Equal((Environment.ProcessId, Environment.ProcessId), (own.Pid, own.OurPid));
-        Assert.False(own.IsDead());
-        Assert.True((own with { Start = own.Start + 1 }).IsDead());
-        Assert.True((own with { Pid = int.MaxValue }).IsDead());
-    }
-
-    [Fact]
-    public void ProcessOfAnotherNamespace_IsLookedForByRootOfTheInitialOne()
-    {
-        ErofsSource own = ErofsSource.Of("x"), elsewhere = own with { PidNamespace = 1, Pid = int.MaxValue };
-        Assert.Null(elsewhere.OurPid);
-        Assert.Equal(own.PidNamespace is null && Environment.IsPrivilegedProcess, elsewhere.IsDead());
     }
 }
