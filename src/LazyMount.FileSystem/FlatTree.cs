@@ -129,13 +129,22 @@ internal sealed class FlatTree
     public Node NodeAt(int position)
     {
         int target = _tree.Slots.ObjectOf(_names.Slots[position]);
+        Node node = NodeOf(_tree, target);
+        node.LinkCount = (uint)_linkCounts[position];
+        node.XattrSet = XattrSetOf(_tree.LayerOf(target), node.XattrSet);
+        return node;
+    }
+
+    /// <summary>What an object is, by itself: its names are not counted, and its set of extended attributes has its layer's number.</summary>
+    public static Node NodeOf(MergedTree tree, int target)
+    {
         if (target == TreeSlots.ImplicitDirectory)
         {
             // A directory that no layer lists: root-owned, 0755, as old as time.
-            return new Node { Mode = FileMode.Directory | 0b111_101_101, LinkCount = (uint)_linkCounts[position], Layer = -1, XattrSet = -1 };
+            return new Node { Mode = FileMode.Directory | 0b111_101_101, Layer = -1, XattrSet = -1 };
         }
-        (int number, int attributesNumber, short layer) = _tree.ObjectAt(target);
-        LayerIndex index = _tree.Layers[layer];
+        (int number, int attributesNumber, short layer) = tree.ObjectAt(target);
+        LayerIndex index = tree.Layers[layer];
         ref readonly LayerEntry entry = ref index.Entries[number];
         ref readonly LayerEntry attributes = ref index.Entries[attributesNumber];
         var node = new Node
@@ -146,9 +155,8 @@ internal sealed class FlatTree
             Gid = attributes.Gid,
             MtimeSeconds = attributes.MtimeSeconds,
             MtimeNanoseconds = attributes.MtimeNanoseconds,
-            LinkCount = (uint)_linkCounts[position],
-            Layer = _tree.OriginOf(layer),
-            XattrSet = XattrSetOf(layer, attributes.XattrSet >= 0 ? attributes.XattrSet : entry.XattrSet),
+            Layer = tree.OriginOf(layer),
+            XattrSet = attributes.XattrSet >= 0 ? attributes.XattrSet : entry.XattrSet,
         };
         switch (entry.Type)
         {

@@ -60,6 +60,9 @@ internal sealed class MergedTree
     /// <summary>Which of the layers one of <see cref="Layers"/> is, or is a form of.</summary>
     public short OriginOf(short layer) => layer < LayerCount ? layer : _formsOf[layer - LayerCount];
 
+    /// <summary>Told of each slot that <see cref="Stack"/> takes something away from, before it is taken away.</summary>
+    public Action<int, Covering>? Covers { get; set; }
+
     /// <summary>The number that one of <see cref="Layers"/> has in the image.</summary>
     public int NumberOf(short layer) => _firstNumber + OriginOf(layer);
 
@@ -136,6 +139,7 @@ internal sealed class MergedTree
         {
             if (covers && Slots.Find(directory, upper.NameOf(from)) is >= 0 and var hidden)
             {
+                Covers?.Invoke(hidden, Covering.Whiteout);
                 Slots.Remove(hidden);
             }
             return None;
@@ -143,11 +147,13 @@ internal sealed class MergedTree
         int slot = Slots.FindOrAdd(directory, upper.NameOf(from));
         if (!upper.IsDirectory(from))
         {
+            Covers?.Invoke(slot, Covering.Replaced);
             Slots.Replace(slot, upper.ObjectOf(from), isDirectory: false);
             return None;
         }
         if (covers || !Slots.IsDirectory(slot))
         {
+            Covers?.Invoke(slot, covers ? Covering.Whiteout : Covering.Replaced);
             Slots.Replace(slot, upper.ObjectOf(from), isDirectory: true);
         }
         else
@@ -165,6 +171,7 @@ internal sealed class MergedTree
         }
         if ((upper.HidesOf(from) & Hides.Children) != 0)
         {
+            Covers?.Invoke(slot, Covering.Opaque);
             Slots.DropChildren(slot);
         }
     }

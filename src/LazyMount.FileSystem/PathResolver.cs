@@ -29,6 +29,13 @@ public static class PathResolver
     public static Errno Resolve(ImageTree tree, ReadOnlySpan<byte> path, bool followFinal, out ResolvedPath resolved, ulong root = ImageTree.RootId)
     {
         ArgumentNullException.ThrowIfNull(tree);
+        return Resolve(new OfImage(tree, root), path, followFinal, out resolved);
+    }
+
+    /// <summary>The same in any tree.</summary>
+    internal static Errno Resolve<TTree>(TTree tree, ReadOnlySpan<byte> path, bool followFinal, out ResolvedPath resolved)
+        where TTree : struct, IPathTree
+    {
         resolved = default;
         if (path.IsEmpty)
         {
@@ -37,7 +44,7 @@ public static class PathResolver
 
         // The names from the root down to the current directory; the root itself is not in it.
         List<TreeName> trail = [];
-        ulong current = root;
+        ulong current = tree.Root;
         byte[] pending = path.ToArray();
         int at = 0, links = 0;
         while (true)
@@ -66,17 +73,16 @@ public static class PathResolver
                 if (trail.Count > 0)
                 {
                     trail.RemoveAt(trail.Count - 1);
-                    current = trail.Count == 0 ? root : trail[^1].Node;
+                    current = trail.Count == 0 ? tree.Root : trail[^1].Node;
                 }
                 continue;
             }
 
-            ulong node = tree.Find(current, name);
-            if (node == 0)
+            if (tree.Find(current, name) is not { } node)
             {
                 return Errno.ENOENT;
             }
-            uint type = tree.Mode(node) & FileMode.TypeMask;
+            uint type = tree.TypeOf(node);
             if (type == FileMode.Symlink && (!isFinal || followFinal))
             {
                 ReadOnlySpan<byte> target = tree.LinkTarget(node);
@@ -95,7 +101,7 @@ public static class PathResolver
                 if (target[0] == '/')
                 {
                     trail.Clear();
-                    current = root;
+                    current = tree.Root;
                 }
                 pending = [.. target, .. pending.AsSpan(at)];
                 at = 0;
@@ -115,4 +121,31 @@ public static class PathResolver
             }
         }
     }
+
+    private readonly struct OfImage(ImageTree tree, ulong root) : IPathTree
+    {
+        public ulong Root => root;
+
+        public ulong? Find(ulong directory, ReadOnlySpan<byte> name) => tree.Find(directory, name) is not 0 and var node ? node : null;
+
+        public uint TypeOf(ulong node) => tree.Mode(node) & FileMode.TypeMask;
+
+        public ReadOnlySpan<byte> LinkTarget(ulong node) => tree.LinkTarget(node);
+    }
+}
+
+/// <summary>A tree in which paths are walked.</summary>
+internal interface IPathTree
+{
+    /// <summary>The root directory.</summary>
+    ulong Root { get; }
+
+    /// <summary>What a name in a directory names, or null.</summary>
+    ulong? Find(ulong directory, ReadOnlySpan<byte> name);
+
+    /// <summary>Its file type, as in st_mode.</summary>
+    uint TypeOf(ulong node);
+
+    /// <summary>Where a symbolic link leads.</summary>
+    ReadOnlySpan<byte> LinkTarget(ulong node);
 }

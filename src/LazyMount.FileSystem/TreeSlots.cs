@@ -183,6 +183,27 @@ internal sealed class TreeSlots
         }
     }
 
+    /// <summary>Writes the object of every slot, or <see cref="None"/>, to a list of <see cref="Count"/>.</summary>
+    public void CopyObjects(Span<int> to)
+    {
+        for (int slot = 0; slot < Count; slot++)
+        {
+            to[slot] = _slots[slot].Object;
+        }
+    }
+
+    /// <summary>Path of a slot from the root, also of one that is dropped.</summary>
+    public byte[] PathOf(int slot)
+    {
+        List<byte[]> names = [];
+        for (int at = slot; at != Root; at = _slots[at].Parent)
+        {
+            names.Add(NameOf(at).ToArray());
+        }
+        names.Reverse();
+        return TreePath.Of(names);
+    }
+
     /// <summary>Adds the slots of a directory's children to a list.</summary>
     public int CopyChildren(int directory, Span<int> to)
     {

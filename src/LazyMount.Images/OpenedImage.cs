@@ -197,7 +197,7 @@ public sealed class OpenedImage : IAsyncDisposable
         }
         catch (InvalidDataException e)
         {
-            throw new ImageException(ImageError.Invalid, $"The layers of {image.Reference} do not make a tree: {e.Message}; the image must be built again.", e);
+            throw IndexedImage.NoTree(image, e);
         }
     }
 

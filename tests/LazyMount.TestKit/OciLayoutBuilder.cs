@@ -19,6 +19,7 @@ public sealed class OciLayoutBuilder
     private readonly JsonArray _roots = [];
     private JsonArray _layers = [];
     private JsonArray _diffIds = [];
+    private JsonArray? _history;
 
     public OciLayoutBuilder(string directory)
     {
@@ -45,6 +46,18 @@ public sealed class OciLayoutBuilder
     {
         _layers.Add(AddBlob(blob, mediaType));
         _diffIds.Add(diffId);
+        return this;
+    }
+
+    /// <summary>An entry of the history in the next image's config; without one, the config has no history.</summary>
+    public OciLayoutBuilder AddHistory(string createdBy, bool isEmpty = false)
+    {
+        var entry = new JsonObject { ["created"] = "2024-02-29T12:30:00.25+01:00", ["created_by"] = createdBy };
+        if (isEmpty)
+        {
+            entry["empty_layer"] = true;
+        }
+        (_history ??= []).Add(entry);
         return this;
     }
 
@@ -93,6 +106,10 @@ public sealed class OciLayoutBuilder
             ["config"] = new JsonObject { ["Cmd"] = new JsonArray("/bin/sh") },
             ["rootfs"] = new JsonObject { ["type"] = "layers", ["diff_ids"] = _diffIds },
         };
+        if (_history is not null)
+        {
+            config["history"] = _history.DeepClone();
+        }
         var manifest = new JsonObject
         {
             ["schemaVersion"] = 2,
@@ -100,7 +117,7 @@ public sealed class OciLayoutBuilder
             ["config"] = AddBlob(Json(config), "application/vnd.oci.image.config.v1+json"),
             ["layers"] = _layers,
         };
-        (_layers, _diffIds) = ([], []);
+        (_layers, _diffIds, _history) = ([], [], null);
         return AddBlob(Json(manifest), ManifestType);
     }
 

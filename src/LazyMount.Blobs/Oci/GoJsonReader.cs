@@ -73,6 +73,13 @@ public ref struct GoJsonReader
         return value;
     }
 
+    /// <summary>True or false; false for null.</summary>
+    public readonly bool ReadBool()
+    {
+        Require(IsNull || _tokens.TokenType is JsonTokenType.True or JsonTokenType.False, "true or false");
+        return _tokens.TokenType == JsonTokenType.True;
+    }
+
     /// <summary>A string, or a number as it is written; empty for null. For fields that some writers quote and others do not.</summary>
     public readonly string ReadText() => _tokens.TokenType == JsonTokenType.Number ? Encoding.UTF8.GetString(_tokens.ValueSpan) : ReadString();
 

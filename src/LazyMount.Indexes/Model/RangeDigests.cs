@@ -103,6 +103,40 @@ public sealed class RangeDigests
         return true;
     }
 
+    /// <summary>
+    /// Tells bytes from others without reading them: the digest of their range, or a hash of the lengths and digests of their ranges.
+    /// Bytes that are told to be the same are the same. False unless ranges begin and end where the bytes do.
+    /// </summary>
+    /// <param name="offset">Where the bytes stand, in the sense of <see cref="OfCompressed"/>.</param>
+    /// <param name="length">Their number.</param>
+    /// <param name="identity"><see cref="ChunkDigests.DigestSize"/> bytes.</param>
+    /// <exception cref="ImageException">As for <see cref="CheckedFile.Read"/>.</exception>
+    public bool TryIdentify(long offset, long length, Span<byte> identity)
+    {
+        int first = FirstFrom(offset);
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Span<byte> size = stackalloc byte[sizeof(int)];
+        long done = 0;
+        for (int i = first; done < length; i++)
+        {
+            if (i == Count || this[i] is var (start, count) && (start != offset + done || count > length - done))
+            {
+                return false;
+            }
+            if (count == length)
+            {
+                _digests[i].CopyTo(identity);
+                return true;
+            }
+            BinaryPrimitives.WriteInt32LittleEndian(size, count);
+            hash.AppendData(size);
+            hash.AppendData(_digests[i]);
+            done += count;
+        }
+        hash.GetHashAndReset(identity);
+        return true;
+    }
+
     // The first range that begins there or later.
     private int FirstFrom(long offset)
     {

@@ -3,6 +3,7 @@ using System.Buffers.Text;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using LazyMount.Blobs.Oci;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Tar;
 

@@ -50,6 +50,13 @@ internal sealed class CommandHost
         return progress.ShowWhile(OpenedImage.OpenAsync(reference, settings.ToOpening(), progress, loggers, cancellationToken));
     }
 
+    /// <summary>Gets the indexes of all layers of an image for a command, with progress on the terminal.</summary>
+    public Task<IndexedImage> OpenIndexedAsync(ImageReference reference, CommandSettings settings, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
+        var progress = new IndexingProgress(Error, ErrorTerminal);
+        return progress.ShowWhile(IndexedImage.OpenAsync(reference, settings.ToOpening(), progress, loggers, cancellationToken));
+    }
+
     /// <summary>Waits for work, and shows its progress where somebody watches.</summary>
     public Task ShowWhileAsync(TransferProgress progress, Task work) => ErrorTerminal is { } terminal ? progress.ShowWhile(work, Error, terminal) : work;
 

@@ -68,7 +68,7 @@ internal static class CommandLine
         [
             new("Mounts", [MountCommand.Create(host), UmountCommand.Create(host), ListCommand.Create(host)]),
             new("Files", [LsCommand.Create(host), TreeCommand.Create(host), StatCommand.Create(host), CatCommand.Create(host), FindCommand.Create(host), DuCommand.Create(host)]),
-            new("Layers", [LayersCommand.Create(host)]),
+            new("Layers", [LayersCommand.Create(host), HistoryCommand.Create(host), LogCommand.Create(host), WasteCommand.Create(host)]),
             new("Whole images", [PullCommand.Create(host), UnpackCommand.Create(host), ExportCommand.Create(host)]),
             new("Registries", [TagsCommand.Create(host), PlatformsCommand.Create(host), ManifestCommand.Create(host), ConfigCommand.Create(host), IndexCommand.Create(host)]),
             new("This machine", [CacheCommand.Create(host), CacheCommand.CreateInfo(host, "df"), DoctorCommand.Create(host), CompletionCommand.Create(host)]),

@@ -13,22 +13,28 @@ namespace LazyMount.Commands;
 /// <summary>`lazymount layers`: an image's layers with what is known of them; nothing but manifests is fetched.</summary>
 internal static class LayersCommand
 {
-    public static Command Create(CommandHost host) => LayersVerb.Create(host, "layers",
+    public static Command Create(CommandHost host)
+    {
+        var wide = new Option<bool>("--wide") { Description = "Show all columns, also on a terminal, and CREATED BY" };
+        return LayersVerb.Create(host, "layers",
         "List the layers of an image, lowest first. INDEX says what serves a layer and INDEX BYTES how large that is: built, estargz, zstd:chunked, tar-headers, published or soci, or - for a layer that a mount would have to stream once. PROOF says who vouches for what it shows: the layer's own digest (layer), the digest of the manifest or image index (manifest), whoever may publish in the repository (repository), or only the server that gives the layer (source), or - where that is known only once the layer is read. What only the index itself tells is shown once it is here, as after a mount or an ls.",
         """
         lazymount layers debian:12
         lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
         """,
-        "an array of { layer, digest, mediaType, compressedSize, indexed, index, proof, indexSize, format, uncompressedSize, entries, spans }",
+        "an array of { layer, digest, mediaType, compressedSize, indexed, index, proof, indexSize, format, uncompressedSize, entries, spans, created, createdBy }",
         ListingJson.Default.IReadOnlyListLayerListing,
         async (image, finder, cancellationToken) =>
         {
             IReadOnlyList<IndexOffer> offers = await finder.FindIndexesAsync(image, cancellationToken);
-            return [.. image.Layers.Select((layer, i) => Describe(i, layer, offers[i]))];
+            ImageHistory history = ImageHistory.Read(image.ConfigBytes.Span, image.Layers.Count);
+            return [.. image.Layers.Select((layer, i) => Describe(i, layer, offers[i], history.Of(i)))];
         },
-        Write);
+        (output, listings, parsed) => Write(output, listings, parsed.GetValue(wide)),
+        wide);
+    }
 
-    internal static LayerListing Describe(int layer, Descriptor descriptor, IndexOffer offer) => new()
+    private static LayerListing Describe(int layer, Descriptor descriptor, IndexOffer offer, HistoryEntry? history) => new()
     {
         Layer = layer,
         Digest = descriptor.Digest.ToString(),
@@ -42,6 +48,9 @@ internal static class LayersCommand
         UncompressedSize = offer.Stored?.UncompressedSize,
         Entries = offer.Stored?.Entries.Length,
         Spans = offer.Stored?.Checkpoints.Count,
+        Created = HistoryCommand.CreatedOf(history),
+        CreatedBy = HistoryCommand.Known(history?.CreatedBy),
+        Command = HistoryCommand.Known(history?.Command),
     };
 
     /// <summary>As the formats are called where they come from.</summary>
@@ -56,13 +65,36 @@ internal static class LayersCommand
         _ => origin.ToString(),
     };
 
-    internal static void Write(CommandOutput output, IReadOnlyList<LayerListing> listings)
+    private static void Write(CommandOutput output, IReadOnlyList<LayerListing> listings, bool isWide)
     {
-        var table = new TextTable("LAYER", "COMPRESSED", "UNCOMPRESSED", "ENTRIES", "SPANS", "INDEX", "PROOF", "INDEX BYTES", "DIGEST", "MEDIA TYPE") { RightAligned = [0, 1, 2, 3, 4, 7] };
+        if (output.Width is not null && !isWide)
+        {
+            WriteNarrow(output, listings);
+            return;
+        }
+        string[] headings = ["LAYER", "COMPRESSED", "UNCOMPRESSED", "ENTRIES", "SPANS", "INDEX", "PROOF", "INDEX BYTES", "DIGEST", "MEDIA TYPE"];
+        var table = new TextTable(isWide ? [.. headings, "CREATED BY"] : headings) { RightAligned = [0, 1, 2, 3, 4, 7], Cuttable = [] };
         foreach (LayerListing layer in listings)
         {
-            table.Add(Number(layer.Layer), Number(layer.CompressedSize), Number(layer.UncompressedSize), Number(layer.Entries), Number(layer.Spans),
-                layer.Index ?? "-", layer.Proof ?? "-", Number(layer.IndexSize), layer.Digest, Printable.Of(layer.MediaType));
+            string[] cells =
+            [
+                Number(layer.Layer), output.Size(layer.CompressedSize), layer.UncompressedSize is { } size ? output.Size(size) : "-", Number(layer.Entries), Number(layer.Spans),
+                layer.Index ?? "-", layer.Proof ?? "-", layer.IndexSize is { } indexSize ? output.Size(indexSize) : "-", layer.Digest, Printable.Of(layer.MediaType),
+            ];
+            table.Add(isWide ? [.. cells, layer.Command ?? "-"] : cells);
+        }
+        table.Write(output);
+    }
+
+    // What fits a terminal; the rest is in --wide and --json.
+    private static void WriteNarrow(CommandOutput output, IReadOnlyList<LayerListing> listings)
+    {
+        var table = new TextTable("LAYER", "SIZE", "ENTRIES", "INDEX", "PROOF", "DIGEST", "CREATED BY") { RightAligned = [0, 1, 2] };
+        foreach (LayerListing layer in listings)
+        {
+            table.Add(
+                Number(layer.Layer), output.Size(layer.CompressedSize), Number(layer.Entries), layer.Index ?? "-", layer.Proof ?? "-",
+                output.DigestText(layer.Digest), layer.Command ?? "-");
         }
         table.Write(output);
     }

@@ -23,10 +23,20 @@ internal static class LayersVerb
     public static Command Create<TRow>(
         CommandHost host, string name, string description, string examples, string shape, JsonTypeInfo<IReadOnlyList<TRow>> json,
         Func<Image, IndexFinder, CancellationToken, Task<IReadOnlyList<TRow>>> list, Action<CommandOutput, IReadOnlyList<TRow>> write)
+        => Create(host, name, description, examples, shape, json, list, (output, rows, _) => write(output, rows));
+
+    /// <summary>The same with further options of the command, which the writer of the table asks for.</summary>
+    public static Command Create<TRow>(
+        CommandHost host, string name, string description, string examples, string shape, JsonTypeInfo<IReadOnlyList<TRow>> json,
+        Func<Image, IndexFinder, CancellationToken, Task<IReadOnlyList<TRow>>> list, Action<CommandOutput, IReadOnlyList<TRow>, ParseResult> write, params Option[] options)
     {
         var image = ImageArgument.Create();
         var asJson = Verb.JsonOption(shape);
         var verb = new Verb(name, description, examples) { image, asJson };
+        foreach (Option option in options)
+        {
+            verb.Add(option);
+        }
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
@@ -39,7 +49,7 @@ internal static class LayersVerb
             }
             else
             {
-                write(host.Output, rows);
+                write(host.Output, rows, parsed);
             }
             return ExitCode.Done;
         });

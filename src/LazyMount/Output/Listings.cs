@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Output;
 
@@ -31,7 +32,7 @@ internal sealed record MountListing
     public string? CacheDirectory { get; init; }
 }
 
-/// <summary>One layer of `layers --json`, lowest first. The last four are null when no index is stored yet.</summary>
+/// <summary>One layer of `layers --json`, lowest first. Format, uncompressed size, entries and spans are null when no index is stored yet.</summary>
 internal sealed record LayerListing
 {
     public required int Layer { get; init; }
@@ -49,6 +50,80 @@ internal sealed record LayerListing
     public long? UncompressedSize { get; init; }
     public int? Entries { get; init; }
     public int? Spans { get; init; }
+
+    /// <summary>When and by which command the layer was made; null when the image's config does not tell.</summary>
+    public string? Created { get; init; }
+
+    public string? CreatedBy { get; init; }
+
+    /// <summary>The command on one line, for people.</summary>
+    [JsonIgnore]
+    public string? Command { get; init; }
+}
+
+/// <summary>One line of `history --json`, lowest layer first. Texts that the config leaves out are left out.</summary>
+internal sealed record HistoryListing
+{
+    /// <summary>Left out, with the digest and the size, for a step that made no layer, or of which nothing tells which layer it made.</summary>
+    public int? Layer { get; init; }
+
+    public string? Digest { get; init; }
+    public long? CompressedSize { get; init; }
+    public string? Created { get; init; }
+    public string? CreatedBy { get; init; }
+    public string? Author { get; init; }
+    public string? Comment { get; init; }
+
+    /// <summary>The step made no layer.</summary>
+    public required bool Empty { get; init; }
+
+    [JsonIgnore]
+    public required HistoryStep Step { get; init; }
+}
+
+/// <summary>What `waste` has found. Sizes are of the files' uncompressed bytes.</summary>
+internal sealed record WasteListing
+{
+    public required long Files { get; init; }
+    public required long Size { get; init; }
+    public required long WastedSize { get; init; }
+    public required long ReplacedSize { get; init; }
+    public required long DeletedSize { get; init; }
+    public required long DuplicateSize { get; init; }
+
+    /// <summary>The share of the bytes that is not wasted, from 0 to 1.</summary>
+    public required double Efficiency { get; init; }
+
+    public required IReadOnlyList<LayerWasteListing> Layers { get; init; }
+    public required IReadOnlyList<PathWasteListing> Paths { get; init; }
+}
+
+/// <summary>One layer of a <see cref="WasteListing"/>, lowest first.</summary>
+internal sealed record LayerWasteListing
+{
+    public required int Layer { get; init; }
+    public required string Digest { get; init; }
+    public required long Files { get; init; }
+    public required long Size { get; init; }
+    public required long WastedSize { get; init; }
+    public required long ReplacedSize { get; init; }
+    public required long DeletedSize { get; init; }
+    public required long DuplicateSize { get; init; }
+}
+
+/// <summary>One path of a <see cref="WasteListing"/>, most waste first.</summary>
+internal sealed record PathWasteListing
+{
+    public required string Path { get; init; }
+
+    /// <summary>The exact bytes of a path that is not UTF-8; else left out.</summary>
+    public byte[]? PathBase64 { get; init; }
+
+    public required long Size { get; init; }
+    public required IReadOnlyList<int> Layers { get; init; }
+
+    /// <summary>"replaced", "deleted" or "duplicate", each once.</summary>
+    public required IReadOnlyList<string> Reasons { get; init; }
 }
 
 /// <summary>One entry of `platforms --json`. Values that the image index leaves out are left out.</summary>
@@ -201,6 +276,8 @@ internal sealed record VerifyListing
     WriteIndented = true)]
 [JsonSerializable(typeof(IReadOnlyList<MountListing>))]
 [JsonSerializable(typeof(IReadOnlyList<LayerListing>))]
+[JsonSerializable(typeof(IReadOnlyList<HistoryListing>))]
+[JsonSerializable(typeof(WasteListing))]
 [JsonSerializable(typeof(IReadOnlyList<IndexListing>))]
 [JsonSerializable(typeof(IReadOnlyList<PlatformListing>))]
 [JsonSerializable(typeof(PushListing))]

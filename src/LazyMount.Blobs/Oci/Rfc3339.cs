@@ -1,7 +1,7 @@
-namespace LazyMount.Indexes.Toc;
+namespace LazyMount.Blobs.Oci;
 
-/// <summary>Times as tables of contents write them: RFC 3339.</summary>
-internal static class Rfc3339
+/// <summary>Times as JSON documents write them: RFC 3339.</summary>
+public static class Rfc3339
 {
     /// <summary>
     /// Parses 2006-01-02T15:04:05.999999999-07:00: years 0 to 9999, at most nine digits of a fraction, any zone. Seconds count from 1970.

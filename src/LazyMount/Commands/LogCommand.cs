@@ -1,0 +1,205 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using LazyMount.Blobs.Images;
+using LazyMount.Cli;
+using LazyMount.FileSystem;
+using LazyMount.Images;
+using LazyMount.Output;
+using Microsoft.Extensions.Logging;
+using FileMode = LazyMount.FileSystem.FileMode;
+
+namespace LazyMount.Commands;
+
+/// <summary>`lazymount log`: what each layer did to a path, also to one that a higher layer deleted.</summary>
+internal static class LogCommand
+{
+    public static Command Create(CommandHost host)
+    {
+        var image = ImageArgument.Create();
+        var path = new Argument<string>("PATH") { Description = "Path inside the image, also one that is deleted; a relative one starts at the root" };
+        var json = Verb.JsonOption("one event a line, an entry with \"layer\", \"layerDigest\", \"action\", \"changes\", \"by\", \"how\", \"contentLayer\" and \"below\"");
+        var verb = new Verb("log",
+            "Show what each layer did to a path, lowest first. ACTION is added, changed, linked (a new hard link), hidden (by what the layer did to a directory or link on the way) or deleted (a whiteout of the path itself). MODE, OWNER, SIZE and TIME are those after the layer; of a path that is gone, those before. For a directory, DETAILS sums the names and bytes below it that were added (+), changed (~) and deleted (-). 'lazymount cat --layer N' reads a file that a later layer deleted.",
+            """
+            lazymount log debian:12 /etc/passwd
+            lazymount log myapp /root/.ssh/id_rsa
+            lazymount log --json myapp /app | jq -c 'select(.action == "deleted")'
+            """)
+        { image, path, json };
+        verb.Run(host, async (parsed, settings, cancellationToken) =>
+        {
+            string reference = parsed.GetRequiredValue(image), text = parsed.GetRequiredValue(path);
+            ImageReference parsedReference = ImageArgument.Parse(reference);
+            using ILoggerFactory loggers = Loggers.ForCommand(settings);
+            await using IndexedImage opened = await host.OpenIndexedAsync(parsedReference, settings, loggers, cancellationToken);
+            IEnumerable<PathEvent> events = opened.LogOf(ImagePathText.Encode(text)).TakeWhile(_ =>
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                return true;
+            });
+            bool isKnown = parsed.GetValue(json) ? WriteJson(host.Output, events, opened.Image) : Write(host, events, reference);
+            return isKnown ? ExitCode.Done : throw new CommandException($"cannot log '{text}': no layer of {parsedReference} has it or ever had it; 'lazymount ls' shows what there is");
+        });
+        return verb;
+    }
+
+    private static bool Write(CommandHost host, IEnumerable<PathEvent> events, string reference)
+    {
+        CommandOutput output = host.Output;
+        var table = new TextTable("LAYER", "ACTION", "MODE", "OWNER", "SIZE", "TIME", "DETAILS") { RightAligned = [0, 4] };
+        (PathEvent? last, PathEvent? readable) = (null, null);
+        foreach (PathEvent each in events)
+        {
+            PathNode node = each.Node;
+            table.Add(
+                LayersCommand.Number(each.Layer),
+                NameOf(each.Action),
+                EntryFormat.ModeString(node.Mode),
+                string.Create(CultureInfo.InvariantCulture, $"{node.Uid}:{node.Gid}"),
+                FileMode.IsDirectory(node.Mode) ? "-" : EntryFormat.IsDevice(node.Mode) ? $"{node.Device.Major}, {node.Device.Minor}" : output.Size(node.Size),
+                node.Layer < 0 ? "-" : EntryFormat.ShortTime(node.MtimeSeconds),
+                Details(each, output));
+            last = each;
+            readable = IsGone(each) ? readable : FileMode.IsRegular(node.Mode) && node.Layer == each.Layer ? each : null;
+        }
+        if (last is null)
+        {
+            return false;
+        }
+        table.Write(output);
+        if (IsGone(last) && readable is not null)
+        {
+            string where = ImagePathText.Decode(readable.Path);
+            host.Note($"'{where}' is not in the image any more; 'lazymount cat --layer {readable.Layer} {reference} {where}' reads what layer {readable.Layer} has");
+        }
+        return true;
+    }
+
+    private static bool IsGone(PathEvent each) => each.Action is PathAction.Deleted or PathAction.Hidden;
+
+    private static string Details(PathEvent each, CommandOutput output)
+    {
+        List<string> details = [];
+        if (each.Changes != PathChanges.None)
+        {
+            details.Add(string.Join(", ", NamesOf(each.Changes)));
+        }
+        if (FileMode.IsSymlink(each.Node.Mode))
+        {
+            details.Add($"-> {ImagePathText.Decode(each.Node.LinkTarget.Span)}");
+        }
+        if (each.By is { } by)
+        {
+            string name = ImagePathText.Decode(by);
+            details.Add(each.Covering is { } how ? (each.Action == PathAction.Added ? $"through {name}" : $"by {name}: {NameOf(how)}") : $"with {name}");
+        }
+        if (each.Below is { IsEmpty: false } below)
+        {
+            details.Add($"below: +{Text(below.Added)} ~{Text(below.Changed)} -{Text(below.Deleted)}");
+        }
+        return string.Join("; ", details);
+
+        string Text(NameSum sum) => sum.Names == 0 ? "0" : string.Create(CultureInfo.InvariantCulture, $"{sum.Names} ({output.Size(sum.Size)})");
+    }
+
+    private static bool WriteJson(CommandOutput output, IEnumerable<PathEvent> events, Image image)
+    {
+        using var lines = new JsonLines(output);
+        bool any = false;
+        foreach (PathEvent each in events)
+        {
+            any = true;
+            PathNode node = each.Node;
+            Utf8JsonWriter json = lines.Begin();
+            json.WriteNumber("layer", each.Layer);
+            json.WriteString("layerDigest", image.Layers[each.Layer].Digest.ToString());
+            json.WriteString("action", NameOf(each.Action));
+            EntryJson.WriteBytes(json, "path", "pathBase64", each.Path);
+            EntryJson.WriteBytes(json, "name", "nameBase64", each.Path.AsSpan(each.Path.AsSpan().LastIndexOf((byte)'/') + 1));
+            json.WriteString("type", EntryFormat.TypeName(node.Mode));
+            json.WriteString("mode", EntryFormat.Octal(node.Mode));
+            json.WriteNumber("uid", node.Uid);
+            json.WriteNumber("gid", node.Gid);
+            json.WriteNumber("size", node.Size);
+            json.WriteString("mtime", EntryFormat.FullTime(node.MtimeSeconds, node.MtimeNanoseconds));
+            if (FileMode.IsSymlink(node.Mode))
+            {
+                EntryJson.WriteBytes(json, "target", "targetBase64", node.LinkTarget.Span);
+            }
+            if (EntryFormat.IsDevice(node.Mode))
+            {
+                json.WriteNumber("major", node.Device.Major);
+                json.WriteNumber("minor", node.Device.Minor);
+            }
+            if (node.Layer >= 0)
+            {
+                json.WriteNumber("contentLayer", node.Layer);
+            }
+            if (each.Action is PathAction.Changed or PathAction.Linked)
+            {
+                json.WriteStartArray("changes");
+                foreach (string change in NamesOf(each.Changes))
+                {
+                    json.WriteStringValue(change);
+                }
+                json.WriteEndArray();
+            }
+            if (each.By is { } by)
+            {
+                EntryJson.WriteBytes(json, "by", "byBase64", by);
+            }
+            if (each.Covering is { } how)
+            {
+                json.WriteString("how", NameOf(how));
+            }
+            if (each.Below is { } below)
+            {
+                json.WriteStartObject("below");
+                Write(json, "added", below.Added);
+                Write(json, "changed", below.Changed);
+                Write(json, "deleted", below.Deleted);
+                json.WriteEndObject();
+            }
+            lines.End();
+        }
+        return any;
+
+        static void Write(Utf8JsonWriter json, string name, NameSum sum)
+        {
+            json.WriteStartObject(name);
+            json.WriteNumber("names", sum.Names);
+            json.WriteNumber("size", sum.Size);
+            json.WriteEndObject();
+        }
+    }
+
+    private static string NameOf(PathAction action) => action switch
+    {
+        PathAction.Added => "added",
+        PathAction.Changed => "changed",
+        PathAction.Linked => "linked",
+        PathAction.Hidden => "hidden",
+        _ => "deleted",
+    };
+
+    private static string NameOf(Covering how) => how switch
+    {
+        Covering.Whiteout => "deleted",
+        Covering.Opaque => "opaque",
+        _ => "replaced",
+    };
+
+    private static IEnumerable<string> NamesOf(PathChanges changes)
+    {
+        foreach ((PathChanges change, string name) in ((PathChanges, string)[])
+            [(PathChanges.Type, "type"), (PathChanges.Content, "content"), (PathChanges.Rewritten, "rewritten"), (PathChanges.Mode, "mode"), (PathChanges.Owner, "owner"),
+             (PathChanges.Time, "time"), (PathChanges.Xattrs, "xattrs"), (PathChanges.Target, "target"), (PathChanges.Device, "device")])
+        {
+            if ((changes & change) != 0)
+            {
+                yield return name;
+            }
+        }
+    }
+}
