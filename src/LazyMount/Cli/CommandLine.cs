@@ -43,10 +43,12 @@ internal static class CommandLine
     public static async Task<int> RunAsync(CommandHost host)
     {
         bool verbose = false;
+        int failed = ExitCode.Failed;
         try
         {
             ParseResult parsed = Create(host).Parse(host.Arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
             verbose = parsed.GetValue(host.Options.Verbose);
+            failed = (parsed.CommandResult.Command as Verb)?.ExitCodeOfFailure ?? failed;
             if (parsed.Action is not SynchronousCommandLineAction { ClearsParseErrors: true } && UsageErrorOf(parsed) is { } usageError)
             {
                 string command = parsed.CommandResult.Command is Verb verb ? verb.FullName : "lazymount";
@@ -79,7 +81,7 @@ internal static class CommandLine
                 // The first failure is the one to report.
             }
             host.Error.WriteLine(Failure.Describe(e, verbose));
-            return Failure.ExitCodeOf(e);
+            return Failure.ExitCodeOf(e) is not ExitCode.Failed and var exitCode ? exitCode : failed;
         }
     }
 
@@ -120,6 +122,8 @@ internal static class CommandLine
         root.Add(CatCommand.Create(host));
         root.Add(TreeCommand.Create(host));
         root.Add(StatCommand.Create(host));
+        root.Add(CpCommand.Create(host));
+        root.Add(DiffCommand.Create(host));
         root.Add(UnpackCommand.Create(host));
         root.Add(ExportCommand.Create(host));
         root.Add(PullCommand.Create(host));

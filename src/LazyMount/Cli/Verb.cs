@@ -8,6 +8,9 @@ internal sealed class Verb(string name, string description, string examples) : C
     /// <summary>Lines shown under "Examples:".</summary>
     public string Examples { get; } = examples;
 
+    /// <summary>What the command exits with when what was asked for failed. Another one than <see cref="ExitCode.Failed"/> where 1 is an answer, as in diff(1).</summary>
+    public int ExitCodeOfFailure { get; set; } = ExitCode.Failed;
+
     /// <summary>As it is typed: "lazymount index push".</summary>
     public string FullName => (Parents.FirstOrDefault() is Verb parent ? parent.FullName : "lazymount") + " " + Name;
 

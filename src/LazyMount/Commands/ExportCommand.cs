@@ -10,6 +10,8 @@ namespace LazyMount.Commands;
 /// <summary>`lazymount export`: the merged tree as one tar, or as an EROFS image.</summary>
 internal static class ExportCommand
 {
+    private const string Bar = "exporting";
+
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
@@ -86,7 +88,7 @@ internal static class ExportCommand
         }
         try
         {
-            await ShowAsync(opened, progress => new ErofsExporter(opened.Image, file.Handle).ExportAsync(progress, cancellationToken), host);
+            await TarRun.ShowAsync(opened, Bar, opened.Tree.TotalFileSize, progress => new ErofsExporter(opened.Image, file.Handle).ExportAsync(progress, cancellationToken), host);
         }
         catch (IOException e)
         {
@@ -103,19 +105,5 @@ internal static class ExportCommand
         => new($"cannot write '{path}': it is not a regular file, and a file system image is not written in order; name another file");
 
     private static Task ExportAsync(OpenedTree opened, Stream stream, CommandHost host, CancellationToken cancellationToken)
-        => ShowAsync(opened, progress => new TreeExporter(opened.Image, stream).ExportAsync(progress, cancellationToken), host);
-
-    private static async Task ShowAsync(OpenedTree opened, Func<Action<long>, Task> export, CommandHost host)
-    {
-        var progress = new TransferProgress(("exporting", opened.Tree.TotalFileSize));
-        Task work = Task.Run(() => export(bytes => progress.Report(0, bytes)), CancellationToken.None);
-        try
-        {
-            await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
-        }
-        catch (InvalidDataException e)
-        {
-            throw new CommandException($"cannot export {opened.Image.Image.Reference}: {e.Message}", ExitCode.Failed, e);
-        }
-    }
+        => TarRun.RunAsync(opened, new TreePaths(opened.Tree), stream, Bar, host, cancellationToken);
 }
