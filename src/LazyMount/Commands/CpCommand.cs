@@ -16,18 +16,27 @@ internal static class CpCommand
         var image = ImageArgument.Create();
         var words = new Argument<string[]>("PATH... DEST")
         {
-            Description = "Paths inside the image (one that ends in /. means what is in the directory), and where to copy them: an existing directory, a new name for one PATH, or - for a tar archive on standard output",
+            Description = "Paths inside the image, and a directory, a new name for one of them, or - for a tar archive on standard output",
             Arity = ArgumentArity.OneOrMore,
         };
         var dereference = new Option<bool>("--dereference", "-L") { Description = "Follow a symlink at the end of a path" };
-        var verb = new Verb("cp", "Copy files and directories out of an image, with modes, times, links, attributes and, for root, owners. (To search in files, mount the image and use grep.)",
+        var verb = new Verb("cp",
+            "Copy files and directories out of an image. Modes, times, links and extended attributes are kept as by cp -a, and for root owners and devices. "
+            + "A PATH that ends in /. means all that is in the directory. A file or symlink that is there already is replaced, a directory gets the new files too, and nothing is copied if another thing is in the way. "
+            + "To search in files, mount the image and use grep.",
             """
             lazymount cp debian:12 /etc/os-release .
             lazymount cp app:v1 /app/bin /app/lib out/
             lazymount cp app:v1 /etc/nginx/. ./nginx
             lazymount cp app:v1 /etc - | tar --list --verbose
             """)
-        { image, words, dereference, host.Options.Layer };
+        {
+            Usage = "[OPTION...] IMAGE PATH... DEST",
+        };
+        verb.Add(image);
+        verb.Add(words);
+        verb.Add(dereference);
+        verb.Add(host.Options.Layer);
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             string[] given = parsed.GetRequiredValue(words);

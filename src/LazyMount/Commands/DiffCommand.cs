@@ -22,24 +22,29 @@ internal static class DiffCommand
 
     public static Command Create(CommandHost host)
     {
-        var first = new Argument<string>("IMAGE1") { Description = "The image before. Images are named as in 'lazymount --help'" };
-        var second = new Argument<string?>("IMAGE2") { Description = "The image after. Not with --layer: there the next word is PATH", Arity = ArgumentArity.ZeroOrOne };
-        var path = new Argument<string?>("PATH") { Description = "Compare only this path inside the images, with all below it [/]", Arity = ArgumentArity.ZeroOrOne };
-        var layers = new Option<string?>("--layer") { Description = "Compare two layers of IMAGE1 alone, with their whiteouts as files: numbers (0 is the lowest, -1 the topmost) or beginnings of digests", HelpName = "N,M" };
+        var first = new Argument<string>("IMAGE1") { Description = "The image before, named as in 'lazymount help images'" };
+        var second = new Argument<string?>("IMAGE2") { Description = "The image after; not with --layer", Arity = ArgumentArity.ZeroOrOne };
+        var path = new Argument<string?>("PATH") { Description = "Compare this path inside the images, with all below it [/]", Arity = ArgumentArity.ZeroOrOne };
+        var layers = new Option<string?>("--layer") { Description = "Compare two layers of IMAGE1, each alone: numbers (0 is the lowest, -1 the topmost) or beginnings of digests", HelpName = "N,M" };
         var stat = new Option<bool>("--stat") { Description = "Show how many names differ in each top directory, and their bytes" };
         var nameOnly = new Option<bool>("--name-only") { Description = "Show only the paths; of a renamed file the new one" };
         var unified = new Option<bool>("--unified", "-u") { Description = "Show how the text of the file PATH differs, as diff -u does" };
-        var ignore = new Option<string[]>("--ignore") { Description = "Do not compare these: time, owner, mode, attributes, content (nothing is then read)", HelpName = "WHAT[,WHAT]", DefaultValueFactory = _ => [] };
-        var noRenames = new Option<bool>("--no-renames") { Description = "Show a renamed file as one that was deleted and one that was added" };
-        var json = Verb.JsonOption("one object a line, with \"status\", \"path\", \"changes\", \"before\" and \"after\"; with --stat one document");
-        var verb = new Verb("diff", "Show what differs between two images, or two layers of an image. Exit codes: 0 same, 1 different, 2 failed or wrong usage, 3 source. Credentials of --creds are for both images, which must be in one registry.",
+        var ignore = new Option<string[]>("--ignore") { Description = "Do not compare time, owner, mode, attributes or content (repeatable)", HelpName = "WHAT[,WHAT]", DefaultValueFactory = _ => [] };
+        var noRenames = new Option<bool>("--no-renames") { Description = "Show a renamed file as one deleted and one added" };
+        var json = Verb.JsonOption("one object a line, { status, path, from, changes, before, after }; with --stat one document");
+        var verb = new Verb("diff",
+            "Show what differs between two images, or two layers of an image. "
+            + "A line is A (added), D (deleted), M (changed) or R (renamed), and a path. Files of equal size are read to be compared, unless they are in a layer that both images have or a table of contents has their digests; --ignore content reads nothing. "
+            + "With --layer N,M the words are IMAGE [PATH]. Credentials on the command line are used for both images, which must then be in one registry.\n\nExit codes: 0 same, 1 different, 2 failed or wrong usage, 3 the source cannot be reached.",
             """
             lazymount diff app:v1 app:v2
             lazymount diff --ignore time --stat debian:12.10 debian:12.11
             lazymount diff -u app:v1 app:v2 /etc/nginx/nginx.conf
             lazymount diff --layer 0,-1 app:v2 /usr
             """)
-        { first, second, path, layers, stat, nameOnly, unified, ignore, noRenames, json };
+        {
+            first, second, path, layers, stat, nameOnly, unified, ignore, noRenames, json,
+        };
         verb.ExitCodeOfFailure = Trouble;
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
@@ -152,7 +157,7 @@ internal static class DiffCommand
     {
         var progress = new TransferProgress(("comparing", comparison.ContentSize));
         Task work = Task.Run(() => comparison.ReadAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
-        await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+        await host.ShowWhileAsync(progress, work);
     }
 
     // Whether there is a difference.
@@ -160,7 +165,7 @@ internal static class DiffCommand
     {
         var sums = new DifferenceSums(before.Tree, after.Tree);
         var text = new DifferenceText(output, before.Tree, after.Tree);
-        var json = new DifferenceJson(output, before, after);
+        using var json = new DifferenceJson(output, before, after);
         bool isDifferent = false;
         foreach (Difference difference in comparison.Differences())
         {

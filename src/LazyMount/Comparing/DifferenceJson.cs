@@ -12,12 +12,13 @@ namespace LazyMount.Comparing;
 /// <param name="output">Where to.</param>
 /// <param name="before">The first image.</param>
 /// <param name="after">The second image.</param>
-internal sealed class DifferenceJson(CommandOutput output, OpenedTree before, OpenedTree after)
+internal sealed class DifferenceJson(CommandOutput output, OpenedTree before, OpenedTree after) : IDisposable
 {
+    private readonly JsonLines _lines = new(output);
+
     public void Write(Difference difference)
     {
-        using Utf8JsonWriter json = EntryJson.CreateWriter(output);
-        json.WriteStartObject();
+        Utf8JsonWriter json = _lines.Begin();
         json.WriteString("status", StatusOf(difference.Kind));
         EntryJson.WriteBytes(json, "path", "pathBase64", (difference.After ?? difference.Before)!.Value.Path);
         if (difference is { Kind: DifferenceKind.Renamed, Before: { } old })
@@ -32,10 +33,10 @@ internal sealed class DifferenceJson(CommandOutput output, OpenedTree before, Op
         json.WriteEndArray();
         WriteEntry(json, "before", before, difference.Before);
         WriteEntry(json, "after", after, difference.After);
-        json.WriteEndObject();
-        json.Flush();
-        output.WriteLine();
+        _lines.End();
     }
+
+    public void Dispose() => _lines.Dispose();
 
     private static string StatusOf(DifferenceKind kind) => kind switch
     {

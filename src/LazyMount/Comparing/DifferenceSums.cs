@@ -4,6 +4,7 @@ using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Output;
+using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Comparing;
 
@@ -36,12 +37,12 @@ internal sealed class DifferenceSums(ImageTree before, ImageTree after)
         ReadOnlySpan<byte> path = entry.Path;
         // What stands in the root itself is the root's, unless it is a directory.
         int end = path[1..].IndexOf((byte)'/') + 1;
-        string directory = Encoding.Latin1.GetString(end > 0 ? path[..end] : LazyMount.FileSystem.FileMode.IsDirectory(tree.Mode(entry.Node)) ? path : path[..1]);
+        string directory = Encoding.Latin1.GetString(end > 0 ? path[..end] : FileMode.IsDirectory(tree.Mode(entry.Node)) ? path : path[..1]);
         if (!_directories.TryGetValue(directory, out Sum[]? sums))
         {
             _directories[directory] = sums = new Sum[s_kinds.Length];
         }
-        long bytes = LazyMount.FileSystem.FileMode.IsRegular(tree.Mode(entry.Node)) ? tree.Size(entry.Node) : 0;
+        long bytes = FileMode.IsRegular(tree.Mode(entry.Node)) ? tree.Size(entry.Node) : 0;
         sums[(int)difference.Kind].Add(bytes);
         _total[(int)difference.Kind].Add(bytes);
     }
@@ -49,12 +50,12 @@ internal sealed class DifferenceSums(ImageTree before, ImageTree after)
     /// <summary>Writes a table.</summary>
     public void Write(CommandOutput output)
     {
-        var table = new TextTable("DIRECTORY", "ADDED", "SIZE", "DELETED", "SIZE", "CHANGED", "SIZE", "RENAMED") { RightAligned = [1, 2, 3, 4, 5, 6, 7] };
+        var table = new TextTable("DIRECTORY", "ADDED", "SIZE", "DELETED", "SIZE", "CHANGED", "SIZE", "RENAMED") { RightAligned = [1, 2, 3, 4, 5, 6, 7], Cuttable = [0] };
         foreach ((string directory, Sum[] sums) in _directories)
         {
-            AddRow(table, ImagePathText.Decode(Encoding.Latin1.GetBytes(directory)), sums, output.IsTerminal);
+            AddRow(table, ImagePathText.Decode(Encoding.Latin1.GetBytes(directory)), sums, output);
         }
-        AddRow(table, "total", _total, output.IsTerminal);
+        AddRow(table, "total", _total, output);
         table.Write(output);
     }
 
@@ -80,8 +81,8 @@ internal sealed class DifferenceSums(ImageTree before, ImageTree after)
         output.WriteLine();
     }
 
-    private static void AddRow(TextTable table, string name, Sum[] sums, bool isTerminal)
-        => table.Add([name, .. sums.SelectMany((sum, kind) => kind == (int)DifferenceKind.Renamed ? (string[])[Number(sum.Count)] : [Number(sum.Count), isTerminal ? ByteSize.Format(sum.Bytes) : Number(sum.Bytes)])]);
+    private static void AddRow(TextTable table, string name, Sum[] sums, CommandOutput output)
+        => table.Add([name, .. sums.SelectMany((sum, kind) => kind == (int)DifferenceKind.Renamed ? (string[])[Number(sum.Count)] : [Number(sum.Count), output.Size(sum.Bytes)])]);
 
     private static string Number(long value) => value.ToString(CultureInfo.InvariantCulture);
 

@@ -1,4 +1,3 @@
-using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Output;
 
@@ -53,7 +52,7 @@ internal sealed class DifferenceText(CommandOutput output, ImageTree before, Ima
                     output.Write($" {old.Uid}:{old.Gid} -> {current.Uid}:{current.Gid}");
                     break;
                 case Changes.Size:
-                    output.Write($" {SizeOf(old)} -> {SizeOf(current)}");
+                    output.Write($" {output.Size(old.Size)} -> {output.Size(current.Size)}");
                     break;
                 case Changes.Time:
                     output.Write($" {TimeOf(old)} -> {TimeOf(current)}");
@@ -101,8 +100,6 @@ internal sealed class DifferenceText(CommandOutput output, ImageTree before, Ima
         output.Write(before);
         output.WriteName(name);
     }
-
-    private string SizeOf(in NodeAttributes file) => output.IsTerminal ? ByteSize.Format(file.Size) : file.Size.ToString(System.Globalization.CultureInfo.InvariantCulture);
 
     private static string TimeOf(in NodeAttributes node) => EntryFormat.FullTime(node.MtimeSeconds, node.MtimeNanoseconds);
 }

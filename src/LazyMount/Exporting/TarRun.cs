@@ -27,7 +27,7 @@ internal static class TarRun
         Task work = Task.Run(() => export(bytes => progress.Report(0, bytes)), CancellationToken.None);
         try
         {
-            await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+            await host.ShowWhileAsync(progress, work);
         }
         catch (InvalidDataException e)
         {

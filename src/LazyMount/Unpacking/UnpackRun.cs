@@ -27,7 +27,7 @@ internal sealed class UnpackRun(CommandHost host, string name, string bar)
         {
             var progress = new TransferProgress((bar, unpacker.ContentSize));
             Task work = Task.Run(() => unpacker.UnpackAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
-            await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+            await host.ShowWhileAsync(progress, work);
         }
         catch (CommandException)
         {
