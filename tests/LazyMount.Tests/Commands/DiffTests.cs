@@ -1,9 +1,13 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using LazyMount.Cli;
 using LazyMount.Comparing;
+using LazyMount.FileSystem;
+using LazyMount.Output;
 using LazyMount.TestKit;
 using LazyMount.Tests.Published;
+using LazyMount.Trees;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -102,7 +106,7 @@ public sealed class DiffTests : IDisposable
         foreach (string tag in (string[])["one", "two", "three"])
         {
             Skopeo.Push(layout.Reference(tag), registry, $"a/b:{tag}");
-            Assert.Equal(0, (await RunAsync("ls", "--no-keep", $"{recording.Host}/a/b:{tag}")).ExitCode);
+            Assert.Equal((0, ""), await IndexAsync($"{recording.Host}/a/b:{tag}"));
         }
         recording.Answers.Clear();
         CommandRun run = await RunAsync("diff", $"{recording.Host}/a/b:one", $"{recording.Host}/a/b:two");
@@ -129,7 +133,7 @@ public sealed class DiffTests : IDisposable
         {
             digests.Add(layout.AddLayer(new TarBytes().File("a", content)).WriteImage(tag)[0]);
             Skopeo.Push(layout.Reference(tag), registry, $"a/b:{tag}");
-            Assert.Equal(0, (await RunAsync("ls", "--no-keep", $"{recording.Host}/a/b:{tag}")).ExitCode);
+            Assert.Equal((0, ""), await IndexAsync($"{recording.Host}/a/b:{tag}"));
         }
         recording.Answers.Clear();
         Assert.Equal("M /a  (content)\n", (await RunAsync("diff", $"{recording.Host}/a/b:one", $"{recording.Host}/a/b:two")).Output);
@@ -330,6 +334,63 @@ public sealed class DiffTests : IDisposable
         Assert.Equal((2, "", "lazymount: --unified needs the PATH of a file\n"), await OutcomeOf("diff", "-u", before, after));
     }
 
+    [Fact]
+    public async Task Unified_IsForTextsThatFitMemory()
+    {
+        string image = Image(new TarBytes().Version1("f", (16 << 20) + 1, Encoding.ASCII.GetBytes("0\n".PadRight(512, '\0'))));
+        Assert.Equal((2, "", $"lazymount: cannot compare the text of '/f': it has 16.0 MiB in {image}, more than 16.0 MiB; copy both out with 'lazymount cp' and use diff\n"), await OutcomeOf("diff", "-u", image, image, "/f"));
+    }
+
+    [Fact]
+    public void RenamesOfTooManyFiles_AreNotLookedFor()
+    {
+        var file = new NodeAttributes { Inode = 1, Mode = 0x81A4, LinkCount = 1, Uid = 0, Gid = 0, Size = 1, Blocks = 1, MtimeSeconds = 0, MtimeNanoseconds = 0, DeviceMajor = 0, DeviceMinor = 0 };
+        var search = new RenameSearch();
+        for (int i = 0; i < RenameSearch.MaxFiles; i++)
+        {
+            search.AddDeleted(file, 1, "name"u8, null);
+        }
+        search.AddAdded(file, 1, "name"u8, null);
+        Assert.False(search.IsGivenUp);
+        search.AddDeleted(file, 1, "name"u8, null);
+        Assert.True(search.IsGivenUp);
+    }
+
+    [Fact]
+    public async Task RenamesThatMustBeRead_AreReadWithinABound()
+    {
+        CancellationToken cancellationToken = TestContext.Current.CancellationToken;
+        using var output = new CommandOutput(Stream.Null, isTerminal: false);
+        var host = new CommandHost { Arguments = [], Output = output, Error = TextWriter.Null };
+        var settings = new CommandSettings { CacheDirectory = _directory["cache"] };
+        await using OpenedTree before = await OpenedTree.OpenAsync(Image(new TarBytes().File("a/one", "123456").File("a/two", "1234567")), settings, host, cancellationToken);
+        await using OpenedTree after = await OpenedTree.OpenAsync(Image(new TarBytes().File("b/one", "123456").File("b/two", "1234567")), settings, host, cancellationToken);
+        ComparedTree old = new(before, ImageTree.RootId, [(byte)'/']), current = new(after, ImageTree.RootId, [(byte)'/']);
+        foreach ((long bound, long read) in ((long, long)[])[(5, 0), (6, 12), (12, 12), (13, 26)])
+        {
+            var search = new RenameSearch();
+            var contents = new ContentComparison(old, current);
+            foreach ((ComparedTree side, string directory) in ((ComparedTree, string)[])[(old, "/a"), (current, "/b")])
+            {
+                ulong at = side.Opened.Find(Encoding.ASCII.GetBytes(directory), follow: false).Node;
+                foreach (TreeName name in side.Opened.Tree.NamesIn(at))
+                {
+                    NodeAttributes attributes = side.Opened.Tree.Attributes(name.Node);
+                    if (side == old)
+                    {
+                        search.AddDeleted(attributes, at, name.Name, null);
+                    }
+                    else
+                    {
+                        search.AddAdded(attributes, at, name.Name, null);
+                    }
+                }
+            }
+            search.Match(new KnownContent(before.Image, after.Image), old, current, contents, bound);
+            Assert.Equal(read, contents.ContentSize);
+        }
+    }
+
     [Theory]
     [InlineData(2, "diff needs a second image, or --layer N,M for two layers of one", "a")]
     [InlineData(2, "--ignore 'size' is none of time, owner, mode, attributes, content", "a", "b", "--ignore", "time,size")]
@@ -407,6 +468,13 @@ public sealed class DiffTests : IDisposable
     {
         CommandRun run = await RunAsync(arguments);
         return (run.ExitCode, run.Output, run.Error);
+    }
+
+    // Afterwards the cache has the indexes of the layers, and not their bytes.
+    private async Task<(int, string)> IndexAsync(string image)
+    {
+        CommandRun run = await RunAsync("ls", "--no-keep", image);
+        return (run.ExitCode, run.Error);
     }
 
     private Task<CommandRun> RunAsync(params string[] arguments) => CommandRun.RunAsync([.. arguments, "--cache-dir", _directory["cache"]]);
