@@ -286,18 +286,33 @@ public sealed partial class ImageTree : IDisposable
         }
     }
 
+    /// <summary>Bytes that a layer holds of a regular file: holes are not counted.</summary>
+    public long StoredSize(ulong file) => IsSparse(file) ? Extents(file).Sum(extent => extent.Length) : Size(file);
+
     /// <summary>All regular files in the order in which their bytes stand in the layers' tars, lowest layer first.</summary>
-    public ulong[] FilesInTarOrder()
+    public ulong[] FilesInTarOrder() => FilesInTarOrder(Enumerable.Range(0, NodeCount).Select(NodeAt));
+
+    /// <summary>The regular files among some nodes, each of which is given once, in the order in which their bytes stand in the layers' tars, lowest layer first.</summary>
+    public ulong[] FilesInTarOrder(IEnumerable<ulong> nodes)
     {
         List<(int Layer, long Place, ulong Id)> files = [];
-        for (int number = 0; number < NodeCount; number++)
+        foreach (ulong id in nodes)
         {
-            Record record = RecordAt(number);
-            if (FileMode.IsRegular(Mode(record.Nid)))
-                files.Add((record.Layer, DataOffsetOf(record), record.Nid));
+            if (FileMode.IsRegular(Mode(id)))
+            {
+                (int layer, long place) = PlaceOf(id);
+                files.Add((layer, place, id));
+            }
         }
         files.Sort();
         return [.. files.Select(file => file.Id)];
+    }
+
+    /// <summary>Where the bytes of a regular file begin: a layer, as <see cref="LayerOf"/> counts them, and an offset in its tar.</summary>
+    public (int Layer, long Offset) PlaceOf(ulong file)
+    {
+        Record record = RecordOf(file, ReadInode(file));
+        return (record.Layer, DataOffsetOf(record));
     }
 
     /// <inheritdoc/>

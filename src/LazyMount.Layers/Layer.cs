@@ -72,6 +72,20 @@ public sealed class Layer : IDisposable
         }
     }
 
+    /// <summary>
+    /// Whether an uncompressed offset means the same byte in both, whoever opened them: they are one blob, and their indexes count the bytes of
+    /// its tar, or are the same index.
+    /// </summary>
+    public bool SharesOffsetsWith(Layer other)
+        => _head.Digest == other._head.Digest
+            && ((_head.ContentsDigest is { } contents && contents == other._head.ContentsDigest) || (CountsBytesOfTheTar && other.CountsBytesOfTheTar));
+
+    private bool CountsBytesOfTheTar => _head.Origin is IndexOrigin.Built or IndexOrigin.TarHeaders;
+
+    /// <summary>The digests of some uncompressed bytes, where a table of contents has those of just these bytes; see <see cref="RangeDigests.TryDescribe"/>.</summary>
+    /// <exception cref="ImageException">The digests cannot be read.</exception>
+    public IReadOnlyList<(int Length, byte[] Sha256)>? TryDescribe(long offset, long length) => _ranges?.TryDescribe(offset, length);
+
     /// <summary>Its bytes.</summary>
     internal BlobReader Blob => _blob;
 

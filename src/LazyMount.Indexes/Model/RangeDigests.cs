@@ -137,6 +137,34 @@ public sealed class RangeDigests
         return true;
     }
 
+    /// <summary>
+    /// The digests of uncompressed bytes, if ranges begin and end where they do and leave no gap: the length and the SHA-256 of each, in
+    /// order. Null when they do not.
+    /// </summary>
+    /// <param name="offset">Where the bytes begin.</param>
+    /// <param name="length">Their number.</param>
+    /// <exception cref="ImageException">As for <see cref="CheckedFile.Read"/>.</exception>
+    public IReadOnlyList<(int Length, byte[] Sha256)>? TryDescribe(long offset, long length)
+    {
+        if (OfCompressed)
+        {
+            return null;
+        }
+        List<(int Length, byte[] Sha256)> described = [];
+        long end = offset + length;
+        for (int i = FirstFrom(offset); offset < end; i++)
+        {
+            (long start, int count) = i < Count ? this[i] : default;
+            if (count == 0 || start != offset || count > end - offset)
+            {
+                return null;
+            }
+            described.Add((count, _digests[i].ToArray()));
+            offset += count;
+        }
+        return described;
+    }
+
     // The first range that begins there or later.
     private int FirstFrom(long offset)
     {

@@ -15,12 +15,14 @@ internal static class CommandLine
     public static async Task<int> RunAsync(CommandHost host)
     {
         bool verbose = false;
+        int failed = ExitCode.Failed;
         try
         {
             Command root = Create(host);
             IReadOnlyList<string> arguments = FindWords.Arrange(root, root.Subcommands.Single(command => command.Name == "find"), host.Arguments);
             ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
             verbose = parsed.GetValue(host.Options.Verbose);
+            failed = (parsed.CommandResult.Command as Verb)?.ExitCodeOfFailure ?? failed;
             if (UsageErrors.Of(parsed, arguments) is { } usageError)
             {
                 throw new UsageException(usageError);
@@ -52,7 +54,7 @@ internal static class CommandLine
                 // The first failure is the one to report.
             }
             host.Error.WriteLine(Failure.Describe(e, verbose));
-            return Failure.ExitCodeOf(e);
+            return Failure.ExitCodeOf(e) is not ExitCode.Failed and var exitCode ? exitCode : failed;
         }
     }
 
@@ -67,8 +69,8 @@ internal static class CommandLine
         IReadOnlyList<CommandGroup> all = groups =
         [
             new("Mounts", [MountCommand.Create(host), UmountCommand.Create(host), ListCommand.Create(host)]),
-            new("Files", [LsCommand.Create(host), TreeCommand.Create(host), StatCommand.Create(host), CatCommand.Create(host), FindCommand.Create(host), DuCommand.Create(host)]),
-            new("Layers", [LayersCommand.Create(host), HistoryCommand.Create(host), LogCommand.Create(host), WasteCommand.Create(host)]),
+            new("Files", [LsCommand.Create(host), TreeCommand.Create(host), StatCommand.Create(host), CatCommand.Create(host), CpCommand.Create(host), FindCommand.Create(host), DuCommand.Create(host)]),
+            new("Layers", [LayersCommand.Create(host), HistoryCommand.Create(host), LogCommand.Create(host), DiffCommand.Create(host), WasteCommand.Create(host)]),
             new("Whole images", [PullCommand.Create(host), UnpackCommand.Create(host), ExportCommand.Create(host)]),
             new("Registries", [TagsCommand.Create(host), PlatformsCommand.Create(host), ManifestCommand.Create(host), ConfigCommand.Create(host), IndexCommand.Create(host)]),
             new("This machine", [CacheCommand.Create(host), CacheCommand.CreateInfo(host, "df"), DoctorCommand.Create(host), CompletionCommand.Create(host)]),

@@ -17,6 +17,9 @@ internal sealed class Verb(string name, string description, string examples) : C
     /// <summary>Lines shown under "Examples:".</summary>
     public string Examples { get; } = examples;
 
+    /// <summary>What the command exits with when what was asked for failed. Another one than <see cref="ExitCode.Failed"/> where 1 is an answer, as in diff(1).</summary>
+    public int ExitCodeOfFailure { get; set; } = ExitCode.Failed;
+
     /// <summary>The command that this is another name of; null for most.</summary>
     public string? StandsFor { get; set; }
 

@@ -10,6 +10,8 @@ namespace LazyMount.Commands;
 /// <summary>`lazymount export`: the merged tree as one tar, or as an EROFS image.</summary>
 internal static class ExportCommand
 {
+    private const string Bar = "exporting";
+
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
@@ -78,7 +80,7 @@ internal static class ExportCommand
         using OutputFile file = OutputFile.Open(path, inAnyOrder: true, cancellationToken);
         try
         {
-            await ShowAsync(opened, progress => new ErofsExporter(opened.Image, file.Handle).ExportAsync(progress, cancellationToken), host);
+            await TarRun.ShowAsync(opened, Bar, opened.Tree.TotalFileSize, progress => new ErofsExporter(opened.Image, file.Handle).ExportAsync(progress, cancellationToken), host);
         }
         catch (IOException e)
         {
@@ -88,19 +90,5 @@ internal static class ExportCommand
     }
 
     private static Task ExportAsync(OpenedTree opened, Stream stream, CommandHost host, CancellationToken cancellationToken)
-        => ShowAsync(opened, progress => new TreeExporter(opened.Image, stream).ExportAsync(progress, cancellationToken), host);
-
-    private static async Task ShowAsync(OpenedTree opened, Func<Action<long>, Task> export, CommandHost host)
-    {
-        var progress = new TransferProgress(("exporting", opened.Tree.TotalFileSize));
-        Task work = Task.Run(() => export(bytes => progress.Report(0, bytes)), CancellationToken.None);
-        try
-        {
-            await host.ShowWhileAsync(progress, work);
-        }
-        catch (InvalidDataException e)
-        {
-            throw new CommandException($"cannot export {opened.Image.Image.Reference}: {e.Message}", ExitCode.Failed, e);
-        }
-    }
+        => TarRun.RunAsync(opened, new TreePaths(opened.Tree), stream, Bar, host, cancellationToken);
 }

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using LazyMount.Cli;
-using LazyMount.Output;
 using LazyMount.Trees;
 using LazyMount.Unpacking;
 
@@ -33,54 +32,11 @@ internal static class UnpackCommand
             }
             UnpackDirectory.Check(path);
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
-            await UnpackAsync(opened, path, parsed.GetValue(rootless), host, cancellationToken);
+            using UnpackDirectory target = UnpackDirectory.Open(path);
+            FileOwners owners = parsed.GetValue(rootless) ? FileOwners.OfCallerRecorded : FileOwners.OfImage;
+            await new UnpackRun(host, "unpack", "unpacking").RunAsync(opened, new TreePaths(opened.Tree), target, path, owners, cancellationToken);
             return ExitCode.Done;
         });
         return verb;
-    }
-
-    private static async Task UnpackAsync(OpenedTree opened, string path, bool rootless, CommandHost host, CancellationToken cancellationToken)
-    {
-        using UnpackDirectory directory = UnpackDirectory.Open(path);
-        using var unpacker = new TreeUnpacker(opened.Image, directory, rootless);
-        try
-        {
-            var progress = new TransferProgress(("unpacking", opened.Tree.TotalFileSize));
-            Task work = Task.Run(() => unpacker.UnpackAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
-            await host.ShowWhileAsync(progress, work);
-        }
-        catch (Exception e)
-        {
-            string rest = CleanUp(unpacker, directory, path, host);
-            if (e is OperationCanceledException)
-            {
-                host.Error.WriteLine($"lazymount: unpack was interrupted; {rest}");
-                throw;
-            }
-            if (Failure.IsExpected(e) || e is InvalidDataException)
-            {
-                throw new CommandException($"cannot unpack {opened.Image.Image.Reference} into '{path}': {e.Message.TrimEnd('.')}; {rest}", Failure.ExitCodeOf(e), e);
-            }
-            throw;
-        }
-        TellWhatDiffers(unpacker, host);
-    }
-
-    // In words for the end of a sentence.
-    private static string CleanUp(TreeUnpacker unpacker, UnpackDirectory directory, string path, CommandHost host)
-        => unpacker.TryRemove(host.Signals?.Again ?? default) && directory.TryRemove()
-            ? "what had been written is removed again"
-            : $"what has been written is left in '{path}' and is not complete: remove it";
-
-    private static void TellWhatDiffers(TreeUnpacker unpacker, CommandHost host)
-    {
-        if (unpacker.FakedDevices > 0)
-        {
-            host.Error.WriteLine($"lazymount: note: {unpacker.FakedDevices} device(s) became empty files, for only root can make devices");
-        }
-        if (unpacker.SkippedXattrs > 0)
-        {
-            host.Error.WriteLine($"lazymount: note: {unpacker.SkippedXattrs} extended attribute(s) could not be set, for want of a privilege or because the file system has none");
-        }
     }
 }

@@ -8,19 +8,24 @@ using FileMode = LazyMount.FileSystem.FileMode;
 namespace LazyMount.Exporting;
 
 /// <summary>
-/// Writes a tree as one tar. The same tree gives the same bytes. First come the files in the order of the layers' tars, each
+/// Writes a tree, or a part of one, as one tar. The same tree gives the same bytes. First come the files in the order of the layers' tars, each
 /// followed by its further names, and no directory: all who unpack make those that are missing. Then directories from the root
 /// down, each followed by the links, pipes and devices in it. So GNU tar, which gives a directory its time and mode when it
 /// meets the first member that stands elsewhere, does so when nothing changes in there any more; with directories first it
 /// would need --delay-directory-restore.
 /// </summary>
-internal sealed class TreeExporter(OpenedImage image, Stream output)
+/// <param name="image">The image.</param>
+/// <param name="paths">What to write of its tree.</param>
+/// <param name="output">Where to; not owned.</param>
+internal sealed class TreeExporter(OpenedImage image, TreePaths paths, Stream output)
 {
     private static readonly byte[] s_zeros = new byte[64 << 10];
 
     private readonly ImageTree _tree = image.Tree;
-    private readonly TreePaths _paths = new(image.Tree);
     private readonly PaxWriter _tar = new(output);
+
+    /// <summary>Bytes of file content that there are to write.</summary>
+    public long ContentSize => paths.ContentSize;
 
     /// <summary>Writes everything; what cannot be read throws. <paramref name="progress"/> is told the bytes of file content that are done.</summary>
     public async Task ExportAsync(Action<long> progress, CancellationToken cancellationToken)
@@ -32,17 +37,20 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
 
     private void WriteDirectories(CancellationToken cancellationToken)
     {
-        var coming = new Stack<ulong>([ImageTree.RootId]);
+        var coming = new Stack<ulong>([paths.Top]);
         var firstNames = new Dictionary<ulong, byte[]>();
         while (coming.TryPop(out ulong directory))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            AddXattrs(directory);
-            byte[] path = directory == ImageTree.RootId ? "./"u8.ToArray() : [.. _paths.PathOf(directory), (byte)'/'];
-            _tar.WriteHeader(path, (byte)'5', 0, default, _tree.Attributes(directory));
+            if (directory != TreePaths.NoNode)
+            {
+                AddXattrs(directory);
+                byte[] path = directory == paths.Top ? "./"u8.ToArray() : [.. paths.PathOf(directory), (byte)'/'];
+                _tar.WriteHeader(path, (byte)'5', 0, default, _tree.Attributes(directory));
+            }
 
             List<ulong> inside = [];
-            foreach (TreeName name in _tree.NamesIn(directory))
+            foreach (TreeName name in paths.NamesIn(directory))
             {
                 if (FileMode.IsDirectory(_tree.Mode(name.Node)))
                 {
@@ -75,7 +83,7 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
             return;
         }
         NodeAttributes attributes = _tree.Attributes(id);
-        byte[] path = _paths.PathOf(directory, name.Name);
+        byte[] path = paths.PathOf(directory, name.Name);
         if (attributes.LinkCount > 1 && !firstNames.TryAdd(id, path))
         {
             WriteFurtherName(path, firstNames[id], attributes);
@@ -87,8 +95,8 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
 
     private async Task WriteFilesAsync(Action<long> progress, CancellationToken cancellationToken)
     {
-        using var files = new FilesInTarOrder(image);
-        ILookup<ulong, FurtherName> furtherNames = _paths.FurtherNames.ToLookup(name => name.Node);
+        using var files = new FilesInTarOrder(image, paths.Nodes);
+        ILookup<ulong, FurtherName> furtherNames = paths.FurtherNames.ToLookup(name => name.Node);
         long written = 0;
         foreach (ulong id in files.Files)
         {
@@ -99,7 +107,7 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
             AddXattrs(id);
             if (stored == attributes.Size)
             {
-                _tar.WriteHeader(_paths.PathOf(id), (byte)'0', attributes.Size, default, attributes);
+                _tar.WriteHeader(paths.PathOf(id), (byte)'0', attributes.Size, default, attributes);
                 foreach ((_, long at, long length) in extents)
                 {
                     await WriteContentAsync(files, id, at, length, cancellationToken);
@@ -112,7 +120,7 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
             }
             foreach (FurtherName name in furtherNames[id])
             {
-                WriteFurtherName(_paths.PathOf(name.Directory, name.Name), _paths.PathOf(id), attributes);
+                WriteFurtherName(paths.PathOf(name.Directory, name.Name), paths.PathOf(id), attributes);
             }
             progress(written += stored);
         }
@@ -126,7 +134,7 @@ internal sealed class TreeExporter(OpenedImage image, Stream output)
         FilesInTarOrder files, ulong id, NodeAttributes attributes, List<(long Offset, long At, long Length)> extents, CancellationToken cancellationToken)
     {
         SparseLayout layout = SparseLayout.Of(extents, attributes.Size);
-        byte[] path = _paths.PathOf(id);
+        byte[] path = paths.PathOf(id);
         int name = path.AsSpan().LastIndexOf((byte)'/') + 1; // where it begins
         _tar.AddRecord("GNU.sparse.major"u8, "1"u8);
         _tar.AddRecord("GNU.sparse.minor"u8, "0"u8);

@@ -6,9 +6,9 @@ using LazyMount.Layers;
 namespace LazyMount.Trees;
 
 /// <summary>
-/// The regular files of a tree in the order in which their bytes stand in the layers' tars, lowest layer first: whoever
+/// Regular files of a tree in the order in which their bytes stand in the layers' tars, lowest layer first: whoever
 /// reads them so has each span decoded once and each compressed byte fetched once, whatever the image's size. Spans are
-/// decoded ahead of the reader. Not thread-safe.
+/// decoded ahead of the reader. Spans that hold no byte of the files are not fetched. Not thread-safe.
 /// </summary>
 internal sealed class FilesInTarOrder : IDisposable
 {
@@ -22,10 +22,22 @@ internal sealed class FilesInTarOrder : IDisposable
     private readonly Queue<(int Layer, int Span, Task<SpanLease> Work)> _spans = new();
     private SpanLease _stray;
 
+    /// <summary>All files of the tree.</summary>
     public FilesInTarOrder(OpenedImage image)
+        : this(image, image.Tree.FilesInTarOrder())
     {
-        (_tree, _layers) = (image.Tree, image.Layers);
-        _files = _tree.FilesInTarOrder();
+    }
+
+    /// <param name="image">The image.</param>
+    /// <param name="nodes">Those of its nodes of which the files are read, each once.</param>
+    public FilesInTarOrder(OpenedImage image, IEnumerable<ulong> nodes)
+        : this(image, image.Tree.FilesInTarOrder(nodes))
+    {
+    }
+
+    private FilesInTarOrder(OpenedImage image, ulong[] sorted)
+    {
+        (_tree, _layers, _files) = (image.Tree, image.Layers, sorted);
         _coming = SpansToCome().GetEnumerator();
     }
 

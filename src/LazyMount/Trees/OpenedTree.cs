@@ -91,21 +91,34 @@ internal sealed class OpenedTree : IAsyncDisposable
         long size = Tree.Size(node);
         for (long offset = 0; offset < size; offset += data.Length)
         {
-            data.Clear();
-            Errno errno = await Image.FileSystem.ReadAsync(node, offset, ReadSize, data, cancellationToken);
-            cancellationToken.ThrowIfCancellationRequested();
-            if (errno != Errno.None || data.Length == 0)
-            {
-                Exception? cause = _readFailure;
-                throw new CommandException(
-                    $"{path}: cannot read at byte {offset}: {cause?.Message ?? "input/output error"}", cause is null ? ExitCode.Failed : Failure.ExitCodeOf(cause), cause);
-            }
+            await ReadAsync(node, offset, ReadSize, data, path, cancellationToken);
             for (int piece = 0; piece < data.Count; piece++)
             {
                 to.Write(data[piece]);
             }
         }
         data.Clear();
+    }
+
+    /// <summary>Reads bytes of a regular file, of which there must be at least one from there on.</summary>
+    /// <param name="node">The file.</param>
+    /// <param name="offset">Where they begin.</param>
+    /// <param name="length">How many at most.</param>
+    /// <param name="data">Holds them until it is cleared, and none that it held before.</param>
+    /// <param name="name">What failures call the file.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="CommandException">They cannot be read.</exception>
+    public async Task ReadAsync(ulong node, long offset, int length, FileData data, string name, CancellationToken cancellationToken)
+    {
+        data.Clear();
+        Errno errno = await Image.FileSystem.ReadAsync(node, offset, length, data, cancellationToken);
+        cancellationToken.ThrowIfCancellationRequested();
+        if (errno != Errno.None || data.Length == 0)
+        {
+            Exception? cause = _readFailure;
+            throw new CommandException(
+                $"{name}: cannot read at byte {offset}: {cause?.Message ?? "input/output error"}", cause is null ? ExitCode.Failed : Failure.ExitCodeOf(cause), cause);
+        }
     }
 
     private CommandException PathError(ReadOnlySpan<byte> path, string reason)

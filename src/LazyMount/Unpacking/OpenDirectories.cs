@@ -1,17 +1,15 @@
 using LazyMount.Files;
-using LazyMount.FileSystem;
 using LazyMount.Trees;
 
 namespace LazyMount.Unpacking;
 
 /// <summary>
-/// Directories of a tree below a root on disk, opened one name at a time from the root and never through a symbolic link: no path of the
+/// Directories of a tree's part below a root on disk, opened one name at a time from the root and never through a symbolic link: no path of the
 /// tree leads out of the root. Some stay open. Not thread-safe.
 /// </summary>
-/// <param name="tree">The tree.</param>
-/// <param name="paths">The names of its nodes.</param>
-/// <param name="root">The open root; not owned.</param>
-internal sealed class OpenDirectories(ImageTree tree, TreePaths paths, int root) : IDisposable
+/// <param name="paths">The directories and their names.</param>
+/// <param name="root">The open root, where <see cref="TreePaths.Top"/> stands on disk; not owned.</param>
+internal sealed class OpenDirectories(TreePaths paths, int root) : IDisposable
 {
     private const int MaxOpen = 256;
 
@@ -23,12 +21,12 @@ internal sealed class OpenDirectories(ImageTree tree, TreePaths paths, int root)
     public int Open(ulong node)
     {
         ulong known = node;
-        while (known != ImageTree.RootId && !_open.ContainsKey(known))
+        while (known != paths.Top && !_open.ContainsKey(known))
         {
             _missing.Push(known);
-            known = tree.ParentOf(known);
+            known = paths.ParentOf(known);
         }
-        int directory = known == ImageTree.RootId ? root : _open[known];
+        int directory = known == paths.Top ? root : _open[known];
         while (directory >= 0 && _missing.TryPop(out ulong next))
         {
             if (_open.Count >= MaxOpen)
@@ -47,7 +45,7 @@ internal sealed class OpenDirectories(ImageTree tree, TreePaths paths, int root)
 
     private void CloseAllBut(int kept)
     {
-        ulong keptNode = ImageTree.RootId;
+        ulong keptNode = paths.Top;
         foreach ((ulong node, int directory) in _open)
         {
             if (directory == kept)
@@ -60,7 +58,7 @@ internal sealed class OpenDirectories(ImageTree tree, TreePaths paths, int root)
             }
         }
         _open.Clear();
-        if (keptNode != ImageTree.RootId)
+        if (keptNode != paths.Top)
         {
             _open[keptNode] = kept;
         }

@@ -10,12 +10,28 @@ using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Unpacking;
 
+/// <summary>Whose the files are that are written.</summary>
+internal enum FileOwners
+{
+    /// <summary>The image's owners. Takes root.</summary>
+    OfImage,
+
+    /// <summary>The caller. Devices, which only root can make, become empty files.</summary>
+    OfCaller,
+
+    /// <summary>The same, and the attribute user.rootlesscontainers says who owns a file in the image.</summary>
+    OfCallerRecorded,
+}
+
 /// <summary>
-/// Writes a tree into a directory: directories first, then files in tar order, then what has no bytes, then further names of files, then
-/// the attributes of directories. All this happens in a private directory (<see cref="UnpackDirectory"/>); at the end the names of the
-/// root move to their place. Every path is walked from the root with no symbolic link followed (<see cref="OpenDirectories"/>) and
+/// Writes a tree, or a part of one, into a directory: directories first, then files in tar order, then what has no bytes, then further
+/// names of files, then the attributes of directories. All this happens in a private directory (<see cref="UnpackDirectory"/>); at the end
+/// the names move to their place. Every path is walked from the root with no symbolic link followed (<see cref="OpenDirectories"/>) and
 /// everything is created where nothing may stand, so that nothing is ever written or changed outside, whoever else may write to the
 /// directory.
+/// <para>Where a directory is already there, as <see cref="UnpackDirectory.OpenFilled"/> allows, what is in it stays, and the new names are
+/// put into it: a file or a symbolic link replaces a file or a symbolic link of that name in one step, and anything else is refused before
+/// a byte is fetched.</para>
 /// </summary>
 internal sealed class TreeUnpacker : IDisposable
 {
@@ -26,23 +42,29 @@ internal sealed class TreeUnpacker : IDisposable
     private readonly OpenedImage _image;
     private readonly ImageTree _tree;
     private readonly UnpackDirectory _target;
-    private readonly bool _rootless;
+    private readonly FileOwners _owners;
     private readonly TreePaths _paths;
-    private readonly OpenDirectories _directories, _linkedDirectories;
+    private readonly OpenDirectories _directories, _linkedDirectories; // in the private directory
+    private readonly OpenDirectories _places; // in the target
+    private readonly HashSet<ulong> _merged = []; // directories that are in the target already
     private readonly byte[] _name = new byte[FileCalls.NameSize], _linkedName = new byte[FileCalls.NameSize];
-    private readonly List<(byte[] Name, bool IsDirectory)> _inPlace = []; // names in the root that have moved
+    private readonly List<(ulong Directory, byte[] Name, bool IsDirectory)> _inPlace = []; // names that have moved
     private bool _finishing, _stranded;
 
-    /// <param name="image">What to write.</param>
+    /// <param name="image">The image.</param>
+    /// <param name="paths">What to write of its tree. The target gets the attributes of its top, if that is a node.</param>
     /// <param name="target">Where to; not owned.</param>
-    /// <param name="rootless">Everything stays the caller's, and devices become empty files.</param>
-    public TreeUnpacker(OpenedImage image, UnpackDirectory target, bool rootless)
+    /// <param name="owners">Whose the files will be.</param>
+    public TreeUnpacker(OpenedImage image, TreePaths paths, UnpackDirectory target, FileOwners owners)
     {
-        (_image, _tree, _target, _rootless) = (image, image.Tree, target, rootless);
-        _paths = new TreePaths(_tree);
-        _directories = new OpenDirectories(_tree, _paths, target.Private);
-        _linkedDirectories = new OpenDirectories(_tree, _paths, target.Private);
+        (_image, _tree, _paths, _target, _owners) = (image, image.Tree, paths, target, owners);
+        _directories = new OpenDirectories(_paths, target.Private);
+        _linkedDirectories = new OpenDirectories(_paths, target.Private);
+        _places = new OpenDirectories(_paths, target.Descriptor);
     }
+
+    /// <summary>Bytes of file content that there are to write.</summary>
+    public long ContentSize => _paths.ContentSize;
 
     /// <summary>Devices that became empty files.</summary>
     public int FakedDevices { get; private set; }
@@ -51,11 +73,15 @@ internal sealed class TreeUnpacker : IDisposable
     public int SkippedXattrs { get; private set; }
 
     /// <summary>
-    /// Writes everything, or throws <see cref="IOException"/> or what reading the image throws, and leaves what there is.
-    /// <paramref name="progress"/> is told the bytes of file content that are done, up to the tree's total.
+    /// Writes everything, or throws <see cref="CommandException"/> before it has written anything, or <see cref="IOException"/> or what reading
+    /// the image throws, and leaves what there is. <paramref name="progress"/> is told the bytes of file content that are done.
     /// </summary>
     public async Task UnpackAsync(Action<long> progress, CancellationToken cancellationToken)
     {
+        if (_target.MayHoldNames)
+        {
+            FindMerged(cancellationToken);
+        }
         MakeDirectories(cancellationToken);
         await WriteFilesAsync(progress, cancellationToken);
         MakeOthers(cancellationToken);
@@ -63,27 +89,63 @@ internal sealed class TreeUnpacker : IDisposable
         _finishing = true;
         FinishDirectories(cancellationToken);
         MoveIntoPlace(cancellationToken);
+        FinishMerged(cancellationToken);
         FinishRoot();
     }
 
+    // Finds the directories that are in the target already, and refuses what would be lost there.
+    private void FindMerged(CancellationToken cancellationToken)
+    {
+        for (var coming = new Queue<ulong>([_paths.Top]); coming.TryDequeue(out ulong directory);)
+        {
+            int place = Open(_places, directory);
+            foreach ((byte[] name, ulong node) in _paths.NamesIn(directory))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                if (FileCalls.GetStatus(place, FileCalls.ZeroEnded(name, _name), FileCalls.NoFollow, out FileStatus there) < 0)
+                {
+                    if (Marshal.GetLastPInvokeError() != FileCalls.ENOENT)
+                    {
+                        throw Failure("look for", () => _paths.PathOf(directory, name));
+                    }
+                    continue;
+                }
+                bool isDirectory = FileMode.IsDirectory(_tree.Mode(node));
+                if (isDirectory && there.Type == FileCalls.Directory)
+                {
+                    _merged.Add(node);
+                    coming.Enqueue(node);
+                }
+                else if (isDirectory || there.Type is not (FileCalls.RegularFile or FileCalls.SymbolicLink))
+                {
+                    string what = isDirectory ? "not a directory" : there.Type == FileCalls.Directory ? "a directory" : "not a regular file";
+                    throw _target.Refusal($"'{ImagePathText.Decode(_paths.PathOf(directory, name))}' is there and is {what}; remove it first");
+                }
+            }
+        }
+    }
+
+    // It moves to the target by its own name, not with the directory that it stands in.
+    private bool IsMovedItself(ulong node) => _paths.ParentOf(node) is var parent && (parent == _paths.Top || _merged.Contains(parent));
+
     private void MakeDirectories(CancellationToken cancellationToken)
     {
-        foreach (ulong node in _paths.Directories.Skip(1))
+        foreach (ulong node in _paths.Directories)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            int parent = Open(_directories, _tree.ParentOf(node));
+            int parent = Open(_directories, _paths.ParentOf(node));
             Check(FileCalls.MakeDirectory(parent, Name(node), Private), "make the directory", node);
         }
     }
 
     private async Task WriteFilesAsync(Action<long> progress, CancellationToken cancellationToken)
     {
-        using var files = new FilesInTarOrder(_image);
+        using var files = new FilesInTarOrder(_image, _paths.Nodes);
         long written = 0;
         foreach (ulong node in files.Files)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            int file = Check(FileCalls.CreateFile(Open(_directories, _tree.ParentOf(node)), Name(node)), "create the file", node);
+            int file = Check(FileCalls.CreateFile(Open(_directories, _paths.ParentOf(node)), Name(node)), "create the file", node);
             try
             {
                 written += await WriteContentAsync(files, node, file, cancellationToken);
@@ -131,23 +193,22 @@ internal sealed class TreeUnpacker : IDisposable
     // Links, pipes and devices.
     private void MakeOthers(CancellationToken cancellationToken)
     {
-        for (int number = 1; number < _tree.NodeCount; number++)
+        foreach (ulong node in _paths.Nodes)
         {
-            ulong node = _tree.NodeAt(number);
             uint mode = _tree.Mode(node);
             if (FileMode.IsDirectory(mode) || FileMode.IsRegular(mode))
             {
                 continue;
             }
             cancellationToken.ThrowIfCancellationRequested();
-            int parent = Open(_directories, _tree.ParentOf(node));
+            int parent = Open(_directories, _paths.ParentOf(node));
             NodeAttributes attributes = _tree.Attributes(node);
             if (FileMode.IsSymlink(mode))
             {
                 byte[] target = [.. _tree.LinkTarget(node), 0];
                 Check(FileCalls.MakeSymlink(target, parent, Name(node)), "make the symbolic link", node);
             }
-            else if (_rootless && (mode & FileMode.TypeMask) != FileMode.Fifo)
+            else if (_owners != FileOwners.OfImage && (mode & FileMode.TypeMask) != FileMode.Fifo)
             {
                 FakeDevice(parent, node);
                 continue;
@@ -180,7 +241,7 @@ internal sealed class TreeUnpacker : IDisposable
         foreach ((ulong node, ulong directory, byte[] name) in _paths.FurtherNames)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            int from = Open(_linkedDirectories, _tree.ParentOf(node));
+            int from = Open(_linkedDirectories, _paths.ParentOf(node));
             int to = Open(_directories, directory);
             if (FileCalls.Link(from, FileCalls.ZeroEnded(_paths.NameOf(node), _linkedName), to, FileCalls.ZeroEnded(name, _name), 0) < 0)
             {
@@ -194,12 +255,12 @@ internal sealed class TreeUnpacker : IDisposable
     {
         foreach (ulong node in _paths.Directories.Reverse())
         {
-            if (_tree.ParentOf(node) == ImageTree.RootId)
+            if (_merged.Contains(node) || IsMovedItself(node))
             {
                 continue;
             }
             cancellationToken.ThrowIfCancellationRequested();
-            int directory = Check(FileCalls.OpenDirectory(Open(_directories, _tree.ParentOf(node)), Name(node)), "open the directory", node);
+            int directory = Check(FileCalls.OpenDirectory(Open(_directories, _paths.ParentOf(node)), Name(node)), "open the directory", node);
             try
             {
                 FinishOpen(directory, node);
@@ -215,30 +276,64 @@ internal sealed class TreeUnpacker : IDisposable
     // somebody else's way by then.
     private void MoveIntoPlace(CancellationToken cancellationToken)
     {
-        foreach ((byte[] name, ulong node) in _tree.NamesIn(ImageTree.RootId))
+        foreach (ulong directory in _paths.Directories.Where(_merged.Contains).Prepend(_paths.Top))
+        {
+            int from = Open(_directories, directory), to = Open(_places, directory);
+            foreach ((byte[] name, ulong node) in _paths.NamesIn(directory).Where(name => !_merged.Contains(name.Node)))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                MoveIntoPlace(directory, name, node, from, to);
+            }
+        }
+    }
+
+    private void MoveIntoPlace(ulong directory, byte[] name, ulong node, int from, int to)
+    {
+        bool isDirectory = FileMode.IsDirectory(_tree.Mode(node));
+        ReadOnlySpan<byte> ended = FileCalls.ZeroEnded(name, _name);
+        int opened = isDirectory ? Check(FileCalls.OpenDirectory(from, ended), "open the directory", node) : -1;
+        try
+        {
+            bool isNew = FileCalls.Move(from, ended, to, ended) == 0;
+            if (!isNew && (isDirectory || !_target.MayHoldNames || Marshal.GetLastPInvokeError() != FileCalls.EEXIST || FileCalls.Rename(from, ended, to, ended) < 0))
+            {
+                throw Failure("move into place", () => _paths.PathOf(directory, name));
+            }
+            if (isNew)
+            {
+                _inPlace.Add((directory, name, isDirectory));
+            }
+            // What was replaced cannot be brought back.
+            _stranded |= !isNew;
+            if (opened >= 0)
+            {
+                FinishOpen(opened, node);
+            }
+        }
+        finally
+        {
+            if (opened >= 0)
+            {
+                _ = FileCalls.Close(opened);
+            }
+        }
+    }
+
+    // The innermost first: a directory gets its time when it has all its names.
+    private void FinishMerged(CancellationToken cancellationToken)
+    {
+        foreach (ulong node in _paths.Directories.Where(_merged.Contains).Reverse())
         {
             cancellationToken.ThrowIfCancellationRequested();
-            bool isDirectory = FileMode.IsDirectory(_tree.Mode(node));
-            ReadOnlySpan<byte> ended = FileCalls.ZeroEnded(name, _name);
-            int directory = isDirectory ? Check(FileCalls.OpenDirectory(_target.Private, ended), "open the directory", node) : -1;
+            Check(FileCalls.Unlink(Open(_directories, _paths.ParentOf(node)), Name(node), FileCalls.RemoveDirectory), "remove the private directory", node);
+            int directory = Check(FileCalls.OpenDirectory(Open(_places, _paths.ParentOf(node)), Name(node)), "open the directory", node);
             try
             {
-                if (FileCalls.Move(_target.Private, ended, _target.Descriptor, ended) < 0)
-                {
-                    throw Failure("move into place", () => name);
-                }
-                _inPlace.Add((name, isDirectory));
-                if (directory >= 0)
-                {
-                    FinishOpen(directory, node);
-                }
+                FinishOpen(directory, node);
             }
             finally
             {
-                if (directory >= 0)
-                {
-                    _ = FileCalls.Close(directory);
-                }
+                _ = FileCalls.Close(directory);
             }
         }
     }
@@ -249,24 +344,27 @@ internal sealed class TreeUnpacker : IDisposable
         {
             throw new IOException($"cannot remove the empty directory that was written to first: {Marshal.GetLastPInvokeErrorMessage()}");
         }
-        FinishOpen(_target.Descriptor, ImageTree.RootId);
+        if (_paths.Top != TreePaths.NoNode)
+        {
+            FinishOpen(_target.Descriptor, _paths.Top);
+        }
     }
 
     // Owner first, for changing it takes set-user-id bits and capabilities away; the time last.
     private void FinishOpen(int file, ulong node)
     {
         NodeAttributes attributes = _tree.Attributes(node);
-        if (!_rootless)
+        if (_owners == FileOwners.OfImage)
         {
             Check(FileCalls.SetOwner(file, attributes.Uid, attributes.Gid), "set the owner of", node);
         }
-        if (node == ImageTree.RootId)
+        if (node == _paths.Top)
         {
             // Its own, or from where it was made; not before it has the owner who alone may set some again.
             _ = FileCalls.RemoveXattr(file, "system.posix_acl_default\0"u8);
             _ = FileCalls.RemoveXattr(file, "system.posix_acl_access\0"u8);
         }
-        if (_rootless || _tree.HasXattrs)
+        if (_owners == FileOwners.OfCallerRecorded || _tree.HasXattrs)
         {
             SetXattrs(node, _tree.XattrsOf(node), attributes, (name, value) => FileCalls.SetXattr(file, name, value, value.Length, 0));
         }
@@ -277,7 +375,7 @@ internal sealed class TreeUnpacker : IDisposable
     // The same for what cannot be opened, or not without effects.
     private void FinishClosed(int parent, ulong node, in NodeAttributes attributes)
     {
-        if (!_rootless)
+        if (_owners == FileOwners.OfImage)
         {
             Check(FileCalls.SetOwnerAt(parent, Name(node), attributes.Uid, attributes.Gid, FileCalls.NoFollow), "set the owner of", node);
         }
@@ -309,7 +407,7 @@ internal sealed class TreeUnpacker : IDisposable
                 SkippedXattrs++;
             }
         }
-        if (_rootless && (attributes.Uid != 0 || attributes.Gid != 0) && !FileMode.IsSymlink(attributes.Mode))
+        if (_owners == FileOwners.OfCallerRecorded && (attributes.Uid != 0 || attributes.Gid != 0) && !FileMode.IsSymlink(attributes.Mode))
         {
             // What the file cannot have is written beside it, as umoci does; PRoot and others know it. Where that is not
             // possible either, nothing is lost that could have been kept.
@@ -348,9 +446,9 @@ internal sealed class TreeUnpacker : IDisposable
         MoveBack();
         if (_finishing)
         {
-            foreach (ulong node in _paths.Directories.Skip(1))
+            foreach (ulong node in _paths.Directories)
             {
-                if (_directories.Open(_tree.ParentOf(node)) is >= 0 and int parent)
+                if (_directories.Open(_paths.ParentOf(node)) is >= 0 and int parent)
                 {
                     MakeWritable(parent, Name(node));
                 }
@@ -361,10 +459,13 @@ internal sealed class TreeUnpacker : IDisposable
         {
             removed &= !cancellationToken.IsCancellationRequested && TryRemove(directory, FileCalls.ZeroEnded(name, _name), 0);
         }
-        for (int number = _tree.NodeCount - 1; number > 0 && !cancellationToken.IsCancellationRequested; number--)
+        foreach (ulong node in _paths.Nodes.Reverse())
         {
-            ulong node = _tree.NodeAt(number);
-            removed &= TryRemove(_tree.ParentOf(node), Name(node), FileMode.IsDirectory(_tree.Mode(node)) ? FileCalls.RemoveDirectory : 0);
+            if (cancellationToken.IsCancellationRequested)
+            {
+                break;
+            }
+            removed &= TryRemove(_paths.ParentOf(node), Name(node), FileMode.IsDirectory(_tree.Mode(node)) ? FileCalls.RemoveDirectory : 0);
         }
         return removed && !_stranded && !cancellationToken.IsCancellationRequested;
     }
@@ -377,14 +478,15 @@ internal sealed class TreeUnpacker : IDisposable
 
     private void MoveBack()
     {
-        foreach ((byte[] name, bool isDirectory) in _inPlace)
+        foreach ((ulong directory, byte[] name, bool isDirectory) in _inPlace)
         {
+            (int from, int to) = (_places.Open(directory), _directories.Open(directory));
             ReadOnlySpan<byte> ended = FileCalls.ZeroEnded(name, _name);
             if (isDirectory)
             {
-                MakeWritable(_target.Descriptor, ended);
+                MakeWritable(from, ended);
             }
-            _stranded |= FileCalls.Move(_target.Descriptor, ended, _target.Private, ended) < 0;
+            _stranded |= FileCalls.Move(from, ended, to, ended) < 0;
         }
         _inPlace.Clear();
     }
@@ -411,5 +513,6 @@ internal sealed class TreeUnpacker : IDisposable
     {
         _directories.Dispose();
         _linkedDirectories.Dispose();
+        _places.Dispose();
     }
 }

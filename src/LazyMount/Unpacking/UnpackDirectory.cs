@@ -5,8 +5,8 @@ using LazyMount.Files;
 namespace LazyMount.Unpacking;
 
 /// <summary>
-/// The directory that a user names for `unpack`, made with its missing parents or found empty, and in it a private one, where everything
-/// is written before it gets its place. Whoever else may write to the directory cannot reach, exchange or see what is not finished: mode
+/// The directory that a user names for `unpack`, made with its missing parents or found empty, or for `cp`, which is there; and in it a
+/// private one, where everything is written before it gets its place. Whoever else may write to the directory cannot reach, exchange or see what is not finished: mode
 /// 0700, no access lists, and never opened by a path again.
 /// </summary>
 internal sealed class UnpackDirectory : IDisposable
@@ -16,6 +16,9 @@ internal sealed class UnpackDirectory : IDisposable
     private byte[] _privateName = [];
 
     private UnpackDirectory(string path) => _path = path;
+
+    /// <summary>Other names may be in it, and stay.</summary>
+    public bool MayHoldNames { get; private init; }
 
     /// <summary>The open directory.</summary>
     public int Descriptor { get; private set; } = -1;
@@ -50,6 +53,26 @@ internal sealed class UnpackDirectory : IDisposable
             byte[] name = directory.NativePath();
             // What was made just now is no symbolic link, unless somebody exchanged it.
             directory.OpenExisting(name, directory.Make(name, 0x1C0 /* 0700 */) ? FileCalls.OpenDirectory(FileCalls.CurrentDirectory, name) : FileCalls.OpenRoot(name));
+            directory.MakePrivate();
+            return directory;
+        }
+        catch
+        {
+            directory.TryRemove();
+            directory.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Opens a directory that is there and may hold other names, and makes the private one in it.</summary>
+    /// <exception cref="CommandException">That cannot be done.</exception>
+    public static UnpackDirectory OpenFilled(string path)
+    {
+        var directory = new UnpackDirectory(path) { MayHoldNames = true };
+        try
+        {
+            byte[] name = directory.NativePath();
+            directory.OpenExisting(name, FileCalls.OpenRoot(name));
             directory.MakePrivate();
             return directory;
         }
@@ -128,7 +151,7 @@ internal sealed class UnpackDirectory : IDisposable
                 : new CommandException($"cannot open the directory '{_path}': {reason}");
         }
         Descriptor = opened;
-        if (!IsEmpty(opened))
+        if (!MayHoldNames && !IsEmpty(opened))
         {
             throw Refusal("it is not empty; name an empty directory or one that is not there yet");
         }
@@ -176,5 +199,6 @@ internal sealed class UnpackDirectory : IDisposable
 
     private int Check(int result) => result >= 0 ? result : throw Refusal(Marshal.GetLastPInvokeErrorMessage());
 
-    private CommandException Refusal(string reason) => new($"cannot unpack into '{_path}': {reason}");
+    /// <summary>Says that nothing can be written here.</summary>
+    public CommandException Refusal(string reason) => new($"cannot {(MayHoldNames ? "copy" : "unpack")} into '{_path}': {reason}");
 }

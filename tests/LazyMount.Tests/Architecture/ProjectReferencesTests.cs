@@ -23,7 +23,7 @@ public sealed class ProjectReferencesTests
         ["src/LazyMount.FileSystem"] = (["Blobs", "Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions", "System.IO.Hashing"]),
         ["src/LazyMount.Images"] = (["Blobs", "FileSystem", "Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount.Fuse"] = (["Blobs", "FileSystem"], ["Microsoft.Extensions.Logging.Abstractions"]),
-        ["src/LazyMount"] = (s_product, ["Microsoft.Extensions.Logging", "Microsoft.Extensions.Logging.Console", "Spectre.Console", "System.CommandLine"]),
+        ["src/LazyMount"] = (s_product, ["DiffPlex", "Microsoft.Extensions.Logging", "Microsoft.Extensions.Logging.Console", "Spectre.Console", "System.CommandLine"]),
         ["tests/LazyMount.TestKit"] = ([], ["System.IO.Hashing"]),
         ["tests/LazyMount.Tests"] = ([.. s_product, "LazyMount", "Fuzz", "TestKit"], s_testPackages),
         ["tests/LazyMount.MountTests"] = ([.. s_product, "TestKit"], s_testPackages),

@@ -1,0 +1,71 @@
+using LazyMount.Cli;
+using LazyMount.Output;
+using LazyMount.Trees;
+
+namespace LazyMount.Unpacking;
+
+/// <summary>
+/// Runs a <see cref="TreeUnpacker"/> for a command: shows progress, removes what was written when it fails or is interrupted, and says what
+/// the files on disk lack.
+/// </summary>
+/// <param name="host">Where messages go.</param>
+/// <param name="name">The command.</param>
+/// <param name="bar">What the progress bar says.</param>
+internal sealed class UnpackRun(CommandHost host, string name, string bar)
+{
+    /// <param name="opened">The image.</param>
+    /// <param name="paths">What to write of it.</param>
+    /// <param name="directory">Where to; not owned.</param>
+    /// <param name="path">The directory as the user named it.</param>
+    /// <param name="owners">Whose the files will be.</param>
+    /// <param name="cancellationToken">Interrupts it.</param>
+    /// <exception cref="CommandException">It failed.</exception>
+    public async Task RunAsync(OpenedTree opened, TreePaths paths, UnpackDirectory directory, string path, FileOwners owners, CancellationToken cancellationToken)
+    {
+        using var unpacker = new TreeUnpacker(opened.Image, paths, directory, owners);
+        try
+        {
+            var progress = new TransferProgress((bar, unpacker.ContentSize));
+            Task work = Task.Run(() => unpacker.UnpackAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
+            await host.ShowWhileAsync(progress, work);
+        }
+        catch (CommandException)
+        {
+            directory.TryRemove(); // nothing was written
+            throw;
+        }
+        catch (Exception e)
+        {
+            string rest = CleanUp(unpacker, directory, path);
+            if (e is OperationCanceledException)
+            {
+                host.Error.WriteLine($"lazymount: {name} was interrupted; {rest}");
+                throw;
+            }
+            if (Failure.IsExpected(e) || e is InvalidDataException)
+            {
+                throw new CommandException($"cannot {name} {opened.Image.Image.Reference} into '{path}': {e.Message.TrimEnd('.')}; {rest}", Failure.ExitCodeOf(e), e);
+            }
+            throw;
+        }
+        TellWhatDiffers(unpacker);
+    }
+
+    // In words for the end of a sentence.
+    private string CleanUp(TreeUnpacker unpacker, UnpackDirectory directory, string path)
+        => unpacker.TryRemove(host.Signals?.Again ?? default) && directory.TryRemove() ? "what had been written is removed again"
+            : directory.MayHoldNames ? $"some of what has been written is left in '{path}'"
+            : $"what has been written is left in '{path}' and is not complete: remove it";
+
+    private void TellWhatDiffers(TreeUnpacker unpacker)
+    {
+        if (unpacker.FakedDevices > 0)
+        {
+            host.Error.WriteLine($"lazymount: note: {unpacker.FakedDevices} device(s) became empty files, for only root can make devices");
+        }
+        if (unpacker.SkippedXattrs > 0)
+        {
+            host.Error.WriteLine($"lazymount: note: {unpacker.SkippedXattrs} extended attribute(s) could not be set, for want of a privilege or because the file system has none");
+        }
+    }
+}
