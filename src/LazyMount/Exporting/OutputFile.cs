@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
+using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Files;
 using Microsoft.Win32.SafeHandles;
@@ -31,7 +32,7 @@ internal sealed class OutputFile : IDisposable
         if (_directory < 0)
         {
             string named = ImagePathText.Decode(directory.AsSpan(..^1));
-            throw Failure(Marshal.GetLastPInvokeError() == FileCalls.ENOENT ? $"there is no directory '{named}'; make it first" : $"cannot open the directory '{named}': {Marshal.GetLastPInvokeErrorMessage()}");
+            throw Failure(Marshal.GetLastPInvokeError() == FileCalls.ENOENT ? FileProblem.NoDirectory(named) : $"the directory '{named}': {Marshal.GetLastPInvokeErrorMessage()}");
         }
     }
 
@@ -41,8 +42,8 @@ internal sealed class OutputFile : IDisposable
     /// <summary>It is a regular file of its own until it is complete, which may be written in any order.</summary>
     public bool IsRegular => _staged is not null;
 
-    /// <summary>Refuses what can never be written, before anything is fetched.</summary>
-    /// <exception cref="CommandException">It is a directory, or its directory does not exist.</exception>
+    /// <summary>Refuses a file that can never be written, before anything is fetched.</summary>
+    /// <exception cref="CommandException">It is a directory, or the directory above it is missing.</exception>
     public static void Check(string path)
     {
         using var file = new OutputFile(path);
