@@ -16,7 +16,7 @@ internal sealed record ErofsSource(int Pid, ulong Start, ulong? PidNamespace, st
 {
     private const string Prefix = "lazymount:";
 
-    /// <summary>What this process puts in the mount table.</summary>
+    /// <summary>The source of an EROFS mount of this process in the mount table.</summary>
     public static ErofsSource Of(string image) => new(Environment.ProcessId, StartOf("/proc/self") ?? 0, s_namespace.Value, image);
 
     /// <summary>Null for a mount that is not ours.</summary>
