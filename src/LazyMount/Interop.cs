@@ -62,6 +62,24 @@ internal static partial class Interop
 
     public static bool IsTerminal(int fd) => IsATty(fd) == 1;
 
+    /// <summary>struct winsize of tty_ioctl(4).</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct WindowSize
+    {
+        public ushort Rows, Columns, HorizontalPixels, VerticalPixels;
+    }
+
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    private static partial int ControlTerminal(int fd, nuint request, ref WindowSize size);
+
+    /// <summary>The columns of a terminal; 0 when it does not say.</summary>
+    public static int TerminalWidth(int fd)
+    {
+        const int GetWindowSize = 0x5413; // TIOCGWINSZ, the same on x86-64 and arm64
+        var size = default(WindowSize);
+        return ControlTerminal(fd, GetWindowSize, ref size) == 0 ? size.Columns : 0;
+    }
+
     /// <summary>Makes <paramref name="fd"/> another name of an open file.</summary>
     public static void Redirect(int fd, SafeFileHandle to)
     {

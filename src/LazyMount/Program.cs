@@ -9,13 +9,13 @@ internal static class Program
     {
         Interop.FillStandardDescriptors();
         using var signals = new TerminationSignals();
-        bool errorIsTerminal = Interop.IsTerminal(Interop.StandardError);
+        Terminal? output = Terminal.Of(Interop.StandardOutput), error = Terminal.Of(Interop.StandardError);
         int exitCode = await CommandLine.RunAsync(new CommandHost
         {
             Arguments = ImagePathText.Restore(arguments),
-            Output = new CommandOutput(new StandardStream(Interop.StandardOutput, signals.Token), Interop.IsTerminal(Interop.StandardOutput)),
-            Error = new MessageWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }, errorIsTerminal),
-            ErrorIsTerminal = errorIsTerminal,
+            Output = new CommandOutput(new StandardStream(Interop.StandardOutput, signals.Token), output is not null, output?.Width ?? Terminal.UsualWidth),
+            Error = new MessageWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }, error is not null),
+            ErrorTerminal = error,
             Signals = signals,
         });
         if (ExitCode.SignalOf(exitCode) is int signal)

@@ -19,8 +19,11 @@ internal sealed class CommandHost
     /// <summary>Standard error: messages and progress.</summary>
     public required TextWriter Error { get; init; }
 
-    /// <summary>Somebody watches standard error, so progress is shown.</summary>
-    public bool ErrorIsTerminal { get; init; }
+    /// <summary>The terminal that standard error is: somebody watches, so progress is shown. Else null.</summary>
+    public Terminal? ErrorTerminal { get; init; }
+
+    /// <summary>Columns that help is wrapped to: the terminal's, within what is easy to read.</summary>
+    public int HelpWidth => Math.Clamp(Output.Width ?? Terminal.UsualWidth, 40, 100);
 
     /// <summary>Null in tests: nothing interrupts them.</summary>
     public TerminationSignals? Signals { get; init; }
@@ -43,9 +46,12 @@ internal sealed class CommandHost
     /// <summary>Opens an image for a command: notes go to standard error, progress to the terminal there.</summary>
     public Task<OpenedImage> OpenImageAsync(ImageReference reference, CommandSettings settings, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        var progress = new IndexingProgress(Error, ErrorIsTerminal);
+        var progress = new IndexingProgress(Error, ErrorTerminal);
         return progress.ShowWhile(OpenedImage.OpenAsync(reference, settings.ToOpening(), progress, loggers, cancellationToken));
     }
+
+    /// <summary>Waits for work, and shows its progress where somebody watches.</summary>
+    public Task ShowWhileAsync(TransferProgress progress, Task work) => ErrorTerminal is { } terminal ? progress.ShowWhile(work, Error, terminal) : work;
 
     /// <summary>Prints a failure that does not end the command, such as one of several paths; returns its exit code.</summary>
     public int Report(Exception exception, CommandSettings settings)

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
-using System.CommandLine.Parsing;
 using System.Reflection;
 using LazyMount.Commands;
 using LazyMount.Mounting;
@@ -12,34 +11,6 @@ namespace LazyMount.Cli;
 /// <summary>The `lazymount` command line: parses, runs one verb, turns failures into a sentence and an exit code.</summary>
 internal static class CommandLine
 {
-    private const string Description =
-        "Mount container images as folders without unpacking them: files are fetched when they are read.";
-
-    private const string References =
-        """
-        An IMAGE is named as docker, podman and skopeo name it:
-          debian:12                              docker.io/library/debian, tag 12
-          quay.io/fedora/fedora                  tag "latest" is implied
-          ghcr.io/owner/app:v1@sha256:4f53…      the digest decides, the tag is a comment
-          localhost:5000/app                     a registry on this machine, over HTTP if need be
-          oci:DIR, oci:DIR:TAG                   an OCI image layout in a directory
-          oci-archive:FILE, oci-archive:FILE:TAG the same in a tar file
-          docker-archive:FILE                    what docker save wrote, if it is one image;
-          docker-archive:FILE:app:v1             else one of them by name
-          oci:DIR:@0, docker-archive:FILE:@1     by number, where names do not tell
-          oci:DIR@sha256:4f53…                   by digest, also of one platform
-        Archives are read in place, also when compressed as a whole. DIR and FILE end at the first colon.
-
-        Exit codes: 0 done; 1 what was asked for failed; 2 usage; 3 the source cannot be reached or may not be read.
-        """;
-
-    private const string Examples =
-        """
-        lazymount mount debian:12 /mnt
-        lazymount ls -l debian:12 /etc
-        lazymount umount /mnt
-        """;
-
     public static async Task<int> RunAsync(CommandHost host)
     {
         bool verbose = false;
@@ -47,10 +18,9 @@ internal static class CommandLine
         {
             ParseResult parsed = Create(host).Parse(host.Arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
             verbose = parsed.GetValue(host.Options.Verbose);
-            if (parsed.Action is not SynchronousCommandLineAction { ClearsParseErrors: true } && UsageErrorOf(parsed) is { } usageError)
+            if (UsageErrors.Of(parsed, host.Arguments) is { } usageError)
             {
-                string command = parsed.CommandResult.Command is Verb verb ? verb.FullName : "lazymount";
-                throw new UsageException($"{usageError}; see '{command} --help'");
+                throw new UsageException(usageError);
             }
             await using var text = new StreamWriter(host.Output.Stream, leaveOpen: true);
             int exitCode = await parsed.InvokeAsync(
@@ -83,84 +53,82 @@ internal static class CommandLine
         }
     }
 
-    private static string? UsageErrorOf(ParseResult parsed)
-    {
-        // The parser takes an option that it does not know for an argument, if there is room for one.
-        Token? before = null;
-        foreach (Token token in parsed.Tokens.TakeWhile(token => token.Type != TokenType.DoubleDash))
-        {
-            if (token is { Type: TokenType.Argument, Value: ['-', _, ..] } && before is not { Type: TokenType.Option })
-            {
-                return $"unknown option '{token.Value}'";
-            }
-            before = token;
-        }
-        return parsed switch
-        {
-            { Errors: [] } => null,
-            { CommandResult.Command.Subcommands.Count: > 0, UnmatchedTokens: [string word, ..] } => $"unknown command '{word}'",
-            { CommandResult.Command.Subcommands.Count: > 0 } => "a command is missing",
-            { UnmatchedTokens: [string word, ..] } => $"one argument too many: '{word}'",
-            _ => parsed.Errors[0].Message.TrimEnd('.'),
-        };
-    }
+    /// <summary>The whole command line.</summary>
+    internal static Command Create(CommandHost host) => Create(host, out _);
 
-    internal static Command Create(CommandHost host)
+    /// <summary>The whole command line, and its commands in groups.</summary>
+    internal static Command Create(CommandHost host, out IReadOnlyList<CommandGroup> groups)
     {
         // Not a RootCommand: that takes its name from the file that was started, which may be a link with the name of one of our commands.
-        var root = new Command("lazymount", Description);
-        root.Add(new HelpOption("--help", "-h") { Description = "Show help and examples", Action = new HelpWithExamples() });
-        root.Add(new VersionOption("--version") { Description = "Show the version", Action = new ShowVersion() });
-        host.Options.AddTo(root);
-        root.Add(MountCommand.Create(host));
+        var root = new Command("lazymount", "Show container images as read-only folders.");
+        IReadOnlyList<CommandGroup> all = groups =
+        [
+            new("Mounts", [MountCommand.Create(host), UmountCommand.Create(host), ListCommand.Create(host)]),
+            new("Files", [LsCommand.Create(host), TreeCommand.Create(host), StatCommand.Create(host), CatCommand.Create(host)]),
+            new("Layers", [LayersCommand.Create(host)]),
+            new("Whole images", [PullCommand.Create(host), UnpackCommand.Create(host), ExportCommand.Create(host)]),
+            new("Registries", [TagsCommand.Create(host), PlatformsCommand.Create(host), ManifestCommand.Create(host), ConfigCommand.Create(host), IndexCommand.Create(host)]),
+            new("This machine", [CacheCommand.Create(host), CacheCommand.CreateInfo(host, "df")]),
+        ];
+        foreach (Command command in all.SelectMany(group => group.Commands))
+        {
+            root.Add(command);
+            // As docker and umount's neighbours call them.
+            switch (command.Name)
+            {
+                case "config":
+                    command.Aliases.Add("inspect");
+                    break;
+                case "umount":
+                    command.Aliases.Add("unmount");
+                    break;
+            }
+        }
+        root.Add(HelpCommand.Create(host, root, all));
         root.Add(ServeCommand.Create(host));
-        root.Add(UmountCommand.Create(host));
-        root.Add(ListCommand.Create(host));
-        root.Add(LsCommand.Create(host));
-        root.Add(CatCommand.Create(host));
-        root.Add(TreeCommand.Create(host));
-        root.Add(StatCommand.Create(host));
-        root.Add(UnpackCommand.Create(host));
-        root.Add(ExportCommand.Create(host));
-        root.Add(PullCommand.Create(host));
-        root.Add(TagsCommand.Create(host));
-        root.Add(PlatformsCommand.Create(host));
-        root.Add(LayersCommand.Create(host));
-        root.Add(IndexCommand.Create(host));
-        root.Add(CacheCommand.Create(host));
-        root.Add(ConfigCommand.Create(host));
-        root.Add(ManifestCommand.Create(host));
+        host.Options.AddTo(root);
+        var help = new ShowHelp(host, root, all);
+        root.Add(new HelpOption("--help") { Description = "Show help and examples", Recursive = true, Action = help });
+        root.Add(new VersionOption("--version") { Description = "Show the version", Action = new ShowVersion() });
+        Complete(root, help);
         return root;
     }
 
-    /// <summary>The usual help, then what teaches: examples, and for the command line as a whole how images are named.</summary>
-    private sealed class HelpWithExamples : SynchronousCommandLineAction
+    // What holds for every command: flags take no value, and -h shows help unless it means something else there, as in ls -h.
+    private static void Complete(Command command, ShowHelp help)
     {
-        private readonly HelpAction _help = new();
+        foreach (Option option in command.Options.Where(option => option is Option<bool> && option.HelpName is null))
+        {
+            option.Arity = ArgumentArity.Zero;
+        }
+        if (!command.Options.Any(option => option.Name == "-h" || option.Aliases.Contains("-h")))
+        {
+            command.Add(new HelpOption("-h") { Hidden = true, Recursive = false, Action = help });
+        }
+        foreach (Command sub in command.Subcommands)
+        {
+            Complete(sub, help);
+        }
+    }
 
+    private sealed class ShowHelp(CommandHost host, Command root, IReadOnlyList<CommandGroup> groups) : SynchronousCommandLineAction
+    {
         public override bool ClearsParseErrors => true;
 
         public override int Invoke(ParseResult parseResult)
         {
-            int exitCode = _help.Invoke(parseResult);
-            TextWriter output = parseResult.InvocationConfiguration.Output;
-            var verb = parseResult.CommandResult.Command as Verb;
-            WriteBlock(output, "Examples:", verb?.Examples ?? Examples);
-            if (verb is null)
+            using var text = new StringWriter { NewLine = "\n" };
+            Command command = parseResult.CommandResult.Command;
+            if (command == root)
             {
-                WriteBlock(output, "Images:", References);
+                HelpText.WriteOverview(text, groups, host.HelpWidth);
             }
-            return exitCode;
-        }
-
-        private static void WriteBlock(TextWriter output, string title, string lines)
-        {
-            output.WriteLine(title);
-            foreach (string line in lines.ReplaceLineEndings("\n").Split('\n'))
+            else
             {
-                output.WriteLine(line == "" ? "" : "  " + line);
+                HelpText.WriteCommand(text, command, host.HelpWidth);
             }
-            output.WriteLine();
+            host.Output.Write(text.ToString());
+            return ExitCode.Done;
         }
     }
 

@@ -76,10 +76,10 @@ internal static class GivenCredentials
         return arguments.Where((_, at) => at >= end || !IsGiven(arguments, at));
     }
 
-    // As the parser has it: a value stands behind = or :, or is the next argument; that of --creds-stdin only if it says true or false.
+    // As the parser has it: a value stands behind = or :, or is the next argument.
     private static bool IsGiven(IReadOnlyList<string> arguments, int at)
         => arguments[at].Split('=', ':')[0] is Option or StandardInputOption
-            || (at > 0 && (arguments[at - 1] == Option || (arguments[at - 1] == StandardInputOption && bool.TryParse(arguments[at], out _))));
+            || (at > 0 && arguments[at - 1] == Option);
 
     /// <summary>Writes credentials into a pipe, for <see cref="Receive"/> in another process. Nothing, when that has ended: its exit code says why.</summary>
     public static void Send(Credentials credentials, AnonymousPipeServerStream pipe)

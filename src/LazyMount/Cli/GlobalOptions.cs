@@ -73,14 +73,14 @@ internal sealed class GlobalOptions
 {
     public Option<string?> CacheDirectory { get; } = new("--cache-dir")
     {
-        Description = "Where fetched blobs, layer indexes and trees are kept [$LAZYMOUNT_CACHE; root: /var/cache/lazymount; else $XDG_CACHE_HOME/lazymount]",
+        Description = "Keep fetched blobs, layer indexes and trees in this directory [$LAZYMOUNT_CACHE]",
         HelpName = "DIR",
         Recursive = true,
     };
 
     public Option<string?> CacheLimit { get; } = new("--cache-limit")
     {
-        Description = "Size limit of the cache; the least recently used files are deleted first [10G]",
+        Description = "Delete the least recently used files above this size of the cache [10G]",
         HelpName = "SIZE",
         Recursive = true,
     };
@@ -93,26 +93,26 @@ internal sealed class GlobalOptions
 
     public Option<bool> NoKeep { get; } = new("--no-keep")
     {
-        Description = "Keep only the index, not the bytes, of a layer that is streamed to be indexed",
+        Description = "Do not keep the bytes of a layer that is streamed to be indexed",
         Recursive = true,
     };
 
     public Option<string?> Platform { get; } = new("--platform")
     {
-        Description = "Platform to choose from a multi-platform image, such as linux/arm64 [this machine's]",
+        Description = "Choose this platform from an image index, such as linux/arm64 [this machine's]",
         HelpName = "OS/ARCH[/VARIANT]",
         Recursive = true,
     };
 
     public Option<bool> PlainHttp { get; } = new("--plain-http")
     {
-        Description = "Use HTTP instead of HTTPS for the registry (not needed for registries on this machine)",
+        Description = "Use HTTP instead of HTTPS (not needed for registries on this machine)",
         Recursive = true,
     };
 
     public Option<string[]> Mirrors { get; } = new("--mirror")
     {
-        Description = "Ask this mirror of a registry first, such as docker.io=https://mirror.example (repeatable)",
+        Description = "Ask this mirror of a registry first (repeatable)",
         HelpName = "HOST=URL",
         Recursive = true,
         DefaultValueFactory = _ => [],
@@ -120,14 +120,14 @@ internal sealed class GlobalOptions
 
     public Option<string?> TlsCa { get; } = new("--tls-ca")
     {
-        Description = "Trust the certificates in this PEM file as issuers of servers' certificates, besides those of the system",
+        Description = "Trust the certificates in this PEM file, besides those of the system",
         HelpName = "FILE",
         Recursive = true,
     };
 
     public Option<bool> TlsVerify { get; } = new("--tls-verify")
     {
-        Description = "Check the TLS certificates of servers; with false whoever answers is believed",
+        Description = "Check the TLS certificates of servers [true]",
         HelpName = "true|false",
         Recursive = true,
         DefaultValueFactory = _ => true,
@@ -135,34 +135,34 @@ internal sealed class GlobalOptions
 
     public Option<string?> AuthFile { get; } = new("--authfile")
     {
-        Description = "Read credentials from this file only [$REGISTRY_AUTH_FILE, else the files of podman and docker]",
+        Description = "Read credentials from this file only [$REGISTRY_AUTH_FILE]",
         HelpName = "FILE",
         Recursive = true,
     };
 
     public Option<string?> Creds { get; } = new(GivenCredentials.Option)
     {
-        Description = "Credentials for the image's registry. Other users of this machine can see them; --creds-stdin hides them. Without PASS it is asked for",
+        Description = "Use these credentials; other users can see them, --creds-stdin hides them",
         HelpName = "USER[:PASS]",
         Recursive = true,
     };
 
     public Option<bool> CredsStdin { get; } = new(GivenCredentials.StandardInputOption)
     {
-        Description = "Read credentials for the image's registry, USER:PASS in one line, from standard input",
+        Description = "Read credentials, USER:PASS in one line, from standard input",
         Recursive = true,
     };
 
     public Option<string?> ReadTimeout { get; } = new("--read-timeout")
     {
-        Description = "Fail a read of a file with EIO when its bytes do not come within this time; the next read tries again [60s]",
+        Description = "Fail a read when its bytes do not come within this time [60s]",
         HelpName = "TIME",
         Recursive = true,
     };
 
     public Option<string?> IndexTrust { get; } = new("--index-trust")
     {
-        Description = "Whose layer indexes to use: bound: only what the manifest's digest vouches for; registry: also what the image's repository publishes or shows; none: as bound, but no published index; auto: bound for an image named by digest, registry for one named by tag over TLS or from this machine [auto]",
+        Description = "Whose layer indexes to use; see 'lazymount help trust' [auto]",
         HelpName = "auto|bound|registry|none",
         Recursive = true,
     };
@@ -190,7 +190,7 @@ internal sealed class GlobalOptions
     /// <summary>Of the commands that read a tree: they add it themselves.</summary>
     public Option<string?> Layer { get; } = new("--layer")
     {
-        Description = "Read this layer alone, with its whiteouts (.wh.NAME) as files: a number (0 is the lowest layer, -1 the topmost) or the beginning of a digest",
+        Description = "Read this layer alone: a number (0 is the lowest, -1 the topmost) or the beginning of a digest",
         HelpName = "N|DIGEST",
     };
 

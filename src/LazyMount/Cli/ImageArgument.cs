@@ -8,7 +8,7 @@ internal static class ImageArgument
 {
     public static Argument<string> Create() => new("IMAGE")
     {
-        Description = "Image reference: NAME[:TAG][@DIGEST], docker://NAME…, oci:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST] or docker-archive:FILE[:NAME:TAG]",
+        Description = "Image: NAME[:TAG][@DIGEST], oci:DIR[:TAG], docker-archive:FILE, ... (lazymount help images)",
     };
 
     /// <summary>Parses what the user wrote. A bad reference is a usage error, whatever the command.</summary>

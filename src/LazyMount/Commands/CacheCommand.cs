@@ -18,20 +18,25 @@ internal static class CacheCommand
         lazymount cache verify
         """)
     {
-        CreateInfo(host),
+        CreateInfo(host, "info"),
         CreatePrune(host),
         CreateVerify(host),
     };
 
-    private static Verb CreateInfo(CommandHost host)
+    /// <summary>`cache info`, which is `df` too.</summary>
+    public static Verb CreateInfo(CommandHost host, string name)
     {
         var json = Verb.JsonOption("{ directory, limit, bytes, files, kinds: [{ kind, files, bytes }] }");
-        var verb = new Verb("info", "Show where the cache is and what it holds.",
+        var verb = new Verb(name, "Show where the cache is and what it holds.",
             """
             lazymount cache info
             lazymount cache info --json | jq .bytes
             """)
         { json };
+        if (name != "info")
+        {
+            verb.StandsFor = "cache info";
+        }
         verb.Run(host, (parsed, settings, _) =>
         {
             BlobCache cache = settings.OpenCache();
@@ -54,7 +59,7 @@ internal static class CacheCommand
             var table = new TextTable("KIND", "FILES", "BYTES") { RightAligned = [1, 2] };
             foreach ((string kind, (int files, long bytes)) in usage.Kinds)
             {
-                table.Add(kind, files.ToString(CultureInfo.InvariantCulture), bytes.ToString(CultureInfo.InvariantCulture));
+                table.Add(kind, files.ToString(CultureInfo.InvariantCulture), host.Output.Size(bytes));
             }
             table.Write(host.Output);
             return Task.FromResult(ExitCode.Done);
@@ -99,7 +104,7 @@ internal static class CacheCommand
     private static Verb CreateVerify(CommandHost host)
     {
         var json = Verb.JsonOption("{ files, bytes, damaged: [path], unverifiable }");
-        var verb = new Verb("verify", "Read every file in the cache and delete damaged ones; they are fetched again when they are needed. Exits with 1 if any was damaged. Every read is verified anyway: use this when a disk is suspect.",
+        var verb = new Verb("verify", "Read every file in the cache and delete damaged ones. They are fetched again when they are needed. Exits with 1 if any was damaged. Every read is verified anyway: use this when a disk is suspect.",
             """
             lazymount cache verify
             """)

@@ -9,7 +9,7 @@ internal static class ConfigCommand
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
-        var verb = new Verb("config", "Write the image's config to standard output: the exact bytes of which its digest was computed.",
+        var verb = new Verb("config", "Write the image's config. These are the exact bytes of which its digest was computed.",
             """
             lazymount config debian:12 | jq .config.Cmd
             lazymount config --platform linux/arm64 debian:12

@@ -15,7 +15,7 @@ internal static class ExportCommand
         var image = ImageArgument.Create();
         var output = new Option<string?>("--output", "-o") { Description = "Write to this file; it appears when it is complete [standard output]", HelpName = "FILE" };
         var format = new Option<string?>("--format") { Description = "What to write: tar, or erofs: a file system image that Linux mounts (needs -o) [tar]", HelpName = "tar|erofs" };
-        var verb = new Verb("export", "Write the merged files of an image as one tar archive, as docker export does for a container, or as a file system image.",
+        var verb = new Verb("export", "Write the files of an image as a tar archive or a file system image. The tar archive is what docker export writes for a container.",
             """
             lazymount export debian:12 | docker import - flat
             lazymount export -o rootfs.tar oci:./layout:v1
@@ -111,7 +111,7 @@ internal static class ExportCommand
         Task work = Task.Run(() => export(bytes => progress.Report(0, bytes)), CancellationToken.None);
         try
         {
-            await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+            await host.ShowWhileAsync(progress, work);
         }
         catch (InvalidDataException e)
         {

@@ -11,7 +11,7 @@ namespace LazyMount.Commands;
 internal static class IndexBuildCommand
 {
     public static Command Create(CommandHost host) => LayersVerb.Create(host, "build",
-        "Make the indexes of all layers of an image, so that mounting it later takes no time. Each layer is streamed once, unless it is indexed already or holds a table of contents of its own. Indexes that others published are not used.",
+        "Make the indexes of all layers of an image ahead of a mount. Each layer is streamed once, unless it is indexed already or holds a table of contents of its own. Indexes that others published are not used.",
         """
         lazymount index build debian:12
         lazymount index build --json oci:./layout:v1 | jq 'map(.indexSize) | add'
@@ -29,7 +29,7 @@ internal static class IndexBuildCommand
     /// <summary>With progress on the host's terminal.</summary>
     internal static Task<IReadOnlyList<LayerIndex>> BuildAsync(CommandHost host, IndexFinder finder, Image image, CancellationToken cancellationToken)
     {
-        var progress = new IndexingProgress(host.Error, host.ErrorIsTerminal);
+        var progress = new IndexingProgress(host.Error, host.ErrorTerminal);
         progress.LayersFound(image.Layers);
         return progress.ShowWhile(finder.BuildAsync(image, progress, cancellationToken));
     }

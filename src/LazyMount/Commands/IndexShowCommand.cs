@@ -11,7 +11,7 @@ namespace LazyMount.Commands;
 internal static class IndexShowCommand
 {
     public static Command Create(CommandHost host) => LayersVerb.Create(host, "show",
-        "List the indexes of an image's layers: those in the local store (local) and those in the image's repository or layout (published), as far as --index-trust lets them be used. Published indexes are fetched and checked, but not kept; an index without entries cannot be used, and -v says why. PROOF says who vouches for an index: the layer's own digest (layer), the digest of the image's manifest or image index (manifest), whoever may publish in the repository (repository), or only the server that gave it (source).",
+        "List the indexes of an image's layers. They are those in the local store (local) and those in the image's repository or layout (published), as far as --index-trust lets them be used. Published indexes are fetched and checked, but not kept; an index without entries cannot be used, and -v says why. PROOF says who vouches for an index: the layer's own digest (layer), the digest of the image's manifest or image index (manifest), whoever may publish in the repository (repository), or only the server that gave it (source).",
         """
         lazymount index show debian:12
         lazymount index show --json debian:12 | jq '.[] | select(.where == "published")'

@@ -13,7 +13,7 @@ internal static class ManifestCommand
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
-        var verb = new Verb("manifest", "Write the image's manifest to standard output: the exact bytes of which its digest was computed.",
+        var verb = new Verb("manifest", "Write the image's manifest. These are the exact bytes of which its digest was computed.",
             """
             lazymount manifest debian:12 | jq -r '.layers[].digest'
             lazymount manifest debian:12 | sha256sum

@@ -17,7 +17,7 @@ internal static class PlatformsCommand
     {
         var image = ImageArgument.Create();
         var json = Verb.JsonOption("an array of { platform, kind, digest, size, mediaType, artifactType, subject }");
-        var verb = new Verb("platforms", "List what an image index holds, in its order: images with their platforms, attestations and other artifacts. SIZE is that of the manifest in bytes. An image without an image index is listed with the platform of its config.",
+        var verb = new Verb("platforms", "List the platforms and artifacts of an image index. They are in the order of the index: images with their platforms, attestations and other artifacts. SIZE is that of the manifest in bytes. An image without an image index is listed with the platform of its config.",
             """
             lazymount platforms debian:12
             lazymount platforms --json debian:12 | jq -r '.[] | select(.kind == "image") | .platform'

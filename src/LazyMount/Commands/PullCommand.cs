@@ -24,7 +24,7 @@ internal static class PullCommand
     {
         var image = ImageArgument.Create();
         var target = new Argument<string?>("LAYOUT") { Description = "Copy to this OCI image layout: oci:DIR:TAG, or oci:DIR for the image's own tag [the cache alone]", Arity = ArgumentArity.ZeroOrOne };
-        var verb = new Verb("pull", "Fetch all layers of an image into the cache, or copy the image to an OCI image layout. What is here is not fetched again; what was interrupted goes on where it stopped.",
+        var verb = new Verb("pull", "Fetch all layers of an image into the cache or into an OCI image layout. What is here is not fetched again; what was interrupted goes on where it stopped.",
             """
             lazymount pull debian:12
             lazymount pull debian:12 oci:images:debian12
@@ -45,7 +45,7 @@ internal static class PullCommand
             var pull = new Pull(resolved, to is null ? null : new LayoutWriter(to), loggers);
             var progress = new TransferProgress([.. resolved.Image.Layers.Select(layer => (layer.Digest.Hex[..12], layer.Size))]);
             Task work = Task.Run(() => pull.RunAsync(progress.Report, cancellationToken), CancellationToken.None);
-            await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+            await host.ShowWhileAsync(progress, work);
             if (isNamedByImage)
             {
                 host.Error.WriteLine($"lazymount: note: the image is named {reference.Name} in the layout, as in {reference}: read it as {to}{(pull.ReplacesAnother ? "; another image had that name there and has lost it" : "")}");

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Sources;
@@ -15,11 +14,11 @@ internal static partial class TagsCommand
     public static Command Create(CommandHost host)
     {
         var repository = new Argument<string>("REPOSITORY") { Description = "A registry's repository: NAME without tag and digest; or oci:DIR" };
-        var json = Verb.JsonOption("an array of strings");
-        var verb = new Verb("tags", "List the tags of a repository, one a line, in the order of its registry.",
+        var json = Verb.JsonOption("one object a line, { tag }");
+        var verb = new Verb("tags", "List the tags of a repository. They are in the order in which its registry lists them.",
             """
             lazymount tags debian
-            lazymount tags --json ghcr.io/owner/app | jq -r '.[-1]'
+            lazymount tags --json ghcr.io/owner/app | jq -r .tag | tail -n 1
             """)
         { repository, json };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
@@ -57,22 +56,16 @@ internal static partial class TagsCommand
     // The tags of a page are written before the next page is waited for.
     private static async Task WriteAsync(CommandOutput output, IAsyncEnumerable<string> tags, bool asJson, CancellationToken cancellationToken)
     {
-        await using Utf8JsonWriter? json = asJson ? EntryJson.CreateWriter(output) : null;
+        using JsonLines? json = asJson ? new JsonLines(output) : null;
         await using IAsyncEnumerator<string> each = tags.GetAsyncEnumerator(cancellationToken);
         while (true)
         {
             ValueTask<bool> next = each.MoveNextAsync();
             if (!next.IsCompleted)
             {
-                json?.Flush();
                 output.Flush();
             }
-            bool hasTag = await next;
-            if (json is { CurrentDepth: 0 })
-            {
-                json.WriteStartArray();
-            }
-            if (!hasTag)
+            if (!await next)
             {
                 break;
             }
@@ -82,14 +75,9 @@ internal static partial class TagsCommand
             }
             else
             {
-                json.WriteStringValue(each.Current);
+                json.Begin().WriteString("tag", each.Current);
+                json.End();
             }
-        }
-        if (json is not null)
-        {
-            json.WriteEndArray();
-            json.Flush();
-            output.WriteLine();
         }
     }
 

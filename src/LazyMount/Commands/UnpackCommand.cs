@@ -18,7 +18,7 @@ internal static class UnpackCommand
             Description = "Do not change owners: all files belong to the caller, devices become empty files, and the attribute user.rootlesscontainers records the owner [yes, unless root]",
             DefaultValueFactory = _ => !Environment.IsPrivilegedProcess,
         };
-        var verb = new Verb("unpack", "Write the merged files of an image into a directory, with owners, modes, times, links, devices and extended attributes.",
+        var verb = new Verb("unpack", "Write the files of an image into a directory. Owners, modes, times, links, devices and extended attributes are kept as far as the user may set them.",
             """
             lazymount unpack debian:12 rootfs
             lazymount unpack --layer -1 app:v2 what-the-last-layer-adds
@@ -47,7 +47,7 @@ internal static class UnpackCommand
         {
             var progress = new TransferProgress(("unpacking", opened.Tree.TotalFileSize));
             Task work = Task.Run(() => unpacker.UnpackAsync(bytes => progress.Report(0, bytes), cancellationToken), CancellationToken.None);
-            await (host.ErrorIsTerminal ? progress.ShowWhile(work, host.Error) : work);
+            await host.ShowWhileAsync(progress, work);
         }
         catch (Exception e)
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
@@ -9,7 +10,10 @@ namespace LazyMount.Output;
 /// Standard output as bytes: names and contents leave as the image has them. On a terminal, names lose what could
 /// drive it: control characters and bytes that are not UTF-8 become "?", as <c>ls -q</c> does.
 /// </summary>
-internal sealed class CommandOutput(Stream stream, bool isTerminal) : IDisposable
+/// <param name="stream">Where the bytes go; owned.</param>
+/// <param name="isTerminal">Somebody reads along.</param>
+/// <param name="width">The columns of the terminal.</param>
+internal sealed class CommandOutput(Stream stream, bool isTerminal, int width = Terminal.UsualWidth) : IDisposable
 {
     /// <summary>UTF-8, with "?" for every lone surrogate, that is for every byte of a name that is not UTF-8.</summary>
     private static readonly Encoding s_displayed = Encoding.GetEncoding("utf-8", new EncoderReplacementFallback("?"), DecoderFallback.ReplacementFallback);
@@ -18,6 +22,23 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal) : IDisposabl
 
     /// <summary>Somebody reads along.</summary>
     public bool IsTerminal => isTerminal;
+
+    /// <summary>The columns of the terminal; null when the output is no terminal and lines may be of any length.</summary>
+    public int? Width => isTerminal ? width : null;
+
+    /// <summary>A number of bytes: for people such as "1.3 GiB", for programs exact.</summary>
+    public string Size(long bytes) => isTerminal ? ByteSize.Format(bytes) : bytes.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>A digest: for people its first 12 hexadecimal digits, for programs all of it.</summary>
+    public string DigestText(string digest) => isTerminal ? ShortDigest(digest) : digest;
+
+    /// <summary>The first 12 hexadecimal digits of a digest, as docker shows them.</summary>
+    public static string ShortDigest(string digest)
+    {
+        const int Length = 12;
+        string hex = digest[(digest.IndexOf(':', StringComparison.Ordinal) + 1)..];
+        return hex.Length > Length ? hex[..Length] : hex;
+    }
 
     /// <summary>The buffered stream itself, for writers of whole documents.</summary>
     public Stream Stream => _stream;

@@ -9,8 +9,8 @@ namespace LazyMount.Output;
 /// is gone when they are done.
 /// </summary>
 /// <param name="error">Standard error.</param>
-/// <param name="isTerminal">Whether somebody watches it: else there is no bar.</param>
-internal sealed class IndexingProgress(TextWriter error, bool isTerminal) : OpeningObserver
+/// <param name="terminal">The terminal that it is; else null, and there is no bar.</param>
+internal sealed class IndexingProgress(TextWriter error, Terminal? terminal) : OpeningObserver
 {
     private readonly TaskCompletionSource _found = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long[] _sizes = [];
@@ -35,9 +35,9 @@ internal sealed class IndexingProgress(TextWriter error, bool isTerminal) : Open
     public async Task<T> ShowWhile<T>(Task<T> work)
     {
         // Stored indexes open in milliseconds: nothing is shown for them.
-        if (isTerminal && await Task.WhenAny(work, _found.Task) != work)
+        if (terminal is not null && await Task.WhenAny(work, _found.Task) != work)
         {
-            await TransferProgress.ShowWhile(work, error, () =>
+            await TransferProgress.ShowWhile(work, error, terminal, () =>
             {
                 // Layers that were there at once are no part of the wait.
                 int[] waited = [.. Enumerable.Range(0, _sizes.Length).Where(i => !Volatile.Read(ref _done[i]))];

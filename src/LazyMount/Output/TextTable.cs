@@ -1,26 +1,43 @@
 namespace LazyMount.Output;
 
-/// <summary>Rows of text in columns, two spaces apart, one line a row: control characters become question marks. The last column is not padded.</summary>
+/// <summary>
+/// Rows of text in columns, two spaces apart, one line a row: control characters become question marks. The last column is not padded. On a
+/// terminal, columns that may be cut are, so that rows fit its width.
+/// </summary>
 internal sealed class TextTable(params string[] headings)
 {
+    private const int Gap = 2, LeastWidth = 8;
+
     private readonly List<string[]> _rows = [headings];
 
     /// <summary>Columns of numbers, written to the right.</summary>
     public HashSet<int> RightAligned { get; init; } = [];
 
-    public void Add(params string[] cells) => _rows.Add(cells);
+    /// <summary>Columns whose text may be cut to fit a terminal; the widest is cut first [the last column].</summary>
+    public HashSet<int> Cuttable { get; init; } = [headings.Length - 1];
+
+    public void Add(params string[] cells) => _rows.Add([.. cells.Select(CommandOutput.Displayable)]); // a name with a line break would be a row
 
     public void Write(CommandOutput output)
     {
         int[] widths = [.. Enumerable.Range(0, headings.Length).Select(column => _rows.Max(row => row[column].Length))];
+        for (int excess = output.Width is { } width ? widths.Sum() + (Gap * (widths.Length - 1)) - width : 0; excess > 0; excess--)
+        {
+            int widest = Cuttable.MaxBy(column => widths[column]);
+            if (widths[widest] <= LeastWidth)
+            {
+                break;
+            }
+            widths[widest]--;
+        }
         foreach (string[] row in _rows)
         {
             for (int column = 0; column < row.Length; column++)
             {
-                string cell = CommandOutput.Displayable(row[column]); // a name with a line break would be a row
+                string cell = row[column].Length <= widths[column] ? row[column] : row[column][..(widths[column] - 1)] + "…";
                 bool isLast = column == row.Length - 1;
                 output.Write(RightAligned.Contains(column) ? cell.PadLeft(widths[column]) : isLast ? cell : cell.PadRight(widths[column]));
-                output.Write(isLast ? "\n" : "  ");
+                output.Write(isLast ? "\n" : new string(' ', Gap));
             }
         }
     }

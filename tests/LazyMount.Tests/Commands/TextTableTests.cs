@@ -1,0 +1,47 @@
+using System.Text;
+using LazyMount.Output;
+using Xunit;
+
+namespace LazyMount.Tests.Commands;
+
+public sealed class TextTableTests
+{
+    [Fact]
+    public void InAPipe_NothingIsCut()
+    {
+        string text = new('x', 300);
+        Assert.Equal(["A  B", $"1  {text}"], Write(isTerminal: false, 40, ["A", "B"], ["1", text]));
+    }
+
+    [Theory]
+    [InlineData(80)]
+    [InlineData(40)]
+    [InlineData(25)]
+    public void OnATerminal_RowsFitItsWidth_AndWhatIsCutSaysSo(int width)
+    {
+        string[] lines = Write(isTerminal: true, width, ["LAYER", "CREATED BY"], ["0", new string('y', 200)], ["1", "short"]);
+        Assert.All(lines, line => Assert.InRange(line.Length, 0, width));
+        Assert.EndsWith("…", lines[1]);
+        Assert.EndsWith("  short", lines[2]);
+    }
+
+    [Fact]
+    public void OnATerminalThatIsTooNarrow_CellsKeepALeastWidth()
+        => Assert.Equal("12345678  yyyyyyy…", Write(isTerminal: true, 4, ["A", "B"], ["12345678", "yyyyyyyyyyyy"])[1]);
+
+    private static string[] Write(bool isTerminal, int width, string[] headings, params string[][] rows)
+    {
+        using var bytes = new MemoryStream();
+        using (var output = new CommandOutput(bytes, isTerminal, width))
+        {
+            var table = new TextTable(headings);
+            foreach (string[] row in rows)
+            {
+                table.Add(row);
+            }
+            table.Write(output);
+            output.Flush();
+            return Encoding.UTF8.GetString(bytes.ToArray()).TrimEnd('\n').Split('\n');
+        }
+    }
+}
