@@ -83,7 +83,7 @@ internal sealed class XzDecoder(PushedStream input) : IPullDecoder
             throw new InvalidDataException("a stream has unknown flags");
         _flags = header[7];
         if (CheckLength < 0)
-            throw new NotSupportedException($"its xz stream has checks of type {_flags}, which nothing is known to write");
+            throw new NotSupportedException($"its xz stream has checks of the unknown type {_flags}");
         (_anyStream, _inStream) = (true, true);
         _blocks.Reset();
         _blockCount = 0;
@@ -118,12 +118,12 @@ internal sealed class XzDecoder(PushedStream input) : IPullDecoder
             if (length > (ulong)header.Length)
                 throw new InvalidDataException("a block's header is malformed");
             if (id != Lzma2)
-                throw new NotSupportedException($"its xz stream has a filter (0x{id:x}) besides LZMA2: compress it again without");
+                throw new NotSupportedException($"its xz stream has a filter (0x{id:x}) besides LZMA2; compress it again without that filter");
             if (length != 1 || header[0] > 40)
                 throw new InvalidDataException("a block's header is malformed");
             ulong dictionary = header[0] == 40 ? uint.MaxValue : (2ul | (header[0] & 1u)) << (header[0] / 2 + 11);
             if (dictionary > MaxDictionary)
-                throw new NotSupportedException($"its xz stream needs a dictionary of {dictionary} bytes, and {MaxDictionary} are the most that is given: compress it again with a smaller one");
+                throw new NotSupportedException($"its xz stream needs a dictionary of {dictionary} bytes, more than the maximum of {MaxDictionary}; compress it again with a smaller one");
             header = header[(int)length..];
         }
     }

@@ -150,9 +150,9 @@ internal sealed class ZstdDecompressor : FramedDecompressor
             return true;
         }
         if (header.WindowSize > 1UL << MaxWindowLog)
-            throw new NotSupportedException(string.Create(CultureInfo.InvariantCulture, $"its zstd frame at byte {_frameStart} needs a window of {header.WindowSize} bytes, and {1 << MaxWindowLog} are the most that is given: compress it again with --long={MaxWindowLog} at the most"));
+            throw new NotSupportedException(string.Create(CultureInfo.InvariantCulture, $"its zstd frame at byte {_frameStart} needs a window of {header.WindowSize} bytes, more than the maximum of {1 << MaxWindowLog}; compress it again with --long={MaxWindowLog} or less"));
         if (header.Dictionary != 0)
-            throw new NotSupportedException($"its zstd frame at byte {_frameStart} needs the dictionary {header.Dictionary}, which does not come with an image: compress it again without");
+            throw new NotSupportedException($"its zstd frame at byte {_frameStart} needs the dictionary {header.Dictionary}, which does not come with an image; compress it again without a dictionary");
         OfferStart(_frameStart);
         _decoder.Reset();
         _headGiven = 0;

@@ -2,7 +2,7 @@ using LazyMount.Indexes.Model;
 
 namespace LazyMount.FileSystem;
 
-/// <summary>File types as they stand in st_mode (POSIX sys/stat.h, Linux values).</summary>
+/// <summary>File types as in st_mode (POSIX sys/stat.h, Linux values).</summary>
 public static class FileMode
 {
     /// <summary>The bits that hold the type.</summary>

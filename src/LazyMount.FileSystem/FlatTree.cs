@@ -125,7 +125,7 @@ internal sealed class FlatTree
         return uses;
     }
 
-    /// <summary>What stands at a first name.</summary>
+    /// <summary>The node at the position of its first name.</summary>
     public Node NodeAt(int position)
     {
         int target = _tree.Slots.ObjectOf(_names.Slots[position]);

@@ -43,7 +43,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// </summary>
     public Action<Exception>? ReadFailed { get; set; }
 
-    /// <summary>The tree is not the image's: nothing of it may be shown any more.</summary>
+    /// <summary>The tree was found not to be the image's: nothing of it may be shown.</summary>
     public bool IsRefused => _refused;
 
     /// <summary>
@@ -147,7 +147,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
             data.Clear();
             if (cause is OperationCanceledException && patience.IsCancellationRequested)
             {
-                cause = new TimeoutException($"its bytes did not come within {ReadTimeout.TotalSeconds:0.###} s (--read-timeout); check the network and read it again", cause);
+                cause = new TimeoutException($"its bytes did not arrive within {ReadTimeout.TotalSeconds:0.###} s (--read-timeout); check the network and read it again", cause);
             }
             ReadFailed?.Invoke(cause);
             LogReadFailed(Describe(id, offset), layer, cause.Message, cause);

@@ -68,7 +68,7 @@ public sealed partial class ImageTree
     private ReadOnlySpan<byte> Bytes(long at, int length, long end)
     {
         if (at < 0 || length > MaxXattrs || at > end - length)
-            throw Damaged("the attributes of a node are cut");
+            throw Damaged("the attributes of a node are truncated");
         if (length == 0)
             return default;
         int within = (int)(at & (ErofsFormat.BlockSize - 1));
@@ -141,7 +141,7 @@ public sealed partial class ImageTree
             _value = entry + ErofsFormat.XattrEntrySize + header[0];
             _valueLength = XattrArea.LengthOf(header) - ErofsFormat.XattrEntrySize - header[0];
             if (!XattrArea.TryGetPrefix(header[1], out ReadOnlySpan<byte> prefix))
-                throw tree.Damaged("an attribute is not as it was written");
+                throw tree.Damaged("an attribute is damaged");
             Prefix = prefix;
             Name = tree.Bytes(entry + ErofsFormat.XattrEntrySize, header[0], _end);
         }
@@ -155,7 +155,7 @@ public sealed partial class ImageTree
             _valueLength = BinaryPrimitives.ReadInt32LittleEndian(header[2..]);
             _value = _at + header.Length + nameLength;
             if (_valueLength < 0)
-                throw tree.Damaged("the attributes of a node are cut");
+                throw tree.Damaged("the attributes of a node are truncated");
             Prefix = default;
             Name = tree.Bytes(_at + header.Length, nameLength, _end);
             _at = _value + _valueLength;

@@ -99,7 +99,7 @@ public sealed partial class ImageTree : IDisposable
     /// <summary>The number of a node in the order of <see cref="NodeAt"/>.</summary>
     public int NumberOf(ulong id) => Number(id, ReadInode(id));
 
-    /// <summary>True when <paramref name="id"/> is a node of this tree, whoever says so.</summary>
+    /// <summary>True when <paramref name="id"/> is a node of this tree. Any number may be asked for.</summary>
     public bool IsNode(ulong id) => MayBeNode(id, out int number) && RecordAt(number).Nid == id;
 
     /// <summary>False for most numbers that are no node of this tree: enough for one that we gave to somebody. Costs no look at its record.</summary>
@@ -157,7 +157,7 @@ public sealed partial class ImageTree : IDisposable
         for (ulong at = id; at != RootId; at = ParentOf(at))
         {
             if (names.Count > MergedTree.MaxDepth)
-                throw Damaged("its directories stand in themselves");
+                throw Damaged("a directory is inside itself");
             names.Add(NameIn(ParentOf(at), at));
         }
         names.Reverse();
@@ -366,10 +366,10 @@ public sealed partial class ImageTree : IDisposable
     private bool HasSlot(ulong id) => id < (ulong)((_header.MetadataSize >> 5) - ((long)ErofsFormat.MetadataBlock << (ErofsFormat.BlockBits - 5)));
 
     // A block of the metadata.
-    private ReadOnlySpan<byte> Metadata(long block) => block > 0 && block < _header.MetadataSize >> ErofsFormat.BlockBits ? _file[block] : throw Damaged($"it leads to block {block}");
+    private ReadOnlySpan<byte> Metadata(long block) => block > 0 && block < _header.MetadataSize >> ErofsFormat.BlockBits ? _file[block] : throw Damaged($"it refers to block {block}, which does not exist");
 
     internal Inode ReadInode(ulong id)
-        => HasSlot(id) && TryReadInode(id, out Inode inode) ? inode : throw Damaged($"node {id} is not there, or not as it was written");
+        => HasSlot(id) && TryReadInode(id, out Inode inode) ? inode : throw Damaged($"node {id} is missing or damaged");
 
     private bool TryReadInode(ulong id, out Inode inode)
     {
@@ -382,7 +382,7 @@ public sealed partial class ImageTree : IDisposable
     {
         long at = inode.At + inode.FixedSize + inode.XattrBytes;
         ReadOnlySpan<byte> block = Metadata(at >> ErofsFormat.BlockBits)[(int)(at & (ErofsFormat.BlockSize - 1))..];
-        return length <= block.Length ? block[..length] : throw Damaged("what stands behind an inode is cut");
+        return length <= block.Length ? block[..length] : throw Damaged("the data after an inode is truncated");
     }
 
     internal DirectoryBlock DirectoryBlock(scoped in Inode inode, long number)
@@ -391,7 +391,7 @@ public sealed partial class ImageTree : IDisposable
         ReadOnlySpan<byte> block = inode.Layout == ErofsFormat.DataLayout.Inline && number == inode.Size >> ErofsFormat.BlockBits
             ? Tail(inode, length)
             : Metadata(inode.Place + number)[..length];
-        return Erofs.DirectoryBlock.TryParse(block, out DirectoryBlock parsed) ? parsed : throw Damaged("a directory is not as it was written");
+        return Erofs.DirectoryBlock.TryParse(block, out DirectoryBlock parsed) ? parsed : throw Damaged("a directory is damaged");
     }
 
     private readonly record struct Record(ulong Nid, ulong Parent, int Layer, bool HasDetail, long Place);
@@ -399,13 +399,13 @@ public sealed partial class ImageTree : IDisposable
     private Record RecordAt(int number)
     {
         if ((uint)number >= (uint)NodeCount)
-            throw Damaged($"it leads to record {number}");
+            throw Damaged($"it refers to record {number}, which does not exist");
         // Records do not cross blocks.
         long at = _header.NodesAt + ((long)number * TreeHeader.NodeSize);
         ReadOnlySpan<byte> record = _file[at >> ErofsFormat.BlockBits].Slice((int)(at & (ErofsFormat.BlockSize - 1)), TreeHeader.NodeSize);
         uint layer = BinaryPrimitives.ReadUInt16LittleEndian(record[8..]);
         if ((layer & ~TreeHeader.HasDetail) > _header.LayerCount)
-            throw Damaged("it leads to a layer that is not there");
+            throw Damaged("it refers to a layer that does not exist");
         return new Record(
             BinaryPrimitives.ReadUInt32LittleEndian(record),
             BinaryPrimitives.ReadUInt32LittleEndian(record[4..]),
@@ -417,7 +417,7 @@ public sealed partial class ImageTree : IDisposable
     private int Number(ulong id, in Inode inode)
     {
         int number = (int)inode.Number - 1;
-        return RecordAt(number).Nid == id ? number : throw Damaged($"node {id} has the record of another");
+        return RecordAt(number).Nid == id ? number : throw Damaged($"node {id} has the record of another node");
     }
 
     private Record RecordOf(ulong id, in Inode inode) => RecordAt(Number(id, inode));
@@ -429,7 +429,7 @@ public sealed partial class ImageTree : IDisposable
 
     private Detail? DetailOf(ulong id, in Inode inode) => RecordOf(id, inode) is { HasDetail: true } record ? ReadDetail(record.Place) : null;
 
-    private Detail SparseDetailOf(ulong id, in Inode inode) => DetailOf(id, inode) ?? throw Damaged($"nothing says where node {id} has holes");
+    private Detail SparseDetailOf(ulong id, in Inode inode) => DetailOf(id, inode) ?? throw Damaged($"the list of holes of node {id} is missing");
 
     private Detail ReadDetail(long place)
     {
@@ -444,13 +444,13 @@ public sealed partial class ImageTree : IDisposable
             BinaryPrimitives.ReadUInt32LittleEndian(bytes[24..]),
             BinaryPrimitives.ReadUInt32LittleEndian(bytes[28..]),
             BinaryPrimitives.ReadInt64LittleEndian(bytes[32..]));
-        return detail is { ExtentCount: >= 0, XattrCount: >= 0, DataOffset: >= 0 } ? detail : throw Damaged("a detail is not as it was written");
+        return detail is { ExtentCount: >= 0, XattrCount: >= 0, DataOffset: >= 0 } ? detail : throw Damaged("a detail is damaged");
     }
 
     private void ReadDetails(long place, Span<byte> to)
     {
         if (place < 0 || place > _header.NodesAt - _header.DetailsAt - to.Length)
-            throw Damaged("it leads to a detail that is not there");
+            throw Damaged("it refers to a detail that does not exist");
         _file.Read(_header.DetailsAt + place, to);
     }
 
@@ -464,7 +464,7 @@ public sealed partial class ImageTree : IDisposable
         long offset = BinaryPrimitives.ReadInt64LittleEndian(bytes), stored = BinaryPrimitives.ReadInt64LittleEndian(bytes[8..]);
         long next = isLast ? detail.StoredSize : BinaryPrimitives.ReadInt64LittleEndian(bytes[(TreeHeader.ExtentSize + 8)..]);
         if (offset < 0 || stored < 0 || next <= stored || offset > long.MaxValue - (next - stored))
-            throw Damaged("an extent is not as it was written");
+            throw Damaged("an extent is damaged");
         return new SparseExtent(offset, stored, BinaryPrimitives.ReadInt64LittleEndian(bytes[16..]), offset + next - stored);
     }
 

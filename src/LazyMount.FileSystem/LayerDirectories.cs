@@ -55,7 +55,7 @@ internal sealed class LayerDirectories(TreeSlots tree, MergedTree below, LayerPa
         int slot = tree.FindOrAdd(directory, name);
         if (tree.Count > paths.Count + MaxFurtherNames)
         {
-            throw new InvalidDataException($"layer {number} makes more than {MaxFurtherNames} names besides its {paths.Count} paths, below symbolic links or below what it replaces");
+            throw new InvalidDataException($"layer {number} makes more than {MaxFurtherNames} names besides its {paths.Count} paths, below symbolic links or below the entries that it replaces");
         }
         return slot;
     }

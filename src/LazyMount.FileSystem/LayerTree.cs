@@ -116,7 +116,7 @@ internal sealed class LayerTree
         var name = _index.Paths.Name(marker);
         if (Whiteout.IsNameless(name))
         {
-            throw new InvalidDataException($"layer {_number} has the entry '{PathText(marker)}', which is a whiteout that names nothing");
+            throw new InvalidDataException($"layer {_number} has the entry '{PathText(marker)}', a whiteout without a name");
         }
         bool isOpaque = Whiteout.IsOpaque(name);
         if (!isOpaque && !Whiteout.TryGetTarget(name, out _))
@@ -197,7 +197,7 @@ internal sealed class LayerTree
         {
             if (retried > MaxRetriedLinks)
             {
-                throw new InvalidDataException($"layer {_number} has hard links to later hard links, and those to later ones again, too deep to follow");
+                throw new InvalidDataException($"layer {_number} has hard links to later hard links, in chains too long to follow");
             }
             if (waiting.RemoveAll(TryLink) == 0)
             {

@@ -1,6 +1,6 @@
 namespace LazyMount.FileSystem;
 
-/// <summary>What stat(2) shows of a node.</summary>
+/// <summary>The attributes of a node, as stat(2) shows them.</summary>
 public readonly record struct NodeAttributes
 {
     /// <summary>Inode number: the node id. Names of one hard-linked file share it.</summary>

@@ -95,7 +95,7 @@ public static class TreeBuilder
     {
         if (tree.Size > MaxInMemory)
         {
-            throw new InvalidDataException($"they make a tree of {tree.Size} bytes, too large to be kept in memory, and the cache cannot keep it");
+            throw new InvalidDataException($"they make a tree of {tree.Size} bytes, too large for memory, and the cache cannot keep it");
         }
         using var stream = new MemoryStream((int)(tree.Size + (tree.Size / 256) + (CheckedFile.BlockSize * 8))); // with the checksums, which are not needed here
         using var writer = new CheckedFile.Writer(stream);

@@ -10,10 +10,10 @@ internal enum Hides : byte
 {
     Nothing = 0,
 
-    /// <summary>An opaque marker: what lower layers have in this directory.</summary>
+    /// <summary>An opaque marker: hides all names that lower layers have in this directory.</summary>
     Children = 1,
 
-    /// <summary>A whiteout: whatever lower layers have at this name.</summary>
+    /// <summary>A whiteout: hides this name in lower layers.</summary>
     All = 2,
 }
 

@@ -31,7 +31,7 @@ internal sealed class WalkBudget
         _left -= count;
         if (_left < 0)
         {
-            throw new InvalidDataException($"layer {layer} has entries below symbolic links, or hard links, that lead over more than {MaxNames} names together");
+            throw new InvalidDataException($"layer {layer} has hard links, or entries below symbolic links, whose paths have more than {MaxNames} names together");
         }
     }
 

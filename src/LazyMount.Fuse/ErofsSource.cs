@@ -14,7 +14,7 @@ internal sealed record ErofsSource(ServingProcess Server, string Image)
 {
     private const string Prefix = "lazymount:";
 
-    /// <summary>What this process puts in the mount table.</summary>
+    /// <summary>The source of an EROFS mount of this process in the mount table.</summary>
     public static ErofsSource Of(string image) => new(ServingProcess.Own(), image);
 
     /// <summary>Null for a mount that is not ours.</summary>

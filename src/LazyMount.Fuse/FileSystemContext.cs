@@ -39,7 +39,7 @@ internal sealed unsafe class FileSystemContext : IDisposable
     /// <param name="attributes">MOUNT_ATTR_*.</param>
     public SafeFileHandle Mount(int attributes) => Interop.FsMount(_handle, Interop.FSMOUNT_CLOEXEC, attributes);
 
-    /// <summary>What the kernel has to say about the last failure, or an empty string.</summary>
+    /// <summary>The kernel's message about the last failure, or an empty string.</summary>
     public string Complaint()
     {
         byte* message = stackalloc byte[512];

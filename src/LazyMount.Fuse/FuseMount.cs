@@ -111,7 +111,7 @@ public sealed class FuseMount : IAsyncDisposable
     /// <summary>Device number (major:minor) of the file system, by which the mount table knows it wherever it is mounted. Null when it is not known.</summary>
     public string? Device { get; }
 
-    /// <summary>Completes when nobody is served any more, for whatever reason.</summary>
+    /// <summary>Completes when the mount is no longer served, for any reason.</summary>
     public Task Completion { get; }
 
     /// <summary>

@@ -3,7 +3,7 @@ namespace LazyMount.Fuse;
 /// <summary>How to mount.</summary>
 public sealed record FuseMountOptions
 {
-    /// <summary>What /proc/mounts shows as the source, such as the image reference.</summary>
+    /// <summary>The source in /proc/mounts, such as the image reference.</summary>
     public required string Source { get; init; }
 
     /// <summary>Let other users than the mounting one in (modes still hold). Root always allows it.</summary>

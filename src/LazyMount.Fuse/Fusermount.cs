@@ -37,7 +37,7 @@ internal static unsafe class Fusermount
         }
     }
 
-    /// <summary>Unmounts; false with what it said when that failed.</summary>
+    /// <summary>Unmounts. False, with the message of fusermount3, when that failed.</summary>
     public static bool TryUnmount(byte[] directory, bool lazy, out string stderr)
     {
         byte[][] arguments = [.. Strings(lazy ? ["-u", "-z", "--"] : ["-u", "--"]), directory];
@@ -143,7 +143,7 @@ internal static unsafe class Fusermount
     }
 
     private static FuseException Failure(string call, int errno)
-        => new($"cannot run {Program}: {call} failed ({Marshal.GetPInvokeErrorMessage(errno)}); free some memory or descriptors");
+        => new($"cannot run {Program}: {call} failed ({Marshal.GetPInvokeErrorMessage(errno)}); free some memory or file descriptors");
 
     /// <summary>A started program and our end of its standard error.</summary>
     private readonly struct Running(int pid, SafeFileHandle stderr)

@@ -7,10 +7,10 @@ namespace LazyMount.Fuse;
 /// <summary>Every event that this part logs.</summary>
 internal static partial class Log
 {
-    [LoggerMessage(1, LogLevel.Information, "mounted {Source} on {Directory} as {Type}: FUSE 7.{Minor}, {Flags}, {Threads} threads")]
+    [LoggerMessage(1, LogLevel.Information, "mounted '{Source}' on '{Directory}' as {Type}: FUSE 7.{Minor}, {Flags}, {Threads} threads")]
     public static partial void Mounted(this ILogger logger, string source, string directory, string type, uint minor, InitFlags flags, int threads);
 
-    [LoggerMessage(2, LogLevel.Information, "unmounted {Directory}")]
+    [LoggerMessage(2, LogLevel.Information, "unmounted '{Directory}'")]
     public static partial void Unmounted(this ILogger logger, string directory);
 
     [LoggerMessage(3, LogLevel.Error, "request {Opcode} of {Path} failed: {Reason}")]
@@ -28,9 +28,9 @@ internal static partial class Log
     [LoggerMessage(7, LogLevel.Debug, "cannot clone the FUSE device (error {Errno}); the threads share one")]
     public static partial void CannotClone(this ILogger logger, int errno);
 
-    [LoggerMessage(8, LogLevel.Warning, "{Directory} stays in the mount table, and every access to it fails: {Reason}")]
+    [LoggerMessage(8, LogLevel.Warning, "'{Directory}' stays in the mount table, and every access to it fails: {Reason}")]
     public static partial void CannotUnmount(this ILogger logger, string directory, string reason);
 
-    [LoggerMessage(9, LogLevel.Warning, "{Directory} stays in the mount table, because another mount covers it; unmount that one, then run `lazymount umount {Directory}`")]
+    [LoggerMessage(9, LogLevel.Warning, "'{Directory}' stays in the mount table, because another mount covers it; unmount that one, then run lazymount umount '{Directory}'")]
     public static partial void Covered(this ILogger logger, string directory);
 }

@@ -2,29 +2,29 @@ using System.Runtime.InteropServices;
 
 namespace LazyMount.Fuse;
 
-/// <summary>Every sentence that mounting and unmounting can fail with: the thing, the reason, the next step.</summary>
+/// <summary>All error messages of mounting and unmounting: the directory, the reason, the next step.</summary>
 internal static class MountFailure
 {
-    private const string Container = "in a container run it with --device /dev/fuse --cap-add SYS_ADMIN";
+    private const string Container = "or run the container with --device /dev/fuse --cap-add SYS_ADMIN";
 
     public static FuseException Device(int errno) => new(errno switch
     {
         Interop.ENOENT or Interop.ENODEV or Interop.ENXIO
-            => $"cannot open /dev/fuse: there is no such device; load the kernel module with `modprobe fuse`, {Container}",
+            => $"cannot open '/dev/fuse': there is no such device; load the kernel module with modprobe fuse, {Container}",
         Interop.EACCES or Interop.EPERM
-            => $"cannot open /dev/fuse: permission denied; run as root, {Container}",
-        _ => $"cannot open /dev/fuse: {Describe(errno)}; see `dmesg`",
+            => $"cannot open '/dev/fuse': permission denied; run as root, {Container}",
+        _ => $"cannot open '/dev/fuse': {Describe(errno)}; see dmesg",
     });
 
     public static FuseException Mount(string directory, int errno) => new(errno switch
     {
         Interop.EPERM or Interop.EACCES
-            => $"cannot mount on {directory}: the system does not permit it; run as root, {Container}",
-        Interop.ENODEV => $"cannot mount on {directory}: the kernel knows no FUSE; load it with `modprobe fuse`",
-        Interop.ENOENT => $"cannot mount on {directory}: it was removed, or the file system that it stands in was unmounted; create it again",
-        Interop.EBUSY => $"cannot mount on {directory}: it is busy; choose another directory",
-        Interop.ENOSPC => $"cannot mount on {directory}: there are too many mounts; raise the limit of a mount namespace with `sysctl fs.mount-max=N`",
-        _ => $"cannot mount on {directory}: {Describe(errno)}; see `dmesg`",
+            => $"cannot mount on '{directory}': the system does not permit it; run as root, {Container}",
+        Interop.ENODEV => $"cannot mount on '{directory}': the kernel has no FUSE; load it with modprobe fuse",
+        Interop.ENOENT => $"cannot mount on '{directory}': it was removed, or the file system that it stands in was unmounted; make it again with mkdir -p '{directory}'",
+        Interop.EBUSY => $"cannot mount on '{directory}': it is busy; choose another directory",
+        Interop.ENOSPC => $"cannot mount on '{directory}': there are too many mounts; raise the limit of a mount namespace with sysctl fs.mount-max=N",
+        _ => $"cannot mount on '{directory}': {Describe(errno)}; see dmesg",
     });
 
     /// <param name="reason">A clause.</param>
@@ -38,7 +38,7 @@ internal static class MountFailure
     public static FuseException ErofsPlace(string directory, int errno) => errno switch
     {
         Interop.EPERM or Interop.EACCES or Interop.ENOSYS
-            => NoErofs($"the system refuses to give the mount its place at {directory} ({Describe(errno)})"),
+            => NoErofs($"the system refuses to give the mount its place at '{directory}' ({Describe(errno)})"),
         // The directory is in no mount of this namespace any more: nothing else is invalid about a mount that never had a place. Linux 6.18
         // says ENOENT then, as for a directory that was removed.
         Interop.EINVAL => Mount(directory, Interop.ENOENT),
@@ -46,51 +46,51 @@ internal static class MountFailure
     };
 
     public static FuseException Missing(string directory)
-        => new($"cannot mount on {directory}: it does not exist; create it with `mkdir {directory}`");
+        => new($"cannot mount on '{directory}': it does not exist; make it first with mkdir -p '{directory}'");
 
     public static FuseException NotDirectory(string directory)
-        => new($"cannot mount on {directory}: it is not a directory; name an empty directory");
+        => new($"cannot mount on '{directory}': it is not a directory; name an empty directory");
 
     public static FuseException NotEmpty(string directory)
-        => new($"cannot mount on {directory}: it is not empty; name an empty directory");
+        => new($"cannot mount on '{directory}': it is not empty; name an empty directory");
 
     public static FuseException Unreadable(string directory, int errno)
-        => new($"cannot mount on {directory}: {Describe(errno)}; name a directory that you own");
+        => new($"cannot mount on '{directory}': {Describe(errno)}; name a directory that you own");
 
     public static FuseException Unreadable(string directory, string reason)
-        => new($"cannot mount on {directory}: {reason}; name an empty directory");
+        => new($"cannot mount on '{directory}': {reason}; name an empty directory");
 
     public static FuseException BeingMounted(string directory)
-        => new($"cannot mount on {directory}: another process is mounting an image there; wait for it or choose another directory");
+        => new($"cannot mount on '{directory}': another process is mounting an image there; wait for it, or choose another directory");
 
     public static FuseException Replaced(string directory)
-        => new($"cannot mount on {directory}: the directory was moved while it was being mounted on; try again");
+        => new($"cannot mount on '{directory}': the directory was moved while it was being mounted on; try again");
 
     public static FuseException AlreadyMounted(string directory, string source)
-        => new($"cannot mount on {directory}: {source} is mounted there; unmount it with `lazymount umount {directory}`");
+        => new($"cannot mount on '{directory}': '{source}' is mounted there; unmount it with lazymount umount '{directory}'");
 
     public static FuseException Dead(string directory)
-        => new($"cannot mount on {directory}: a dead mount is there, its daemon is gone; clean it with `lazymount umount {directory}`");
+        => new($"cannot mount on '{directory}': it has a dead mount, whose process is gone; clean up with lazymount umount '{directory}'");
 
     public static FuseException DeadForeign(string directory)
-        => new($"cannot mount on {directory}: a dead mount of another FUSE program is there; clean it with `fusermount3 -u {directory}`");
+        => new($"cannot mount on '{directory}': it has a dead mount of another FUSE program; clean up with fusermount3 -u '{directory}'");
 
     public static FuseException Threads(int errno)
-        => new($"cannot serve a mount: {Describe(errno)}; raise the limit of open files with `ulimit -n`");
+        => new($"cannot serve a mount: {Describe(errno)}; raise the limit of open files with ulimit -n");
 
     public static FuseException KernelTooOld(uint oldestMinor)
         => new($"cannot mount: the kernel's FUSE protocol is older than 7.{oldestMinor}; Linux 3.15 or later is needed");
 
     public static FuseException NoInit(string directory, int errno)
-        => new($"cannot mount on {directory}: the kernel did not begin the session ({Describe(errno)}); see `dmesg`");
+        => new($"cannot mount on '{directory}': the kernel did not begin the session ({Describe(errno)}); see dmesg");
 
     public static FuseException NoFusermount()
-        => new("cannot run fusermount3: it is not installed; install it with `apt install fuse3` or run as root");
+        => new("cannot run fusermount3: it is not installed; install it with apt install fuse3, or run as root");
 
     public static FuseException AllowOtherRefused(string directory)
-        => new($"cannot mount on {directory}: allow_other is refused; add a line user_allow_other to /etc/fuse.conf or mount without it");
+        => new($"cannot mount on '{directory}': allow_other is refused; add the line user_allow_other to '/etc/fuse.conf', or mount without allow_other");
 
-    /// <summary>What fusermount3 said when mounting failed, as one of our sentences.</summary>
+    /// <summary>The sentence for what fusermount3 wrote when mounting failed.</summary>
     public static FuseException Fusermount(string directory, string stderr)
     {
         if (stderr.Contains("user_allow_other", StringComparison.Ordinal))
@@ -107,32 +107,32 @@ internal static class MountFailure
         }
         if (stderr.Contains("no write access", StringComparison.Ordinal))
         {
-            return new($"cannot mount on {directory}: you may not write to it; name a directory that you own");
+            return new($"cannot mount on '{directory}': you may not write to it; name a directory that you own");
         }
         if (stderr.Contains("mount failed: Operation not permitted", StringComparison.Ordinal))
         {
             return Mount(directory, Interop.EPERM);
         }
-        return new($"cannot mount on {directory}: {Reason(stderr)}; run as root or see fusermount3(1)");
+        return new($"cannot mount on '{directory}': {Reason(stderr)}; run as root, or see fusermount3(1)");
     }
 
     public static FuseException Busy(string directory)
-        => new($"cannot unmount {directory}: it is busy; close what uses it (`fuser -vm {directory}` tells) or detach it with `lazymount umount -l {directory}`") { IsBusy = true };
+        => new($"cannot unmount '{directory}': it is busy; end the processes that fuser -vm '{directory}' shows, or detach it with lazymount umount -l '{directory}'") { IsBusy = true };
 
     public static FuseException NotMounted(string directory)
-        => new($"cannot unmount {directory}: no image is mounted there; `lazymount list` shows what is");
+        => new($"cannot unmount '{directory}': no image is mounted there; run lazymount list to see all mounts");
 
     public static FuseException Covered(string directory)
-        => new($"cannot unmount {directory}: another mount covers it; unmount that one first (`findmnt` shows all)");
+        => new($"cannot unmount '{directory}': another mount covers it; unmount that one first, findmnt shows all");
 
     public static FuseException Unmount(string directory, int errno) => errno switch
     {
         Interop.EBUSY => Busy(directory),
-        Interop.EPERM or Interop.EACCES => new($"cannot unmount {directory}: permission denied; run as root"),
-        _ => new($"cannot unmount {directory}: {Describe(errno)}; `lazymount list` shows what is mounted"),
+        Interop.EPERM or Interop.EACCES => new($"cannot unmount '{directory}': permission denied; run as root"),
+        _ => new($"cannot unmount '{directory}': {Describe(errno)}; run lazymount list to see all mounts"),
     };
 
-    /// <summary>What fusermount3 -u said, as one of our sentences.</summary>
+    /// <summary>The sentence for what fusermount3 -u wrote.</summary>
     public static FuseException FusermountUnmount(string directory, string stderr)
     {
         if (stderr.Contains("busy", StringComparison.OrdinalIgnoreCase))
@@ -140,8 +140,8 @@ internal static class MountFailure
             return Busy(directory);
         }
         return stderr.Contains("not permitted", StringComparison.Ordinal) || stderr.Contains("not found in", StringComparison.Ordinal)
-            ? new($"cannot unmount {directory}: another user mounted it; run as that user or as root")
-            : new($"cannot unmount {directory}: {Reason(stderr)}; run as root or see fusermount3(1)");
+            ? new($"cannot unmount '{directory}': another user mounted it; run as that user or as root")
+            : new($"cannot unmount '{directory}': {Reason(stderr)}; run as root, or see fusermount3(1)");
     }
 
     private static string Reason(string stderr)
@@ -151,7 +151,7 @@ internal static class MountFailure
         line = end < 0 ? line : line[..end];
         const string Prefix = "fusermount3: ";
         line = line.StartsWith(Prefix, StringComparison.Ordinal) ? line[Prefix.Length..] : line;
-        return line.Length == 0 ? "fusermount3 failed without a word" : line;
+        return line.Length == 0 ? "fusermount3 failed without a message" : line;
     }
 
     private static string Describe(int errno) => Marshal.GetPInvokeErrorMessage(errno);

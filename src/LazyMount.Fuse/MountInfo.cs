@@ -18,10 +18,10 @@ internal sealed record MountInfo(int Id, string Device, string Path, string Type
     /// <summary>Which face of ours it is, or null when the mount is not ours.</summary>
     public MountFace? Face => Type == Fuse.MountPoint.FuseType ? MountFace.Fuse : Server is not null ? MountFace.Erofs : null;
 
-    /// <summary>Of an EROFS mount of ours: who serves it.</summary>
+    /// <summary>The process that serves an EROFS mount of this program; null for other mounts.</summary>
     public ServingProcess? Server => Erofs?.Server;
 
-    /// <summary>Of a mount of ours: what it shows.</summary>
+    /// <summary>The image that a mount of this program shows.</summary>
     public string Image => Erofs?.Image ?? Source;
 
     private ErofsSource? Erofs => Type == ErofsFace.Type ? ErofsSource.TryParse(Source) : null;

@@ -68,7 +68,7 @@ public sealed class IndexedImage : IAsyncDisposable
 
     /// <summary>What is said of an image whose layers cannot be merged.</summary>
     internal static ImageException NoTree(Image image, InvalidDataException reason)
-        => new(ImageError.Invalid, $"The layers of {image.Reference} do not make a tree: {reason.Message}; the image must be built again.", reason);
+        => new(ImageError.Invalid, $"cannot merge the layers of '{image.Reference}' into a tree: {reason.Message}; build the image again", reason);
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

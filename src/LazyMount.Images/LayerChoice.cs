@@ -4,7 +4,7 @@ using LazyMount.Blobs.Oci;
 
 namespace LazyMount.Images;
 
-/// <summary>What --layer names: one layer of an image, by its number or by its digest.</summary>
+/// <summary>The choice of one layer of an image with --layer, by its number or its digest.</summary>
 public sealed class LayerChoice
 {
     private readonly string _text;
@@ -23,7 +23,7 @@ public sealed class LayerChoice
         }
         string hex = text[(text.IndexOf(':') + 1)..];
         bool isDigest = hex.Length >= 4 && hex.All(char.IsAsciiHexDigitLower);
-        return isDigest ? new LayerChoice(text, null) : throw new FormatException($"'{text}' is neither a layer's number nor how a digest begins (four characters at least); 'lazymount layers IMAGE' lists both");
+        return isDigest ? new LayerChoice(text, null) : throw new FormatException($"'{text}' is neither a layer's number nor the beginning of a digest (four characters at least); run lazymount layers IMAGE to see both");
     }
 
     /// <summary>The layer's number, lowest 0.</summary>
@@ -35,14 +35,14 @@ public sealed class LayerChoice
         {
             int layer = number < 0 ? layers.Count + number : number;
             return layer >= 0 && layer < layers.Count ? layer
-                : throw NotFound(layers.Count == 0 ? $"{image.Reference} has no layers" : $"{image.Reference} has no layer {number}: its layers are 0 to {layers.Count - 1}, lowest first");
+                : throw NotFound(layers.Count == 0 ? $"cannot find the layer {number} of '{image.Reference}': the image has no layers" : $"cannot find the layer {number} of '{image.Reference}': its layers are 0 to {layers.Count - 1}, lowest first");
         }
         List<int> found = [.. Enumerable.Range(0, layers.Count).Where(i => Begins(layers[i].Digest))];
         return found.Select(i => layers[i].Digest).Distinct().Count() switch
         {
             1 => found[0],
-            0 => throw NotFound($"{image.Reference} has no layer whose digest begins with {_text}; 'lazymount layers' lists them"),
-            _ => throw NotFound($"the digests of several layers of {image.Reference} begin with {_text}: {string.Join(", ", found)}; give more of it"),
+            0 => throw NotFound($"cannot find a layer of '{image.Reference}' whose digest begins with '{_text}': there is none; run lazymount layers {image.Reference} to see all"),
+            _ => throw NotFound($"cannot choose a layer of '{image.Reference}': the digests of layers {string.Join(", ", found)} begin with '{_text}'; give more characters"),
         };
     }
 

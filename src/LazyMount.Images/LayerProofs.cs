@@ -10,7 +10,7 @@ public sealed class LayerProofs(IReadOnlyList<Voucher> layers, int first)
     /// <summary>Of the layer with this number in the image.</summary>
     public string Of(int layer) => NameOf(layers[layer - first]);
 
-    /// <summary>The weakest of all, which is what the whole tree is worth; an image without layers is its manifest's word.</summary>
+    /// <summary>The weakest proof of all layers, which is the proof of the whole tree. The proof of an image without layers is its manifest.</summary>
     public string Weakest => NameOf(layers.Count == 0 ? Voucher.Manifest : layers.Min());
 
     /// <summary>Such as "2 layer, 1 manifest".</summary>

@@ -106,12 +106,12 @@ public sealed class OpenedImage : IAsyncDisposable
         if (resolved.Image.ArtifactType is { } type)
         {
             // It may be a tree of files all the same: some artifacts are.
-            observer.Note($"{reference} is not a container image but an artifact of type {type}");
+            observer.Note($"'{reference}' is not a container image but an artifact of type {type}");
             loggers.CreateLogger<OpenedImage>().ArtifactOpened(reference.ToString(), type);
         }
         else if (ImageConfig.TryParse(resolved.Image.ConfigBytes.Span) is null)
         {
-            observer.Note($"the config of {reference} is not an image config, which says for which platform its files are");
+            observer.Note($"the config of '{reference}' is not an image config, so the platform of its files is not known");
         }
         var spans = new SpanCache(SpanCapacity);
         IReadOnlyList<Layer> layers = [];
@@ -128,7 +128,7 @@ public sealed class OpenedImage : IAsyncDisposable
             (tree, IReadOnlyList<LayerHead> heads) = await OpenTreeAsync(resolved, wanted, shape, finder, options.VerifiesFully, observer, logger, cancellationToken).ConfigureAwait(false);
             if (tree.DanglingLinks > 0)
             {
-                observer.Note($"{tree.DanglingLinks} hard link(s) {(shape.Alone is int layer ? $"of layer {layer}" : "in layers/")} lead to files of lower layers; shown as symbolic links to them");
+                observer.Note($"{tree.DanglingLinks} hard link(s) {(shape.Alone is int layer ? $"of layer {layer}" : "in layers/")} lead to files of lower layers and are shown as symbolic links");
             }
             layers = readers.Open(wanted, heads, spans);
             List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified = options.VerifiesFully ? [.. wanted.Layers.Zip(layers, heads).Select(each => (each.First, each.Second, (LayerIndex)each.Third))] : [];
@@ -211,11 +211,11 @@ public sealed class OpenedImage : IAsyncDisposable
         }
         catch (InvalidDataException e)
         {
-            throw new ImageException(ImageError.Invalid, $"{Image.Reference} cannot be shown as an image file: {e.Message}; mount it without --view.", e);
+            throw new ImageException(ImageError.Invalid, $"cannot show '{Image.Reference}' as an image file: {e.Message}; use it as a tree", e);
         }
     }
 
-    /// <summary>Step 10's second half. Whoever reads the tree has ended before.</summary>
+    /// <summary>Step 10, second half. All readers of the tree must have ended.</summary>
     public async ValueTask DisposeAsync()
     {
         await DisposeAllAsync(Layers, _spans, _resolved).ConfigureAwait(false);

@@ -3,7 +3,7 @@ using LazyMount.Indexes.Store;
 
 namespace LazyMount.Images;
 
-/// <summary>What happens while an image is opened. The base class ignores it; a front end that shows it overrides. Called from any thread.</summary>
+/// <summary>Told of progress and notes while an image is opened. The base class ignores them; a front end that shows them overrides. Called from any thread.</summary>
 public class OpeningObserver : IProgress<LayerProgress>
 {
     /// <summary>Ignores everything.</summary>

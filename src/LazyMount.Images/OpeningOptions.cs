@@ -11,7 +11,7 @@ public sealed record OpeningOptions
     /// <summary>Where chunks, documents and indexes are kept.</summary>
     public required BlobCache Cache { get; init; }
 
-    /// <summary>Nothing is fetched from a registry: what the cache lacks is an error.</summary>
+    /// <summary>Fetch nothing from a registry. Anything that is not in the cache is an error.</summary>
     public bool Offline { get; init; }
 
     /// <summary>The compressed bytes of layers that are streamed for their index are kept in the cache.</summary>
@@ -23,7 +23,7 @@ public sealed record OpeningOptions
     /// <summary>How registries are reached.</summary>
     public RegistryOptions Registries { get; init; } = new();
 
-    /// <summary>Which indexes that others made are used.</summary>
+    /// <summary>Which published indexes are used.</summary>
     public IndexTrust IndexTrust { get; init; }
 
     /// <summary>The one layer that is opened alone. Null: all layers, merged.</summary>

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 
 namespace LazyMount.Images;
 
-/// <summary>The first half of the story: from what the user wrote to a manifest and a config. Owns the source.</summary>
+/// <summary>An image whose reference was resolved to a manifest and a config. Owns the source.</summary>
 public sealed class ResolvedImage : IAsyncDisposable
 {
     private ResolvedImage(Image image, IImageSource source, BlobCache cache) => (Image, Source, Cache) = (image, source, cache);
@@ -31,14 +31,18 @@ public sealed class ResolvedImage : IAsyncDisposable
             Image image = await Image.ResolveAsync(reference, source, options.Platform, options.Cache, cancellationToken);
             return new ResolvedImage(image, source, options.Cache);
         }
-        catch
+        catch (Exception e)
         {
             await source.DisposeAsync();
+            if (e is ImageException { Error: ImageError.NotFound or ImageError.Denied or ImageError.Unreachable } failure && LocalImage.Suggest(reference) is { } suggestion)
+            {
+                throw new ImageException(failure.Error, $"{e.Message}; {suggestion}", e);
+            }
             throw;
         }
     }
 
-    /// <summary>Opens the source that a reference names, for those who need more of it than one image.</summary>
+    /// <summary>Opens the source that a reference names, for commands that need more of it than one image.</summary>
     /// <exception cref="ImageException">There is no such file or directory. A registry is not asked yet.</exception>
     public static async Task<IImageSource> OpenSourceAsync(ImageReference reference, OpeningOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
         => ArchiveSource.IsArchive(reference)

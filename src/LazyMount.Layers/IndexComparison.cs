@@ -18,14 +18,14 @@ internal sealed class IndexComparison(LayerIndex believed, Layer believedLayer, 
     {
         if (believed.Entries.Length != built.Entries.Length)
         {
-            return $"it has {believed.Entries.Length} entries where the layer has {built.Entries.Length}";
+            return $"it has {believed.Entries.Length} entries, but the layer has {built.Entries.Length}";
         }
         for (int i = 0; i < built.Entries.Length; i++)
         {
             byte[] path = built.Paths.PathOf(built.Entries[i].Path);
             if (!path.AsSpan().SequenceEqual(believed.Paths.PathOf(believed.Entries[i].Path)) || !IsSame(believed.Entries[i], built.Entries[i]))
             {
-                return $"its entry {i} is not the layer's {TarText.Quote(path)}";
+                return $"its entry {i} differs from the layer's {TarText.Quote(path)}";
             }
         }
         for (int i = 0; i < built.Entries.Length; i++)
@@ -33,7 +33,7 @@ internal sealed class IndexComparison(LayerIndex believed, Layer believedLayer, 
             cancellationToken.ThrowIfCancellationRequested();
             if (built.Entries[i].Type == EntryType.File && !await HasSameBytesAsync(believed.Entries[i], built.Entries[i], cancellationToken).ConfigureAwait(false))
             {
-                return $"read by it, {TarText.Quote(built.Paths.PathOf(built.Entries[i].Path))} has other bytes";
+                return $"the bytes of {TarText.Quote(built.Paths.PathOf(built.Entries[i].Path))} differ";
             }
         }
         return null;

@@ -56,7 +56,7 @@ public sealed class Layer : IDisposable
     /// <summary>As in <see cref="LayerHead.UncompressedSize"/>.</summary>
     public long UncompressedSize => Spans.UncompressedSize;
 
-    /// <summary>What is fetched and decoded as one.</summary>
+    /// <summary>The spans: the units that are fetched and decoded.</summary>
     public SpanMap Spans { get; }
 
     /// <summary>
@@ -257,7 +257,7 @@ public sealed class Layer : IDisposable
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && _ranges is not null)
         {
-            throw new ImageException(ImageError.Verification, $"Span {span} of layer {_head.Digest}, bytes {compressedOffset}-{compressedOffset + compressed.Length - 1}, does not have the SHA-256 that its table of contents gives, twice: what its source holds is damaged; push or copy the image again.", e);
+            throw new ImageException(ImageError.Verification, $"cannot use span {span} of layer {_head.Digest}, bytes {compressedOffset}-{compressedOffset + compressed.Length - 1}: they were fetched twice and do not match the SHA-256 in the table of contents; push or copy the image again", e);
         }
     }
 

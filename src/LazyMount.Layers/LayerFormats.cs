@@ -2,7 +2,7 @@ using LazyMount.Compression;
 
 namespace LazyMount.Layers;
 
-/// <summary>How layers' media types name what their bytes are.</summary>
+/// <summary>The names of compressions in layers' media types.</summary>
 public static class LayerFormats
 {
     /// <summary>The name of a layer's compression, told by the layer's first bytes; null when the layer is not compressed.</summary>

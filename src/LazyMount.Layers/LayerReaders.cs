@@ -89,7 +89,7 @@ public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFac
             finder.Save(built, image);
             return null;
         }
-        return $"The index of layer {blob.Digest} ({believed.Origin}) is not what the layer holds: {difference}.";
+        return $"the index of layer {blob.Digest} ({believed.Origin}) does not match the layer: {difference}";
     }
 
     private static string? FindOtherDigest(LayerIndex believed, LayerIndex built)
@@ -103,7 +103,7 @@ public sealed class LayerReaders(IndexFinder finder, BlobCache cache, ILoggerFac
         {
             same++;
         }
-        return same == ours.Count && theirs.Count == same ? null : $"its SHA-256 of chunk {same} is not the layer's";
+        return same == ours.Count && theirs.Count == same ? null : $"its SHA-256 of chunk {same} does not match";
     }
 
     private Layer Open(Descriptor layer, Image image, LayerHead head, SpanCache spans, bool ownsHead = true)

@@ -36,7 +36,7 @@ internal sealed class SpanEntry(SpanCache cache, SpanTable table, int span, long
     /// <summary>Memory reserved for the work; given back when the readers that waited have the span.</summary>
     public SpanReservation Reservation;
 
-    /// <summary>Cancelled when nobody waits any more, or the layer is gone.</summary>
+    /// <summary>Cancelled when no reader waits any more, or the layer is closed.</summary>
     public CancellationTokenSource Cancellation { get; } = new();
 
     /// <summary>Continuations run elsewhere: the decoding thread has its own work to finish. Null once the work has ended: kept spans are many.</summary>

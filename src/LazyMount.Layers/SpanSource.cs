@@ -32,7 +32,7 @@ internal sealed class SpanSource(IBlobSource source, BlobCache cache, ILoggerFac
             loggers.CreateLogger<SpanSource>().TranscodingRebuilt(layer.Digest.ToString());
             await rebuild().ConfigureAwait(false);
             return TranscodedSource.TryOpen(transcoding, cache)
-                ?? throw new ImageException(ImageError.Local, $"The transcoded form of layer {layer.Digest} is gone from the cache {cache.Root} and could not be made again: mount the image again.");
+                ?? throw new ImageException(ImageError.Local, $"cannot read layer {layer.Digest}: its transcoded form is missing in the cache '{cache.Root}' and could not be made again; mount the image again");
         }
     }
 }

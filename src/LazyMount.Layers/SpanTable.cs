@@ -72,7 +72,7 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
         return false;
     }
 
-    /// <summary>Has a span decoded that nobody waits for yet, unless it is there or under way.</summary>
+    /// <summary>Begins to decode a span before a reader waits for it, unless it is decoded or under way.</summary>
     public void Begin(int span)
     {
         SpanEntry entry;
@@ -133,10 +133,10 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
         return low < _entries.Count && _entries[low].Span == span ? _entries[low] : null;
     }
 
-    /// <summary>What waits for a span that is on its way.</summary>
+    /// <summary>A wait for a span that is being decoded.</summary>
     public readonly struct Wait(SpanTable table, SpanEntry entry, Task<SpanEntry> completion, bool isNew)
     {
-        /// <summary>Begins the work if nobody has, and waits.</summary>
+        /// <summary>Begins the work unless it has begun, and waits.</summary>
         public Task<SpanLease> RunAsync(CancellationToken cancellationToken)
         {
             if (isNew)

@@ -59,7 +59,7 @@ internal sealed class TranscodedSource : IBlobSource, IDisposable
                     continue; // distrusted meanwhile
                 }
                 BlobCache.NoteUse(file);
-                return new FileRangeStream(SharedFile.Duplicate(file), $"The transcoded layer {blob.Digest}", offset, length);
+                return new FileRangeStream(SharedFile.Duplicate(file), $"the transcoded layer {blob.Digest}", offset, length);
             }
         }
     }

@@ -21,7 +21,7 @@ namespace LazyMount.Blobs.Cache;
 /// </summary>
 public sealed class BlobCache
 {
-    /// <summary>The most that the cache holds when nobody says otherwise: 10 GiB.</summary>
+    /// <summary>The default limit of the cache in bytes: 10 GiB.</summary>
     public const long DefaultLimit = 10L << 30;
 
     private const string Version = "v1", Otherwise = "choose another directory with --cache-dir";
@@ -53,7 +53,7 @@ public sealed class BlobCache
         foreach ((string level, bool isPrivate) in ((string, bool)[])[(Root, false), (Path.Combine(Root, Version), true)])
         {
             if (Make(level, isPrivate) is { } problem)
-                throw new ImageException(ImageError.Local, $"Cannot use the cache directory '{level}': {problem}.");
+                throw new ImageException(ImageError.Local, $"cannot use the cache directory '{level}': {problem}");
         }
     }
 
@@ -65,7 +65,7 @@ public sealed class BlobCache
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
-            throw new ImageException(ImageError.Local, $"Cannot make the cache directory '{directory}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "the directory above it", Otherwise)}.", e);
+            throw new ImageException(ImageError.Local, $"cannot make the cache directory '{directory}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "the directory above it", Otherwise)}", e);
         }
     }
 
@@ -143,7 +143,7 @@ public sealed class BlobCache
     /// <exception cref="UnauthorizedAccessException">No permission.</exception>
     public Digest WriteChecked(string path, Action<CheckedFile.Writer> write) => WriteChecked(path, write, written: null);
 
-    /// <summary>The same; false, and nothing is written, when the cache may not hold a file of that size.</summary>
+    /// <summary>As <c>WriteChecked</c>. False, and nothing is written, when a file of that size exceeds the cache's limit.</summary>
     /// <param name="path">The file, in a directory of the cache.</param>
     /// <param name="size">Bytes of its data.</param>
     /// <param name="write">Writes them.</param>
@@ -220,13 +220,13 @@ public sealed class BlobCache
     /// <summary>What the cache holds, by kind of file.</summary>
     public CacheUsage Measure() => _trimmer.Measure();
 
-    /// <summary>Deletes what was not used for the longest time until at most <paramref name="keep"/> bytes are left.</summary>
+    /// <summary>Deletes the least recently used files until at most <paramref name="keep"/> bytes are left.</summary>
     /// <param name="keep">Bytes to leave.</param>
     /// <param name="unusedSince">Files used later than this stay in any case.</param>
     /// <returns>Files and bytes that are gone.</returns>
     public (int Files, long Bytes) Prune(long keep, DateTime unusedSince) => _trimmer.Trim(keep, keep, unusedSince);
 
-    /// <summary>Reads all blobs, chunks and tree files, and drops those that are not what they should be.</summary>
+    /// <summary>Reads all blobs, chunks and tree files, and deletes the damaged ones.</summary>
     /// <param name="chunksOf">The digests of a blob's chunks in the scope of a key, null for that of everybody, where they are known.</param>
     /// <param name="cancellationToken">Ends it between two files.</param>
     public CacheReport Verify(Func<Digest, string?, ChunkDigests?> chunksOf, CancellationToken cancellationToken)
@@ -361,10 +361,10 @@ public sealed class BlobCache
     }
 
     internal ImageException Failure(string what, Exception cause)
-        => new(ImageError.Local, $"Cannot {what} in the cache {Root}: {FileProblem.Reason(cause)}; {FileProblem.Advice(cause, "it", Otherwise)}.", cause);
+        => new(ImageError.Local, $"cannot {what} in the cache '{Root}': {FileProblem.Reason(cause)}; {FileProblem.Advice(cause, "it", Otherwise)}", cause);
 
     internal ImageException TooLarge(string what)
-        => new(ImageError.Local, $"Cannot {what} in the cache {Root}: with it the cache would hold more than the {_trimmer.Limit} bytes that it may; raise --cache-limit.");
+        => new(ImageError.Local, $"cannot {what} in the cache '{Root}': the cache would exceed its limit of {_trimmer.Limit} bytes; raise --cache-limit");
 
     /// <summary>Notes that a file is in use.</summary>
     internal static void Touch(SafeFileHandle file, TimeSpan precision)

@@ -20,7 +20,7 @@ public sealed partial class BlobReader
         private int _waiters = 1; // guarded by the reader's lock
         private int _holders = 2; // interlocked: the waiters, and the request until it has ended
 
-        /// <summary>All comes from the source, and nobody else may join.</summary>
+        /// <summary>All chunks come from the source, not from the cache, and no other reader may join the fetch.</summary>
         public bool IsAfresh { get; init; }
 
         public int First => first;
@@ -154,7 +154,7 @@ public sealed partial class BlobReader
                 {
                     if (!await TryReadAsync(again, chunk, cancellationToken).ConfigureAwait(false))
                     {
-                        throw new ImageException(ImageError.Verification, $"Bytes {offset}-{offset + length - 1} of blob {reader._blob.Digest} do not match their SHA-256, twice: what its source holds is damaged; push or copy the image again.");
+                        throw new ImageException(ImageError.Verification, $"cannot use bytes {offset}-{offset + length - 1} of blob {reader._blob.Digest}: they were fetched twice and do not match their SHA-256; push or copy the image again");
                     }
                 }
             }
@@ -174,13 +174,13 @@ public sealed partial class BlobReader
             }
             catch (EndOfStreamException e)
             {
-                throw new ImageException(ImageError.Invalid, $"Blob {reader._blob.Digest} ends before byte {offset + length}: its source is at fault; push or copy the image again.", e);
+                throw new ImageException(ImageError.Invalid, $"cannot get all of blob {reader._blob.Digest}: it ends before byte {offset + length}; push or copy the image again", e);
             }
             Ground ground = reader._ground; // what is not verified stays in its scope, even if the blob is proved meanwhile
             if (!IsGood(ground.Chunks, chunk, bytes.Span))
                 return false;
             if (reader._isVerifiedOnly && ground.Chunks is null && !reader._source.IsVerified)
-                throw new ImageException(ImageError.Verification, $"Bytes {offset}-{offset + length - 1} of blob {reader._blob.Digest} came over a connection that is not verified, and nobody else vouches for them; mount the image again with --index-trust bound, which reads the layer whole.");
+                throw new ImageException(ImageError.Verification, $"cannot use bytes {offset}-{offset + length - 1} of blob {reader._blob.Digest}: they came over a connection that is not verified, and no digest vouches for them; mount the image again with --index-trust bound, which reads the layer whole");
             ground.Store?.Keep(chunk, bytes.Span);
             return true;
         }

@@ -161,20 +161,20 @@ public sealed partial class BlobReader : IDisposable
     }
 
     /// <summary>
-    /// The same from the source, whatever is cached or under way: for a caller that found bytes to be wrong. What comes takes the
-    /// place of what is cached, which is not removed before: others may have set it right meanwhile.
+    /// As <see cref="ReadAsync"/>, but always from the source: for a caller that found the bytes to be wrong. The new bytes take the
+    /// place of the cached ones, which are not removed before: another reader may have replaced them already.
     /// </summary>
     public async ValueTask FetchAgainAsync(long compressedOffset, Memory<byte> destination, CancellationToken cancellationToken)
     {
         int first = _grid.ChunkAt(compressedOffset), end = _grid.ChunkAt(compressedOffset + destination.Length - 1) + 1;
         for (int chunk = first; chunk < end && Store is not null; chunk++)
-            _logger.CachedChunkDropped(_blob.Digest, chunk, "what it decodes to is not what it should be");
+            _logger.CachedChunkDropped(_blob.Digest, chunk, "its decoded bytes do not match the layer's index");
         var fetch = new ChunkFetch(this, first, end) { IsAfresh = true };
         fetch.Begin();
         await DeliverAsync([fetch], first, end, compressedOffset, destination, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Ends fetches under way; who waits for them gets <see cref="ObjectDisposedException"/> or a cancellation.</summary>
+    /// <summary>Ends the fetches under way. Their readers get <see cref="ObjectDisposedException"/> or a cancellation.</summary>
     public void Dispose()
     {
         ChunkFetch[] underWay;

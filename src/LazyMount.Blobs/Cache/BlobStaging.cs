@@ -58,7 +58,7 @@ public sealed class BlobStaging : IDisposable
 
     private string What => _size < 0 ? "keep a transcoded layer" : $"keep {_size} bytes";
 
-    /// <summary>The same, for a blob whose digest and size have come out only now.</summary>
+    /// <summary>As <see cref="Commit()"/>, for a blob whose digest and size became known only while it was written.</summary>
     public void Commit(Descriptor blob)
     {
         _path = _cache.PathOf(blob.Digest);

@@ -1,6 +1,6 @@
 namespace LazyMount.Blobs.Cache;
 
-/// <summary>What verifying a cache found.</summary>
+/// <summary>The result of verifying a cache.</summary>
 /// <param name="Files">Files read.</param>
 /// <param name="Bytes">Bytes of them.</param>
 /// <param name="Damaged">Paths of files that were not, or not all, what they should be: what was wrong in them is gone.</param>

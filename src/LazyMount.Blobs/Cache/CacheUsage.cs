@@ -1,6 +1,6 @@
 namespace LazyMount.Blobs.Cache;
 
-/// <summary>What a cache holds.</summary>
+/// <summary>The files and bytes in a cache, by kind.</summary>
 /// <param name="Kinds">By directory: "blobs", "chunks", "layers" and so on.</param>
 /// <param name="Limit">Bytes that it may hold.</param>
 public sealed record CacheUsage(IReadOnlyDictionary<string, (int Files, long Bytes)> Kinds, long Limit)

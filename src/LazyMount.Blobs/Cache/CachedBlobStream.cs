@@ -75,7 +75,7 @@ internal sealed class CachedBlobStream : ForwardStream
     /// <summary>Bytes that came from the source so far.</summary>
     public long FetchedBytes => Volatile.Read(ref _fetchedBytes);
 
-    /// <summary>The reader found that all bytes match the blob's digest: what passed goes to the store of everybody.</summary>
+    /// <summary>All bytes match the blob's digest: moves the fetched chunks to the shared store.</summary>
     public void Prove()
     {
         if (!UsesShared)
@@ -88,7 +88,7 @@ internal sealed class CachedBlobStream : ForwardStream
     /// <summary>The reader found the whole to be wrong: what was fetched for its scope is dropped. Chunks of everybody and of the document may be sound, and stay.</summary>
     public void Forget() => _own.DropAll();
 
-    /// <summary>Nobody will read the blob's bytes again.</summary>
+    /// <summary>The blob's bytes will not be read again.</summary>
     public void Discard()
     {
         _own.DropAll();

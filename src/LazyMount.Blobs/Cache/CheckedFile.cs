@@ -82,7 +82,7 @@ public sealed class CheckedFile : IDisposable
     /// <param name="cachedBlocks">How many blocks are kept in memory at most: a power of two.</param>
     public static CheckedFile? TryOpen(string path, int cachedBlocks) => TryOpen(path, new BlockCache(cachedBlocks));
 
-    /// <summary>The same, of a file that shares a cache with others.</summary>
+    /// <summary>As the other overload, for a file that shares a block cache with other files.</summary>
     /// <param name="path">The file.</param>
     /// <param name="cache">Where blocks are kept.</param>
     /// <param name="notesUse">Whether the file counts as used.</param>
@@ -177,15 +177,15 @@ public sealed class CheckedFile : IDisposable
         }
     }
 
-    /// <summary>Says that the file is not what it should be although its checksums are right, and deletes it.</summary>
+    /// <summary>The error for a file whose content is wrong although its checksums match. Deletes the file.</summary>
     /// <param name="reason">What is wrong, as a clause.</param>
     /// <param name="cause">What found it.</param>
     public ImageException Damaged(string reason, Exception? cause = null)
     {
         if (_path.Length == 0)
-            return new ImageException(ImageError.Local, $"What is in memory of an image cannot be used: {reason}.", cause);
+            return new ImageException(ImageError.Local, $"cannot use the image's tree in memory: {reason}", cause);
         Delete(_path, _file is null ? _origin : FileIdentity.TryOf(_file));
-        return new ImageException(ImageError.Local, $"The cache file '{_path}' cannot be used: {reason}; it was deleted, so run the command or mount the image again.", cause);
+        return new ImageException(ImageError.Local, $"cannot use the cache file '{_path}': {reason}; it was deleted, so run the command or mount the image again", cause);
     }
 
     // Another process may have made it anew meanwhile.
@@ -255,7 +255,7 @@ public sealed class CheckedFile : IDisposable
         for (; !to.IsEmpty; to = to[BlockSize..], number++)
         {
             if (XxHash3.HashToUInt64(to[..BlockSize], number) != SumOf(number))
-                throw Damaged($"block {number} does not have its checksum");
+                throw Damaged($"block {number} does not match its checksum");
         }
     }
 
@@ -270,7 +270,7 @@ public sealed class CheckedFile : IDisposable
         {
             int read = RandomAccess.Read(file, to, offset);
             if (read == 0)
-                throw new EndOfStreamException("it was cut");
+                throw new EndOfStreamException("it is truncated");
             to = to[read..];
             offset += read;
         }
@@ -356,14 +356,14 @@ public sealed class CheckedFile : IDisposable
         /// <summary>Appends zeros up to the end of a block.</summary>
         public void FillBlock() => FillTo((Length + BlockSize - 1) & -BlockSize);
 
-        /// <summary>Writes what stands behind the data.</summary>
+        /// <summary>Writes the checksums after the data.</summary>
         /// <returns>SHA-256 of the data.</returns>
         /// <exception cref="IOException">There are more data than such a file may have.</exception>
         public Digest Finish()
         {
             long length = Length;
             if (length > MaxLength)
-                throw new IOException($"more than {MaxLength} bytes are too many for one file of the cache");
+                throw new IOException($"a file of the cache cannot have more than {MaxLength} bytes");
             _putting.GetAwaiter().GetResult();
             Put(_buffer.AsSpan(0, _filled));
             byte[] sums = Bytes(_sums);

@@ -5,7 +5,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs.Cache;
 
-/// <summary>Reads a whole blob and says whether it is what its descriptor says.</summary>
+/// <summary>Reads a whole blob and compares it with its descriptor's digest and size.</summary>
 public static class VerifiedCopy
 {
     private const int BufferSize = 256 << 10;

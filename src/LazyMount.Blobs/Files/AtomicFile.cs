@@ -96,7 +96,7 @@ public sealed class AtomicFile : IDisposable
         Handle.Dispose();
     }
 
-    /// <summary>Removes what killed processes left in a directory: staged files that are old and not locked.</summary>
+    /// <summary>Removes the staged files that killed processes left in a directory: those that are old and not locked.</summary>
     public static void Sweep(string directory)
     {
         try

@@ -40,7 +40,7 @@ public readonly record struct FileIdentity(FileKind Kind, long Size, ulong Inode
     /// <summary>Its permission bits, 07777.</summary>
     public int Mode { get; init; }
 
-    /// <summary>Of what a path names; null when that cannot be told. Opens nothing: a pipe would wait for its writer.</summary>
+    /// <summary>The identity of the file at a path; null when statx(2) fails. Opens nothing: opening a pipe would wait for its writer.</summary>
     /// <param name="path">The path.</param>
     /// <param name="followsLinks">Whether a symbolic link stands for what it leads to.</param>
     public static FileIdentity? TryOf(string path, bool followsLinks = true) => TryGet(CurrentDirectory, path, followsLinks ? 0 : NoFollow);
@@ -51,7 +51,7 @@ public readonly record struct FileIdentity(FileKind Kind, long Size, ulong Inode
     /// <summary>True for two states of one file.</summary>
     public bool IsSameFile(FileIdentity other) => (Inode, DeviceMajor, DeviceMinor) == (other.Inode, other.DeviceMajor, other.DeviceMinor);
 
-    /// <summary>Names this state of the file at this path, as what is remembered about its content is kept under.</summary>
+    /// <summary>The key under which data about this state of the file at this path is kept in the cache.</summary>
     public Digest KeyFor(string path)
         => Digest.OfSha256(PathText.Encode(string.Create(CultureInfo.InvariantCulture,
             $"{path}\0{Size}\0{MtimeSeconds}.{MtimeNanoseconds}\0{DeviceMajor}:{DeviceMinor}\0{Inode}")));

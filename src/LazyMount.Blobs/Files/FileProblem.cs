@@ -20,7 +20,7 @@ public static class FileProblem
         return (path < 0 ? message : message[..path]).TrimEnd('.');
     }
 
-    /// <summary>What to do about a directory in which nothing can be written: free space, get permission, or neither.</summary>
+    /// <summary>The next step when a directory cannot be written to: free space, get permission, or use another directory.</summary>
     /// <param name="e">The failure.</param>
     /// <param name="directory">How the sentence names the directory.</param>
     /// <param name="otherwise">How to choose another directory, such as "choose another directory with --cache-dir".</param>
@@ -32,6 +32,13 @@ public static class FileProblem
             Interop.NotPermitted or Interop.NoAccess => $"get permission to write to {directory}, or {otherwise}",
             _ => otherwise,
         };
+
+    /// <summary>
+    /// The reason and the next step when something cannot be made because the directory above it is missing. A destination itself is
+    /// made, missing directories above it never: a slip in a path would else make a tree of directories.
+    /// </summary>
+    /// <param name="directory">The directory that is missing, as the user can name it.</param>
+    public static string NoDirectory(string directory) => $"there is no directory '{directory}'; make it first with mkdir -p '{directory}'";
 
     // The runtime has the error number in HResult: of the exception itself, or of the cause of a refusal.
     private static int ErrorOf(Exception e) => e is UnauthorizedAccessException

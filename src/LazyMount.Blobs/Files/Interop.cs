@@ -93,7 +93,7 @@ internal static partial class Interop
     public static bool TryReserve(SafeFileHandle file, long size)
         => size <= 0 || Allocate(file, 0, 0, size) == 0 || Marshal.GetLastPInvokeError() is not (NoSpace or QuotaExceeded or TooLarge);
 
-    /// <summary>Puts a file's bytes, or a directory's names, onto the disk. What the file system cannot do is left out.</summary>
+    /// <summary>Writes a file's bytes, or a directory's names, to the disk (fsync). Errors are ignored: some file systems cannot do it.</summary>
     public static void Sync(SafeFileHandle file) => _ = SyncFile(file);
 
     /// <summary>Another handle of the same open file.</summary>

@@ -96,22 +96,6 @@ public static class PathText
         }
     }
 
-    /// <summary>As <see cref="Directory.CreateDirectory(string)"/>, for a directory of any name; its mode is the umask's.</summary>
-    /// <exception cref="IOException">It cannot be made.</exception>
-    /// <exception cref="UnauthorizedAccessException">It may not be made.</exception>
-    public static void CreateDirectory(string path)
-    {
-        if (IsText(path))
-        {
-            Directory.CreateDirectory(path);
-            return;
-        }
-        string? parent = Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(path));
-        if (!string.IsNullOrEmpty(parent) && FileIdentity.TryOf(parent) is null)
-            CreateDirectory(parent);
-        Interop.MakeDirectory(path);
-    }
-
     /// <summary>As <see cref="Path.GetFullPath(string)"/>, in a current directory of any name.</summary>
     public static string FullPath(string path) => Path.GetFullPath(path, Path.IsPathRooted(path) ? "/" : CurrentDirectory());
 

@@ -37,7 +37,7 @@ internal sealed class RangeLocks : IDisposable
         }
     }
 
-    /// <summary>True when the file was deleted: others lock ranges of another file by now.</summary>
+    /// <summary>True when the file was deleted: other processes lock ranges of its successor.</summary>
     public bool IsDeleted => FileIdentity.TryOf(_file) is { Names: 0 };
 
     /// <summary>Gives all ranges back.</summary>

@@ -8,10 +8,10 @@ public static class StandardDirectory
 {
     private const string Name = "lazymount";
 
-    /// <summary>What can be made again: $LAZYMOUNT_CACHE, root: /var/cache/lazymount, else $XDG_CACHE_HOME/lazymount, else ~/.cache/lazymount.</summary>
+    /// <summary>The cache directory, whose files can be made again: $LAZYMOUNT_CACHE, root: /var/cache/lazymount, else $XDG_CACHE_HOME/lazymount, else ~/.cache/lazymount.</summary>
     public static string Cache => Find("LAZYMOUNT_CACHE", "/var/cache", "XDG_CACHE_HOME", ".cache", IsSystemsRoot, PathText.FromEnvironment);
 
-    /// <summary>What is to be known later: $LAZYMOUNT_STATE, root: /var/lib/lazymount, else $XDG_STATE_HOME/lazymount, else ~/.local/state/lazymount.</summary>
+    /// <summary>The state directory, with records and logs of mounts: $LAZYMOUNT_STATE, root: /var/lib/lazymount, else $XDG_STATE_HOME/lazymount, else ~/.local/state/lazymount.</summary>
     public static string State => Find("LAZYMOUNT_STATE", "/var/lib", "XDG_STATE_HOME", ".local/state", IsSystemsRoot, PathText.FromEnvironment);
 
     /// <summary>The user's home directory.</summary>

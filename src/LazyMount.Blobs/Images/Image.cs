@@ -64,10 +64,10 @@ public sealed class Image
     /// <summary>The config's exact bytes. Those of an artifact that is no container image need not be an image config.</summary>
     public ReadOnlyMemory<byte> ConfigBytes { get; }
 
-    /// <summary>What it runs on: what the image index says, else its config. Null when neither does.</summary>
+    /// <summary>The platform from the image index, else from the config; null when neither has one.</summary>
     public Platform? Platform => ManifestDescriptor.Platform ?? ImageConfig.TryParse(ConfigBytes.Span)?.Platform;
 
-    /// <summary>Null for a container image; else what other artifact it is. It may have a tree all the same.</summary>
+    /// <summary>The type of an artifact that is not a container image; null for a container image. An artifact may have layers with a tree, too.</summary>
     public string? ArtifactType { get; }
 
     /// <summary>The manifest's annotations. Those that an image index gives it are in <see cref="ManifestDescriptor"/>.</summary>
@@ -160,11 +160,11 @@ public sealed class Image
             var index = (ImageIndex)document;
             IReadOnlyList<IndexEntry> images = index.Images;
             if (images.Count == 0)
-                throw new NoImageException($"{reference} is an image index without an image in it: check the name and the tag.", []);
+                throw new NoImageException($"cannot use '{reference}': it is an image index without an image; check the name and the tag", []);
             IReadOnlyList<Descriptor> entries = [.. outer, .. index.Manifests];
             (IndexEntry? best, rank) = Choose(images);
             if (best is not null)
-                return await FindAsync(await GetManifestAsync(best.Require($"the image index {reference}"), cancellationToken).ConfigureAwait(false), rank, entries, depth + 1, cancellationToken).ConfigureAwait(false);
+                return await FindAsync(await GetManifestAsync(best.Require($"the image index '{reference}'"), cancellationToken).ConfigureAwait(false), rank, entries, depth + 1, cancellationToken).ConfigureAwait(false);
             return await LookIntoAsync(images, entries, depth, cancellationToken).ConfigureAwait(false);
         }
 
@@ -175,7 +175,7 @@ public sealed class Image
                 return [await FindAsync(root, null, [], 0, cancellationToken).ConfigureAwait(false)];
             var found = new List<Found>();
             await AddAllAsync(root, null, [], 0, found, cancellationToken).ConfigureAwait(false);
-            return found.Count > 0 ? found : throw new NoImageException($"{reference} is an image index without an image in it: check the name and the tag.", []);
+            return found.Count > 0 ? found : throw new NoImageException($"cannot use '{reference}': it is an image index without an image; check the name and the tag", []);
         }
 
         private async Task AddAllAsync(RawManifest raw, int? rank, IReadOnlyList<Descriptor> outer, int depth, List<Found> found, CancellationToken cancellationToken)
@@ -185,11 +185,11 @@ public sealed class Image
                 case ImageIndex index:
                     IReadOnlyList<Descriptor> entries = [.. outer, .. index.Manifests];
                     foreach (IndexEntry entry in index.Images)
-                        await AddAllAsync(await GetManifestAsync(entry.Require($"the image index {reference}"), cancellationToken).ConfigureAwait(false), 0, entries, depth + 1, found, cancellationToken).ConfigureAwait(false);
+                        await AddAllAsync(await GetManifestAsync(entry.Require($"the image index '{reference}'"), cancellationToken).ConfigureAwait(false), 0, entries, depth + 1, found, cancellationToken).ConfigureAwait(false);
                     break;
                 case Manifest { ArtifactType: null } manifest when !found.Exists(each => each.Raw.Descriptor.Digest == raw.Descriptor.Digest):
                     if (found.Count == MaxImages)
-                        throw new ImageException(ImageError.Invalid, $"{reference} has more than {MaxImages} images: choose one with --platform.");
+                        throw new ImageException(ImageError.Invalid, $"cannot use all images of '{reference}': it has more than {MaxImages}; choose one with --platform");
                     found.Add(new Found(raw, manifest, rank, outer));
                     break;
             }
@@ -197,9 +197,9 @@ public sealed class Image
 
         private ManifestDocument Parse(RawManifest raw, int depth)
         {
-            ManifestDocument document = ManifestDocument.Parse(raw.Bytes.Span, raw.Descriptor.MediaType, $"the manifest {raw.Descriptor.Digest} of {reference}");
+            ManifestDocument document = ManifestDocument.Parse(raw.Bytes.Span, raw.Descriptor.MediaType, $"the manifest {raw.Descriptor.Digest} of '{reference}'");
             return document is ImageIndex && depth == MaxIndexDepth
-                ? throw new ImageException(ImageError.Invalid, $"{reference} has image indexes nested more than {MaxIndexDepth} deep: push or copy the image again.")
+                ? throw new ImageException(ImageError.Invalid, $"cannot use '{reference}': its image indexes are nested more than {MaxIndexDepth} deep; push or copy the image again")
                 : document;
         }
 
@@ -240,7 +240,7 @@ public sealed class Image
             if (config.Data is { } data)
                 return data;
             if (config.Size > ImageConfig.MaxSize)
-                throw new ImageException(ImageError.Invalid, $"The config of {reference} has {config.Size} bytes; {ImageConfig.MaxSize} is the most that is accepted.");
+                throw new ImageException(ImageError.Invalid, $"cannot use the config of '{reference}': it has {config.Size} bytes, more than the maximum of {ImageConfig.MaxSize}");
             if (cache?.TryRead(config.Digest, ImageConfig.MaxSize) is { } cached)
                 return cached;
 
@@ -253,7 +253,7 @@ public sealed class Image
             }
             while (!config.Digest.Verifies(bytes) && source.Distrust(config));
             if (!config.Digest.Verifies(bytes))
-                throw new ImageException(ImageError.Verification, $"The config of {reference} does not match its digest {config.Digest}; its source is at fault, push or copy the image again.");
+                throw new ImageException(ImageError.Verification, $"cannot use the config of '{reference}': it does not match its digest {config.Digest}; push or copy the image again");
             cache?.Keep(config, bytes);
             return bytes;
         }
@@ -289,7 +289,7 @@ public sealed class Image
         private async Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
         {
             if (descriptor.Size > ManifestDocument.MaxSize)
-                throw new ImageException(ImageError.Invalid, $"The manifest {descriptor.Digest} of {reference} has {descriptor.Size} bytes; {ManifestDocument.MaxSize} is the most that is accepted.");
+                throw new ImageException(ImageError.Invalid, $"cannot use the manifest {descriptor.Digest} of '{reference}': it has {descriptor.Size} bytes, more than the maximum of {ManifestDocument.MaxSize}");
             if (descriptor.Data is { } data)
                 return new RawManifest(descriptor, data);
             if (cache?.TryRead(descriptor.Digest, ManifestDocument.MaxSize) is { } cached && (cached.Length == descriptor.Size || descriptor.Size == Descriptor.UnknownSize))
@@ -326,7 +326,7 @@ public sealed class Image
         {
             List<string> names = [.. offered.Select(each => Printable.Of(each.ToString())).Distinct().Take(MaxPlatformsListed + 1)];
             string list = string.Join(", ", names.Take(MaxPlatformsListed)) + (names.Count > MaxPlatformsListed ? ", …" : "");
-            return new NoImageException($"{reference} has no image for {_wanted}, only for {(list.Length == 0 ? "platforms that it does not name" : list)}: choose one with --platform.", offered);
+            return new NoImageException($"cannot find an image for {_wanted} in '{reference}': {(list.Length == 0 ? "its images name no platform" : $"it has {list}")}; choose one with --platform", offered);
         }
     }
 

@@ -57,7 +57,7 @@ public sealed partial record ImageReference
     public static ImageReference Parse(string text)
     {
         if (text.Any(char.IsControl))
-            throw Malformed(text, "it holds control characters");
+            throw Malformed(text, "it has control characters");
         if (text.StartsWith(OciPrefix, StringComparison.Ordinal))
             return ParseLayout(text, Transport.OciLayout, OciPrefix, "DIR");
         if (text.StartsWith(OciArchivePrefix, StringComparison.Ordinal))
@@ -68,10 +68,10 @@ public sealed partial record ImageReference
         if (Array.Find(s_layoutSchemes, scheme => text.StartsWith(scheme, StringComparison.Ordinal)) is { } scheme)
             return ParseLayout(OciPrefix + text[scheme.Length..], Transport.OciLayout, OciPrefix, "DIR");
         if (Array.Find(s_unread, prefix => text.StartsWith(prefix, StringComparison.Ordinal)) is { } unread)
-            throw Malformed(text, $"{unread} is not read: copy the image first, with skopeo copy {Printable.Of(text)} oci:DIR:TAG");
+            throw Malformed(text, $"the transport {unread} is not supported; copy the image to a layout with skopeo copy {Printable.Of(text)} oci:DIR:TAG");
         text = UserInfo().Replace(text, "…@"); // no reference has any, and its password must not be repeated
         if (text.Contains("://", StringComparison.Ordinal) && !text.StartsWith("docker://", StringComparison.Ordinal))
-            throw Malformed(text, "it holds a URL scheme: write HOST/NAME:TAG without one");
+            throw Malformed(text, "it has a URL scheme; write HOST/NAME:TAG without one");
         return ParseRegistry(text, text.StartsWith("docker://", StringComparison.Ordinal) ? text["docker://".Length..] : text);
     }
 
@@ -83,6 +83,10 @@ public sealed partial record ImageReference
         Transport.DockerArchive => DockerArchivePrefix + Location,
         _ => $"{Location}/{Repository}",
     };
+
+    /// <summary>The shortest text that names the repository, such as "debian" for "docker.io/library/debian". For a layout or an archive <see cref="Place"/>.</summary>
+    public string ShortPlace => Transport != Transport.Registry || Location != DockerHub.Name ? Place
+        : Repository.StartsWith("library/", StringComparison.Ordinal) ? Repository["library/".Length..] : Repository;
 
     /// <summary>What an image that is copied from here is naturally called in a layout: the reference's tag. Null: it has none, or none that a layout can hold.</summary>
     public string? Name
@@ -102,7 +106,7 @@ public sealed partial record ImageReference
     public ImageReference WithTag(string tag)
         => (Transport == Transport.Registry ? TagPattern() : LayoutTagPattern()).IsMatch(tag)
             ? this with { Tag = tag, Digest = null, SourceIndex = null }
-            : throw new FormatException($"\"{Printable.Of(tag)}\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two.");
+            : throw new FormatException(NotATag(tag));
 
     /// <summary>What a digest names in the same repository.</summary>
     public ImageReference WithDigest(Digest digest) => this with { Tag = null, Digest = digest };
@@ -147,39 +151,39 @@ public sealed partial record ImageReference
             (rest, digest) = (rest[..at], ParseDigest(text, rest[(at + 1)..]));
         (string location, string? tag) = SplitPath(rest);
         if (location.Length == 0)
-            throw Malformed(text, $"it names no {(path == "DIR" ? "directory" : "file")}: write {prefix}{path} or {prefix}{path}:TAG");
+            throw Malformed(text, $"it names no {(path == "DIR" ? "directory" : "file")}; write {prefix}{path} or {prefix}{path}:TAG");
         if (tag is ['@', ..] && digest is not null)
-            throw Malformed(text, $"it gives both a number and a digest: write {prefix}{path}:@0 or {prefix}{path}@DIGEST");
+            throw Malformed(text, $"it has both a number and a digest; write {prefix}{path}:@0 or {prefix}{path}@DIGEST");
         if (tag is ['@', .. string number])
             return new ImageReference { Transport = transport, Location = location, SourceIndex = ParseSourceIndex(text, number, prefix + path) };
         if (tag is not null && !LayoutTagPattern().IsMatch(tag))
-            throw Malformed(text, $"what stands after the {(path == "DIR" ? "directory" : "file")} is not a tag: write {prefix}{path} or {prefix}{path}:TAG, where {path} holds no colon");
+            throw Malformed(text, $"the text after the {(path == "DIR" ? "directory" : "file")} is not a tag; write {prefix}{path} or {prefix}{path}:TAG, where {path} has no colon");
         return new ImageReference { Transport = transport, Location = location, Tag = tag, Digest = digest };
     }
 
     private static ImageReference ParseDockerArchive(string text)
     {
         if (DigestMark().IsMatch(text))
-            throw Malformed(text, "images of a docker archive have no digest: write docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@0");
+            throw Malformed(text, "images of a docker archive have no digest; write docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@0");
         (string file, string? name) = SplitPath(text[DockerArchivePrefix.Length..]);
         if (file.Length == 0)
-            throw Malformed(text, "it names no file: write docker-archive:FILE or docker-archive:FILE:NAME:TAG");
+            throw Malformed(text, "it names no file; write docker-archive:FILE or docker-archive:FILE:NAME:TAG");
         var reference = new ImageReference { Transport = Transport.DockerArchive, Location = file };
         if (name is ['@', .. string number])
             return reference with { SourceIndex = ParseSourceIndex(text, number, "docker-archive:FILE") };
         return name is null ? reference : reference with
         {
-            Tag = TryNormalizeName(name) ?? throw Malformed(text, "what stands after the file is not an image's name: write docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@0, where FILE holds no colon"),
+            Tag = TryNormalizeName(name) ?? throw Malformed(text, "the text after the file is not an image's name; write docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@0, where FILE has no colon"),
         };
     }
 
     private static int ParseSourceIndex(string text, string number, string place)
         => int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index
-            : throw Malformed(text, $"what stands after @ is not a number: write {place}:@0 for the first image");
+            : throw Malformed(text, $"the text after @ is not a number; write {place}:@0 for the first image");
 
     private static Digest ParseDigest(string text, string digest)
         => Oci.Digest.TryParse(digest, out Digest parsed) ? parsed
-            : throw Malformed(text, $"\"{Printable.Of(digest)}\" is not a digest: write sha256: and 64 hex digits, or sha512: and 128 hex digits, all in lower case");
+            : throw Malformed(text, $"'{Printable.Of(digest)}' is not a digest; write sha256: and 64 hex digits, or sha512: and 128 hex digits, all in lower case");
 
     private static (string Path, string? Name) SplitPath(string text)
     {
@@ -191,9 +195,9 @@ public sealed partial record ImageReference
     private static ImageReference ParseRegistry(string text, string rest, bool isFull = false)
     {
         if (rest.Length == 0)
-            throw Malformed(text, "it names no image: write NAME:TAG, such as debian:12");
+            throw Malformed(text, "it names no image; write NAME:TAG, such as debian:12");
         if (rest[0] is '/' or '.' or '~')
-            throw Malformed(text, $"it looks like a path: for an OCI layout directory write oci:{Printable.Of(rest)}, for an archive oci-archive:{Printable.Of(rest)} or docker-archive:{Printable.Of(rest)}");
+            throw Malformed(text, $"it looks like a path; for an OCI layout directory write oci:{Printable.Of(rest)}, for an archive oci-archive:{Printable.Of(rest)} or docker-archive:{Printable.Of(rest)}");
 
         Digest? digest = null;
         int at = rest.IndexOf('@');
@@ -209,13 +213,13 @@ public sealed partial record ImageReference
         {
             tag = rest[(colon + 1)..];
             if (!TagPattern().IsMatch(tag))
-                throw Malformed(text, $"\"{Printable.Of(tag)}\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two");
+                throw Malformed(text, NotATag(tag));
             rest = rest[..colon];
         }
 
         (string host, string repository) = SplitHost(rest, isFull);
         if (!HostPattern().IsMatch(host) || !IsHost(host))
-            throw Malformed(text, $"\"{Printable.Of(host)}\" is not a registry's host or host:port, with a port from 1 to 65535");
+            throw Malformed(text, $"'{Printable.Of(host)}' is not a registry; write HOST or HOST:PORT, with a port from 1 to 65535");
         host = DockerHub.NameOf(host);
         if (host == DockerHub.Name && !repository.Contains('/'))
             repository = "library/" + repository;
@@ -223,8 +227,8 @@ public sealed partial record ImageReference
         {
             string lower = rest.ToLowerInvariant();
             throw Malformed(text, lower != rest && RepositoryPattern().IsMatch(repository.ToLowerInvariant())
-                ? $"a repository's name must be lower case: write {Printable.Of(lower)}"
-                : $"\"{Printable.Of(repository)}\" is not a repository's name: it has components of lower-case letters and digits, with single dots, dashes or underscores between them");
+                ? $"a repository's name must be lower case; write {Printable.Of(lower)}"
+                : $"'{Printable.Of(repository)}' is not a repository's name; write lower-case letters and digits, with single dots, dashes, underscores or slashes between them");
         }
         if (host.Length + 1 + repository.Length > MaxNameLength)
             throw Malformed(text, $"the name has more than {MaxNameLength} characters");
@@ -260,7 +264,10 @@ public sealed partial record ImageReference
     }
 
     private static FormatException Malformed(string text, string reason)
-        => new($"\"{Printable.Of(text)}\" is not an image reference: {reason}.");
+        => new($"'{Printable.Of(text)}' is not an image reference: {reason}");
+
+    private static string NotATag(string text)
+        => $"'{Printable.Of(text)}' is not a tag; a tag has up to 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash";
 
     [GeneratedRegex(@"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\z")]
     private static partial Regex TagPattern();

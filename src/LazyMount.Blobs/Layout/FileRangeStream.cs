@@ -1,3 +1,4 @@
+using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Sources;
 using Microsoft.Win32.SafeHandles;
@@ -6,7 +7,7 @@ namespace LazyMount.Blobs.Layout;
 
 /// <summary>A range of a local file. A file that ends early or fails throws <see cref="ImageException"/>.</summary>
 /// <param name="file">The file.</param>
-/// <param name="subject">What errors call it, such as "The layout's file /a/b".</param>
+/// <param name="subject">What errors call it, such as "the layout's file '/a/b'".</param>
 /// <param name="offset">Where the range begins.</param>
 /// <param name="length">Bytes of it.</param>
 /// <param name="leaveOpen">False: the stream owns the file.</param>
@@ -29,10 +30,10 @@ public sealed class FileRangeStream(SafeFileHandle file, string subject, long of
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ImageException(ImageError.Local, $"{subject} cannot be read at byte {_at}: {e.Message}", e);
+            throw new ImageException(ImageError.Local, $"cannot read {subject} at byte {_at}: {FileProblem.Reason(e)}", e);
         }
         if (read == 0)
-            throw new ImageException(ImageError.Verification, $"{subject} ends at byte {_at}: it is damaged, copy the image again.");
+            throw new ImageException(ImageError.Verification, $"cannot read {subject}: it ends at byte {_at}; copy the image again");
         _at += read;
         return read;
     }

@@ -16,7 +16,7 @@ internal sealed class LayoutDirectory : LayoutFiles
         (_named, _location) = (PathText.FullPath(reference.Location), reference.Location);
         _directory = PathText.ForCalls(_named);
         if (!IsDirectory(reference))
-            throw new ImageException(ImageError.Invalid, $"{reference.Location} is a file, not an OCI layout directory: for an archive write oci-archive:{reference.Location} or docker-archive:{reference.Location}.");
+            throw new ImageException(ImageError.Invalid, $"cannot use '{reference.Location}' as an OCI layout directory: it is a file; for an archive write oci-archive:{reference.Location} or docker-archive:{reference.Location}");
     }
 
     private bool IsDirectory(ImageReference reference)
@@ -27,45 +27,45 @@ internal sealed class LayoutDirectory : LayoutFiles
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new ImageException(ImageError.NotFound, $"There is no directory {reference.Location} for {reference}: check the path.", e);
+            throw new ImageException(ImageError.NotFound, $"cannot open the layout '{reference.Location}': there is no such directory; check the path", e);
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new ImageException(ImageError.Denied, $"The layout {reference.Location} may not be read: ask its owner for permission.", e);
+            throw new ImageException(ImageError.Denied, $"cannot read the layout '{reference.Location}': {FileProblem.Reason(e)}; ask its owner for permission", e);
         }
         catch (IOException e)
         {
-            throw new ImageException(ImageError.Local, $"The layout {reference.Location} cannot be read: {e.Message}", e);
+            throw new ImageException(ImageError.Local, $"cannot read the layout '{reference.Location}': {FileProblem.Reason(e)}", e);
         }
     }
 
-    public override string NameOf(string path) => $"the layout's file {Path.Combine(_named, path)}";
+    public override string NameOf(string path) => $"the layout's file '{Path.Combine(_named, path)}'";
 
     public override bool Exists(string path) => File.Exists(Path.Combine(_directory, path));
 
     public override Stream Open(string path, long offset, long? length, out long size)
     {
-        string name = Path.Combine(_named, path);
+        string name = NameOf(path);
         path = Path.Combine(_directory, path);
         if (FileIdentity.TryOf(path) is { Kind: not FileKind.Regular })
-            throw new ImageException(ImageError.Invalid, $"The layout's file {name} is not a regular file: the layout is damaged, copy the image again.");
+            throw new ImageException(ImageError.Invalid, $"cannot read {name}: it is not a regular file; copy the image again");
         try
         {
             SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             size = RandomAccess.GetLength(file);
-            return new FileRangeStream(file, $"The layout's file {name}", offset, length ?? size - offset);
+            return new FileRangeStream(file, name, offset, length ?? size - offset);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new ImageException(ImageError.NotFound, $"The layout's file {name} is missing: copy the image again.", e);
+            throw new ImageException(ImageError.NotFound, $"cannot read {name}: it is missing; copy the image again", e);
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new ImageException(ImageError.Denied, $"The layout's file {name} may not be read: ask its owner for permission.", e);
+            throw new ImageException(ImageError.Denied, $"cannot read {name}: {FileProblem.Reason(e)}; ask its owner for permission", e);
         }
         catch (IOException e)
         {
-            throw new ImageException(ImageError.Local, $"The layout's file {name} cannot be read: {e.Message}", e);
+            throw new ImageException(ImageError.Local, $"cannot read {name}: {FileProblem.Reason(e)}", e);
         }
     }
 
@@ -82,7 +82,7 @@ internal sealed class LayoutDirectory : LayoutFiles
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
-            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"Cannot write {path} in {_location}: {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "use another layout")}.", e);
+            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"cannot write '{path}' in the layout '{_location}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "use another layout")}", e);
         }
     }
 
@@ -97,7 +97,7 @@ internal sealed class LayoutDirectory : LayoutFiles
         if (change(Exists(path) ? ReadAll(path, maxSize) : (ReadOnlyMemory<byte>?)null) is not { } changed)
             return;
         if (changed.Length > maxSize)
-            throw new ImageException(ImageError.Invalid, $"Cannot write {path} in {_location}: it would have {changed.Length} bytes, and {maxSize} is the most that is accepted; use another layout.");
+            throw new ImageException(ImageError.Invalid, $"cannot write '{path}' in the layout '{_location}': it would have {changed.Length} bytes, more than the maximum of {maxSize}; use another layout");
         Write(path, changed);
     }
 
@@ -110,11 +110,11 @@ internal sealed class LayoutDirectory : LayoutFiles
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"Cannot write {path} in {_location}: {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "use another layout")}.", e);
+            throw new ImageException(e is UnauthorizedAccessException ? ImageError.Denied : ImageError.Local, $"cannot write '{path}' in the layout '{_location}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "use another layout")}", e);
         }
         if (turn is not null)
             return turn;
         string holder = CrossProcessLock.FindHolder(_directory) is { } process ? $"process {process}" : "another process";
-        throw new ImageException(ImageError.Local, $"Cannot write {path} in {_location}: {holder} has been changing the layout for {Patience.TotalSeconds:0} s; end that process if it hangs or is stopped, and try again.");
+        throw new ImageException(ImageError.Local, $"cannot write '{path}' in the layout '{_location}': {holder} has been changing the layout for {Patience.TotalSeconds:0} s; end that process if it hangs or is stopped, and try again");
     }
 }

@@ -4,7 +4,7 @@ namespace LazyMount.Blobs.Layout;
 /// <summary>The files of an OCI image layout, wherever they lie: in a directory or in an archive. Thread-safe.</summary>
 public abstract class LayoutFiles : IDisposable
 {
-    /// <summary>What errors call a file of it, such as "the layout's file /a/b/index.json".</summary>
+    /// <summary>What errors call a file of it, such as "the layout's file '/a/b/index.json'".</summary>
     public abstract string NameOf(string path);
 
     /// <summary>True when there is such a file; paths are relative and have slashes.</summary>
@@ -20,7 +20,7 @@ public abstract class LayoutFiles : IDisposable
     {
         using Stream stream = Open(path, 0, null, out long size);
         if (size > maxSize)
-            throw new ImageException(ImageError.Invalid, $"{Sentence(NameOf(path))} has {size} bytes; {maxSize} is the most that is accepted.");
+            throw new ImageException(ImageError.Invalid, $"cannot read {NameOf(path)}: it has {size} bytes, more than the maximum of {maxSize}");
         byte[] bytes = new byte[size];
         stream.ReadExactly(bytes);
         return bytes;
@@ -42,10 +42,8 @@ public abstract class LayoutFiles : IDisposable
     public virtual Task ChangeAsync(string path, int maxSize, Func<ReadOnlyMemory<byte>?, byte[]?> change, CancellationToken cancellationToken)
         => throw Unchangeable(path);
 
-    internal static string Sentence(string text) => char.ToUpperInvariant(text[0]) + text[1..];
-
     private ImageException Unchangeable(string path)
-        => new(ImageError.Unsupported, $"Cannot write {NameOf(path)}: nothing is added to an archive; copy the image to a layout directory with skopeo copy IMAGE oci:DIR:TAG, and use that.");
+        => new(ImageError.Unsupported, $"cannot write {NameOf(path)}: an archive cannot be changed; copy the image to a layout directory with skopeo copy IMAGE oci:DIR:TAG, and use that");
 
     /// <inheritdoc/>
     public void Dispose()

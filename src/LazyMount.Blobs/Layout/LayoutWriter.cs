@@ -19,7 +19,7 @@ public sealed class LayoutWriter
     private readonly string _directory;
 
     /// <param name="reference">oci:DIR or oci:DIR:TAG.</param>
-    /// <exception cref="ImageException">There is something else in its place, or it cannot be made.</exception>
+    /// <exception cref="ImageException">Something else is in its place, the directory above it is missing, or the layout cannot be made.</exception>
     public LayoutWriter(ImageReference reference)
     {
         string named = PathText.FullPath(reference.Location);
@@ -28,8 +28,10 @@ public sealed class LayoutWriter
         {
             // Another process may be making it at the same time.
             if (!IsLayout && Directory.Exists(_directory) && Directory.EnumerateFileSystemEntries(_directory).Any(entry => !Path.GetFileName(entry).StartsWith(AtomicFile.Prefix, StringComparison.Ordinal)) && !IsLayout)
-                throw new ImageException(ImageError.Invalid, $"{reference.Location} is neither empty nor an OCI layout: it has no file {LayoutMarker.File}; name another directory.");
-            PathText.CreateDirectory(named);
+                throw new ImageException(ImageError.Invalid, $"cannot use '{reference.Location}' as an OCI layout: it is not empty, and has no file {LayoutMarker.File}; name another directory");
+            if (Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(named)) is { } parent && FileIdentity.TryOf(parent) is null)
+                throw new ImageException(ImageError.NotFound, $"cannot make the layout '{reference.Location}': {FileProblem.NoDirectory(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(reference.Location))!)}");
+            Interop.MakeDirectory(named);
             _directory = PathText.ForCalls(named);
             if (!Files.Exists(LayoutMarker.File))
                 Files.Write(LayoutMarker.File, LayoutMarker.Content.Span);
@@ -112,7 +114,7 @@ public sealed class LayoutWriter
         {
             using var stream = new MemoryStream(bytes.ToArray());
             if (!await HasAsync(blob, static _ => { }, cancellationToken).ConfigureAwait(false) && !await TryWriteAsync(blob, stream, static _ => { }, cancellationToken).ConfigureAwait(false))
-                throw new ImageException(ImageError.Verification, $"{blob.Digest} of {image.Reference} does not match its digest: its source is at fault, push or copy the image again.");
+                throw new ImageException(ImageError.Verification, $"cannot use blob {blob.Digest} of '{image.Reference}': it does not match its digest; push or copy the image again");
         }
         bool replacesAnother = false;
         await Files.ChangeAsync(IndexFile, ManifestDocument.MaxSize, index => Enter(index, descriptor, out replacesAnother), cancellationToken).ConfigureAwait(false);
@@ -122,8 +124,8 @@ public sealed class LayoutWriter
     private byte[] Enter(ReadOnlyMemory<byte>? index, Descriptor manifest, out bool replacesAnother)
     {
         // The parser says in its own words what is wrong with a broken index.
-        if (index is { } bytes && ManifestDocument.Parse(bytes.Span, MediaTypes.OciIndex, $"the index.json of {_reference.Location}") is not ImageIndex)
-            throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: it is not an OCI layout.");
+        if (index is { } bytes && ManifestDocument.Parse(bytes.Span, MediaTypes.OciIndex, $"the index.json of '{_reference.Location}'") is not ImageIndex)
+            throw new ImageException(ImageError.Invalid, $"cannot use '{_reference.Location}' as an OCI layout: its index.json is not an image index; name another directory");
         string? tag = _reference.Tag;
         if (tag is not null)
             manifest = manifest with { Annotations = new Dictionary<string, string> { [RefName] = tag } };
@@ -152,5 +154,5 @@ public sealed class LayoutWriter
     private string PathOf(Digest digest) => Path.Combine(_directory, "blobs", digest.Algorithm, digest.Hex);
 
     private ImageException Failure(string what, Exception e)
-        => new(ImageError.Local, $"Cannot {what} in {_reference.Location}: {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "use another layout")}.", e);
+        => new(ImageError.Local, $"cannot {what} in '{_reference.Location}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "it", "use another layout")}", e);
 }

@@ -53,13 +53,13 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         if (_reference.Digest is { } digest)
         {
             return _files.Exists(PathOf(digest)) ? GetManifestAsync(new Descriptor("", digest, Descriptor.UnknownSize), cancellationToken)
-                : throw new ImageException(ImageError.NotFound, $"The layout {_reference.Location} has no manifest {digest}: check the digest, or choose an image with {_reference.Place}:TAG.");
+                : throw new ImageException(ImageError.NotFound, $"cannot find the manifest {digest} in the layout '{_reference.Location}': it is not there; check the digest, or choose an image with {_reference.Place}:TAG");
         }
         byte[] bytes = _files.ReadAll(IndexFile, ManifestDocument.MaxSize);
         ImageIndex index = ParseIndex(bytes);
         List<IndexEntry> chosen = Choose(index);
         if (chosen.Count == 1)
-            return GetManifestAsync(chosen[0].Require($"the index.json of {_reference.Location}"), cancellationToken);
+            return GetManifestAsync(chosen[0].Require($"the index.json of '{_reference.Location}'"), cancellationToken);
         if (chosen.Count < index.Images.Count)
         {
             HashSet<string> platforms = [.. chosen.Select(entry => entry.DigestText)];
@@ -76,7 +76,7 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         string path = PathOf(descriptor.Digest);
         byte[] bytes = _files.ReadAll(path, ManifestDocument.MaxSize);
         if ((bytes.Length != descriptor.Size && descriptor.Size != Descriptor.UnknownSize) || !descriptor.Digest.Verifies(bytes))
-            throw new ImageException(ImageError.Verification, $"The manifest in {_files.NameOf(path)} does not match its digest and size: the layout is damaged, copy the image again.");
+            throw new ImageException(ImageError.Verification, $"cannot use the manifest in {_files.NameOf(path)}: it does not match its digest and size; copy the image again");
         return Task.FromResult(new RawManifest(descriptor with { Size = bytes.Length }, bytes));
     }
 
@@ -93,10 +93,10 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         if (size == blob.Size)
             return Task.FromResult(stream);
         stream.Dispose();
-        throw new ImageException(ImageError.Verification, $"The blob in {_files.NameOf(path)} has {size} bytes where the manifest says {blob.Size}: the layout is damaged, copy the image again.");
+        throw new ImageException(ImageError.Verification, $"cannot use the blob in {_files.NameOf(path)}: it has {size} bytes, but the manifest says {blob.Size}; copy the image again");
     }
 
-    /// <summary>Those that index.json names, itself or by an image index, and whose subject it is.</summary>
+    /// <summary>The referrers that index.json names, directly or through an image index, and whose subject is the given digest.</summary>
     public Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken)
     {
         var found = new List<Descriptor>();
@@ -186,20 +186,20 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         }
         catch (JsonException e)
         {
-            throw new ImageException(ImageError.Invalid, $"{LayoutFiles.Sentence(files.NameOf(LayoutMarker.File))} is malformed: the layout is damaged, copy the image again.", e);
+            throw new ImageException(ImageError.Invalid, $"cannot use {files.NameOf(LayoutMarker.File)}: it is malformed; copy the image again", e);
         }
         if (!version.StartsWith("1.", StringComparison.Ordinal))
-            throw new ImageException(ImageError.Unsupported, $"{reference.Location} is an OCI layout of version \"{Printable.Of(version)}\"; only version 1 is supported.");
+            throw new ImageException(ImageError.Unsupported, $"cannot use the layout '{reference.Location}': it has version '{Printable.Of(version)}', and only version 1 is supported");
     }
 
     private static ImageException NoLayout(ImageReference reference, string more, Exception? inner = null)
-        => new(ImageError.Invalid, $"{reference.Location} is not an OCI layout: it has no file {LayoutMarker.File}, and {more}; make one with skopeo copy IMAGE {reference.Place}:TAG.", inner);
+        => new(ImageError.Invalid, $"cannot use '{reference.Location}' as an OCI layout: it has no file {LayoutMarker.File}, and {more}; make a layout with skopeo copy IMAGE {reference.Place}:TAG", inner);
 
     private ImageIndex ReadIndex() => ParseIndex(_files.ReadAll(IndexFile, ManifestDocument.MaxSize));
 
     private ImageIndex ParseIndex(ReadOnlySpan<byte> bytes)
-        => ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"the index.json of {_reference.Location}") as ImageIndex
-            ?? throw new ImageException(ImageError.Invalid, $"The index.json of {_reference.Location} is not an image index: it is not an OCI layout.");
+        => ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"the index.json of '{_reference.Location}'") as ImageIndex
+            ?? throw new ImageException(ImageError.Invalid, $"cannot use '{_reference.Location}' as an OCI layout: its index.json is not an image index");
 
     /// <summary>Null for what cannot be read: whether others left something broken beside the image is not its user's business.</summary>
     private ManifestDocument? TryReadManifest(Descriptor descriptor)
@@ -229,7 +229,7 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         if (_reference.SourceIndex is { } number)
         {
             return number < index.Entries.Count ? [index.Entries[number]]
-                : throw new ImageException(ImageError.NotFound, $"{_reference.Location} has no image @{number}: its index.json lists {index.Entries.Count}, counted from @0.");
+                : throw new ImageException(ImageError.NotFound, $"cannot find the image @{number} in '{_reference.Location}': its index.json lists {index.Entries.Count}, counted from @0");
         }
         IReadOnlyList<IndexEntry> images = index.Images;
         List<IndexEntry> named = [.. Named(images)];
@@ -245,16 +245,16 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
         if (images.Count == 0 && !_files.Exists(LayoutMarker.File))
             throw NoLayout(_reference, "its index.json lists no image");
         if (images.Count == 0)
-            throw new ImageException(ImageError.NotFound, $"The layout {_reference.Location} holds no image: copy one into it with skopeo copy IMAGE {_reference.Place}:TAG.");
+            throw new ImageException(ImageError.NotFound, $"cannot find an image in the layout '{_reference.Location}': it is empty; copy one into it with skopeo copy IMAGE {_reference.Place}:TAG");
 
-        List<string> tags = [.. images.Select(Name).OfType<string>().Distinct().Select(Printable.Of)];
-        string list = tags.Count == 0 ? $"it holds {images.Count} images without a tag"
-            : $"it has {string.Join(", ", tags.Take(MaxTagsListed))}{(tags.Count > MaxTagsListed ? ", …" : "")}";
+        List<string> tags = [.. images.Select(Name).OfType<string>().Distinct()];
+        string list = tags.Count == 0 ? $"it has {images.Count} images without a tag"
+            : $"it has {string.Join(", ", tags.Take(MaxTagsListed).Select(tag => $"'{Printable.Of(tag)}'"))}{(tags.Count > MaxTagsListed ? ", …" : "")}";
         throw new ImageException(ImageError.NotFound, (_reference.Tag, named.Count) switch
         {
-            (null, _) => $"{_reference} names no single image: {list}; choose one with {_reference.Place}:TAG or by its number with {_reference.Place}:@0.",
-            (_, 0) => $"{_reference.Location} has no image tagged {_reference.Tag}: {list}; choose one with {_reference.Place}:TAG.",
-            _ => $"{_reference} names {named.Count} images: choose one by its number with {_reference.Place}:@0, or give each a tag of its own.",
+            (null, _) => $"cannot choose an image of '{_reference}': {list}; choose one with {_reference.Place}:TAG or by its number with {_reference.Place}:@0",
+            (_, 0) => $"cannot find the tag '{_reference.Tag}' in '{_reference.Location}': {list}; {NearestTags.Suggest(_reference.Tag!, tags) ?? $"choose one with {_reference.Place}:TAG"}",
+            _ => $"cannot choose an image of '{_reference}': {named.Count} images have this tag; choose one by its number with {_reference.Place}:@0, or give each a tag of its own",
         });
     }
 

@@ -4,7 +4,7 @@ using LazyMount.Blobs.Sources;
 namespace LazyMount.Blobs.Oci;
 
 /// <summary>
-/// Writes what lies beside an image: the manifest of an artifact (image-spec v1.1, manifest.md "Guidelines for Artifact
+/// Writes the manifest of an artifact (image-spec v1.1, manifest.md "Guidelines for Artifact
 /// Usage") and its entry in an image index. The same input gives the same bytes.
 /// </summary>
 public static class ArtifactManifest

@@ -24,7 +24,7 @@ public sealed record Descriptor(string MediaType, Digest Digest, long Size)
     /// <summary>The content itself, where the descriptor holds it (descriptor.md, "data") and it has the digest and the size; else null.</summary>
     public ReadOnlyMemory<byte>? Data { get; init; }
 
-    /// <summary>As others refer to it: without what the index that it was found in says of it.</summary>
+    /// <summary>The descriptor without the platform and the annotations from its index: as other documents refer to the content.</summary>
     public Descriptor ToBare() => new(MediaType, Digest, Size);
 
     /// <summary>A range of <see cref="Data"/> as a stream; null when the descriptor does not hold the content.</summary>

@@ -41,9 +41,9 @@ internal sealed class DescriptorJson
     {
         flaw = null;
         if (!Oci.Digest.TryParse(Digest, out Digest digest))
-            flaw = Digest.Length == 0 ? "it holds a descriptor without a digest" : $"it holds \"{Printable.Of(Digest)}\" where a sha256 or sha512 digest must stand";
+            flaw = Digest.Length == 0 ? "it has a descriptor without a digest" : $"its digest '{Printable.Of(Digest)}' is not a sha256 or sha512 digest";
         else if (Size is < 0 or > ManifestDocument.MaxBlobSize || (Size == 0 && (HasSize || !mayLackSize) && !digest.Verifies([])))
-            flaw = $"it says that {digest} has {Size} bytes";
+            flaw = $"it gives {digest} an impossible size of {Size} bytes";
         if (flaw is not null)
             return null;
         return new Descriptor(MediaType, digest, HasSize || !mayLackSize ? Size : Descriptor.UnknownSize)

@@ -34,7 +34,7 @@ internal sealed class GoJsonObject
     private GoJsonObject(Shape shape)
         => (_shape, _members) = (shape, new(shape.IsMap ? StringComparer.Ordinal : StringComparer.OrdinalIgnoreCase));
 
-    /// <summary>JSON that is written as it stands there.</summary>
+    /// <summary>JSON text that is written unchanged.</summary>
     public sealed record Raw(string Text);
 
     /// <summary>An image index without entries.</summary>

@@ -121,7 +121,7 @@ public ref struct GoJsonReader
         return map;
     }
 
-    /// <summary>Passes over any value, and says where it stands in the document.</summary>
+    /// <summary>Skips any value, and returns its range in the document.</summary>
     public Range ReadRange()
     {
         int start = Start;
@@ -150,7 +150,7 @@ public ref struct GoJsonReader
         }
     }
 
-    /// <summary>Throws an error about the value at hand, "not " and what was wanted, unless the condition holds.</summary>
+    /// <summary>Throws the error "not WANTED" for the current value unless the condition holds.</summary>
     public readonly void Require(bool condition, string wanted)
     {
         if (!condition)

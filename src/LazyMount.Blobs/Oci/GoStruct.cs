@@ -41,7 +41,7 @@ public sealed class GoStruct<T>
                 return;
             }
             if ((seen & (1UL << field)) != 0)
-                throw json.Wrong("it stands there twice");
+                throw json.Wrong("the key is there twice");
             seen |= 1UL << field;
             _fields[field](ref json, into);
         });

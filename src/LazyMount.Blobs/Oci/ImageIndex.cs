@@ -8,10 +8,10 @@ public sealed record ImageIndex(string MediaType, IReadOnlyList<IndexEntry> Entr
     /// <summary>The annotation of an entry that names the indexes of an image's layers: the digest of that image's manifest.</summary>
     public const string LayerIndexesOf = "vnd.lazymount.layer-index.manifest-digest";
 
-    /// <summary>The same of SOCI, version 2. Its entries have the image's platform, and some tools drop their artifactType.</summary>
+    /// <summary>The annotation for an index of SOCI, version 2. Its entries have the image's platform, and some tools drop their artifactType.</summary>
     public const string SociIndexOf = "com.amazon.soci.image-manifest-digest";
 
-    /// <summary>What the sound entries name.</summary>
+    /// <summary>The descriptors of all sound entries.</summary>
     public IEnumerable<Descriptor> Manifests => Entries.Select(entry => entry.Descriptor).OfType<Descriptor>();
 
     /// <summary>
@@ -28,7 +28,7 @@ public sealed record ImageIndex(string MediaType, IReadOnlyList<IndexEntry> Entr
     }
 }
 
-/// <summary>What an entry of an image index names, as far as the entry tells.</summary>
+/// <summary>The kind of thing that an entry of an image index names, as far as the entry tells.</summary>
 public enum IndexEntryKind
 {
     /// <summary>An image's manifest.</summary>
@@ -72,13 +72,13 @@ public sealed class IndexEntry
             && (MediaType.Length == 0 || MediaTypes.IsManifest(MediaType) || MediaTypes.IsIndex(MediaType) || MediaTypes.IsSchema1(MediaType));
     }
 
-    /// <summary>What the entry names; null when the entry is not sound.</summary>
+    /// <summary>The descriptor; null when the entry is not sound.</summary>
     public Descriptor? Descriptor { get; }
 
     /// <summary>Empty when the entry does not say.</summary>
     public string MediaType { get; }
 
-    /// <summary>The digest as it stands there, sound or not. Empty when there is none.</summary>
+    /// <summary>The text of the digest, sound or not. Empty when there is none.</summary>
     public string DigestText { get; }
 
     /// <summary>What the manifest runs on; null when the entry does not name both, OS and architecture.</summary>
@@ -87,7 +87,7 @@ public sealed class IndexEntry
     /// <summary>Free key-value pairs.</summary>
     public IReadOnlyDictionary<string, string> Annotations { get; }
 
-    /// <summary>What it names.</summary>
+    /// <summary>The kind of thing that the entry names.</summary>
     public IndexEntryKind Kind => Annotations.ContainsKey(AttestationOf) ? IndexEntryKind.Attestation
         : !CanBeImage ? IndexEntryKind.Artifact
         : MediaTypes.IsIndex(MediaType) ? IndexEntryKind.ImageIndex : IndexEntryKind.Image;
@@ -108,7 +108,7 @@ public sealed class IndexEntry
 
     internal bool CanBeImage { get; }
 
-    /// <summary>What the chosen entry names.</summary>
+    /// <summary>The descriptor of the chosen entry.</summary>
     /// <param name="index">What errors call the index, such as "the image index debian:12".</param>
     /// <exception cref="ImageException">The entry is not sound.</exception>
     public Descriptor Require(string index) => Descriptor ?? throw ManifestDocument.Invalid(index, _flaw!);

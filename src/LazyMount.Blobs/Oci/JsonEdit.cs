@@ -19,7 +19,7 @@ internal sealed class JsonEdit(ReadOnlyMemory<byte> document)
     /// <param name="text">The new value.</param>
     public void Set(int start, string key, Range? value, string text) => Set(start, key, value, Encoding.UTF8.GetBytes(text));
 
-    /// <summary>The same; the new value may hold bytes that are not UTF-8, as others wrote them.</summary>
+    /// <summary>As the other overload, but the new value may have bytes that are not UTF-8, copied from another document.</summary>
     public void Set(int start, string key, Range? value, byte[] text)
     {
         if (value is { } place)

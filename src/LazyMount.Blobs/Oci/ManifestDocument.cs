@@ -23,7 +23,7 @@ public abstract record ManifestDocument(string MediaType)
     /// </summary>
     /// <param name="bytes">The document.</param>
     /// <param name="mediaType">What the source says it is, or null.</param>
-    /// <param name="name">What errors call it, such as "the manifest of debian:12".</param>
+    /// <param name="name">What errors call it, such as "the manifest of 'debian:12'".</param>
     /// <exception cref="ImageException"><see cref="ImageError.Invalid"/> or <see cref="ImageError.Unsupported"/>.</exception>
     public static ManifestDocument Parse(ReadOnlySpan<byte> bytes, string? mediaType, string name)
     {
@@ -40,7 +40,7 @@ public abstract record ManifestDocument(string MediaType)
         mediaType = json.MediaType.Length == 0 ? mediaType : json.MediaType;
         if (json.SchemaVersion == 1 || MediaTypes.IsSchema1(mediaType))
         {
-            throw new ImageException(ImageError.Unsupported, $"{Capitalize(name)} is of docker's schema 1, which is not supported: pull it with an old docker and push it again with a newer one.");
+            throw new ImageException(ImageError.Unsupported, $"cannot use {name}: docker's schema 1 is not supported; pull the image with an old docker and push it again with a newer one");
         }
         if (json.SchemaVersion is not (0 or 2))
             throw Invalid(name, $"its schemaVersion is {json.SchemaVersion}, not 2");
@@ -49,20 +49,20 @@ public abstract record ManifestDocument(string MediaType)
         if (json.Manifests is not null || (!hasImage && !MediaTypes.IsManifest(mediaType) && (json.NamesManifests || MediaTypes.IsIndex(mediaType))))
         {
             if (hasImage || MediaTypes.IsManifest(mediaType))
-                throw Invalid(name, "it claims to be a manifest and an index at once");
+                throw Invalid(name, "it claims to be both a manifest and an image index");
             return new ImageIndex(MediaTypes.IsIndex(mediaType) ? mediaType! : MediaTypes.OciIndex, [.. (json.Manifests ?? []).Select(entry => new IndexEntry(entry))]);
         }
         if (json.Config is null)
         {
             throw json.MediaType.Length > 0 && !MediaTypes.IsManifest(json.MediaType) && !MediaTypes.IsIndex(json.MediaType)
-                ? new ImageException(ImageError.Unsupported, $"{Capitalize(name)} is of type {Printable.Of(json.MediaType)}, which is not a container image.")
+                ? new ImageException(ImageError.Unsupported, $"cannot use {name}: its type {Printable.Of(json.MediaType)} is not that of a container image")
                 : Invalid(name, "it has neither a config nor a list of manifests");
         }
         if (MediaTypes.IsIndex(mediaType))
-            throw Invalid(name, "it claims to be a manifest and an index at once");
+            throw Invalid(name, "it claims to be both a manifest and an image index");
         IReadOnlyList<DescriptorJson> layers = json.Layers ?? [];
         if (layers.Count > MaxLayers)
-            throw Invalid(name, $"it lists {layers.Count} layers; {MaxLayers} is the most that is accepted");
+            throw Invalid(name, $"it lists {layers.Count} layers, more than the maximum of {MaxLayers}");
         return new Manifest(MediaTypes.IsManifest(mediaType) ? mediaType! : MediaTypes.OciManifest, Sound(json.Config), [.. layers.Select(Sound)])
         {
             Subject = json.Subject?.TryToDescriptor(mayLackSize: true, out _),
@@ -74,9 +74,7 @@ public abstract record ManifestDocument(string MediaType)
     }
 
     internal static ImageException Invalid(string name, string reason, Exception? inner = null)
-        => new(ImageError.Invalid, $"{Capitalize(name)} is malformed: {reason}; push or copy the image again.", inner);
-
-    private static string Capitalize(string name) => name.Length == 0 ? name : char.ToUpperInvariant(name[0]) + name[1..];
+        => new(ImageError.Invalid, $"cannot use {name}: {reason}; push or copy the image again", inner);
 }
 
 /// <summary>An image manifest: its config and its layers, lowest first (image-spec v1.1, manifest.md).</summary>

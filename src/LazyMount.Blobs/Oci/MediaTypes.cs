@@ -34,7 +34,7 @@ public static class MediaTypes
 
     private const string Schema1Prefix = "application/vnd.docker.distribution.manifest.v1+";
 
-    /// <summary>What a registry is asked for: all that a reference may name.</summary>
+    /// <summary>The types of manifests and image indexes that a registry is asked for.</summary>
     public static IReadOnlyList<string> Manifests { get; } = [OciIndex, OciManifest, DockerManifestList, DockerManifest];
 
     /// <summary>True for an image manifest.</summary>
@@ -84,7 +84,7 @@ public static class MediaTypes
         return mediaType;
     }
 
-    /// <summary>OCI's name for what docker's schema 2 calls so; any other type as it is.</summary>
+    /// <summary>The OCI media type for one of docker's schema 2; any other type unchanged.</summary>
     public static string ToOci(string mediaType) => mediaType switch
     {
         DockerManifest => OciManifest,

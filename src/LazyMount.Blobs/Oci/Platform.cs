@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 namespace LazyMount.Blobs.Oci;
 
-/// <summary>What an image runs on (image-spec v1.1, image-index.md "platform"). Written "os/architecture[/variant]".</summary>
+/// <summary>The OS and processor that an image runs on (image-spec v1.1, image-index.md "platform"). Written "os/architecture[/variant]".</summary>
 public sealed record Platform(string Os, string Architecture)
 {
     /// <summary>CPU variant such as "v8", or null.</summary>
@@ -33,7 +33,7 @@ public sealed record Platform(string Os, string Architecture)
         string[] parts = text.Split('/');
         if (parts.Length is < 2 or > 3 || Array.Exists(parts, part => part.Length == 0 || part.AsSpan().ContainsAny(" \t,")))
         {
-            throw new FormatException($"\"{text}\" is not a platform: write OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, such as linux/arm64 or linux/arm/v7.");
+            throw new FormatException($"'{Images.Printable.Of(text)}' is not a platform; write OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, such as linux/arm64 or linux/arm/v7");
         }
         return new Platform(parts[0], parts[1]) { Variant = parts.Length == 3 ? parts[2] : null }.Normalize();
     }

@@ -28,7 +28,7 @@ internal sealed class BlobLocations
 
     public void Remember(Digest blob, Uri url) => _locations[blob] = (url, ExpiryOf(url) ?? DateTimeOffset.MaxValue);
 
-    /// <summary>The URL was refused, or gave something else; null: whichever is there. One that took its place meanwhile stays.</summary>
+    /// <summary>Removes a URL that was refused or had other content; null removes any. A URL that has replaced it stays.</summary>
     public void Forget(Digest blob, Uri? url)
     {
         if (_locations.TryGetValue(blob, out var location) && (url is null || location.Url == url))

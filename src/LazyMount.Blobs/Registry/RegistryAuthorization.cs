@@ -75,11 +75,11 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
         return await RenewAsync(new Renewal(root, Challenge.Of(refusal), sent, push, IsSecond: answered > 0, subject), cancellationToken).ConfigureAwait(false) is not null;
     }
 
-    /// <summary>A clause for sentences of refusals: which credentials were looked for and sent; null when nobody looked for any.</summary>
+    /// <summary>The credentials that were looked for and sent, and the next step, as a clause for messages; null when none were looked for.</summary>
     public string? Account => _found is not { } found ? null
         : found.Credentials is null ? found.Account
-        : _refusedByTokenServer is { } reason ? $"{found.Account} is refused by the token server ({reason}); {found.Advice}"
-        : $"{found.Account} does not open it; {found.Advice}";
+        : _refusedByTokenServer is { } reason ? $"the token server refuses {found.Account} ({reason}); {found.Advice}"
+        : $"access is refused with {found.Account}; {found.Advice}";
 
     public void Dispose()
     {
@@ -200,7 +200,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             {
                 Grant grant = await FetchAsync(null).ConfigureAwait(false);
                 logger.CredentialsRefused(endpoint.Host, _found!.Account);
-                note($"the token server of {endpoint.Host} refuses {_found.Account}; going on as anybody may");
+                note($"the token server of {endpoint.Host} refuses {_found.Account}; continuing without credentials");
                 return grant;
             }
             catch (RegistryException anonymous) when (anonymous.Error == ImageError.Denied)
@@ -219,7 +219,7 @@ internal sealed class RegistryAuthorization(RegistryHttp http, RegistryEndpoint 
             return new Grant(new AuthenticationHeaderValue("Bearer", fetched.Value), Environment.TickCount64 + (long)(lifetime - Math.Min(10_000, lifetime / 4)), _pushes);
         }
 
-        RegistryException Refused(RegistryException e) => new(ImageError.Denied, $"{http.Registry} does not give {renewal.Subject}: {Account}.", e)
+        RegistryException Refused(RegistryException e) => new(ImageError.Denied, $"cannot {(renewal.Push ? "push" : "get")} {renewal.Subject}: {Account}", e)
         {
             Method = e.Method,
             Url = e.Url,

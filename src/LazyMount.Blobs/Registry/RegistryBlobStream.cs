@@ -202,9 +202,9 @@ internal sealed class RegistryBlobStream : ForwardStream
         {
             var range = response.Content.Headers.ContentRange;
             if (range?.Unit != "bytes" || range.From != _at || range.To >= _end || (range.HasLength && range.Length != _blob.Size))
-                throw _client.Http.Broken(response, _subject, $"gives the range \"{Printable.Of(range?.ToString() ?? "")}\" when asked for bytes {_at}-{_end - 1} of {_blob.Size}");
+                throw _client.Http.Broken(response, _subject, $"sends the range '{Printable.Of(range?.ToString() ?? "")}' when asked for bytes {_at}-{_end - 1} of {_blob.Size}");
             if (coding is not null && (!range.HasLength || length != range.To - range.From + 1))
-                throw _client.Http.Broken(response, _subject, $"gives a range of {coding} bytes");
+                throw _client.Http.Broken(response, _subject, $"sends a range of {coding} bytes");
             coding = null; // so many bytes as the range of the blob has: they are the blob's own
             _client.HasGivenRanges |= _elsewhere is null;
         }
@@ -214,9 +214,9 @@ internal sealed class RegistryBlobStream : ForwardStream
             if (coding is not null && (length == _blob.Size || (length is null && !ContentCoding.IsKnown(coding) && _blob.MediaType.Contains(coding, StringComparison.Ordinal))))
                 coding = null;
             if (coding is not null && !ContentCoding.IsKnown(coding))
-                throw _client.Http.Broken(response, _subject, $"encodes it as \"{Printable.Of(coding)}\", which was not asked for");
+                throw _client.Http.Broken(response, _subject, $"encodes it as '{Printable.Of(coding)}', which was not asked for");
             if (coding is null && length is { } total && total != _blob.Size)
-                throw _client.Http.Broken(response, _subject, $"has {total} bytes where the manifest says {_blob.Size}");
+                throw _client.Http.Broken(response, _subject, $"sends {total} bytes, but the manifest says {_blob.Size}");
             skip = _at;
         }
 

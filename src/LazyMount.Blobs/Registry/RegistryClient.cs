@@ -17,10 +17,10 @@ namespace LazyMount.Blobs.Registry;
 /// <param name="Subject">What it gets or pushes, for sentences.</param>
 internal sealed record RegistryRequest(string Path, string Subject)
 {
-    /// <summary>GET, HEAD, or what pushes: POST and PUT.</summary>
+    /// <summary>GET or HEAD, or for a push POST or PUT.</summary>
     public HttpMethod Method { get; init; } = HttpMethod.Get;
 
-    /// <summary>What is pushed.</summary>
+    /// <summary>The bytes to push.</summary>
     public ReadOnlyMemory<byte>? Body { get; init; }
 
     /// <summary>The body's media type.</summary>
@@ -145,7 +145,7 @@ internal sealed class RegistryClient : IDisposable
     /// <summary>What one request and its retries have used up.</summary>
     private sealed class Patience
     {
-        /// <summary>The sum of what answers asked to wait.</summary>
+        /// <summary>The sum of the waits that answers asked for.</summary>
         public TimeSpan Waited { get; set; }
 
         public int Failures { get; set; }
@@ -264,7 +264,7 @@ internal sealed class RegistryClient : IDisposable
         bool secure = root.Scheme == Uri.UriSchemeHttps;
         Uri url = request.Elsewhere ?? request.Location ?? UrlOf(root, request);
         if (!IsAllowed(url, secure))
-            throw new RegistryException(ImageError.Invalid, $"Cannot get {request.Subject}: its URL {RegistryHttp.Redact(url)} is not HTTPS.") { Url = RegistryHttp.Redact(url) };
+            throw new RegistryException(ImageError.Invalid, $"cannot get {request.Subject}: its URL '{RegistryHttp.Redact(url)}' is not HTTPS") { Url = RegistryHttp.Redact(url) };
         for (int redirects = 0, answered = 0; ;)
         {
             // Authorization is for the registry alone: the same scheme, host and port. Another registry that it leads to may want a token
@@ -287,7 +287,7 @@ internal sealed class RegistryClient : IDisposable
             if (request.Elsewhere is not null && (int)response.StatusCode is >= 400 and < 500)
             {
                 using (response)
-                    throw new RegistryException(ImageError.NotFound, $"{RegistryHttp.Redact(url)} does not have {request.Subject} ({(int)response.StatusCode}).") { Url = RegistryHttp.Redact(url), Status = response.StatusCode };
+                    throw new RegistryException(ImageError.NotFound, $"cannot get {request.Subject}: '{RegistryHttp.Redact(url)}' does not have it ({(int)response.StatusCode})") { Url = RegistryHttp.Redact(url), Status = response.StatusCode };
             }
             if (!RegistryHttp.IsRedirect(response.StatusCode) || (request.IsPush && (int)response.StatusCode is not (307 or 308)))
             {
@@ -300,7 +300,7 @@ internal sealed class RegistryClient : IDisposable
                 if (++redirects > MaxRedirects)
                     throw Http.Broken(response, request.Subject, $"redirects more than {MaxRedirects} times");
                 if (RegistryHttp.RedirectOf(response) is not { } next)
-                    throw Http.Broken(response, request.Subject, "redirects to nowhere");
+                    throw Http.Broken(response, request.Subject, "redirects without a target");
                 if (!IsAllowed(next, secure))
                     throw Http.Broken(response, request.Subject, $"redirects to {next.Scheme}, which is not HTTPS");
                 if (next.Authority != url.Authority)

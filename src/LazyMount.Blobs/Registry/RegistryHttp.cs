@@ -42,7 +42,7 @@ internal sealed class RegistryHttp : IDisposable
     // Bytes a second: what a body that is pushed adds to the patience with its answer.
     private const double SlowestUpload = 64 << 10;
 
-    /// <summary>What a request holds besides its Authorization that must not be shown when a server echoes it.</summary>
+    /// <summary>Secrets of a request besides its Authorization header. They are removed from messages of a server that echoes them.</summary>
     public static readonly HttpRequestOptionsKey<IEnumerable<string>> Secrets = new("Secrets");
 
     private readonly RegistryConnections _connections;
@@ -69,7 +69,7 @@ internal sealed class RegistryHttp : IDisposable
     /// <summary>The registry as the user names it.</summary>
     public string Registry { get; }
 
-    /// <summary>It has given something that was asked for: what fails from now on may pass.</summary>
+    /// <summary>The host has served a request: later failures may be temporary.</summary>
     public bool HasServed { get; set; }
 
     /// <summary>Sends, and returns the answer with its body still to come; any status is an answer.</summary>
@@ -98,7 +98,7 @@ internal sealed class RegistryHttp : IDisposable
         {
             bool connecting = e.InnerException is TimeoutException;
             string reason = connecting ? $"no connection within {_timeouts.Connect.TotalSeconds:0.#} s" : "it does not answer";
-            throw new RegistryException(ImageError.Unreachable, $"Cannot {Verb(request)} {subject}: {Place(request.RequestUri!)} is not reachable ({reason}); check the network and try again.", e)
+            throw new RegistryException(ImageError.Unreachable, $"cannot {Verb(request)} {subject}: {Place(request.RequestUri!)} is not reachable ({reason}); check the network and try again", e)
             {
                 Method = request.Method.Method,
                 Url = Redact(request.RequestUri!),
@@ -135,14 +135,14 @@ internal sealed class RegistryHttp : IDisposable
     }
 
     private RegistryException TooSlow(HttpRequestMessage? request, string subject)
-        => new(ImageError.Unreachable, $"Cannot get all of {subject}: {(request?.RequestUri is { } place ? Place(place) : Registry)} gives less than {_timeouts.PaceBytes} bytes in {_timeouts.PaceWindow.TotalSeconds:0.#} s; check the network and try again.")
+        => new(ImageError.Unreachable, $"cannot get all of {subject}: {(request?.RequestUri is { } place ? Place(place) : Registry)} sends fewer than {_timeouts.PaceBytes} bytes in {_timeouts.PaceWindow.TotalSeconds:0.#} s; check the network and try again")
         {
             Url = request?.RequestUri is { } url ? Redact(url) : "",
         };
 
     /// <summary>A body ended before all of it was there.</summary>
     public static RegistryException Cut(HttpRequestMessage? request, string subject, string reason, Exception? cause = null)
-        => new(ImageError.Unreachable, $"Cannot get all of {subject}: {reason}; check the network and try again.", cause)
+        => new(ImageError.Unreachable, $"cannot get all of {subject}: {reason}; check the network and try again", cause)
         {
             Url = request?.RequestUri is { } url ? Redact(url) : "",
             IsTemporary = true,
@@ -153,7 +153,7 @@ internal sealed class RegistryHttp : IDisposable
         => await ReadEncodedAsync(response, maxSize, subject, cancellationToken).ConfigureAwait(false) is not { } body ? null
             : ContentCoding.Of(response) is { } coding ? ContentCoding.DecodeAll(body, coding, maxSize) : body;
 
-    /// <summary>The same of a document that is wanted: one that is too large, empty or a web page is an error.</summary>
+    /// <summary>As <see cref="ReadAllAsync"/>, but a document that is too large, empty or a web page is an error.</summary>
     /// <param name="response">The answer.</param>
     /// <param name="maxSize">In bytes.</param>
     /// <param name="subject">For sentences.</param>
@@ -162,13 +162,13 @@ internal sealed class RegistryHttp : IDisposable
     public async Task<byte[]> ReadDocumentAsync(HttpResponseMessage response, int maxSize, string subject, string what, CancellationToken cancellationToken)
     {
         byte[] bytes = await ReadAllAsync(response, maxSize, subject, cancellationToken).ConfigureAwait(false)
-            ?? throw Broken(response, subject, $"gives {what} of more than {maxSize >> 20} MiB");
+            ?? throw Broken(response, subject, $"sends {what} of more than {maxSize >> 20} MiB");
         if (bytes.Length == 0)
-            throw Broken(response, subject, $"gives an empty answer in the place of {what}");
+            throw Broken(response, subject, $"sends an empty answer instead of {what}");
         if (IsWebPage(bytes))
         {
             Uri url = response.RequestMessage!.RequestUri!;
-            throw new RegistryException(ImageError.Invalid, $"Cannot {Verb(response.RequestMessage)} {subject}: {Redact(url)} gives a web page, not {what}; check the host's name, and whether a proxy or a login page of the network answers in its place.")
+            throw new RegistryException(ImageError.Invalid, $"cannot {Verb(response.RequestMessage)} {subject}: '{Redact(url)}' is a web page, not {what}; check the host's name, and whether a proxy or a login page of the network answers instead")
             {
                 Method = response.RequestMessage.Method.Method,
                 Url = Redact(url),
@@ -211,7 +211,7 @@ internal sealed class RegistryHttp : IDisposable
         }
     }
 
-    /// <summary>What an answer that is not the wanted one means. Disposes it.</summary>
+    /// <summary>The error for an answer that refuses the request. Disposes the answer.</summary>
     /// <param name="response">The answer.</param>
     /// <param name="subject">For the sentence.</param>
     /// <param name="asked">Who gave it.</param>
@@ -228,40 +228,40 @@ internal sealed class RegistryHttp : IDisposable
         bool isPush = IsPush(request) && asked != Asked.TokenServer;
         string verb = isPush ? "push" : "get";
         TimeSpan? wait = RetryAfterOf(response);
-        string again = wait > _timeouts.MaxRetryAfter ? $"ask again at {TimeOf(DateTime.Now + wait.Value)}" : "try again later";
+        string again = wait > _timeouts.MaxRetryAfter ? $"try again at {TimeOf(DateTime.Now + wait.Value)}" : "try again later";
         string login = account ?? $"docker login {Registry} makes an entry";
         (ImageError error, string sentence, bool temporary) = status switch
         {
             HttpStatusCode.TooManyRequests
-                => (ImageError.Unreachable, $"{(asked == Asked.Elsewhere ? place : Registry)} gives no more of {subject} for now ({detail}): {again}{(asked == Asked.Elsewhere ? "" : ", or log in if that raises your limit")}.", true),
+                => (ImageError.Unreachable, $"cannot {verb} {subject}: {(asked == Asked.Elsewhere ? place : Registry)} limits requests ({detail}); {again}{(asked == Asked.Elsewhere ? "" : ", or log in if that raises your limit")}", true),
             HttpStatusCode.RequestTimeout or HttpStatusCode.InternalServerError or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout
-                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place} fails ({detail}); {again}.", true),
+                => (ImageError.Unreachable, $"cannot {verb} {subject}: {place} failed ({detail}); {again}", true),
             HttpStatusCode.ProxyAuthenticationRequired
-                => (ImageError.Unreachable, $"Cannot {verb} {subject}: a proxy before {place} wants to know who you are ({detail}); write the proxy's URL with USER:PASSWORD@.", false),
+                => (ImageError.Unreachable, $"cannot {verb} {subject}: a proxy in front of {place} asks for credentials ({detail}); write the proxy's URL with USER:PASSWORD@", false),
             _ when isForTls
-                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place} speaks TLS and was asked in plain HTTP; leave --plain-http out, and write https in the configuration of its mirror.", false),
+                => (ImageError.Unreachable, $"cannot {verb} {subject}: {place} speaks TLS and was asked in plain HTTP; leave out --plain-http, and write https in the configuration of its mirror", false),
             _ when wantsCertificate
-                => (ImageError.Denied, $"Cannot {verb} {subject}: {place} wants a client certificate that it knows; put a pair client.cert and client.key into /etc/docker/certs.d/{place}.", false),
+                => (ImageError.Denied, $"cannot {verb} {subject}: {place} asks for a client certificate that it accepts; put client.cert and client.key into '/etc/docker/certs.d/{place}'", false),
             HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.BadRequest when asked == Asked.TokenServer
-                => (ImageError.Denied, $"{Registry} does not give {subject}: its token server {place} refuses ({detail}); check the name and the credentials: {login}.", false),
+                => (ImageError.Denied, $"cannot get {subject}: the token server {place} of {Registry} refuses ({detail}); check the name and the credentials: {login}", false),
             >= (HttpStatusCode)400 and < (HttpStatusCode)500 when asked == Asked.TokenServer
-                => (ImageError.Invalid, $"Cannot get {subject}: the token server {place} of {Registry} gives an unexpected answer ({detail}); tell whoever runs it.", false),
+                => (ImageError.Invalid, $"cannot get {subject}: the token server {place} of {Registry} sends an unexpected answer ({detail}); tell its operator", false),
             HttpStatusCode.BadRequest or HttpStatusCode.RequestedRangeNotSatisfiable when asked == Asked.Elsewhere && request.Headers.Range is not null
-                => (ImageError.Invalid, $"Cannot {verb} {subject}: {place}, where {Registry} keeps it, refuses to give a part of it ({detail}); try again.", false),
+                => (ImageError.Invalid, $"cannot {verb} {subject}: {place}, where {Registry} stores it, refuses a byte range ({detail}); try again", false),
             // A CDN's refusal is about its signed URL, which may have expired: the registry gives a new one.
             >= (HttpStatusCode)400 and < (HttpStatusCode)500 when asked == Asked.Elsewhere
-                => (ImageError.Unreachable, $"Cannot {verb} {subject}: {place}, where {Registry} keeps it, refuses ({detail}); try again.", true),
+                => (ImageError.Unreachable, $"cannot {verb} {subject}: {place}, where {Registry} stores it, refuses ({detail}); try again", true),
             HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.MethodNotAllowed when isPush
-                => (ImageError.Denied, $"{Registry} does not take {subject} ({detail}): log in as somebody who may push there; {login}.", false),
+                => (ImageError.Denied, $"cannot push {subject}: {Registry} refuses ({detail}); log in as a user who may push there: {login}", false),
             HttpStatusCode.NotFound when isPush
-                => (ImageError.NotFound, $"{Registry} does not take {subject} ({detail}): check the name.", false),
+                => (ImageError.NotFound, $"cannot push {subject}: {Registry} refuses ({detail}); check the name", false),
             HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden
-                => (ImageError.Denied, $"{Registry} does not give {subject} ({detail}): check the name and the credentials: {login}.", false),
+                => (ImageError.Denied, $"cannot get {subject}: {Registry} refuses ({detail}); check the name and the credentials: {login}", false),
             HttpStatusCode.NotFound when asked == Asked.RegistryForBlob
-                => (ImageError.NotFound, $"{Registry} does not have {subject} ({detail}), which the image's manifest names: the registry has lost it, push the image again.", false),
+                => (ImageError.NotFound, $"cannot get {subject}: {Registry} does not have it ({detail}), but the image's manifest names it; push the image again", false),
             HttpStatusCode.NotFound
-                => (ImageError.NotFound, $"{Registry} does not have {subject} ({detail}): check the name and the tag.", false),
-            _ => (ImageError.Invalid, $"Cannot {verb} {subject}: {place} gives an unexpected answer ({detail}); check that it is a registry.", false),
+                => (ImageError.NotFound, $"cannot get {subject}: {Registry} does not have it ({detail}); check the name and the tag", false),
+            _ => (ImageError.Invalid, $"cannot {verb} {subject}: {place} sends an unexpected answer ({detail}); check that it is a registry", false),
         };
         return new RegistryException(error, sentence)
         {
@@ -371,7 +371,7 @@ internal sealed class RegistryHttp : IDisposable
 
     /// <summary>A well-formed answer that breaks the protocol.</summary>
     public RegistryException Broken(HttpResponseMessage response, string subject, string reason)
-        => new(ImageError.Invalid, $"Cannot {Verb(response.RequestMessage!)} {subject}: {Place(response.RequestMessage!.RequestUri!)} {reason}; the registry or a proxy before it is at fault.")
+        => new(ImageError.Invalid, $"cannot {Verb(response.RequestMessage!)} {subject}: {Place(response.RequestMessage!.RequestUri!)} {reason}; the registry or a proxy in front of it is at fault")
         {
             Method = response.RequestMessage.Method.Method,
             Url = Redact(response.RequestMessage.RequestUri!),
@@ -391,7 +391,7 @@ internal sealed class RegistryHttp : IDisposable
         Uri url = request.RequestUri!;
         ConnectionFailure failure = _connections.WhyNot(url, Place(url), e);
         bool isRefused = (e.InnerException as SocketException)?.SocketErrorCode == SocketError.ConnectionRefused;
-        return new RegistryException(ImageError.Unreachable, $"Cannot {Verb(request)} {subject}: {failure.Sentence}.", e)
+        return new RegistryException(ImageError.Unreachable, $"cannot {Verb(request)} {subject}: {failure.Reason}", e)
         {
             Method = request.Method.Method,
             Url = Redact(url),

@@ -47,8 +47,8 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
         if (ArtifactManifest.AddTo(raw?.Bytes, referrer) is not { } index)
             return;
         if (index.Length > ManifestDocument.MaxSize)
-            throw new ImageException(ImageError.Invalid, $"The list of what refers to {subject} in {place} would have {index.Length} bytes, more than the {ManifestDocument.MaxSize} that registries accept: delete what is no longer needed there.");
-        await upload.PutManifestAsync(TagOf(subject), MediaTypes.OciIndex, index, $"the list of referrers of {subject} in {place}", cancellationToken).ConfigureAwait(false);
+            throw new ImageException(ImageError.Invalid, $"cannot push the list of referrers of {subject} in '{place}': it would have {index.Length} bytes, more than the {ManifestDocument.MaxSize} that registries accept; delete referrers that are no longer needed");
+        await upload.PutManifestAsync(TagOf(subject), MediaTypes.OciIndex, index, $"the list of referrers of {subject} in '{place}'", cancellationToken).ConfigureAwait(false);
     }
 
     private static string TagOf(Digest subject) => $"{subject.Algorithm}-{subject.Hex}";
@@ -56,7 +56,7 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
     /// <summary>By the API: null when there is none. <c>Filtered</c>: the registry left the other types out.</summary>
     private async Task<(List<Descriptor>? Listed, bool Filtered)> TryListAsync(Digest subject, string type, CancellationToken cancellationToken)
     {
-        var request = new RegistryRequest($"referrers/{subject}?artifactType={Uri.EscapeDataString(type)}", $"what refers to {subject} in {place}") { Accept = s_accept };
+        var request = new RegistryRequest($"referrers/{subject}?artifactType={Uri.EscapeDataString(type)}", $"the referrers of {subject} in '{place}'") { Accept = s_accept };
         var listed = new List<Descriptor>();
         bool filtered = true;
         for (int page = 0; page < MaxPages; page++)
@@ -105,7 +105,7 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
 
     private async Task<RawManifest?> TryGetTaggedAsync(Digest subject, CancellationToken cancellationToken)
     {
-        var request = new RegistryRequest($"manifests/{TagOf(subject)}", $"the list of referrers of {subject} in {place}") { Accept = s_accept };
+        var request = new RegistryRequest($"manifests/{TagOf(subject)}", $"the list of referrers of {subject} in '{place}'") { Accept = s_accept };
         try
         {
             return await client.SendAsync(
@@ -114,7 +114,7 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
                 {
                     using HttpResponseMessage owned = response;
                     byte[] bytes = await client.Http.ReadAllAsync(response, ManifestDocument.MaxSize, request.Subject, token).ConfigureAwait(false)
-                        ?? throw client.Http.Broken(response, request.Subject, $"gives more than {ManifestDocument.MaxSize >> 20} MiB");
+                        ?? throw client.Http.Broken(response, request.Subject, $"sends more than {ManifestDocument.MaxSize >> 20} MiB");
                     return new RawManifest(new Descriptor(MediaTypes.OciIndex, Digest.OfSha256(bytes), bytes.Length), bytes);
                 },
                 cancellationToken).ConfigureAwait(false);
@@ -126,8 +126,8 @@ internal sealed class RegistryReferrers(RegistryClient client, string place)
     }
 
     private ImageIndex Parse(ReadOnlySpan<byte> bytes, Digest subject)
-        => ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"the list of referrers of {subject} in {place}") as ImageIndex
-            ?? throw new ImageException(ImageError.Invalid, $"The tag {TagOf(subject)} of {place}, where the referrers of {subject} are to be listed, names an image: delete or rename that tag.");
+        => ManifestDocument.Parse(bytes, MediaTypes.OciIndex, $"the list of referrers of {subject} in '{place}'") as ImageIndex
+            ?? throw new ImageException(ImageError.Invalid, $"cannot use the tag '{TagOf(subject)}' in '{place}': it should list the referrers of {subject}, but names an image; delete or rename that tag");
 
     // A page of HTML with status 200 is what some proxies give for an address that they do not know.
     private static ImageIndex? TryParse(ReadOnlySpan<byte> bytes)

@@ -40,7 +40,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         _credentials = new CredentialStore(options, reference.Location, _logger);
         IReadOnlyList<RegistryEndpoint> endpoints = new RegistryHosts(options).EndpointsOf(reference);
         foreach (RegistryEndpoint endpoint in endpoints.Where(endpoint => !endpoint.Tls.IsVerified))
-            options.Note($"connections to {endpoint.Host} are not verified, for {endpoint.Origin} says so: whoever answers is believed");
+            options.Note($"connections to {endpoint.Host} are not verified, because {Printable.Of(endpoint.Origin)} says so: any server that answers is trusted");
         _places = [.. endpoints.Select((endpoint, i) => new RegistryPlace(endpoint, hasNext: i < endpoints.Count - 1, _credentials, options, timeouts, reference.Place, _logger))];
     }
 
@@ -66,20 +66,18 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     {
         try
         {
-            return await GetManifestAsync(_reference.Digest?.ToString() ?? _reference.Tag!, _reference.Digest, null, _reference.ToString(), cancellationToken).ConfigureAwait(false);
+            return await GetManifestAsync(_reference.Digest?.ToString() ?? _reference.Tag!, _reference.Digest, null, $"'{_reference}'", cancellationToken).ConfigureAwait(false);
         }
         catch (RegistryException e) when (e.Error == ImageError.NotFound && _reference.Digest is null)
         {
-            IReadOnlyList<string> nearest = await FindNearestAsync(_reference.Tag!, cancellationToken).ConfigureAwait(false);
-            if (nearest.Count == 0)
+            if (await SuggestAsync(_reference.Tag!, cancellationToken).ConfigureAwait(false) is not { } suggestion)
                 throw;
-            string names = string.Join(", ", nearest.Select(Printable.Of));
-            throw new RegistryException(e.Error, $"{e.Message.TrimEnd('.')}; the nearest tags are {names}.", e) { Method = e.Method, Url = e.Url, Status = e.Status, Reason = e.Reason };
+            throw new RegistryException(e.Error, $"{e.Message}; {suggestion}", e) { Method = e.Method, Url = e.Url, Status = e.Status, Reason = e.Reason };
         }
     }
 
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
-        => GetManifestAsync(descriptor.Digest.ToString(), descriptor.Digest, descriptor.Size == Descriptor.UnknownSize ? null : descriptor.Size, $"manifest {descriptor.Digest} of {_reference}", cancellationToken);
+        => GetManifestAsync(descriptor.Digest.ToString(), descriptor.Digest, descriptor.Size == Descriptor.UnknownSize ? null : descriptor.Size, $"manifest {descriptor.Digest} of '{_reference}'", cancellationToken);
 
     public async Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
     {
@@ -158,13 +156,13 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
                     continue;
                 }
                 if (failures.Count > 0)
-                    note($"the tags are those that the mirror {place.Endpoint.Host} lists, perhaps not all: {failures[0].Failure.Message.TrimEnd('.')}");
+                    note($"these tags come from the mirror {place.Endpoint.Host} and may be incomplete: {failures[0].Failure.Message}");
                 for (; hasTag; hasTag = await tags.MoveNextAsync().ConfigureAwait(false))
                     yield return tags.Current;
                 yield break;
             }
         }
-        throw Combine([.. failures.Skip(1), failures[0]], "Also asked");
+        throw Combine([.. failures.Skip(1), failures[0]], "also asked");
     }
 
     public Task<bool> PushBlobAsync(Descriptor blob, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
@@ -174,7 +172,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     {
         Descriptor descriptor = manifest.Descriptor;
         bool isListed = await Target.Upload.PutManifestAsync(
-            descriptor.Digest.ToString(), descriptor.MediaType, manifest.Bytes, $"manifest {descriptor.Digest} to {_reference.Place}", cancellationToken).ConfigureAwait(false);
+            descriptor.Digest.ToString(), descriptor.MediaType, manifest.Bytes, $"manifest {descriptor.Digest} to '{_reference.Place}'", cancellationToken).ConfigureAwait(false);
         if (!isListed)
             await Target.Referrers.AddTaggedAsync(descriptor, subject, Target.Upload, cancellationToken).ConfigureAwait(false);
     }
@@ -183,14 +181,14 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     {
         Descriptor descriptor = manifest.Descriptor;
         await Target.Upload.PutManifestAsync(
-            tag ?? descriptor.Digest.ToString(), descriptor.MediaType, manifest.Bytes, $"manifest {descriptor.Digest} to {_reference.Place}{(tag is null ? "" : $":{tag}")}", cancellationToken).ConfigureAwait(false);
+            tag ?? descriptor.Digest.ToString(), descriptor.MediaType, manifest.Bytes, $"manifest {descriptor.Digest} to '{_reference.Place}{(tag is null ? "" : $":{tag}")}'", cancellationToken).ConfigureAwait(false);
     }
 
     public async Task<RawManifest?> TryGetTaggedAsync(string tag, CancellationToken cancellationToken)
     {
         try
         {
-            return await GetManifestAsync(Target, tag, null, null, $"{_reference.Place}:{tag}", cancellationToken).ConfigureAwait(false);
+            return await GetManifestAsync(Target, tag, null, null, $"'{_reference.Place}:{tag}'", cancellationToken).ConfigureAwait(false);
         }
         catch (RegistryException e) when (e.Error == ImageError.NotFound)
         {
@@ -207,7 +205,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     }
 
     // A hint is not worth waiting for: only the tags that come in time are compared. A list that fails gives no error of its own.
-    private async Task<IReadOnlyList<string>> FindNearestAsync(string tag, CancellationToken cancellationToken)
+    private async Task<string?> SuggestAsync(string tag, CancellationToken cancellationToken)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         patience.CancelAfter(s_hintPatience);
@@ -221,13 +219,13 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         {
             // Those that came are compared.
         }
-        return NearestTags.Find(tag, tags);
+        return NearestTags.Suggest(tag, tags);
     }
 
     // What is pushed goes to the registry itself, or to the server that stands in its place, and is looked at there.
     private RegistryPlace Target => Array.Find(_places, place => place.Endpoint.CanPush && !place.Endpoint.IsMirror)
         ?? (Upstream.Endpoint.CanPush ? Upstream : null)
-        ?? throw new ImageException(ImageError.Denied, $"Nothing may be pushed to {_reference.Location}: {Printable.Of(Upstream.Endpoint.Origin)} gives it no capability \"push\".");
+        ?? throw new ImageException(ImageError.Denied, $"cannot push to {_reference.Location}: '{Printable.Of(Upstream.Endpoint.Origin)}' does not give it the capability \"push\"; add it there");
 
     // Asks the places in order until one gives what is wanted. Those that lacked the blob, or gave it wrongly, come after the others, for they
     // may have mended, and the caller verifies. So do those that rest, when the others cannot be reached.
@@ -271,13 +269,13 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
     }
 
     // The last one's failure, with what the others gave.
-    private static ImageException Combine(List<(RegistryPlace Place, ImageException Failure)> failures, string others = "Asked before")
+    private static ImageException Combine(List<(RegistryPlace Place, ImageException Failure)> failures, string others = "asked before")
     {
         ImageException last = failures[^1].Failure;
         if (failures.Count == 1)
             return last;
-        string mirrors = string.Join("; ", failures.SkipLast(1).Select(each => $"{each.Place.Endpoint.Host} ({Printable.Of(each.Place.Endpoint.Origin)}): {each.Failure.Message.TrimEnd('.')}"));
-        string sentence = $"{last.Message.TrimEnd('.')}. {others}: {mirrors}.";
+        string mirrors = string.Join("; ", failures.SkipLast(1).Select(each => $"{each.Place.Endpoint.Host} ({Printable.Of(each.Place.Endpoint.Origin)}): {each.Failure.Message}"));
+        string sentence = $"{last.Message}; {others}: {mirrors}";
         return last is RegistryException e
             ? new RegistryException(e.Error, sentence, e) { Method = e.Method, Url = e.Url, Status = e.Status, Reason = e.Reason, IsTemporary = e.IsTemporary }
             : new ImageException(last.Error, sentence, last);
@@ -314,12 +312,12 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
         }
         throw new ImageException(
             last is RegistryException { Error: ImageError.Unreachable } ? ImageError.Unreachable : ImageError.NotFound,
-            $"Blob {blob.Digest} of {_reference} is a foreign layer that {_reference.Location} does not have, and none of the {urls.Count} URLs in its manifest gives it{(last is null ? "" : $": {last.Message.TrimEnd('.')}")}; get it from whoever publishes the image.",
+            $"cannot get blob {blob.Digest} of '{_reference}': {_reference.Location} does not have this foreign layer, and none of the {urls.Count} URLs in the manifest serves it; ask the publisher of the image{(last is null ? "" : $" ({last.Message})")}",
             last);
     }
 
     private async Task<Stream> OpenAsync(RegistryPlace place, Descriptor blob, Uri? elsewhere, long offset, long length, CancellationToken cancellationToken)
-        => await RegistryBlobStream.OpenAsync(place.Client, _logger, blob, $"blob {blob.Digest} of {_reference}", elsewhere, offset, length, cancellationToken).ConfigureAwait(false);
+        => await RegistryBlobStream.OpenAsync(place.Client, _logger, blob, $"blob {blob.Digest} of '{_reference}'", elsewhere, offset, length, cancellationToken).ConfigureAwait(false);
 
     private Task<RawManifest> GetManifestAsync(string reference, Digest? digest, long? size, string subject, CancellationToken cancellationToken)
         => AskAsync(
@@ -339,7 +337,7 @@ internal sealed class RegistrySource : IImageSource, IArtifactTarget
                 byte[] bytes = await http.ReadDocumentAsync(response, ManifestDocument.MaxSize, subject, "a manifest", token).ConfigureAwait(false);
                 if (digest is { } expected && (!expected.Verifies(bytes) || (size is not null && size != bytes.Length)))
                 {
-                    throw new ImageException(ImageError.Verification, $"The bytes that {http.Registry} gives for {subject} do not match its digest and size; the registry or a proxy before it is at fault.");
+                    throw new ImageException(ImageError.Verification, $"cannot use {subject}: the bytes from {http.Registry} do not match its digest and size; the registry or a proxy in front of it is at fault");
                 }
                 string mediaType = response.Content.Headers.ContentType?.MediaType ?? "";
                 if (_places.Length > 1)

@@ -16,7 +16,7 @@ internal sealed class RegistryTags(RegistryClient client, string place)
     /// <exception cref="ImageException">The registry does not list them, or a page fails after the tags of those before it.</exception>
     public async IAsyncEnumerable<string> ListAsync([EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var request = new RegistryRequest($"tags/list?n={PageSize}", $"the tags of {place}");
+        var request = new RegistryRequest($"tags/list?n={PageSize}", $"the tags of '{place}'");
         var seen = new HashSet<Uri>();
         long listed = 0;
         do
@@ -43,7 +43,7 @@ internal sealed class RegistryTags(RegistryClient client, string place)
     // The list could not be read to its end, whatever the reason.
     private static ImageException Incomplete(RegistryException e, long listed) => new(
         e.Error == ImageError.Denied ? ImageError.Denied : ImageError.Unreachable,
-        $"{e.Message.TrimEnd('.')}; the list is incomplete, {(listed == 1 ? "1 tag was" : $"{listed} tags were")} read before.",
+        $"{e.Message}; the list is incomplete: {(listed == 1 ? "1 tag was" : $"{listed} tags were")} read before",
         e);
 
     private async Task<Page> ReadAsync(HttpResponseMessage response, string subject, HashSet<Uri> seen, CancellationToken cancellationToken)
@@ -56,12 +56,12 @@ internal sealed class RegistryTags(RegistryClient client, string place)
             seen.Add(response.RequestMessage!.RequestUri!);
             Uri? next = LinkHeader.NextPage(response);
             if (next is not null && seen.Contains(next)) // an empty page that does so is the last one
-                return new Page(tags, null, tags.Count == 0 ? null : client.Http.Broken(response, subject, "links a page to no new page"));
-            return new Page(tags, next, next is not null && seen.Count == MaxPages ? client.Http.Broken(response, subject, $"gives more than {MaxPages} pages") : null);
+                return new Page(tags, null, tags.Count == 0 ? null : client.Http.Broken(response, subject, "links a page to a page that was read before"));
+            return new Page(tags, next, next is not null && seen.Count == MaxPages ? client.Http.Broken(response, subject, $"sends more than {MaxPages} pages") : null);
         }
         catch (JsonException e)
         {
-            throw client.Http.Broken(response, subject, $"gives a list of tags that is malformed ({e.Message})");
+            throw client.Http.Broken(response, subject, $"sends a malformed list of tags ({e.Message})");
         }
     }
 

@@ -13,7 +13,7 @@ internal sealed class RegistryUpload(RegistryClient client, string place)
     /// <summary>False: the repository had it.</summary>
     public async Task<bool> PushBlobAsync(Descriptor blob, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
-        string subject = $"blob {blob.Digest} to {place}";
+        string subject = $"blob {blob.Digest} to '{place}'";
         if (await ExistsAsync(blob, cancellationToken).ConfigureAwait(false))
             return false;
         for (int start = 1; ; start++)
@@ -43,7 +43,7 @@ internal sealed class RegistryUpload(RegistryClient client, string place)
             using HttpResponseMessage owned = response;
             return RegistryHttp.RedirectOf(response) is { } next
                 ? Task.FromResult(next)
-                : throw client.Http.Broken(response, subject, "begins an upload without saying where it goes on");
+                : throw client.Http.Broken(response, subject, "begins an upload without an address for its bytes");
         }
     }
 
@@ -63,7 +63,7 @@ internal sealed class RegistryUpload(RegistryClient client, string place)
         try
         {
             return await client.SendAsync(
-                new RegistryRequest($"blobs/{blob.Digest}", $"blob {blob.Digest} of {place}") { Method = HttpMethod.Head },
+                new RegistryRequest($"blobs/{blob.Digest}", $"blob {blob.Digest} of '{place}'") { Method = HttpMethod.Head },
                 static (response, _) =>
                 {
                     response.Dispose();

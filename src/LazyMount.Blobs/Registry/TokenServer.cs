@@ -41,7 +41,7 @@ internal sealed class TokenServer(RegistryHttp http)
             throw Malformed(subject, "names a token server whose address is malformed");
         bool secure = registry.Scheme == Uri.UriSchemeHttps;
         if (secure && realm.Scheme != Uri.UriSchemeHttps && !(Loopback.Is(registry) && Loopback.Is(realm)))
-            throw Malformed(subject, $"names a token server, {realm.Authority}, that is to be asked in plain HTTP");
+            throw Malformed(subject, $"names the token server {realm.Authority}, which is to be asked in plain HTTP");
 
         string? service = challenge.Parameters.GetValueOrDefault("service");
         if (credentials?.IdentityToken is { } identityToken
@@ -52,8 +52,8 @@ internal sealed class TokenServer(RegistryHttp http)
         string query = string.Join('&', (service is null ? [] : new[] { $"service={Uri.EscapeDataString(service)}" }).Concat(scopes.Select(scope => $"scope={Uri.EscapeDataString(scope)}")));
         using HttpResponseMessage response = await GetAsync(RawUrl.WithQuery(realm, query), BasicOf(credentials), secure, subject, cancellationToken).ConfigureAwait(false);
         byte[] body = await http.ReadAllAsync(response, MaxTokenSize, subject, cancellationToken).ConfigureAwait(false)
-            ?? throw Malformed(subject, "has a token server that gives more than 1 MiB for a token");
-        return Read(body) ?? throw Malformed(subject, RegistryHttp.IsWebPage(body) ? $"has a token server, {realm.Authority}, that gives a web page" : "has a token server that gives no token");
+            ?? throw Malformed(subject, "has a token server that sends more than 1 MiB for a token");
+        return Read(body) ?? throw Malformed(subject, RegistryHttp.IsWebPage(body) ? $"has the token server {realm.Authority}, which sends a web page" : "has a token server that sends no token");
     }
 
     private static AuthenticationHeaderValue? BasicOf(Credentials? credentials) => credentials switch
@@ -106,7 +106,7 @@ internal sealed class TokenServer(RegistryHttp http)
                 if (redirects == MaxRedirects)
                     throw Malformed(subject, $"has a token server that redirects more than {MaxRedirects} times");
                 if (RegistryHttp.RedirectOf(response) is not { } next)
-                    throw Malformed(subject, "has a token server that redirects to nowhere");
+                    throw Malformed(subject, "has a token server that redirects without a target");
                 if (next.Scheme != Uri.UriSchemeHttps && (next.Scheme != Uri.UriSchemeHttp || secure || url.Scheme == Uri.UriSchemeHttps))
                     throw Malformed(subject, $"has a token server that redirects to {next.Scheme}, which is not HTTPS");
                 if (next.Scheme != url.Scheme || next.Authority != url.Authority)
@@ -145,5 +145,5 @@ internal sealed class TokenServer(RegistryHttp http)
     }
 
     private RegistryException Malformed(string subject, string reason)
-        => new(ImageError.Invalid, $"Cannot get {subject}: {http.Registry} {reason}; tell whoever runs it.");
+        => new(ImageError.Invalid, $"cannot get {subject}: {http.Registry} {reason}; tell its operator");
 }

@@ -32,22 +32,22 @@ public sealed class OfflineSource(ImageReference reference, BlobCache cache) : I
         Descriptor? remembered = reference.Digest is { } digest ? new Descriptor("", digest, 0) : cache.TryRecall(reference);
         return remembered is { } root && cache.TryRead(root.Digest, ManifestDocument.MaxSize) is { } bytes
             ? Task.FromResult(new RawManifest(root with { Size = bytes.Length }, bytes))
-            : throw Missing($"the manifest of {reference}");
+            : throw Missing($"the manifest of '{reference}'");
     }
 
     /// <inheritdoc/>
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
-        => throw Missing($"the manifest {descriptor.Digest} of {reference}");
+        => throw Missing($"the manifest {descriptor.Digest} of '{reference}'");
 
     /// <inheritdoc/>
     public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
         => blob.OpenData(offset, length) is { } data ? Task.FromResult(data) : throw Missing(MediaTypes.IsLayer(blob.MediaType)
-            ? $"layer {blob.Digest} of {reference} (bytes {offset}-{offset + length - 1} of {blob.Size})"
-            : $"blob {blob.Digest} of {reference}");
+            ? $"bytes {offset}-{offset + length - 1} of layer {blob.Digest} of '{reference}'"
+            : $"blob {blob.Digest} of '{reference}'");
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private ImageException Missing(string what)
-        => new(ImageError.Unreachable, $"The cache {cache.Root} does not have {what}, and with --offline nothing is fetched: run lazymount pull {reference} first, or leave --offline out.");
+        => new(ImageError.Unreachable, $"cannot get {what}: the cache '{cache.Root}' does not have it, and --offline fetches nothing; run lazymount pull {reference} first, or leave out --offline");
 }

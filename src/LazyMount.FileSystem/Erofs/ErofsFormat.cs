@@ -11,7 +11,7 @@ internal static class ErofsFormat
     public const int BlockBits = 12, BlockSize = 1 << BlockBits;
     public const int SlotSize = 32;
 
-    /// <summary>Where the superblock stands.</summary>
+    /// <summary>Offset and size of the superblock in bytes.</summary>
     public const int SuperblockOffset = 1024, SuperblockSize = 128;
 
     /// <summary>The block of nid 0, which no inode has.</summary>
@@ -51,7 +51,7 @@ internal static class ErofsFormat
         /// <summary>In blocks one after the other.</summary>
         Plain = 0,
 
-        /// <summary>The same, and the bytes of the last block stand behind the inode.</summary>
+        /// <summary>As <c>Plain</c>, but the bytes of the last block follow the inode.</summary>
         Inline = 2,
 
         /// <summary>In chunks, each with its own first block or a hole.</summary>

@@ -5,7 +5,7 @@ namespace LazyMount.FileSystem.Erofs;
 /// <summary>An inode, compact or extended.</summary>
 internal readonly struct Inode
 {
-    /// <summary>Where it stands in the image.</summary>
+    /// <summary>Its offset in the image.</summary>
     public long At { get; private init; }
 
     /// <summary>Bytes before its attributes.</summary>
@@ -37,7 +37,7 @@ internal readonly struct Inode
 
     public uint Nanoseconds { get; private init; }
 
-    /// <summary>False for what is cut or has no size.</summary>
+    /// <summary>False for an inode that is truncated or has no size.</summary>
     public static bool TryParse(ReadOnlySpan<byte> bytes, long at, in TreeHeader header, out Inode inode)
     {
         uint format = BinaryPrimitives.ReadUInt16LittleEndian(bytes);

@@ -59,7 +59,7 @@ internal struct TreeHeader
     /// <summary>Hard links of layers that are shown by themselves that lead to lower layers.</summary>
     public int DanglingLinks;
 
-    /// <summary>What the file is kept under, so that a file at another's place is noticed.</summary>
+    /// <summary>The key under which the file is kept, so that a file under another's name is noticed.</summary>
     public byte[] Key;
 
     public bool HasXattrs, HasSparseFiles;

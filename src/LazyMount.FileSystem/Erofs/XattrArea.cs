@@ -73,7 +73,7 @@ internal sealed class XattrArea
     /// <summary>Bytes behind an inode that has the set.</summary>
     public long SizeBehindInode(int set) => _sizes[set];
 
-    /// <summary>Writes what stands behind an inode.</summary>
+    /// <summary>Writes the attributes that follow an inode.</summary>
     public void WriteBehindInode(int set, Span<byte> to)
     {
         to.Clear();

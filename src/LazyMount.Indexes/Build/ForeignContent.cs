@@ -6,13 +6,13 @@ namespace LazyMount.Indexes.Build;
 /// </summary>
 internal static class ForeignContent
 {
-    /// <summary>How much of a layer's content tells what it is.</summary>
+    /// <summary>Bytes at the beginning of a layer's content that show its kind.</summary>
     public const int HeadSize = BtrfsMagic + 8;
 
     private const int ErofsMagic = 1024, ExtMagic = 1024 + 56, Iso9660Magic = 32769, BtrfsMagic = 65600, SifMagic = 32;
 
     private const string Converted = "use the image that it was converted from, whose layers are tars";
-    private const string Document = "lazymount manifest shows what the artifact is";
+    private const string Document = "run lazymount manifest IMAGE to see what the artifact is";
 
     // By a part of the media type. The first that is found counts.
     private static readonly (string Part, string What, string NextStep)[] s_types =
@@ -39,7 +39,7 @@ internal static class ForeignContent
         ("gguf", "a language model (GGUF)", Document),
     ];
 
-    /// <summary>What a media type promises instead of a tar, and what the user can do; null when that is not known.</summary>
+    /// <summary>The kind of content that a media type names instead of a tar, and the user's next step; null for an unknown type.</summary>
     public static (string What, string NextStep)? OfType(string mediaType)
     {
         foreach ((string part, string what, string nextStep) in s_types)
@@ -52,7 +52,7 @@ internal static class ForeignContent
         return null;
     }
 
-    /// <summary>What the first <see cref="HeadSize"/> bytes, or all, of a layer's content are the beginning of; null when that is not known.</summary>
+    /// <summary>The kind of content that begins with these bytes, the first <see cref="HeadSize"/> of a layer or all of them; null when it is not known.</summary>
     public static string? OfBytes(ReadOnlySpan<byte> head)
         => Has(head, ErofsMagic, [0xE2, 0xE1, 0xF5, 0xE0]) ? "an EROFS file system image"
             : Has(head, 0, "hsqs"u8) ? "a squashfs file system image"

@@ -39,7 +39,7 @@ internal sealed class LayerDecoding(long checkpointSpacing, IndexBudget budget, 
     /// <summary>Whether the transcoder is also started for gzip.</summary>
     public bool TranscodesGzip { get; init; }
 
-    /// <summary>What is encoding the tar again, if anything is.</summary>
+    /// <summary>The encoder of the transcoded layer; null when the layer is not transcoded.</summary>
     public Transcoder? Transcoder { get; private set; }
 
     /// <summary>
@@ -159,7 +159,7 @@ internal sealed class LayerDecoding(long checkpointSpacing, IndexBudget budget, 
     {
         if (decompressor.UncompressedOffset > FreeBytes && decompressor.UncompressedOffset / MaxRatio > decompressor.CompressedOffset)
         {
-            throw new InvalidDataException($"its first {decompressor.CompressedOffset} bytes hold more than {decompressor.UncompressedOffset - 1}, which is more than {MaxRatio} times as many");
+            throw new InvalidDataException($"its first {decompressor.CompressedOffset} bytes decode to more than {decompressor.UncompressedOffset - 1} bytes, which is more than {MaxRatio} times as many");
         }
     }
 

@@ -29,7 +29,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     // However many layers are fetched at once, no more are decoded than there are cores.
     private static readonly SemaphoreSlim s_decoders = new(Environment.ProcessorCount);
 
-    /// <summary>What the blob's content must have for a digest; null when that need not be looked at.</summary>
+    /// <summary>The digest that the blob's uncompressed content must have; null when it is not checked.</summary>
     public Digest? DiffId { get; init; }
 
     /// <summary>A zstd span longer than this is not read at random: the layer is transcoded.</summary>
@@ -41,7 +41,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     /// <summary>Whether a gzip layer is transcoded as it passes: set for the pass after <see cref="NeedsTranscodingException"/>.</summary>
     public bool TranscodesGzip { get; init; }
 
-    /// <summary>What the indexes of the image's layers take together; null for a layer that is indexed alone.</summary>
+    /// <summary>The memory budget of all indexes of the image; null for a layer that is indexed alone.</summary>
     public ImageBudget? Memory { get; init; }
 
     private readonly record struct Piece(byte[] Buffer, int Length);
@@ -68,7 +68,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && MediaTypes.IsEncrypted(blob.MediaType))
         {
-            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}: it is encrypted; decrypt the image first, with skopeo copy --decryption-key.", e);
+            throw new ImageException(ImageError.Unsupported, $"cannot read layer {blob.Digest} of type {Printable.Of(blob.MediaType)}: it is encrypted; decrypt the image first with skopeo copy --decryption-key", e);
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && ForeignContent.OfType(blob.MediaType) is not null)
         {
@@ -76,22 +76,22 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException && !MediaTypes.IsLayer(blob.MediaType))
         {
-            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}, which is not a tree of files: {e.Message}; lazymount manifest shows what the artifact is.", e);
+            throw new ImageException(ImageError.Unsupported, $"cannot read layer {blob.Digest} of type {Printable.Of(blob.MediaType)}: it is not a tree of files ({e.Message}); run lazymount manifest IMAGE to see what the artifact is", e);
         }
         catch (InvalidDataException e)
         {
-            throw new ImageException(ImageError.Invalid, $"Layer {blob.Digest} of type {Printable.Of(blob.MediaType)} cannot be read: {e.Message}; its digest is right, so it was pushed like this and the image must be built again.", e);
+            throw new ImageException(ImageError.Invalid, $"cannot read layer {blob.Digest} of type {Printable.Of(blob.MediaType)}: {e.Message}; its digest matches, so build and push the image again", e);
         }
         catch (NotSupportedException e)
         {
-            throw new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} of type {Printable.Of(blob.MediaType)} cannot be read: {e.Message}; lazymount reads tars, plain or compressed with gzip, zstd, bzip2 or xz.", e);
+            throw new ImageException(ImageError.Unsupported, $"cannot read layer {blob.Digest} of type {Printable.Of(blob.MediaType)}: {e.Message}; lazymount reads tars, plain or compressed with gzip, zstd, bzip2 or xz", e);
         }
     }
 
     private static ImageException Foreign(Descriptor blob, string reason, Exception? cause)
     {
         (string what, string nextStep) = ForeignContent.OfType(blob.MediaType)!.Value;
-        return new ImageException(ImageError.Unsupported, $"Layer {blob.Digest} is of type {Printable.Of(blob.MediaType)}, which is not a tree of files: {reason}; the type is that of {what}; {nextStep}.", cause);
+        return new ImageException(ImageError.Unsupported, $"cannot read layer {blob.Digest} of type {Printable.Of(blob.MediaType)}: its type is that of {what}, not of a tree of files ({reason}); {nextStep}", cause);
     }
 
     /// <summary>Indexes a compressed archive. The archive's digest is not checked; decoding errors are thrown to the caller.</summary>
@@ -193,7 +193,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
             transcoder = decoding.Transcoder ?? throw new NeedsTranscodingException();
             if (transcoder.IsTooLarge)
             {
-                throw new InvalidDataException($"decoding cannot start inside it, and a copy in which it can takes more than {Transcoder.MaxGrowth} times its {blob.Size} bytes");
+                throw new InvalidDataException($"it cannot be decoded from the middle, and a re-encoded copy takes more than {Transcoder.MaxGrowth} times its {blob.Size} bytes");
             }
             transcoder.Commit();
         }
@@ -256,12 +256,12 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
     {
         if (size != blob.Size)
         {
-            throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is incomplete: the source gave {size} of {blob.Size} bytes; try again, or have the image pushed again.");
+            throw new ImageException(ImageError.Verification, $"cannot use layer {blob.Digest}: the source sent {size} of {blob.Size} bytes; try again, or push the image again");
         }
         string actual = Convert.ToHexStringLower(hash.GetHashAndReset());
         if (actual != blob.Digest.Hex)
         {
-            throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is damaged: what the source gave has the digest {blob.Digest.Algorithm}:{actual}; try again, or have the image pushed again.");
+            throw new ImageException(ImageError.Verification, $"cannot use layer {blob.Digest}: the bytes from its source have the digest {blob.Digest.Algorithm}:{actual}; try again, or push the image again");
         }
     }
 
@@ -270,7 +270,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         string actual = decoding.ContentHash();
         if (actual != diffId.Hex)
         {
-            throw new ImageException(ImageError.Verification, $"Layer {blob.Digest} is damaged: its content has the digest {diffId.Algorithm}:{actual} where the image's config says {diffId}; make the archive again.");
+            throw new ImageException(ImageError.Verification, $"cannot use layer {blob.Digest}: its content has the digest {diffId.Algorithm}:{actual}, but the image's config says {diffId}; make the archive again");
         }
     }
 

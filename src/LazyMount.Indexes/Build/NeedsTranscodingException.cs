@@ -5,4 +5,4 @@ namespace LazyMount.Indexes.Build;
 /// it is transcoded, which must begin with its first byte: another pass with <see cref="LayerIndexer.TranscodesGzip"/> does that.
 /// </summary>
 internal sealed class NeedsTranscodingException()
-    : NotSupportedException($"it has more than {Model.CheckpointTable.LongestSpan} bytes in which decoding cannot start");
+    : NotSupportedException($"it has more than {Model.CheckpointTable.LongestSpan} bytes without a place where decoding can start");

@@ -22,7 +22,7 @@ internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget
     /// </summary>
     internal const long MaxGrowth = 64, FreeBytes = 256 << 20;
 
-    /// <summary>What is decoded to read one byte. In frames of 4 MiB the same bytes are 1 % smaller, and a first read waits four times as long.</summary>
+    /// <summary>Bytes that are decoded to read one byte. In frames of 4 MiB the same bytes are 1 % smaller, and a first read waits four times as long.</summary>
     public const int SpanSize = 1 << 20;
 
     private const int Level = 1;
@@ -166,7 +166,7 @@ internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget
 
         public bool IsFull => _filled == SpanSize;
 
-        /// <summary>Takes what there is room for, and tells how much that was.</summary>
+        /// <summary>Takes as many bytes as there is room for, and returns their number.</summary>
         public int Take(ReadOnlySpan<byte> tar)
         {
             int length = Math.Min(tar.Length, SpanSize - _filled);

@@ -38,11 +38,11 @@ internal sealed class XattrSetsBuilder(IndexBudget budget)
         IndexLimits limits = budget.Limits;
         if (name.Length > limits.XattrNameLength || value.Length > limits.XattrValueLength || name.Contains((byte)0) || name.IsEmpty)
         {
-            return $"its attribute {TarText.Quote(name)} is larger than Linux allows (the file is there without it)";
+            return $"its attribute {TarText.Quote(name)} is larger than Linux allows (the file is shown without it)";
         }
         if (name.StartsWith("trusted.overlay."u8))
         {
-            return $"its attribute {TarText.Quote(name)} is overlayfs's own, which no container sees (the file is there without it)";
+            return $"its attribute {TarText.Quote(name)} belongs to overlayfs, and no container sees it (the file is shown without it)";
         }
         if (_set.Count == limits.XattrsOfEntry || _bytes.Length + name.Length + value.Length > limits.XattrBytesOfEntry)
         {

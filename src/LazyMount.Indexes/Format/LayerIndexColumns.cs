@@ -30,7 +30,7 @@ internal readonly record struct LayerIndexColumns(LayerPaths Paths, LayerEntry[]
         return writer.Bytes.ToArray();
     }
 
-    /// <summary>Throws <see cref="InvalidDataException"/> or <see cref="OverflowException"/> for what is not sound.</summary>
+    /// <summary>Throws <see cref="InvalidDataException"/> or <see cref="OverflowException"/> for columns that are not sound.</summary>
     /// <param name="columns">The bytes.</param>
     /// <param name="uncompressedSize">Where the last span ends.</param>
     /// <param name="budget">Counts what is decoded, before it is allocated: columns of equal bytes pack very small.</param>

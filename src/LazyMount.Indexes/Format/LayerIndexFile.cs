@@ -113,7 +113,7 @@ internal static class LayerIndexFile
         return index;
     }
 
-    /// <summary>Reads a whole file as one that nobody need have written well; null when it is not sound. Does not count as use.</summary>
+    /// <summary>Reads and checks a whole file without trusting its content; null when it is not sound. Does not count as use.</summary>
     public static LayerIndex? TryVerify(string path, Digest digest)
     {
         using CheckedFile? file = CheckedFile.TryOpen(path, s_blocks, notesUse: false);
@@ -236,7 +236,7 @@ internal static class LayerIndexFile
         }
     }
 
-    /// <summary>Decodes what somebody else wrote, trusting nothing in it, into memory. Null for a file of another version or another kind, or whose bytes are damaged.</summary>
+    /// <summary>Decodes a file that others wrote into memory, without trusting its content. Null for a file of another version or another kind, or whose bytes are damaged.</summary>
     /// <param name="file">The file's bytes.</param>
     /// <param name="digest">The layer that it must be of.</param>
     /// <param name="budget">Counts what the index takes, before it is allocated.</param>
@@ -337,7 +337,7 @@ internal static class LayerIndexFile
         ChunkDigests? chunks = chunkSize == 0 ? null : new ChunkDigests(chunkSize, file, at.Digests, digestCount);
         RangeDigests? ranges = rangeKind == 0 ? null : new RangeDigests(rangeKind == 1, file, at.Ranges, new ChunkDigests(1, file, at.Digests, digestCount));
         Proof proof = Proof.TryRead(by, document, isFromVerified, chunks, ranges)
-            ?? throw new InvalidDataException("nobody can vouch for the index in this way");
+            ?? throw new InvalidDataException("the proof of the index is unknown");
         return new LayerHead
         {
             Origin = origin,

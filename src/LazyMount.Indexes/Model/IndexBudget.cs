@@ -74,7 +74,7 @@ internal sealed class IndexBudget : IDisposable
         if (taken > _max)
         {
             Give(bytes); // nothing is allocated
-            throw new InvalidDataException($"its index takes more than {_max} bytes of memory, the most that is accepted for a layer of its size");
+            throw new InvalidDataException($"its index takes more than {_max} bytes of memory, the maximum for a layer of its size");
         }
         if (_image is not null && taken > Volatile.Read(ref _reserved))
         {
@@ -106,7 +106,7 @@ internal sealed class IndexBudget : IDisposable
     /// <summary>Counts <paramref name="count"/> things of <paramref name="bytesEach"/> bytes.</summary>
     public void Take(long count, int bytesEach) => Take(count > _max / bytesEach ? _max + 1 : count * bytesEach);
 
-    /// <summary>Gives back what was needed for a while only.</summary>
+    /// <summary>Gives back bytes that were needed temporarily.</summary>
     public void Give(long bytes) => Interlocked.Add(ref _taken, -bytes);
 
     /// <summary>Gives everything back to the image's budget: the index came to nothing.</summary>

@@ -15,9 +15,9 @@ public enum IndexOrigin : byte
     /// <summary>The headers of an uncompressed tar, or of one in seekable frames, visited one by one.</summary>
     TarHeaders = 3,
 
-    /// <summary>An index of ours that somebody published beside the image.</summary>
+    /// <summary>An index in this program's format that was published beside the image.</summary>
     Published = 4,
 
-    /// <summary>A ztoc that somebody published beside the image.</summary>
+    /// <summary>A ztoc that was published beside the image.</summary>
     Soci = 5,
 }

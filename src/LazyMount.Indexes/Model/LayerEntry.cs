@@ -1,6 +1,6 @@
 namespace LazyMount.Indexes.Model;
 
-/// <summary>What an entry makes. Values are stored in index files.</summary>
+/// <summary>The kind of file that an entry makes. Values are stored in index files.</summary>
 public enum EntryType : byte
 {
     /// <summary>A regular file.</summary>
@@ -28,10 +28,10 @@ public enum EntryType : byte
 /// <summary>One tar member of a layer. Whiteouts are ordinary files here: their meaning is the merge's business.</summary>
 public readonly record struct LayerEntry
 {
-    /// <summary>Node of <see cref="LayerPaths"/> that the entry stands at.</summary>
+    /// <summary>Node of the entry's path in <see cref="LayerPaths"/>.</summary>
     public required int Path { get; init; }
 
-    /// <summary>What it is.</summary>
+    /// <summary>The kind of file.</summary>
     public required EntryType Type { get; init; }
 
     /// <summary>Permission bits with setuid, setgid and sticky (07777).</summary>
@@ -52,7 +52,7 @@ public readonly record struct LayerEntry
     /// <summary>Nanoseconds to add to it, 0 to 999,999,999.</summary>
     public uint MtimeNanoseconds { get; init; }
 
-    /// <summary>Where a regular file's content, or what is stored of it, begins in the layer's uncompressed tar.</summary>
+    /// <summary>Offset of a regular file's content, without its holes, in the layer's uncompressed tar.</summary>
     public long DataOffset { get; init; }
 
     /// <summary>Sparse files: 1 more than the map's index in <see cref="LayerIndex.SparseMaps"/>; 0 for all others.</summary>

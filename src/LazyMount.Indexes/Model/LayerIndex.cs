@@ -35,7 +35,7 @@ public readonly record struct PrefetchRange(long Offset, long End)
 /// </summary>
 public record LayerHead
 {
-    /// <summary>The head alone: an index without what it says of files, which is large.</summary>
+    /// <summary>The head alone, without the entries, which are large.</summary>
     public LayerHead WithoutContents() => GetType() == typeof(LayerHead) ? this : new LayerHead(this);
 
     /// <summary>Digest of the layer's blob as stored (compressed).</summary>
@@ -65,7 +65,7 @@ public record LayerHead
     /// <summary>Where it comes from.</summary>
     public IndexOrigin Origin { get; init; }
 
-    /// <summary>Who vouches for it, and what the bytes that are read by it are verified with.</summary>
+    /// <summary>Who guarantees the index, and the digests that verify the bytes read by it.</summary>
     public required Proof Proof { get; init; }
 
     /// <summary>

@@ -15,7 +15,7 @@ public sealed record Proof
     private Proof(Voucher by, ChunkDigests? chunks, RangeDigests? ranges)
         => (By, Chunks, Ranges) = (by, chunks, ranges);
 
-    /// <summary>Who vouches.</summary>
+    /// <summary>Who guarantees the index.</summary>
     public Voucher By { get; private init; }
 
     /// <summary>
@@ -36,10 +36,10 @@ public sealed record Proof
     /// <summary>SHA-256 of ranges, where there is none of chunks; null when there is none at all.</summary>
     public RangeDigests? Ranges { get; }
 
-    /// <summary>All that a parser can say: bytes can be verified with these, but nobody vouches for them yet.</summary>
+    /// <summary>The proof by a parser: the digests can verify bytes, but only the source vouches for them yet.</summary>
     public static Proof OfParser(ChunkDigests chunks) => new(Voucher.Source, chunks, null);
 
-    /// <summary>The same of ranges; null when nothing can be verified.</summary>
+    /// <summary>As the other overload, with digests of ranges; null when there are none to verify with.</summary>
     public static Proof OfParser(RangeDigests? ranges) => new(Voucher.Source, null, ranges);
 
     /// <summary>All bytes of the layer have matched its digest, and these are the digests of its chunks, or of its transcoding's.</summary>
@@ -51,7 +51,7 @@ public sealed record Proof
     /// <summary>The document lies beside the image.</summary>
     public Proof ByRepository(Digest document, bool isFromVerified) => this with { By = Voucher.Repository, Document = document, IsFromVerified = isFromVerified };
 
-    /// <summary>The source gave what the index was made of.</summary>
+    /// <summary>The proof of an index that was made from bytes of the source.</summary>
     public Proof BySource(bool isFromVerified) => this with { By = Voucher.Source, Document = null, IsFromVerified = isFromVerified };
 
     /// <summary>

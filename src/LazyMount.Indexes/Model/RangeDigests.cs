@@ -70,7 +70,7 @@ public sealed class RangeDigests
             const int OfBlock = CheckedFile.BlockSize / RangeSize;
             ReadOnlySpan<byte> stored = _file[(_first + range) / OfBlock].Slice((int)((_first + range) % OfBlock) * RangeSize, RangeSize);
             long offset = BinaryPrimitives.ReadInt64LittleEndian(stored), length = BinaryPrimitives.ReadInt64LittleEndian(stored[8..]);
-            return offset >= 0 && length is > 0 and <= int.MaxValue ? (offset, (int)length) : throw _file.Damaged($"range {range} is none");
+            return offset >= 0 && length is > 0 and <= int.MaxValue ? (offset, (int)length) : throw _file.Damaged($"range {range} has an impossible offset or length");
         }
     }
 

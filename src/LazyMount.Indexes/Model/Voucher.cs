@@ -1,6 +1,6 @@
 namespace LazyMount.Indexes.Model;
 
-/// <summary>Who guarantees what a <see cref="LayerIndex"/> says and the bytes that are read by it; the weakest first. Values are stored in index files.</summary>
+/// <summary>Who guarantees a <see cref="LayerIndex"/> and the bytes that are read by it; the weakest first. Values are stored in index files.</summary>
 public enum Voucher : byte
 {
     /// <summary>Only the server that gave the bytes: the layer's headers were visited one by one, or its footer was not announced.</summary>

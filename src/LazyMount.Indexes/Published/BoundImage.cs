@@ -23,7 +23,7 @@ public sealed class BoundImage
     private BoundImage(ImageSet images, IArtifactTarget target, string tag, bool replaces, RawManifest? tagged)
     {
         (_images, _target, _tag, _replaces, _tagged) = (images, target, tag, replaces, tagged);
-        _index = ManifestDocument.Parse(images.Root.Bytes.Span, images.Root.Descriptor.MediaType, $"the manifest of {Source}") is ImageIndex
+        _index = ManifestDocument.Parse(images.Root.Bytes.Span, images.Root.Descriptor.MediaType, $"the manifest of '{Source}'") is ImageIndex
             ? new ImageIndexBuilder(images.Root)
             : new ImageIndexBuilder(images.Images[0].ManifestDescriptor.ToBare() with { Platform = images.Images[0].Platform });
     }
@@ -70,7 +70,7 @@ public sealed class BoundImage
         }
         if (_index.Replace(old, manifest.Descriptor) == 0)
         {
-            throw new ImageException(ImageError.Unsupported, $"The manifest {old} of {Source} stands in an image index within its image index, and a SOCI index of version 2 would change both: name the inner image index by its digest.");
+            throw new ImageException(ImageError.Unsupported, $"cannot bind a SOCI index to the manifest {old} of '{Source}': the manifest is in a nested image index, and both indexes would change; name the inner image index by its digest");
         }
         _index.Put(ImageIndex.SociIndexOf, old.ToString(), SociIndex.DescribeIn(artifact, @new, image.Platform));
         return manifest.Descriptor;
@@ -88,7 +88,7 @@ public sealed class BoundImage
         RawManifest index = _index.Build();
         if (index.Bytes.Length > ManifestDocument.MaxSize)
         {
-            throw new ImageException(ImageError.Invalid, $"The image index of {Source} would have {index.Bytes.Length} bytes, more than the {ManifestDocument.MaxSize} that registries accept: name one platform with --platform.");
+            throw new ImageException(ImageError.Invalid, $"cannot push the image index of '{Source}': it would have {index.Bytes.Length} bytes, more than the {ManifestDocument.MaxSize} that registries accept; choose one platform with --platform");
         }
         if (_tagged?.Descriptor.Digest == index.Descriptor.Digest)
         {
@@ -107,7 +107,7 @@ public sealed class BoundImage
     }
 
     private ImageException Taken()
-        => new(ImageError.Invalid, $"Cannot tag {Source.WithTag(_tag)}: the tag names another image ({_tagged!.Descriptor.Digest}); choose another tag, or replace it with --force.");
+        => new(ImageError.Invalid, $"cannot tag '{Source.WithTag(_tag)}': the tag names another image ({_tagged!.Descriptor.Digest}); choose another tag, or replace it with --force");
 
     private static bool IsBound(RawManifest manifest)
     {

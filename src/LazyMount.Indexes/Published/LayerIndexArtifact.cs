@@ -64,7 +64,7 @@ internal static class LayerIndexArtifact
     public static Digest? LayerOf(Descriptor blob)
         => blob.Annotations?.TryGetValue(LayerDigest, out string? text) == true && Digest.TryParse(text, out Digest digest) ? digest : null;
 
-    /// <summary>Decodes what somebody published, trusting nothing in it.</summary>
+    /// <summary>Decodes a published index without trusting its content.</summary>
     /// <param name="bytes">The blob.</param>
     /// <param name="layer">The layer that it must be of.</param>
     /// <param name="budget">Counts what the index takes.</param>
@@ -76,7 +76,7 @@ internal static class LayerIndexArtifact
         Require(index.CompressedSize == layer.Size, "it is of a layer of another size");
         Require(index.Transcoding is null, "it is of a transcoded copy of the layer");
         ChunkDigests? chunks = index.Proof.Chunks;
-        Require(chunks?.ChunkSize == ChunkDigests.DefaultChunkSize, "it does not say what the layer's bytes must be");
+        Require(chunks?.ChunkSize == ChunkDigests.DefaultChunkSize, "it has no digests of the layer's chunks");
         return index with { Origin = IndexOrigin.Published, Proof = Proof.OfParser(chunks!), DiffId = null };
     }
 

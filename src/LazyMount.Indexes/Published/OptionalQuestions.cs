@@ -116,7 +116,7 @@ internal sealed class OptionalQuestions(TimeSpan patience)
                     {
                         await given.CancelAsync().ConfigureAwait(false);
                         await reading.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
-                        throw new ImageException(ImageError.Unreachable, $"it comes so slowly ({filled} of {destination.Length} bytes so far) that its layer is read in its place");
+                        throw new ImageException(ImageError.Unreachable, $"it arrives too slowly ({filled} of {destination.Length} bytes so far), so its layer is read instead");
                     }
                 }
                 int read = await reading.ConfigureAwait(false);
@@ -127,7 +127,7 @@ internal sealed class OptionalQuestions(TimeSpan patience)
         }
     }
 
-    private ImageException Unanswered() => new(ImageError.Unreachable, $"there is no answer within {patience.TotalSeconds:0.###} s, and an image does not wait longer for what it can do without");
+    private ImageException Unanswered() => new(ImageError.Unreachable, $"there is no answer within {patience.TotalSeconds:0.###} s, the limit for optional requests");
 
     // Looks at the end of each window of time whether the rest comes soon enough at the rate of that window.
     private sealed class Pace(TimeSpan window, long size, int filled, long layerSize)

@@ -21,7 +21,7 @@ internal sealed record PublishedIndex(Descriptor Blob, IndexOrigin Origin, Descr
 /// </summary>
 /// <param name="image">The image.</param>
 /// <param name="by">Who vouches for them.</param>
-/// <param name="questions">The patience with those who are asked.</param>
+/// <param name="questions">Limits how long optional requests may take.</param>
 /// <param name="logger">Told what is used, and what is of no use.</param>
 /// <param name="memory">What the indexes of the image's layers take together; null for layers that are looked at one by one.</param>
 internal abstract class PublishedIndexes(Image image, Voucher by, OptionalQuestions questions, ILogger logger, ImageBudget? memory) : IIndexSource, IDisposable
@@ -39,10 +39,10 @@ internal abstract class PublishedIndexes(Image image, Voucher by, OptionalQuesti
     /// <summary>The logger.</summary>
     protected ILogger Logger => logger;
 
-    /// <summary>The patience with those who are asked.</summary>
+    /// <summary>Limits how long optional requests may take.</summary>
     protected OptionalQuestions Questions => questions;
 
-    /// <summary>Finds out which layer has what; null for nothing.</summary>
+    /// <summary>Finds the published index of each layer; null when there is none.</summary>
     protected abstract Task<IReadOnlyDictionary<Digest, PublishedIndex>?> ReadTableAsync(CancellationToken cancellationToken);
 
     public async ValueTask<IndexOffer?> FindAsync(Descriptor layer, CancellationToken cancellationToken)
@@ -101,11 +101,11 @@ internal abstract class PublishedIndexes(Image image, Voucher by, OptionalQuesti
         (LayerIndex index, bool assumesPlainHeader) = ZtocReader.Read(bytes, layer, budget);
         if (assumesPlainHeader && await ReadRangeAsync(layer, 4, layer.Size, cancellationToken).ConfigureAwait(false) is not [0x1F, 0x8B, 8, 0])
         {
-            throw new InvalidDataException("it takes the layer's gzip header for one without a name or other options");
+            throw new InvalidDataException("it is wrong about the layer's gzip header, which has a name or other options");
         }
         if (by == Voucher.Manifest && TocFiles.NeedsTail(index))
         {
-            throw new InvalidDataException("only the layer's last bytes tell which of its files are shown, and nothing in it vouches for those");
+            throw new InvalidDataException("the layer's last bytes decide which of its files are shown, and the index has no digest of them");
         }
         return await TocFiles.HideAsync(index, new BlobRanges(image.Source, layer), cancellationToken).ConfigureAwait(false);
     }
@@ -138,7 +138,7 @@ internal abstract class PublishedIndexes(Image image, Voucher by, OptionalQuesti
             // A version 2 index of SOCI has no subject: the image's manifest names it.
             if (manifest.ArtifactType != artifactType || (artifactType != SociIndex.Version2 && manifest.Subject?.Digest != image.ManifestDescriptor.Digest))
             {
-                throw new InvalidDataException("it is something else, or refers to another image");
+                throw new InvalidDataException("it has another type, or refers to another image");
             }
             return artifactType == LayerIndexArtifact.ArtifactType
                 ? TableOf(manifest, LayerIndexArtifact.LayerOf, IndexOrigin.Published)

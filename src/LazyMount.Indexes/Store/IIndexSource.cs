@@ -3,7 +3,7 @@ using LazyMount.Indexes.Model;
 
 namespace LazyMount.Indexes.Store;
 
-/// <summary>What serves a layer, or would.</summary>
+/// <summary>The index that serves a layer, or would serve it.</summary>
 /// <param name="Origin">Where its index comes from; null when the layer has to be streamed.</param>
 /// <param name="By">Who vouches for the index; null where that turns out only when the layer is asked whether it tells itself what it has.</param>
 /// <param name="Size">Bytes of the index, on disk or to be fetched; null when that is not known.</param>
@@ -17,7 +17,7 @@ public readonly record struct IndexOffer(IndexOrigin? Origin, Voucher? By, long?
 /// </summary>
 internal interface IIndexSource
 {
-    /// <summary>What it would give for a layer, found out without fetching the index; null for nothing.</summary>
+    /// <summary>The index that the source has for a layer, without fetching it; null when it has none.</summary>
     ValueTask<IndexOffer?> FindAsync(Descriptor layer, CancellationToken cancellationToken);
 
     /// <summary>The index of a layer; null when there is none that can be used, which is logged.</summary>

@@ -223,7 +223,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
                     LayerIndex index = await GetAsync(blob, image, policy, sources, memory, bytes => Report(bytes, done: false), token).ConfigureAwait(false);
                     if (Interlocked.Add(ref tableSize, ((long)index.Entries.Length + index.Paths.Count) * at.Count) > MaxTableSize)
                     {
-                        throw new ImageException(ImageError.Invalid, $"The layers of {image.Reference} have more than {MaxTableSize} entries and paths together, which is the most that is accepted: the image must be built with fewer files.");
+                        throw new ImageException(ImageError.Invalid, $"cannot use the layers of '{image.Reference}': they have more entries and paths together than the maximum of {MaxTableSize}; build the image with fewer files");
                     }
                     at.ForEach(i => indexes[i] = index);
                     Report(blob.Size, done: true);
@@ -289,12 +289,12 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
         }
     }
 
-    /// <summary>Logs that a layer is read by an index of which neither the reference's digest nor the layer's own says what it holds.</summary>
+    /// <summary>Logs a layer whose index neither the reference's digest nor the layer's own digest vouches for.</summary>
     public void Tell(LayerHead index)
     {
         if (index.Proof.By < Voucher.Manifest)
         {
-            _logger.LayerBelieved(index.Digest.ToString(), index.Origin, index.Proof.By == Voucher.Source ? "the source that gives it" : "whoever may publish in its repository");
+            _logger.LayerBelieved(index.Digest.ToString(), index.Origin, index.Proof.By == Voucher.Source ? "the server that sends it" : "whoever may publish in its repository");
         }
     }
 }

@@ -15,7 +15,7 @@ internal sealed class IndexPolicy(IndexTrust trust, Image image)
     /// <summary>Published indexes whose digest the manifest, or the image index that led to it, holds.</summary>
     public bool TakesBound => trust != IndexTrust.None;
 
-    /// <summary>What somebody published in the repository, and nobody with the reference's digest vouches for.</summary>
+    /// <summary>Accepts indexes that were published in the repository and that the reference's digest does not vouch for.</summary>
     public bool TakesReferrers => TakesAnswers;
 
     /// <summary>
@@ -27,7 +27,7 @@ internal sealed class IndexPolicy(IndexTrust trust, Image image)
     // The word of whoever answers. By tag, over verified connections, the same server says which image the tag is.
     private bool TakesAnswers => trust == IndexTrust.Registry || (trust == IndexTrust.Auto && image.Reference.Digest is null && image.Source.IsVerified);
 
-    /// <summary>Whether the word of whoever answers counts over any connection.</summary>
+    /// <summary>Accepts indexes over connections that are not verified.</summary>
     public bool TakesUnverified => trust == IndexTrust.Registry;
 
     /// <summary>
@@ -36,7 +36,7 @@ internal sealed class IndexPolicy(IndexTrust trust, Image image)
     /// </summary>
     public LayerHead ToRead(LayerHead index) => TakesUnverified && IsOnline ? index with { Proof = index.Proof.OverAnyConnection() } : index;
 
-    /// <summary>Whether an index is believed now, wherever and under whatever policy it was found.</summary>
+    /// <summary>Whether this policy accepts an index, wherever and under whatever policy it was found.</summary>
     public bool Accepts(LayerHead index) => index.Proof.By switch
     {
         Voucher.Layer => true,

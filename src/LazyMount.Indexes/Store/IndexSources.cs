@@ -39,7 +39,7 @@ internal sealed class IndexSources : IDisposable
         }
     }
 
-    /// <summary>None for a layer of which nobody vouches for the digest: its content has to be held against its diff_id.</summary>
+    /// <summary>The sources for a layer. None for a layer without a trusted digest: its content has to be compared with its diff_id.</summary>
     public IReadOnlyList<IIndexSource> For(Descriptor layer) => _image.Source.DiffIdOf(layer.Digest) is null ? _sources : [];
 
     public void Dispose() => _sources.OfType<IDisposable>().ToList().ForEach(source => source.Dispose());

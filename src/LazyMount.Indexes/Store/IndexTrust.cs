@@ -1,6 +1,6 @@
 namespace LazyMount.Indexes.Store;
 
-/// <summary>Whose word counts for what a layer holds, besides a pass over the whole layer, whose digest the manifest holds.</summary>
+/// <summary>Whose indexes of layers are trusted, besides those that were built from the whole layer and its digest.</summary>
 public enum IndexTrust
 {
     /// <summary>
@@ -9,10 +9,10 @@ public enum IndexTrust
     /// </summary>
     Auto,
 
-    /// <summary>Only the manifest's: of published indexes, and of tables of contents in layers, those whose digest it holds.</summary>
+    /// <summary>Only published indexes, and tables of contents in layers, whose digest is in the manifest.</summary>
     Bound,
 
-    /// <summary>Any index that lies in the image's own repository or in the layer is used, whoever answers and however the image is named.</summary>
+    /// <summary>Any index in the image's own repository or in the layer, over any connection and for any reference.</summary>
     Registry,
 
     /// <summary>As <see cref="Bound"/>, and no published index at all.</summary>

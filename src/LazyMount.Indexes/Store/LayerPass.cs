@@ -17,11 +17,11 @@ namespace LazyMount.Indexes.Store;
 /// <param name="memory">What the indexes of the image's layers take together; null for a layer that is indexed alone.</param>
 internal sealed class LayerPass(BlobCache cache, bool keepsBlobs, ILogger logger, ImageBudget? memory = null)
 {
-    /// <summary>Bytes of the layer, of which nobody has proved anything here.</summary>
+    /// <summary>The layer's bytes, not verified.</summary>
     public Task<Stream> OpenAsync(Descriptor layer, Image image, CancellationToken cancellationToken)
         => new BlobPass(cache, keepsBlobs, logger).OpenAsync(layer, image.Source, Proof.ImageScope(image, image.Source.IsVerified), cancellationToken);
 
-    /// <summary>One pass, whatever is stored.</summary>
+    /// <summary>Makes one pass over the layer, also when an index is stored.</summary>
     /// <param name="layer">The layer.</param>
     /// <param name="image">The image that it is of.</param>
     /// <param name="believed">The proof by which parts of the layer were read already: their bytes are not fetched again.</param>

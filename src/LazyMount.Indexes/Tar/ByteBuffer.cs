@@ -9,7 +9,7 @@ internal sealed class ByteBuffer
 
     public ReadOnlySpan<byte> Bytes => _bytes.AsSpan(0, Length);
 
-    /// <summary>The same bytes, to be changed.</summary>
+    /// <summary>The bytes, writable.</summary>
     public Span<byte> Writable => _bytes.AsSpan(0, Length);
 
     public void Clear() => Length = 0;

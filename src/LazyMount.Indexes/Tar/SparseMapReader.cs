@@ -57,7 +57,7 @@ internal sealed class SparseMapReader(IndexLimits limits)
         }
         if (left != 0 || !map.IsEmpty)
         {
-            throw Bad("has another number of extents than it says");
+            throw Bad("does not have as many extents as it says");
         }
     }
 
@@ -191,8 +191,8 @@ internal sealed class SparseMapReader(IndexLimits limits)
 
     private long SizeOf(PaxSparse records) => records.Size switch
     {
-        null => throw Bad("does not say the file's size"),
-        < 0 => throw Bad("says a negative size"),
+        null => throw Bad("does not have the file's size"),
+        < 0 => throw Bad("has a negative size"),
         long size => size,
     };
 

@@ -86,7 +86,7 @@ internal readonly ref struct TarHeader(ReadOnlySpan<byte> block)
 
     public ReadOnlySpan<byte> LinkName => Text(LinkNameField, LinkNameSize);
 
-    /// <summary>What stands before the name and a slash, empty when nothing does.</summary>
+    /// <summary>The directory part of the path, without the slash before the name; may be empty.</summary>
     public ReadOnlySpan<byte> Prefix
     {
         get

@@ -41,7 +41,7 @@ internal sealed class TarMember
 
     public uint DeviceMinor { get; internal set; }
 
-    /// <summary>Where the content's first stored byte stands in the tar.</summary>
+    /// <summary>Offset of the content's first stored byte in the tar.</summary>
     public long DataOffset { get; internal set; }
 
     public int XattrCount => Pax?.XattrCount ?? 0;

@@ -51,7 +51,7 @@ internal sealed class TarScanner(IndexLimits limits)
     /// <summary>A global PAX header has been seen.</summary>
     public bool HasGlobalHeader => _hasGlobal;
 
-    /// <summary>What <see cref="TryRead"/> found; valid until its next call.</summary>
+    /// <summary>The member that <see cref="TryRead"/> found; valid until its next call.</summary>
     public TarMember Member { get; } = new();
 
     /// <summary>Goes on to the next member. False: <paramref name="piece"/> is used up.</summary>
@@ -200,7 +200,7 @@ internal sealed class TarScanner(IndexLimits limits)
         }
         if (_state == State.ZeroBlock)
         {
-            throw new InvalidDataException($"a single zero block at offset {headerOffset - TarHeader.BlockSize} is followed by more data: it was damaged or put together wrongly");
+            throw new InvalidDataException($"a single zero block at offset {headerOffset - TarHeader.BlockSize} is followed by more data");
         }
         if (!header.HasValidChecksum())
         {
@@ -245,7 +245,7 @@ internal sealed class TarScanner(IndexLimits limits)
                 _global.Apply(_extension.Bytes);
                 if (_global.Sparse.IsPresent)
                 {
-                    throw new InvalidDataException("a global PAX header says GNU.sparse, which can be said of one file only");
+                    throw new InvalidDataException("a global PAX header has GNU.sparse, which is allowed for one file only");
                 }
                 _hasGlobal = true;
                 break;
@@ -308,7 +308,7 @@ internal sealed class TarScanner(IndexLimits limits)
         member.Type = type ?? EntryType.File;
         member.SkipReason = type is not null ? null
             : flag == 'V' ? "it is a volume label"
-            : $"its tar type '{(flag is > 32 and < 127 ? ((char)flag).ToString() : $"\\x{flag:x2}")}' is no kind of file that an image can hold (sockets, for one, are made by programs when they run)";
+            : $"its tar type '{(flag is > 32 and < 127 ? ((char)flag).ToString() : $"\\x{flag:x2}")}' is not a kind of file that an image can have (sockets, for example, are made by running programs)";
         member.Pax = pax is { XattrCount: > 0 } ? pax : null;
         member.DataOffset = _position;
         member.Size = type == EntryType.File ? size : 0;
@@ -328,7 +328,7 @@ internal sealed class TarScanner(IndexLimits limits)
         bool isOld = header.TypeFlag == 'S';
         if (Member.Type != EntryType.File || Member.SkipReason is not null || (isOld && records?.IsPresent == true))
         {
-            throw new InvalidDataException($"{TarText.Quote(Member.Path)} {(isOld ? "has two sparse maps" : "has a sparse map but is no file")}");
+            throw new InvalidDataException($"{TarText.Quote(Member.Path)} {(isOld ? "has two sparse maps" : "has a sparse map but is not a file")}");
         }
         switch (isOld ? null : records!.HasMapInContent)
         {

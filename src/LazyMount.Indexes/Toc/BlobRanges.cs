@@ -35,7 +35,7 @@ internal sealed class BlobRanges(IBlobSource source, Descriptor blob)
         return bytes;
     }
 
-    /// <summary>The same into the caller's memory.</summary>
+    /// <summary>As the other overload, into the caller's memory.</summary>
     public async ValueTask ReadAsync(long offset, Memory<byte> bytes, CancellationToken cancellationToken)
     {
         long tailStart = blob.Size - _tail.Length;

@@ -86,7 +86,7 @@ internal static class EstargzToc
         Descriptor blob = ranges.Blob;
         if (offset <= 0 || offset >= blob.Size || blob.Size - offset > MaxJson)
         {
-            throw new InvalidDataException($"its footer says that the table begins at {offset}");
+            throw new InvalidDataException($"its footer gives the impossible offset {offset} for the table");
         }
         budget.Take(blob.Size - offset);
         byte[] member = await ranges.ReadAsync(offset, (int)(blob.Size - offset), cancellationToken).ConfigureAwait(false);
@@ -96,7 +96,7 @@ internal static class EstargzToc
         {
             announced = Digest.TryParse(annotation, out Digest digest) && digest.Verifies(json)
                 ? digest
-                : throw new InvalidDataException($"its digest is {Digest.OfSha256(json)} where the manifest says otherwise");
+                : throw new InvalidDataException($"its digest is {Digest.OfSha256(json)}, but the manifest has another one");
         }
         using var builder = new TocIndexBuilder(budget, offset);
         TocJson.Read(json, builder);
@@ -124,7 +124,7 @@ internal static class EstargzToc
                     }
                     if (scanner.Member.Type != EntryType.File || !scanner.Member.Path.SequenceEqual("stargz.index.json"u8) || scanner.Member.SkipReason is not null)
                     {
-                        throw new InvalidDataException($"a tar of {TarText.Quote(scanner.Member.Path)} stands where {FileName} must be");
+                        throw new InvalidDataException($"it is {TarText.Quote(scanner.Member.Path)}, not {FileName}");
                     }
                     if (scanner.Member.Size > MaxJson || scanner.Member.Size / MaxRatio > member.Length)
                     {

@@ -30,14 +30,14 @@ internal sealed class LayerToc(IBlobSource source, bool acceptsUnannounced, ILog
     private const int LargestTableGuess = 1 << 20;
     private const int TableShare = 128;
 
-    /// <summary>What a layer's annotations promise, and how large the table is if they say so; null when they promise nothing.</summary>
+    /// <summary>The kind of table of contents that a layer's annotations announce, and its size if they have it; null when they announce none.</summary>
     public static (IndexOrigin Origin, long? Size)? FindAnnounced(Descriptor blob)
         => blob.Size < SmallestBlob ? null
             : ZstdChunkedToc.FindAnnotated(blob) is { } place ? (IndexOrigin.ZstdChunked, place.Length)
             : blob.Annotations?.ContainsKey(EstargzToc.DigestAnnotation) == true ? (IndexOrigin.Estargz, null)
             : null;
 
-    /// <summary>Asks nobody: of a table it knows what the layer's annotations say.</summary>
+    /// <summary>Sends no request: uses the layer's annotations only.</summary>
     public ValueTask<IndexOffer?> FindAsync(Descriptor layer, CancellationToken cancellationToken)
         => new(FindAnnounced(layer) is { } announced ? new IndexOffer(announced.Origin, Voucher.Manifest, announced.Size, null) : null);
 

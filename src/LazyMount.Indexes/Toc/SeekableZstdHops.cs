@@ -48,7 +48,7 @@ internal sealed class SeekableZstdHops : TarHops
         byte[] table = await ranges.ReadAsync(ranges.Blob.Size - tableSize, (int)tableSize, cancellationToken).ConfigureAwait(false);
         if (BinaryPrimitives.ReadUInt32LittleEndian(table) != SkippableMagic || BinaryPrimitives.ReadUInt32LittleEndian(table.AsSpan(4)) != tableSize - FrameHeader)
         {
-            throw new InvalidDataException("its seek table does not begin where it should");
+            throw new InvalidDataException("its seek table begins at a wrong offset");
         }
         var compressedOffsets = new List<long> { 0 };
         var uncompressedOffsets = new List<long> { 0 };
@@ -75,12 +75,12 @@ internal sealed class SeekableZstdHops : TarHops
         {
             if (compressedOffsets[i] - compressedOffsets[i - 1] > TocIndexBuilder.LongestCompressed(uncompressedOffsets[i] - uncompressedOffsets[i - 1]))
             {
-                throw new InvalidDataException("its seek table has a frame that is larger than what it decodes to");
+                throw new InvalidDataException("its seek table has a frame that is larger than its decoded bytes");
             }
         }
         return compressedOffsets[^1] == ranges.Blob.Size - tableSize && compressedOffsets.Count == uncompressedOffsets.Count && compressedOffsets[0] == 0
             ? new SeekableZstdHops(ranges, budget, [.. compressedOffsets], [.. uncompressedOffsets])
-            : throw new InvalidDataException("the frames of its seek table do not make up the blob");
+            : throw new InvalidDataException("the frames of its seek table do not add up to the blob");
     }
 
     protected override async ValueTask<ReadOnlyMemory<byte>> ReadAsync(long position, int wanted, CancellationToken cancellationToken)
@@ -108,7 +108,7 @@ internal sealed class SeekableZstdHops : TarHops
             run.CopyTo(bytes.AsSpan(filled));
             filled += run.Length;
         }
-        return filled == length ? bytes : throw new InvalidDataException("a frame has not the size that its seek table gives");
+        return filled == length ? bytes : throw new InvalidDataException("a frame does not have the size in the seek table");
     }
 
     protected override CheckpointTable BuildCheckpoints()

@@ -40,7 +40,7 @@ internal abstract class TarHops(BlobRanges ranges, IndexBudget budget)
     /// <summary>The format of the blob.</summary>
     protected abstract CompressionFormat Format { get; }
 
-    /// <summary>Counts what the index takes.</summary>
+    /// <summary>Counts the memory of the index.</summary>
     protected IndexBudget Budget => budget;
 
     /// <summary>The blob's ranges.</summary>
@@ -136,7 +136,7 @@ internal sealed class PlainTarHops(BlobRanges ranges, IndexBudget budget) : TarH
         }
         await Ranges.ReadAsync(position, _buffer.AsMemory(0, wanted), cancellationToken).ConfigureAwait(false);
         return position == 0 && Decompressor.Detect(_buffer) != CompressionFormat.None
-            ? throw new InvalidDataException("it is compressed, though its type says that it is not")
+            ? throw new InvalidDataException("it is compressed, but its type says that it is not")
             : _buffer.AsMemory(0, wanted);
     }
 

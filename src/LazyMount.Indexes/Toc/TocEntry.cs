@@ -15,16 +15,16 @@ internal sealed class TocEntry
     /// <summary>All that does not concern the content.</summary>
     public TarMember Member { get; } = new();
 
-    /// <summary>It goes on with the file before it, which has the same name.</summary>
+    /// <summary>The entry is a further chunk of the file before it, which has the same name.</summary>
     public bool IsChunk { get; set; }
 
     /// <summary>Where in the blob the member or frame begins that holds the chunk.</summary>
     public long CompressedOffset { get; set; }
 
-    /// <summary>Where the chunk begins in what that decodes to.</summary>
+    /// <summary>Offset of the chunk in the decoded bytes.</summary>
     public long InnerOffset { get; set; }
 
-    /// <summary>Where the chunk stands in the file.</summary>
+    /// <summary>Offset of the chunk in the file.</summary>
     public long ChunkOffset { get; set; }
 
     /// <summary>Its bytes; 0: all that are left of the file.</summary>

@@ -120,7 +120,7 @@ internal sealed class TocIndexBuilder(IndexBudget budget, long dataEnd) : IDispo
         long size = chunk.ChunkSize == 0 ? left : chunk.ChunkSize;
         if (chunk.ChunkOffset != _filled || size <= 0 || size > left)
         {
-            throw new InvalidDataException($"the chunks of {TarText.Quote(file.Path)} do not make up its {file.Size} bytes");
+            throw new InvalidDataException($"the chunks of {TarText.Quote(file.Path)} do not add up to its {file.Size} bytes");
         }
         if (chunk.IsHole)
         {
@@ -166,7 +166,7 @@ internal sealed class TocIndexBuilder(IndexBudget budget, long dataEnd) : IDispo
             // Where the blob begins there is a tar header, so that there content has an inner offset; a place that is left out reads as 0.
             if (chunk.CompressedOffset < 0 || chunk.CompressedOffset <= _spanOffset || chunk.CompressedOffset >= dataEnd || (chunk.CompressedOffset == 0 && chunk.InnerOffset == 0))
             {
-                throw new InvalidDataException($"the content of {TarText.Quote(_file.Member.Path)} is at {chunk.CompressedOffset}, which is not between what is before it and the end at {dataEnd}");
+                throw new InvalidDataException($"the content of {TarText.Quote(_file.Member.Path)} is at {chunk.CompressedOffset}, which is not between the previous content and the end at {dataEnd}");
             }
             EndSpan(chunk.CompressedOffset);
             (_spanOffset, _spanStart) = (chunk.CompressedOffset, _spanEnd);
@@ -174,7 +174,7 @@ internal sealed class TocIndexBuilder(IndexBudget budget, long dataEnd) : IDispo
         }
         if (chunk.InnerOffset < 0 || chunk.InnerOffset < _spanEnd - _spanStart || chunk.InnerOffset > LongestSpan || size > LongestSpan - chunk.InnerOffset)
         {
-            throw new InvalidDataException($"the content of {TarText.Quote(_file.Member.Path)} overlaps with what is before it, or lies more than {LongestSpan} bytes behind the place where decoding can start");
+            throw new InvalidDataException($"the content of {TarText.Quote(_file.Member.Path)} overlaps the previous content, or is more than {LongestSpan} bytes after the place where decoding can start");
         }
         long start = _spanStart + chunk.InnerOffset;
         _spanEnd = start + size;
@@ -218,7 +218,7 @@ internal sealed class TocIndexBuilder(IndexBudget budget, long dataEnd) : IDispo
         TarMember file = _file.Member;
         if (_filled != file.Size)
         {
-            throw new InvalidDataException($"the chunks of {TarText.Quote(file.Path)} do not make up its {file.Size} bytes");
+            throw new InvalidDataException($"the chunks of {TarText.Quote(file.Path)} do not add up to its {file.Size} bytes");
         }
         file.SparseMap = _hasHole ? new SparseMap([.. _extents], _stored) : null;
         _entries.Add(file);

@@ -77,7 +77,7 @@ internal ref struct TocJson
         }
         if (version != Version || !hasEntries)
         {
-            throw new InvalidDataException(version == Version ? "it has no entries" : $"its version is {version?.ToString(CultureInfo.InvariantCulture) ?? "not told"} where {Version} is known");
+            throw new InvalidDataException(version == Version ? "it has no entries" : $"its version is {version?.ToString(CultureInfo.InvariantCulture) ?? "missing"}, and only {Version} is supported");
         }
     }
 
@@ -200,7 +200,7 @@ internal ref struct TocJson
             _ when type.SequenceEqual("char"u8) => EntryType.CharacterDevice,
             _ when type.SequenceEqual("block"u8) => EntryType.BlockDevice,
             _ when type.SequenceEqual("fifo"u8) => EntryType.Fifo,
-            _ => throw new InvalidDataException($"{TarText.Quote(type)} is no type of an entry"),
+            _ => throw new InvalidDataException($"{TarText.Quote(type)} is not a type of an entry"),
         };
     }
 

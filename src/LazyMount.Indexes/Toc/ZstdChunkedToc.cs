@@ -88,18 +88,18 @@ internal static class ZstdChunkedToc
         Descriptor blob = ranges.Blob;
         if (place.Type != CrfsType)
         {
-            throw new InvalidDataException($"its type is {place.Type} where {CrfsType} is known");
+            throw new InvalidDataException($"its type is {place.Type}, and only {CrfsType} is supported");
         }
         if (place.Offset <= FrameHeader || place.Length <= 0 || place.Length > MaxCompressed || place.Offset > blob.Size - place.Length
             || place.JsonLength <= 0 || place.JsonLength > EstargzToc.MaxJson || place.JsonLength / MaxRatio > place.Length)
         {
-            throw new InvalidDataException($"it is said to have {place.Length} bytes at {place.Offset}, unpacked {place.JsonLength}");
+            throw new InvalidDataException($"its position is impossible: {place.Length} bytes at {place.Offset}, decoded {place.JsonLength}");
         }
         budget.Take(place.Length + place.JsonLength);
         byte[] frame = await ranges.ReadAsync(place.Offset, (int)place.Length, cancellationToken).ConfigureAwait(false);
         if (place.Checksum is { } checksum && !checksum.Verifies(frame))
         {
-            throw new InvalidDataException($"its digest is {Digest.OfSha256(frame)} where the manifest says {checksum}");
+            throw new InvalidDataException($"its digest is {Digest.OfSha256(frame)}, but the manifest says {checksum}");
         }
         using var builder = new TocIndexBuilder(budget, place.Offset - FrameHeader);
         TocJson.Read(Unpack(frame, (int)place.JsonLength), builder);
@@ -121,12 +121,12 @@ internal static class ZstdChunkedToc
         {
             if (run.Length > json.Length - filled)
             {
-                throw new InvalidDataException($"it unpacks to more than the {length} bytes it should");
+                throw new InvalidDataException($"it decodes to more than {length} bytes");
             }
             run.CopyTo(json.AsSpan(filled));
             filled += run.Length;
         }
         zstd.Complete();
-        return filled == length ? json : throw new InvalidDataException($"it unpacks to {filled} bytes instead of {length}");
+        return filled == length ? json : throw new InvalidDataException($"it decodes to {filled} bytes instead of {length}");
     }
 }

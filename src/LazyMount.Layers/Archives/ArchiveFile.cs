@@ -40,7 +40,7 @@ internal sealed class ArchiveFile : LayoutFiles
     /// <summary>As the user wrote it.</summary>
     public string Path { get; }
 
-    /// <summary>Names this state of the file: what is learnt about its content may be kept under it.</summary>
+    /// <summary>The key of this state of the file, under which data about its content may be kept.</summary>
     public Digest Key { get; }
 
     public ArchiveTable Table { get; }
@@ -64,7 +64,7 @@ internal sealed class ArchiveFile : LayoutFiles
             {
                 return new ArchiveFile(reference.Location, file, key, Scan(file, identity.Size, cancellationToken), null, null);
             }
-            var source = new FileSource(file, $"The archive {reference.Location}");
+            var source = new FileSource(file, $"the archive '{reference.Location}'");
             var whole = new Descriptor("", key, identity.Size);
             LayerIndex index = await GetIndexAsync(whole, source, cache, loggers, cancellationToken).ConfigureAwait(false);
             spans = new SpanCache(SpanCapacity);
@@ -80,25 +80,25 @@ internal sealed class ArchiveFile : LayoutFiles
             switch (e)
             {
                 case InvalidDataException:
-                    throw new ImageException(ImageError.Invalid, $"The archive {reference.Location} cannot be read: {e.Message.TrimEnd('.')}; make it again.", e);
+                    throw new ImageException(ImageError.Invalid, $"cannot read the archive '{reference.Location}': {e.Message}; make it again", e);
                 case NotSupportedException:
-                    throw new ImageException(ImageError.Unsupported, $"The archive {reference.Location} cannot be read: {e.Message.TrimEnd('.')}.", e);
+                    throw new ImageException(ImageError.Unsupported, $"cannot read the archive '{reference.Location}': {e.Message}", e);
                 case IOException and not ImageException:
-                    throw new ImageException(ImageError.Local, $"The archive {reference.Location} cannot be read: {e.Message}", e);
+                    throw new ImageException(ImageError.Local, $"cannot read the archive '{reference.Location}': {FileProblem.Reason(e)}", e);
                 default:
                     throw;
             }
         }
     }
 
-    public override string NameOf(string path) => $"the file {path} in the archive {Path}";
+    public override string NameOf(string path) => $"the file '{path}' in the archive '{Path}'";
 
     public override bool Exists(string path) => Find(path) is not null;
 
     public override Stream Open(string path, long offset, long? length, out long size)
     {
         ArchiveMember member = Find(path)
-            ?? throw new ImageException(ImageError.NotFound, $"The archive {Path} has no file {path}: it is incomplete, make it again.");
+            ?? throw new ImageException(ImageError.NotFound, $"cannot read {NameOf(path)}: there is no such file; make the archive again");
         size = member.Size;
         return Open(member, offset, length ?? member.Size - offset);
     }
@@ -108,8 +108,8 @@ internal sealed class ArchiveFile : LayoutFiles
     {
         length = Math.Min(length, Math.Max(0, member.Size - offset)); // who asks for more is told the size
         return _layer is null
-            ? new FileRangeStream(_file, $"The archive {Path}", member.Offset + offset, length, leaveOpen: true)
-            : new LayerRangeStream(_layer, $"The archive {Path}", member.Offset + offset, length);
+            ? new FileRangeStream(_file, $"the archive '{Path}'", member.Offset + offset, length, leaveOpen: true)
+            : new LayerRangeStream(_layer, $"the archive '{Path}'", member.Offset + offset, length);
     }
 
     public ArchiveMember? Find(string path)
@@ -120,7 +120,7 @@ internal sealed class ArchiveFile : LayoutFiles
         }
         catch (InvalidDataException e)
         {
-            throw new ImageException(ImageError.Invalid, $"The archive {Path} cannot be read: {e.Message}; make it again.", e);
+            throw new ImageException(ImageError.Invalid, $"cannot read the archive '{Path}': {e.Message}; make it again", e);
         }
     }
 
@@ -138,9 +138,9 @@ internal sealed class ArchiveFile : LayoutFiles
         switch (FileIdentity.TryOf(path)?.Kind)
         {
             case FileKind.Directory:
-                throw new ImageException(ImageError.Invalid, $"{path} is a directory, not an archive: for an OCI layout write oci:{path}.");
+                throw new ImageException(ImageError.Invalid, $"cannot use '{path}' as an archive: it is a directory; for an OCI layout write oci:{path}");
             case FileKind.Other:
-                throw new ImageException(ImageError.Unsupported, $"{path} is not a regular file: an archive is read at random, so write it to a file first.");
+                throw new ImageException(ImageError.Unsupported, $"cannot use '{path}' as an archive: it is not a regular file; copy it to a regular file first");
         }
         try
         {
@@ -151,30 +151,43 @@ internal sealed class ArchiveFile : LayoutFiles
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            string colon = reference.Tag is null && reference.SourceIndex is null ? "" : "; it ends at the first colon, so a name that holds one needs a symbolic link without";
-            throw new ImageException(ImageError.NotFound, $"There is no file {path} for {reference}: check the path{colon}.", e);
+            string colon = reference.Tag is null && reference.SourceIndex is null ? "" : ", which ends at the first colon; for a name with a colon make a symbolic link without one";
+            throw new ImageException(ImageError.NotFound, $"cannot open the archive '{path}': there is no such file; check the path{colon}", e);
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new ImageException(ImageError.Denied, $"The archive {path} may not be read: ask its owner for permission.", e);
+            throw new ImageException(ImageError.Denied, $"cannot read the archive '{path}': {FileProblem.Reason(e)}; ask its owner for permission", e);
         }
         catch (IOException e)
         {
-            throw new ImageException(ImageError.Local, $"The archive {path} cannot be opened: {e.Message}", e);
+            throw new ImageException(ImageError.Local, $"cannot open the archive '{path}': {FileProblem.Reason(e)}", e);
         }
     }
 
     private static ArchiveTable Scan(SafeFileHandle file, long size, CancellationToken cancellationToken)
     {
-        var scanner = new TarScanner();
         var entries = new LayerEntriesBuilder(new IndexBudget(size));
+        ReadMembers(file, size, member =>
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            entries.Add(member);
+            return true;
+        });
+        return new ArchiveTable(entries.BuildPaths(), entries.BuildEntries(), entries.BuildLinkTargets());
+    }
+
+    /// <summary>Reads the headers of a tar file. The member is valid during the call that gets it.</summary>
+    /// <exception cref="InvalidDataException">The file is not a tar, or is truncated.</exception>
+    /// <exception cref="NotSupportedException">The file has a member of a kind that is not supported.</exception>
+    internal static void ReadMembers(SafeFileHandle file, long size, Func<TarMember, bool> goesOn)
+    {
+        var scanner = new TarScanner();
         byte[] buffer = ArrayPool<byte>.Shared.Rent(ScanBufferSize);
         try
         {
             long position = 0;
             while (position < size)
             {
-                cancellationToken.ThrowIfCancellationRequested();
                 // Contents are passed over; between them a header is all that is wanted, unless many lie close together.
                 long skip = Math.Min(scanner.Skippable, size - position);
                 scanner.Skip(skip);
@@ -189,11 +202,13 @@ internal sealed class ArchiveFile : LayoutFiles
                 ReadOnlySpan<byte> piece = buffer.AsSpan(0, read);
                 while (scanner.TryRead(ref piece))
                 {
-                    entries.Add(scanner.Member);
+                    if (!goesOn(scanner.Member))
+                    {
+                        return;
+                    }
                 }
             }
             scanner.Complete();
-            return new ArchiveTable(entries.BuildPaths(), entries.BuildEntries(), entries.BuildLinkTargets());
         }
         finally
         {

@@ -9,7 +9,7 @@ namespace LazyMount.Layers.Archives;
 public static class ArchiveSource
 {
     internal const string DockerManifest = "manifest.json";
-    private const string LayoutMarker = "oci-layout", LayoutIndex = "index.json";
+    internal const string LayoutMarker = "oci-layout", LayoutIndex = "index.json";
 
     /// <summary>True when the reference names an archive.</summary>
     public static bool IsArchive(ImageReference reference) => reference.Transport is Transport.OciArchive or Transport.DockerArchive;
@@ -46,19 +46,19 @@ public static class ArchiveSource
         string file = reference.Location;
         if (isDocker)
         {
-            return new(ImageError.Invalid, $"{file} is a docker archive (manifest.json), not an OCI one: write docker-archive:{file}.");
+            return new(ImageError.Invalid, $"cannot use '{file}' as an OCI archive: it is a docker archive (manifest.json); did you mean 'docker-archive:{file}'?");
         }
         if (isLayout)
         {
-            return new(ImageError.Invalid, $"{file} is an OCI archive (index.json), not a docker one: write oci-archive:{file}.");
+            return new(ImageError.Invalid, $"cannot use '{file}' as a docker archive: it is an OCI archive (index.json); did you mean 'oci-archive:{file}'?");
         }
         if (archive.Exists("repositories"))
         {
-            return new(ImageError.Unsupported, $"{file} has no manifest.json: it was saved by a docker older than 1.10; load it into a newer one and save it again.");
+            return new(ImageError.Unsupported, $"cannot use the archive '{file}': it was saved by a docker older than 1.10 and has no manifest.json; load it into a newer docker and save it again");
         }
         string name = reference.Transport == Transport.OciArchive ? LayoutMarker : DockerManifest;
         return archive.Table.FindDirectoryOf(name) is { } directory
-            ? new(ImageError.Invalid, $"The image in {file} lies in the directory {directory} of the archive, not at its top: make it again with tar -C {directory} -cf FILE .")
-            : new(ImageError.Invalid, $"{file} is a tar file without an image: it has neither index.json (OCI) nor manifest.json (docker save); a container's tree as docker export writes it is none.");
+            ? new(ImageError.Invalid, $"cannot use the archive '{file}': its image is in the directory '{directory}', not at the top; make the archive again with tar -C '{directory}' -cf FILE .")
+            : new(ImageError.Invalid, $"cannot use the archive '{file}': it has neither index.json (OCI) nor manifest.json (docker save); make an archive with docker save or skopeo copy, not with docker export");
     }
 }

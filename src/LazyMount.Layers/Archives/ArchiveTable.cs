@@ -75,7 +75,7 @@ internal sealed class ArchiveTable
             {
                 if (entry.SparseMap != 0)
                 {
-                    throw new InvalidDataException($"\"{path}\" is stored as a sparse file, without its holes (tar --sparse)");
+                    throw new InvalidDataException($"'{path}' is stored as a sparse file, without its holes (tar --sparse)");
                 }
                 return new ArchiveMember(entry.DataOffset, entry.Size);
             }
@@ -120,7 +120,7 @@ internal sealed class ArchiveTable
     {
         if (++links > MaxLinks)
         {
-            throw new InvalidDataException($"the links from \"{path}\" go in a circle");
+            throw new InvalidDataException($"the links from '{path}' are circular");
         }
     }
 }

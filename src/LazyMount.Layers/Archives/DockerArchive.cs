@@ -61,11 +61,11 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         IReadOnlyList<string> paths = image.Layers;
         if (paths.Count != diffIds.Count)
         {
-            throw Invalid($"manifest.json lists {paths.Count} layers and the config {image.Config} {diffIds.Count}");
+            throw Invalid($"manifest.json lists {paths.Count} layers, but the config {image.Config} lists {diffIds.Count}");
         }
         if (paths.Count > ManifestDocument.MaxLayers)
         {
-            throw Invalid($"it lists {paths.Count} layers; {ManifestDocument.MaxLayers} is the most that is accepted");
+            throw Invalid($"it lists {paths.Count} layers, more than the maximum of {ManifestDocument.MaxLayers}");
         }
 
         var blobs = new Dictionary<Digest, Blob>();
@@ -99,7 +99,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         => string.Create(CultureInfo.InvariantCulture, $$"""{"mediaType":"{{mediaType}}","size":{{size}},"digest":"{{digest}}"}""");
 
     public Task<RawManifest> GetManifestAsync(Descriptor descriptor, CancellationToken cancellationToken)
-        => throw new ImageException(ImageError.NotFound, $"The archive {archive.Path} has no manifest {descriptor.Digest}: it has no image index.");
+        => throw new ImageException(ImageError.NotFound, $"cannot find the manifest {descriptor.Digest} in the archive '{archive.Path}': a docker archive has no image index");
 
     public Task<Stream> OpenBlobAsync(Descriptor blob, long offset, long length, CancellationToken cancellationToken)
     {
@@ -109,7 +109,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         cancellationToken.ThrowIfCancellationRequested();
         return _blobs.TryGetValue(blob.Digest, out Blob? found) && found.Member.Size == blob.Size
             ? Task.FromResult(archive.Open(found.Member, offset, length))
-            : throw new ImageException(ImageError.NotFound, $"The archive {archive.Path} has no blob {blob.Digest}: make it again.");
+            : throw new ImageException(ImageError.NotFound, $"cannot find the blob {blob.Digest} in the archive '{archive.Path}': it is not there; make the archive again");
     }
 
     public Digest? DiffIdOf(Digest blob) => _blobs.TryGetValue(blob, out Blob? found) ? found.DiffId : null;
@@ -129,7 +129,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         }
         catch (JsonException e)
         {
-            throw new ImageException(ImageError.Invalid, $"The manifest.json of the archive {archive.Path} is malformed: it is not a list of images as docker save writes it; make the archive again.", e);
+            throw new ImageException(ImageError.Invalid, $"cannot use the archive '{archive.Path}': its manifest.json is not a list of images as docker save writes it; make it again", e);
         }
     }
 
@@ -137,20 +137,20 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
     {
         if (images.Count == 0)
         {
-            throw new ImageException(ImageError.NotFound, $"The archive {archive.Path} holds no image: save one into it.");
+            throw new ImageException(ImageError.NotFound, $"cannot find an image in the archive '{archive.Path}': its manifest.json is an empty list; make it again");
         }
         if (reference.SourceIndex is { } index)
         {
             return index < images.Count ? images[index]
-                : throw new ImageException(ImageError.NotFound, $"{archive.Path} has no image @{index}: it holds {images.Count}, counted from @0.");
+                : throw new ImageException(ImageError.NotFound, $"cannot find the image @{index} in '{archive.Path}': it has {images.Count}, counted from @0");
         }
         if (reference.Tag is null)
         {
             return images.Count == 1 ? images[0]
-                : throw new ImageException(ImageError.NotFound, $"{reference} names no single image: {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0.");
+                : throw new ImageException(ImageError.NotFound, $"cannot choose an image of '{reference}': {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0");
         }
         return images.FirstOrDefault(image => image.RepoTags.Any(name => ImageReference.TryNormalizeName(name) == reference.Tag))
-            ?? throw new ImageException(ImageError.NotFound, $"{archive.Path} has no image {reference.Tag}: {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0.");
+            ?? throw new ImageException(ImageError.NotFound, $"cannot find the image '{reference.Tag}' in '{archive.Path}': {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0");
     }
 
     private static string List(IReadOnlyList<DockerManifestItem> images)
@@ -158,20 +158,20 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         string[] names = [.. images.SelectMany(image => image.RepoTags).Distinct()];
         if (names.Length == 0)
         {
-            return $"it holds {images.Count} {(images.Count == 1 ? "image" : "images")} without a name";
+            return $"it has {images.Count} {(images.Count == 1 ? "image" : "images")} without a name";
         }
-        return $"it has {string.Join(", ", names.Take(MaxNamesListed).Select(Printable.Of))}{(names.Length > MaxNamesListed ? ", …" : "")}";
+        return $"it has {string.Join(", ", names.Take(MaxNamesListed).Select(name => $"'{Printable.Of(name)}'"))}{(names.Length > MaxNamesListed ? ", …" : "")}";
     }
 
     private ArchiveMember Find(string path, string what)
         => path.Length == 0 ? throw Invalid($"manifest.json names no path of the {what}")
-            : archive.Find(path) ?? throw new ImageException(ImageError.NotFound, $"The archive {archive.Path} has no {what} {Printable.Of(path)}: it is incomplete, make it again.");
+            : archive.Find(path) ?? throw new ImageException(ImageError.NotFound, $"cannot find the {what} '{Printable.Of(path)}' in the archive '{archive.Path}': it is not there; make the archive again");
 
     private async Task<byte[]> ReadAsync(ArchiveMember member, string path, int maxSize, CancellationToken cancellationToken)
     {
         if (member.Size > maxSize)
         {
-            throw Invalid($"the file {path} has {member.Size} bytes, and {maxSize} is the most that is accepted");
+            throw Invalid($"its file '{path}' has {member.Size} bytes, more than the maximum of {maxSize}");
         }
         var bytes = new byte[member.Size];
         Stream stream = archive.Open(member, 0, member.Size);
@@ -253,5 +253,5 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
         }
     }
 
-    private ImageException Invalid(string reason) => new(ImageError.Invalid, $"The archive {archive.Path} cannot be used: {reason}; make it again.");
+    private ImageException Invalid(string reason) => new(ImageError.Invalid, $"cannot use the archive '{archive.Path}': {reason}; make it again");
 }

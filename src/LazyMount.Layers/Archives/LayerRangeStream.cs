@@ -5,7 +5,7 @@ namespace LazyMount.Layers.Archives;
 
 /// <summary>A range of a layer's uncompressed bytes.</summary>
 /// <param name="layer">Not owned.</param>
-/// <param name="subject">What errors call it, such as "The archive /a/b.tar.gz".</param>
+/// <param name="subject">What errors call it, such as "the archive '/a/b.tar.gz'".</param>
 /// <param name="offset">Where the range begins.</param>
 /// <param name="length">Bytes of it, all of which there must be.</param>
 internal sealed class LayerRangeStream(Layer layer, string subject, long offset, long length) : ForwardStream
@@ -28,7 +28,7 @@ internal sealed class LayerRangeStream(Layer layer, string subject, long offset,
         {
             throw new ImageException(
                 e is ImageException { Error: var error } ? error : ImageError.Verification,
-                $"{subject} has changed since it was opened, or is damaged: byte {_at} of its content cannot be read; open it again.", e);
+                $"cannot read {subject} at byte {_at} of its content: it has changed since it was opened, or is damaged; open it again", e);
         }
         try
         {

@@ -155,6 +155,6 @@ internal static class PullCommand
                 : layout.TryWriteAsync(layer, from, progress, cancellationToken);
 
         private ImageException Wrong(Descriptor layer)
-            => new(ImageError.Verification, $"The layer {layer.Digest} of {resolved.Image.Reference} does not match its digest; its source is at fault, push or copy the image again.");
+            => new(ImageError.Verification, $"cannot use layer {layer.Digest} of '{resolved.Image.Reference}': it does not match its digest; push or copy the image again");
     }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
+using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Files;
 using Microsoft.Win32.SafeHandles;
@@ -34,7 +35,7 @@ internal sealed class OutputFile : IDisposable
         if (_directory < 0)
         {
             string named = ImagePathText.Decode(directory.AsSpan(..^1));
-            throw Failure(Marshal.GetLastPInvokeError() == FileCalls.ENOENT ? $"there is no directory '{named}'; make it first" : $"cannot open the directory '{named}': {Marshal.GetLastPInvokeErrorMessage()}");
+            throw Failure(Marshal.GetLastPInvokeError() == FileCalls.ENOENT ? FileProblem.NoDirectory(named) : $"the directory '{named}': {Marshal.GetLastPInvokeErrorMessage()}");
         }
     }
 

@@ -59,7 +59,7 @@ internal static class Daemon
         SetEnvironment(start.Environment);
         ImagePathText.PassTo(start, arguments);
         using var daemon = Process.Start(start)
-            ?? throw new CommandException($"cannot start '{program}'");
+            ?? throw new CommandException($"cannot start the mount daemon '{program}'");
         pipe.DisposeLocalCopyOfClientHandle();
         if (secrets is not null)
         {
@@ -79,9 +79,9 @@ internal static class Daemon
         await daemon.WaitForExitAsync();
         return daemon.ExitCode switch
         {
-            ExitCode.Done => throw new CommandException($"the mount daemon ended before the mount was ready, without saying why; its log is '{logFile}'"),
+            ExitCode.Done => throw new CommandException($"cannot mount: the mount daemon ended before the mount was ready; see its log '{logFile}'"),
             > 128 and int code when code != ExitCode.OfSignal(host.Signals?.Number ?? 0)
-                => throw new CommandException($"the mount daemon was killed by signal {code - 128} before the mount was ready; its log is '{logFile}'"),
+                => throw new CommandException($"cannot mount: the mount daemon was killed by signal {code - 128} before the mount was ready; see its log '{logFile}'"),
             int code => code,
         };
     }

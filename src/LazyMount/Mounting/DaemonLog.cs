@@ -34,7 +34,7 @@ internal sealed class DaemonLog : Stream
     /// <summary>A log file that others write to as well, without a limit.</summary>
     public static DaemonLog Append(string path) => new(path, truncate: false, long.MaxValue);
 
-    /// <summary>From now on what the process writes to standard output and standard error goes here.</summary>
+    /// <summary>Redirects the process's standard output and standard error to the log.</summary>
     public void TakeStandardOutput()
     {
         lock (_gate)

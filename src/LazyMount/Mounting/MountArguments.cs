@@ -116,16 +116,16 @@ internal sealed class MountArguments
         }
         // What the kernel has in its caches of EROFS cannot be taken back, and it has no options for owners.
         string? onlyFuse = request.View == MountView.ImageFile ? "--view image-file shows one file"
-            : parsed.GetValue(_verify) ? "--verify-full could not take back what the kernel has read"
-            : settings.VerifiesFully ? "--prefetch all verifies what it fetches, and could not take back what the kernel has read"
+            : parsed.GetValue(_verify) ? "with --verify-full, files must fail later, and EROFS cannot take back what the kernel has cached"
+            : settings.VerifiesFully ? "with --prefetch all, files must fail later, and EROFS cannot take back what the kernel has cached"
             : request.Options.Uid is not null || request.Options.Gid is not null ? "EROFS has no uid= and gid= options"
             : null;
         return face == MountFace.Erofs && onlyFuse is not null
-            ? throw new UsageException($"--as erofs is not possible: {onlyFuse}; leave out one of them, or say --as fuse")
+            ? throw new UsageException($"cannot use --as erofs: {onlyFuse}; leave out one of the two, or use --as fuse")
             : request with { WhyFuse = request.WhyFuse ?? onlyFuse };
     }
 
-    /// <summary>What `--view` and `list` call a view.</summary>
+    /// <summary>The name of a view in `--view` and `list`.</summary>
     public static string NameOf(MountView view) => view switch
     {
         MountView.ImageFile => "image-file",
@@ -133,11 +133,11 @@ internal sealed class MountArguments
         _ => "tree",
     };
 
-    /// <summary>What `--as` and `list` call a face.</summary>
+    /// <summary>The name of a face in `--as` and `list`.</summary>
     public static string NameOf(MountFace face) => face == MountFace.Erofs ? "erofs" : "fuse";
 
     private static string[] PrefetchWords(string[] words)
         => words.Length > 1 && words.Any(word => word is "all" or "none")
-            ? throw new UsageException("--prefetch all and --prefetch none stand alone; to fetch a file of that name write ./all or ./none")
+            ? throw new UsageException("cannot use --prefetch all or --prefetch none with other values: each must be alone; for a file of that name write ./all or ./none")
             : words;
 }

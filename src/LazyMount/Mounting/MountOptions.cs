@@ -24,7 +24,7 @@ internal sealed record MountOptions
             options = (name, value) switch
             {
                 ("ro" or "defaults", null) => options,
-                ("rw", null) => throw new UsageException("mount option 'rw' is not possible: an image is read-only (put an overlayfs on top to write)"),
+                ("rw", null) => throw new UsageException("cannot use the mount option 'rw': an image is read-only; put an overlayfs on top to write"),
                 ("allow_other", null) => options with { AllowOther = true },
                 ("uid", not null) => options with { Uid = Number(word, value) },
                 ("gid", not null) => options with { Gid = Number(word, value) },
@@ -32,10 +32,10 @@ internal sealed record MountOptions
                 ("exec", null) => options with { NoExec = false },
                 ("nosuid", null) => options with { Suid = false },
                 ("nodev", null) => options with { Dev = false },
-                ("suid" or "dev", null) when !isRoot => throw new UsageException($"mount option '{name}' is for root only"),
+                ("suid" or "dev", null) when !isRoot => throw new UsageException($"cannot use the mount option '{name}': only root may; run as root"),
                 ("suid", null) => options with { Suid = true },
                 ("dev", null) => options with { Dev = true },
-                _ => throw new UsageException($"unknown mount option '{word}'; known are ro, allow_other, uid=N, gid=N, exec, noexec, suid, nosuid, dev, nodev"),
+                _ => throw new UsageException($"cannot use the mount option '{word}': it is unknown; known options are ro, allow_other, uid=N, gid=N, exec, noexec, suid, nosuid, dev, nodev"),
             };
         }
         return options;
@@ -44,7 +44,7 @@ internal sealed record MountOptions
     private static uint Number(string word, string value)
         => uint.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out uint number) && number != uint.MaxValue
             ? number
-            : throw new UsageException($"mount option '{word}' needs a number");
+            : throw new UsageException($"cannot use the mount option '{word}': its value is not a number; write uid=N or gid=N");
 
     public FuseMountOptions ToFuse(string source) => new()
     {

@@ -119,7 +119,7 @@ internal sealed class MountedImage : IAsyncDisposable
         }
         catch (ImageException e) when (e.InnerException is InvalidDataException clause)
         {
-            throw new CommandException($"cannot mount {opened.Image.Reference} as EROFS: {clause.Message}; mount with --as fuse", inner: e);
+            throw new CommandException($"cannot mount '{opened.Image.Reference}' as EROFS: {clause.Message}; mount with --as fuse", inner: e);
         }
     }
 
@@ -164,7 +164,7 @@ internal sealed class MountedImage : IAsyncDisposable
         return ExitCode.OfSignal(_signals?.Number ?? 0);
     }
 
-    /// <summary>Takes the mount away, whoever uses it, and everything below it.</summary>
+    /// <summary>Unmounts, also when the mount is in use, and releases everything below it.</summary>
     public async ValueTask DisposeAsync()
     {
         // :: Step 10: in reverse order: the mount, the record, the layers, the source.

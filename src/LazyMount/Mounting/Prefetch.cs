@@ -30,7 +30,7 @@ internal static class Prefetch
         {
             if (PathResolver.Resolve(image.Tree, ImagePathText.Encode(path), followFinal: true, out ResolvedPath resolved, image.Root) != Errno.None)
             {
-                throw new CommandException($"{path}: no such file or directory in {image.Image.Reference}; --prefetch takes all, none or paths inside the image");
+                throw new CommandException($"cannot prefetch '{path}': no such file or directory in '{image.Image.Reference}'; --prefetch takes all, none or paths in the image");
             }
             Collect(image.Tree, resolved.Node, ranges);
         }

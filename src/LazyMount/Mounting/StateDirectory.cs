@@ -12,7 +12,7 @@ namespace LazyMount.Mounting;
 /// </summary>
 internal sealed class StateDirectory
 {
-    private const string Otherwise = "name another one in $LAZYMOUNT_STATE";
+    private const string Otherwise = "choose another directory with $LAZYMOUNT_STATE";
 
     private static readonly TimeSpan s_logsKept = TimeSpan.FromDays(7);
 
@@ -25,7 +25,7 @@ internal sealed class StateDirectory
 
     public static StateDirectory At(string root) => new(root);
 
-    /// <summary>For writing: creates it. Who can write there can tell us lies about mounts, so it must be this user's.</summary>
+    /// <summary>For writing: creates it. The records are trusted, so only this user and root may write to it.</summary>
     public static StateDirectory Create() => Create(StandardDirectory.State);
 
     internal static StateDirectory Create(string root)
@@ -39,7 +39,7 @@ internal sealed class StateDirectory
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
-            throw new CommandException($"cannot create the state directory '{root}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "the directory above it", Otherwise)}", inner: e);
+            throw new CommandException($"cannot make the state directory '{root}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "the directory above it", Otherwise)}", inner: e);
         }
         return new StateDirectory(root);
     }
@@ -72,7 +72,7 @@ internal sealed class StateDirectory
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
-            throw new CommandException($"cannot write '{path}': {FileProblem.Reason(e)}", inner: e);
+            throw new CommandException($"cannot write '{path}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "the state directory", Otherwise)}", inner: e);
         }
     }
 

@@ -342,7 +342,7 @@ internal sealed class TreeUnpacker : IDisposable
     {
         if (_target.RemovePrivate() < 0)
         {
-            throw new IOException($"cannot remove the empty directory that was written to first: {Marshal.GetLastPInvokeErrorMessage()}");
+            throw new IOException($"cannot remove the staging directory: {Marshal.GetLastPInvokeErrorMessage()}");
         }
         if (_paths.Top != TreePaths.NoNode)
         {

@@ -1,18 +1,19 @@
 using System.Runtime.InteropServices;
+using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Files;
 
 namespace LazyMount.Unpacking;
 
 /// <summary>
-/// The directory that a user names for `unpack`, made with its missing parents or found empty, or for `cp`, which is there; and in it a
-/// private one, where everything is written before it gets its place. Whoever else may write to the directory cannot reach, exchange or see what is not finished: mode
+/// The directory that a user names for `unpack`, made or found empty, or for `cp`, which exists; and in it a private one, where everything is
+/// written before it gets its place. Whoever else may write to the directory cannot reach, exchange or see what is not finished: mode
 /// 0700, no access lists, and never opened by a path again.
 /// </summary>
 internal sealed class UnpackDirectory : IDisposable
 {
     private readonly string _path;
-    private readonly List<byte[]> _made = [];
+    private byte[]? _made;
     private byte[] _privateName = [];
 
     private UnpackDirectory(string path) => _path = path;
@@ -26,19 +27,23 @@ internal sealed class UnpackDirectory : IDisposable
     /// <summary>The open private directory in it.</summary>
     public int Private { get; private set; } = -1;
 
-    /// <summary>Refuses what cannot be unpacked into, before anything is fetched.</summary>
-    /// <exception cref="CommandException">It is there and no empty directory.</exception>
+    /// <summary>Refuses a directory that cannot be unpacked into, before anything is fetched.</summary>
+    /// <exception cref="CommandException">It is there and no empty directory, or the directory above it is missing.</exception>
     public static void Check(string path)
     {
         using var directory = new UnpackDirectory(path);
         byte[] name = directory.NativePath();
         if (FileCalls.GetStatus(FileCalls.CurrentDirectory, name, 0, out FileStatus status) < 0)
         {
+            if (Marshal.GetLastPInvokeError() == FileCalls.ENOENT && ParentOf(name) is { } parent && FileCalls.GetStatus(FileCalls.CurrentDirectory, [.. parent, 0], 0, out _) < 0)
+            {
+                throw directory.Refusal(FileProblem.NoDirectory(ImagePathText.Decode(parent)));
+            }
             return;
         }
         if (status.Type != FileCalls.Directory)
         {
-            throw directory.Refusal("it is not a directory");
+            throw directory.Refusal("it is not a directory; name another one");
         }
         directory.OpenExisting(name, FileCalls.OpenRoot(name));
     }
@@ -96,11 +101,7 @@ internal sealed class UnpackDirectory : IDisposable
     public bool TryRemove()
     {
         bool removed = Descriptor < 0 || RemovePrivate() == 0;
-        for (int i = _made.Count - 1; i >= 0 && removed; i--)
-        {
-            removed = FileCalls.Unlink(FileCalls.CurrentDirectory, _made[i], FileCalls.RemoveDirectory) == 0;
-        }
-        return removed;
+        return removed && (_made is null || FileCalls.Unlink(FileCalls.CurrentDirectory, _made, FileCalls.RemoveDirectory) == 0);
     }
 
     public void Dispose()
@@ -122,23 +123,25 @@ internal sealed class UnpackDirectory : IDisposable
         return [.. trimmed.IsEmpty ? path[..1] : trimmed, 0];
     }
 
-    // As mkdir -p does. False when it is there.
+    // False when it is there.
     private bool Make(byte[] path, uint mode)
     {
         if (FileCalls.MakeDirectory(FileCalls.CurrentDirectory, path, mode) == 0)
         {
-            _made.Add(path);
+            _made = path;
             return true;
         }
         int errno = Marshal.GetLastPInvokeError();
+        return errno == FileCalls.EEXIST ? false
+            : throw Refusal(errno == FileCalls.ENOENT && ParentOf(path) is { } parent ? FileProblem.NoDirectory(ImagePathText.Decode(parent)) : Marshal.GetPInvokeErrorMessage(errno));
+    }
+
+    // Without a zero byte at its end. Null: the root or the current directory.
+    private static byte[]? ParentOf(byte[] path)
+    {
         int slash = path.AsSpan().LastIndexOf((byte)'/');
         ReadOnlySpan<byte> parent = slash <= 0 ? default : path.AsSpan(0, slash).TrimEnd((byte)'/');
-        if (errno == FileCalls.ENOENT && !parent.IsEmpty && Make([.. parent, 0], 0x1FF /* 0777 and the umask */))
-        {
-            return Make(path, mode);
-        }
-        return errno == FileCalls.EEXIST ? false
-            : throw new CommandException($"cannot make the directory '{ImagePathText.Decode(path.AsSpan(..^1))}': {Marshal.GetPInvokeErrorMessage(errno)}");
+        return parent.IsEmpty ? null : parent.ToArray();
     }
 
     private void OpenExisting(byte[] name, int opened)
@@ -147,13 +150,13 @@ internal sealed class UnpackDirectory : IDisposable
         {
             string reason = Marshal.GetLastPInvokeErrorMessage();
             throw FileCalls.GetStatus(FileCalls.CurrentDirectory, name, 0, out FileStatus status) == 0 && status.Type != FileCalls.Directory
-                ? Refusal("it is not a directory")
-                : new CommandException($"cannot open the directory '{_path}': {reason}");
+                ? Refusal("it is not a directory; name another one")
+                : Refusal(reason);
         }
         Descriptor = opened;
         if (!MayHoldNames && !IsEmpty(opened))
         {
-            throw Refusal("it is not empty; name an empty directory or one that is not there yet");
+            throw Refusal("it is not empty; name an empty directory or one that does not exist");
         }
         if (!FileCalls.IsWritable(opened))
         {
@@ -177,7 +180,7 @@ internal sealed class UnpackDirectory : IDisposable
         _ = Check(FileCalls.GetStatus(Private, out FileStatus made));
         if (made.Owner != own.Owner)
         {
-            throw Refusal("another user exchanges its files meanwhile");
+            throw Refusal("another user is exchanging its files; name a directory that only you can write to");
         }
         // Access lists that everything in it would get besides its own, from where the directory was made.
         _ = FileCalls.RemoveXattr(Private, "system.posix_acl_default\0"u8);
@@ -185,7 +188,7 @@ internal sealed class UnpackDirectory : IDisposable
         _ = Check(FileCalls.SetMode(Private, 0x1C0));
         if (!IsEmpty(Private))
         {
-            throw Refusal("another user exchanges its files meanwhile");
+            throw Refusal("another user is exchanging its files; name a directory that only you can write to");
         }
     }
 

@@ -182,7 +182,7 @@ public sealed class CommandOutputTests : IDisposable
         JsonElement mount = json.RootElement.EnumerateArray().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
         Assert.Equal("alive", mount.GetProperty("state").GetString());
         Assert.Equal("layer", mount.GetProperty("proof").GetString());
-        Assert.Contains($"Who vouches for the layers of {_image}: 2 layer", File.ReadAllText(mount.GetProperty("logFile").GetString()!), StringComparison.Ordinal);
+        Assert.Contains($"proofs of the layers of '{_image}': 2 layer", File.ReadAllText(mount.GetProperty("logFile").GetString()!), StringComparison.Ordinal);
         Assert.Equal(_image, mount.GetProperty("image").GetString());
         Assert.Equal(LazyMountCli.DaemonsOf(directory).Single().ToString(CultureInfo.InvariantCulture), mount.GetProperty("pid").ToString());
     }

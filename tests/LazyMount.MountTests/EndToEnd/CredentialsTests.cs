@@ -101,7 +101,7 @@ public sealed class CredentialsTests : IDisposable
             File.WriteAllText(Path.Combine(_lazymount.DockerConfigDirectory, "config.json"), $$"""{"credHelpers":{"{{_server.Host}}":"pass"} }""");
             ToolResult denied = _lazymount.Run("cat", _image, "/file");
             Assert.Equal(3, denied.ExitCode);
-            Assert.Contains("what docker-credential-pass (credHelpers of ", denied.Error, StringComparison.Ordinal);
+            Assert.Contains("the credentials of docker-credential-pass (credHelpers of ", denied.Error, StringComparison.Ordinal);
             Store(RegistryServer.User, RegistryServer.Password);
             Assert.Equal("content", _lazymount.Run("cat", _image, "/file").EnsureSuccess().Output);
         }

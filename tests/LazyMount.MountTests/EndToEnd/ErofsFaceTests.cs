@@ -74,7 +74,7 @@ public sealed class ErofsFaceTests : IDisposable
         string image = layout.Reference("v2"), log = _lazymount.Directory["log"];
         string directory = _lazymount.Mount(image, "--log-file", log);
         Assert.Equal(("fuse", "alive", image), Listed(directory));
-        Assert.Contains("Shown by FUSE and not by EROFS: '/file' has an attribute of more than 65535 bytes, which EROFS cannot hold", File.ReadAllText(log), StringComparison.Ordinal);
+        Assert.Contains("mounted by FUSE instead of EROFS: '/file' has an attribute of more than 65535 bytes, which EROFS cannot hold", File.ReadAllText(log), StringComparison.Ordinal);
         string other = _lazymount.NewMountPoint();
         Sentence.AssertOne(_lazymount.Run("mount", "--as", "erofs", image, other), 1, "'/file'", "EROFS", "--as fuse");
         Assert.False(LazyMountCli.IsMounted(other));
@@ -336,7 +336,7 @@ public sealed class ErofsFaceTests : IDisposable
 
     [Fact]
     public void AlreadyMounted_IsRefusedWithItsImage()
-        => Sentence.AssertOne(_lazymount.Run("mount", _image, _lazymount.Mount(_image)), 1, $"{_image} is mounted there", "umount");
+        => Sentence.AssertOne(_lazymount.Run("mount", _image, _lazymount.Mount(_image)), 1, $"'{_image}' is mounted there", "umount");
 
     [Fact]
     public void OverlayfsOnTop_CanBeWritten()

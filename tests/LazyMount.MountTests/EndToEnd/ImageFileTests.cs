@@ -82,6 +82,6 @@ public sealed class ImageFileTests : IDisposable
         layout.AddLayer(new TarBytes().Pax(("SCHILY.xattr.user.large", new string('v', 65_536))).File("file", "x")).WriteImage("v2");
         ToolResult refused = _lazymount.Run("mount", "--view", "image-file", layout.Reference("v2"), directory);
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("cannot be shown as an image file: '/file' has an attribute of more than 65535 bytes, which EROFS cannot hold; mount it without --view", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("as an image file: '/file' has an attribute of more than 65535 bytes, which EROFS cannot hold; use it as a tree", refused.Error, StringComparison.Ordinal);
     }
 }

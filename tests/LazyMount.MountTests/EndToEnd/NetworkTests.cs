@@ -77,7 +77,7 @@ public sealed class NetworkTests : IDisposable
         File.WriteAllText(hosts, "server = 5");
         Tool.Run("chmod", "755", Path.Combine(config, "containerd/certs.d")).EnsureSuccess();
         Tool.Run("chmod", "600", hosts).EnsureSuccess();
-        Assert.Equal($"lazymount: {hosts} is passed over, because this user may not read it\n", Run().EnsureSuccess().Error);
+        Assert.Equal($"lazymount: ignoring '{hosts}': this user may not read it\n", Run().EnsureSuccess().Error);
         // What may block registries is not passed over.
         foreach (string name in (string[])["registries.conf", "registries.conf.d/1.conf", "registries.conf.d"])
         {
@@ -90,7 +90,7 @@ public sealed class NetworkTests : IDisposable
             Tool.Run("chmod", "0", path).EnsureSuccess();
             ToolResult refused = Run();
             Assert.Equal(1, refused.ExitCode);
-            Assert.Contains($"{path} cannot be {(name == "registries.conf.d" ? "read" : "used")}: Permission denied; ", refused.Error, StringComparison.Ordinal);
+            Assert.Contains($"{path}': Permission denied; ", refused.Error, StringComparison.Ordinal);
             Tool.Run("chmod", "755", path).EnsureSuccess();
         }
 

@@ -55,7 +55,7 @@ public sealed class LifecycleTests : IAsyncLifetime
         FuseMount mount = Mount();
         int fd = Open(_root + "/file");
         Assert.False(mount.TryUnmount(lazy: false));
-        Assert.Equal($"cannot unmount {_root}: it is busy; close what uses it (`fuser -vm {_root}` tells) or detach it with `lazymount umount -l {_root}`",
+        Assert.Equal($"cannot unmount '{_root}': it is busy; end the processes that fuser -vm '{_root}' shows, or detach it with lazymount umount -l '{_root}'",
             Assert.Throws<FuseException>(() => MountPoint.Unmount(_root, lazy: false)).Message);
 
         Assert.True(mount.TryUnmount(lazy: true));
@@ -136,13 +136,13 @@ public sealed class LifecycleTests : IAsyncLifetime
         string missing = _directory["missing"], file = _directory["file"], full = _directory.CreateDirectory("full");
         File.WriteAllText(file, "");
         File.WriteAllText(full + "/x", "");
-        Refused(missing, $"cannot mount on {missing}: it does not exist; create it with `mkdir {missing}`");
-        Refused(file, $"cannot mount on {file}: it is not a directory; name an empty directory");
-        Refused(file + "/x", $"cannot mount on {file}/x: it is not a directory; name an empty directory");
-        Refused(full, $"cannot mount on {full}: it is not empty; name an empty directory");
+        Refused(missing, $"cannot mount on '{missing}': it does not exist; make it first with mkdir -p '{missing}'");
+        Refused(file, $"cannot mount on '{file}': it is not a directory; name an empty directory");
+        Refused(file + "/x", $"cannot mount on '{file}/x': it is not a directory; name an empty directory");
+        Refused(full, $"cannot mount on '{full}': it is not empty; name an empty directory");
         Mount();
-        Refused(_root, $"cannot mount on {_root}: test:image is mounted there; unmount it with `lazymount umount {_root}`");
-        Assert.Equal($"cannot unmount {full}: no image is mounted there; `lazymount list` shows what is",
+        Refused(_root, $"cannot mount on '{_root}': 'test:image' is mounted there; unmount it with lazymount umount '{_root}'");
+        Assert.Equal($"cannot unmount '{full}': no image is mounted there; run lazymount list to see all mounts",
             Assert.Throws<FuseException>(() => MountPoint.Unmount(full, lazy: false)).Message);
     }
 
@@ -151,7 +151,7 @@ public sealed class LifecycleTests : IAsyncLifetime
     {
         MountAndDie("fuse.lazymount", "test:dead");
         Assert.Contains(MountPoint.List(), mount => mount.Directory == _root && mount.Source == "test:dead" && mount.IsDead());
-        Refused(_root, $"cannot mount on {_root}: a dead mount is there, its daemon is gone; clean it with `lazymount umount {_root}`");
+        Refused(_root, $"cannot mount on '{_root}': it has a dead mount, whose process is gone; clean up with lazymount umount '{_root}'");
         MountPoint.Unmount(_root, lazy: false);
         MountDirectory.Open(_root).Dispose();
     }
@@ -160,7 +160,7 @@ public sealed class LifecycleTests : IAsyncLifetime
     public void DeadMountOfOthers_IsRefused()
     {
         MountAndDie("fuse.other", "other");
-        Refused(_root, $"cannot mount on {_root}: a dead mount of another FUSE program is there; clean it with `fusermount3 -u {_root}`");
+        Refused(_root, $"cannot mount on '{_root}': it has a dead mount of another FUSE program; clean up with fusermount3 -u '{_root}'");
         Assert.Throws<FuseException>(() => MountPoint.Unmount(_root, lazy: false));
         Tool.Run("umount", _root).EnsureSuccess();
     }
@@ -170,7 +170,7 @@ public sealed class LifecycleTests : IAsyncLifetime
     {
         using FuseDevice device = MountOnly("fuse.lazymount", "test:stuck");
         Assert.Contains(MountPoint.List(), mount => mount.Directory == _root && mount.Source == "test:stuck" && !mount.IsDead());
-        Refused(_root, $"cannot mount on {_root}: test:stuck is mounted there; unmount it with `lazymount umount {_root}`");
+        Refused(_root, $"cannot mount on '{_root}': 'test:stuck' is mounted there; unmount it with lazymount umount '{_root}'");
         Assert.True(MountPoint.TryUnmount(_root, lazy: true, out _));
     }
 

@@ -47,7 +47,7 @@ public sealed class MountDirectoryTests : IAsyncLifetime
     {
         using MountDirectory target = MountDirectory.Open(_root);
         File.WriteAllText(_root + "/new", "");
-        Assert.Equal($"cannot mount on {_root}: it is not empty; name an empty directory", Assert.Throws<FuseException>(() => _image.Mount(target, face: face)).Message);
+        Assert.Equal($"cannot mount on '{_root}': it is not empty; name an empty directory", Assert.Throws<FuseException>(() => _image.Mount(target, face: face)).Message);
     }
 
     [Theory]
@@ -81,7 +81,7 @@ public sealed class MountDirectoryTests : IAsyncLifetime
         using (MountDirectory.Open(_root))
         {
             Assert.Equal(
-                $"cannot mount on {_directory["link"]}: another process is mounting an image there; wait for it or choose another directory",
+                $"cannot mount on '{_directory["link"]}': another process is mounting an image there; wait for it, or choose another directory",
                 Assert.Throws<FuseException>(() => MountDirectory.Open(_directory["link"])).Message);
         }
         MountDirectory.Open(_directory["link"]).Dispose();

@@ -84,30 +84,30 @@ public sealed class OrdinaryUser : IAsyncLifetime
 
     [Fact(Explicit = true)]
     public void AllowOther_IsRefused() => Refused(_root, new FuseMountOptions { Source = "x", AllowOther = true },
-        $"cannot mount on {_root}: allow_other is refused; add a line user_allow_other to /etc/fuse.conf or mount without it");
+        $"cannot mount on '{_root}': allow_other is refused; add the line user_allow_other to '/etc/fuse.conf', or mount without allow_other");
 
     [Fact(Explicit = true)]
     public void DirectoryOfOthers_IsRefused()
     {
         string others = Environment.GetEnvironmentVariable("HOME") + "/others";
-        Refused(others, new FuseMountOptions { Source = "x" }, $"cannot mount on {others}: you may not write to it; name a directory that you own");
+        Refused(others, new FuseMountOptions { Source = "x" }, $"cannot mount on '{others}': you may not write to it; name a directory that you own");
     }
 
     [Fact(Explicit = true)]
     public void WithoutFusermount_SaysSo() => Refused(_root, new FuseMountOptions { Source = "x" },
-        "cannot run fusermount3: it is not installed; install it with `apt install fuse3` or run as root");
+        "cannot run fusermount3: it is not installed; install it with apt install fuse3, or run as root");
 
     [Fact(Explicit = true)]
     public void ClosedDevice_IsRefused() => Refused(_root, new FuseMountOptions { Source = "x" },
-        "cannot open /dev/fuse: permission denied; run as root, in a container run it with --device /dev/fuse --cap-add SYS_ADMIN");
+        "cannot open '/dev/fuse': permission denied; run as root, or run the container with --device /dev/fuse --cap-add SYS_ADMIN");
 
     [Fact(Explicit = true)]
     public void WithoutDevice_SaysSo() => Refused(_root, new FuseMountOptions { Source = "x" },
-        "cannot open /dev/fuse: there is no such device; load the kernel module with `modprobe fuse`, in a container run it with --device /dev/fuse --cap-add SYS_ADMIN");
+        "cannot open '/dev/fuse': there is no such device; load the kernel module with modprobe fuse, or run the container with --device /dev/fuse --cap-add SYS_ADMIN");
 
     [Fact(Explicit = true)]
     public void RootWithoutSysAdmin_IsRefused() => Refused(_root, new FuseMountOptions { Source = "x" },
-        $"cannot mount on {_root}: the system does not permit it; run as root, in a container run it with --device /dev/fuse --cap-add SYS_ADMIN");
+        $"cannot mount on '{_root}': the system does not permit it; run as root, or run the container with --device /dev/fuse --cap-add SYS_ADMIN");
 
     private void Refused(string directory, FuseMountOptions options, string sentence)
         => Assert.Equal(sentence, Assert.Throws<FuseException>(() => _image.Mount(directory, options)).Message);

@@ -15,9 +15,11 @@ public abstract class ArchiveCase : IDisposable
 
     public void Dispose()
     {
-        Directory.Dispose();
+        Dispose(disposing: true);
         GC.SuppressFinalize(this);
     }
+
+    protected virtual void Dispose(bool disposing) => Directory.Dispose();
 
     /// <summary>A layer of one file.</summary>
     protected static byte[] LayerOf(string path, string content = "") => new TarBytes().File(path, content).ToArray();
@@ -41,9 +43,9 @@ public abstract class ArchiveCase : IDisposable
     }
 
     /// <summary>The one sentence that a refusal is.</summary>
-    private protected async Task<string> RefusalAsync(string reference, int exitCode = 1, string verb = "ls")
+    private protected async Task<string> RefusalAsync(string reference, int exitCode = 1, params string[] options)
     {
-        CommandRun run = await RunAsync(verb, reference);
+        CommandRun run = await RunAsync("ls", [reference, .. options]);
         Assert.Equal("", run.Output);
         Assert.StartsWith("lazymount: ", run.Error, StringComparison.Ordinal);
         Assert.Equal(exitCode, run.ExitCode);

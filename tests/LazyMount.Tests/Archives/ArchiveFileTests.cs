@@ -32,8 +32,8 @@ public sealed class ArchiveFileTests : ArchiveCase
     {
         string reference = OciArchive("v1", "v2");
         Assert.Equal("v2", await CatAsync(reference + ":v2", "file"));
-        Assert.Contains($"names no single image: it has v1, v2; choose one with {reference}:TAG or by its number with {reference}:@0.", await RefusalAsync(reference), StringComparison.Ordinal);
-        Assert.Contains($"has no image tagged v3: it has v1, v2; choose one with {reference}:TAG.", await RefusalAsync(reference + ":v3"), StringComparison.Ordinal);
+        Assert.Contains($"cannot choose an image of '{reference}': it has 'v1', 'v2'; choose one with {reference}:TAG or by its number with {reference}:@0", await RefusalAsync(reference), StringComparison.Ordinal);
+        Assert.Contains($"cannot find the tag 'v3' in '{File}': it has 'v1', 'v2'; did you mean 'v1' or 'v2'?", await RefusalAsync(reference + ":v3"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -87,10 +87,10 @@ public sealed class ArchiveFileTests : ArchiveCase
     public async Task TheOtherForm_IsNamed()
     {
         System.IO.File.WriteAllBytes(File, DockerArchive());
-        Assert.Contains($"is a docker archive (manifest.json), not an OCI one: write docker-archive:{File}.", await RefusalAsync($"oci-archive:{File}"), StringComparison.Ordinal);
-        Assert.Contains($"is a file, not an OCI layout directory: for an archive write oci-archive:{File} or docker-archive:{File}.", await RefusalAsync($"oci:{File}"), StringComparison.Ordinal);
+        Assert.Contains($"cannot use '{File}' as an OCI archive: it is a docker archive (manifest.json); did you mean 'docker-archive:{File}'?", await RefusalAsync($"oci-archive:{File}"), StringComparison.Ordinal);
+        Assert.Contains($"cannot use '{File}' as an OCI layout directory: it is a file; for an archive write oci-archive:{File} or docker-archive:{File}", await RefusalAsync($"oci:{File}"), StringComparison.Ordinal);
         string reference = OciArchive("v1");
-        Assert.Contains($"is an OCI archive (index.json), not a docker one: write {reference}.", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
+        Assert.Contains($"cannot use '{File}' as a docker archive: it is an OCI archive (index.json); did you mean '{reference}'?", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -111,9 +111,9 @@ public sealed class ArchiveFileTests : ArchiveCase
     [InlineData("oci-archive")]
     public async Task WhatIsNoArchive_IsRefused(string transport)
     {
-        Assert.Contains("There is no file", await RefusalAsync($"{transport}:{File}"), StringComparison.Ordinal);
+        Assert.Contains("there is no such file", await RefusalAsync($"{transport}:{File}"), StringComparison.Ordinal);
         Assert.Contains("ends at the first colon", await RefusalAsync($"{transport}:{Directory["with"]}:colon"), StringComparison.Ordinal);
-        Assert.Contains($"is a directory, not an archive: for an OCI layout write oci:{Directory.Path}.", await RefusalAsync($"{transport}:{Directory.Path}"), StringComparison.Ordinal);
+        Assert.Contains($"cannot use '{Directory.Path}' as an archive: it is a directory; for an OCI layout write oci:{Directory.Path}", await RefusalAsync($"{transport}:{Directory.Path}"), StringComparison.Ordinal);
         Tool.Run("mkfifo", Directory["fifo"]).EnsureSuccess();
         Assert.Contains("write it to a file first", await RefusalAsync($"{transport}:{Directory["fifo"]}"), StringComparison.Ordinal);
         Assert.Contains("write it to a file first", await RefusalAsync($"{transport}:/dev/null"), StringComparison.Ordinal);

@@ -34,7 +34,7 @@ public sealed class ArtifactTests : ArchiveCase
         string reference = Write(configType, "{}"u8.ToArray(), artifactType, (OciLayoutBuilder.Gzip(LayerOf("chart", "yaml")), "application/vnd.cncf.helm.chart.content.v1.tar+gzip"));
         CommandRun run = await RunAsync("cat", reference, "chart");
         Assert.Equal((0, "yaml"), (run.ExitCode, run.Output));
-        Assert.Equal($"lazymount: note: {reference} is not a container image but an artifact of type {named}\n", run.Error);
+        Assert.Equal($"lazymount: note: '{reference}' is not a container image but an artifact of type {named}\n", run.Error);
         run = await RunAsync("config", reference);
         Assert.Equal((0, "{}", ""), (run.ExitCode, run.Output, run.Error));
     }
@@ -45,7 +45,7 @@ public sealed class ArtifactTests : ArchiveCase
         string reference = Write("application/vnd.oci.image.config.v1+json", "no JSON"u8.ToArray(), "", (LayerOf("a", "content"), "application/vnd.oci.image.layer.v1.tar"));
         CommandRun run = await RunAsync("cat", reference, "a");
         Assert.Equal((0, "content"), (run.ExitCode, run.Output));
-        Assert.StartsWith($"lazymount: note: the config of {reference} is not an image config", run.Error, StringComparison.Ordinal);
+        Assert.StartsWith($"lazymount: note: the config of '{reference}' is not an image config", run.Error, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -72,7 +72,7 @@ public sealed class ArtifactTests : ArchiveCase
     {
         string reference = Write("application/vnd.oci.image.config.v1+json", "{}"u8.ToArray(), "", (Encoding.Latin1.GetBytes(content), type));
         string refusal = await RefusalAsync(reference);
-        Assert.Contains($"is of type {type}, which is not a tree of files: it is not a tar archive", refusal, StringComparison.Ordinal);
+        Assert.Contains("not a tree of files (it is not a tar archive", refusal, StringComparison.Ordinal);
         Assert.Equal(0, (await RunAsync("layers", reference)).ExitCode);
     }
 
@@ -81,15 +81,17 @@ public sealed class ArtifactTests : ArchiveCase
     [InlineData("application/vnd.erofs.layer.v1", "an EROFS file system image; use the image that it was converted from")]
     [InlineData("application/vnd.oci.image.layer.v1.erofs", "an EROFS file system image; use the image that it was converted from")]
     [InlineData("application/vnd.sylabs.sif.layer.v1.sif", "a Singularity (SIF) image")]
-    [InlineData("application/vnd.in-toto+json", "an in-toto attestation; lazymount manifest shows")]
+    [InlineData("application/vnd.in-toto+json", "an in-toto attestation; run lazymount manifest IMAGE")]
     [InlineData("application/vnd.cncf.helm.chart.provenance.v1.prov", "the signature of a helm chart")]
     public async Task LayerOfAKnownType_IsRefusedAsWhatItIs(string type, string what)
     {
         foreach (byte[] content in new[] { "nothing that is known"u8.ToArray(), [.. new byte[2000], 1, 2, 3] })
         {
             string refusal = await RefusalAsync(Write("application/vnd.oci.image.config.v1+json", "{}"u8.ToArray(), "", (content, type)));
-            Assert.Contains($"is of type {type}, which is not a tree of files: ", refusal, StringComparison.Ordinal);
-            Assert.Contains($"; the type is that of {what}", refusal, StringComparison.Ordinal);
+            Assert.Contains($" of type {type}: ", refusal, StringComparison.Ordinal);
+            string[] parts = what.Split("; ");
+            Assert.Contains($"its type is that of {parts[0]}, not of a tree of files (", refusal, StringComparison.Ordinal);
+            Assert.All(parts[1..], nextStep => Assert.Contains($"; {nextStep}", refusal, StringComparison.Ordinal));
             Assert.DoesNotContain("built again", refusal, StringComparison.Ordinal);
         }
     }

@@ -77,11 +77,11 @@ public sealed class DockerArchiveTests : ArchiveCase
     public async Task LayerThatIsNotWhatItsDiffIdSays_IsRefused()
     {
         Write(new DockerArchiveBuilder().Layer("a.tar", s_low).Image(null, ["a.tar"], [s_high]));
-        Assert.Contains($"Layer {DigestOf(s_high)} is damaged", await RefusalAsync(Reference), StringComparison.Ordinal);
+        Assert.Contains($"cannot use layer {DigestOf(s_high)}: ", await RefusalAsync(Reference), StringComparison.Ordinal);
 
         Write(new DockerArchiveBuilder().Layer("a.tar.gz", Gzip(s_low)).Image(null, ["a.tar.gz"], [s_high]));
         string refusal = await RefusalAsync(Reference);
-        Assert.Contains($"is damaged: its content has the digest {DigestOf(s_low)} where the image's config says {DigestOf(s_high)}", refusal, StringComparison.Ordinal);
+        Assert.Contains($": its content has the digest {DigestOf(s_low)}, but the image's config says {DigestOf(s_high)}", refusal, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -111,9 +111,9 @@ public sealed class DockerArchiveTests : ArchiveCase
         Assert.Equal("low", await ListAsync($"{Reference}:@2"));
 
         string refusal = await RefusalAsync(Reference);
-        Assert.Contains("names no single image: it has app:v1, registry.example.org:5000/app:v2, debian, docker.io/me/other:x; choose one", refusal, StringComparison.Ordinal);
+        Assert.Contains(": it has 'app:v1', 'registry.example.org:5000/app:v2', 'debian', 'docker.io/me/other:x'; choose one", refusal, StringComparison.Ordinal);
         Assert.Contains("has no image docker.io/library/app:latest: it has app:v1,", await RefusalAsync($"{Reference}:app"), StringComparison.Ordinal);
-        Assert.Contains("has no image @3: it holds 3", await RefusalAsync($"{Reference}:@3"), StringComparison.Ordinal);
+        Assert.Contains("cannot find the image @3 in ", await RefusalAsync($"{Reference}:@3"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -175,7 +175,7 @@ public sealed class DockerArchiveTests : ArchiveCase
     {
         Write(Plain("app").Image(null, ["1/layer.tar"], [s_low, s_high]).Image(null, ["missing.tar"], [s_low]).Image(null, [], []).Image(null, ["1"], [s_low]));
         JsonArray images;
-        await ExpectAsync("@1", "lists 1 layers and the config");
+        await ExpectAsync("@1", "lists 1 layers, but the config");
         await ExpectAsync("@2", "has no layer missing.tar: it is incomplete");
         Assert.Equal("", await ListAsync(Reference + ":@3"));
         await ExpectAsync("@4", "has no layer 1:"); // a directory

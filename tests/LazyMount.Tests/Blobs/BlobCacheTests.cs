@@ -145,18 +145,18 @@ public sealed class BlobCacheTests : IDisposable
     public void RootThatTakesNoDirectory_IsToldAsThat()
     {
         var e = Assert.Throws<ImageException>(() => new BlobCache("/proc/lazymount-test"));
-        Assert.Equal("Cannot make the cache directory '/proc/lazymount-test': No such file or directory; choose another directory with --cache-dir.", e.Message);
+        Assert.Equal("cannot make the cache directory '/proc/lazymount-test': No such file or directory; choose another directory with --cache-dir", e.Message);
     }
 
     [Fact]
     public void CacheThatMayNotBeWritten_IsAMatterOfPermission_NotOfSpace()
     {
         string Of(Exception e) => _cache.Failure("keep 5 bytes", e).Message;
-        Assert.Equal($"Cannot keep 5 bytes in the cache {_cache.Root}: Permission denied; get permission to write to it, or choose another directory with --cache-dir.",
+        Assert.Equal($"cannot keep 5 bytes in the cache '{_cache.Root}': Permission denied; get permission to write to it, or choose another directory with --cache-dir",
             Of(new UnauthorizedAccessException("Access to the path is denied.", new IOException("Permission denied", 13))));
-        Assert.Equal($"Cannot keep 5 bytes in the cache {_cache.Root}: No space left on device; free some space there, or choose another directory with --cache-dir.",
+        Assert.Equal($"cannot keep 5 bytes in the cache '{_cache.Root}': No space left on device; free some space there, or choose another directory with --cache-dir",
             Of(new IOException("No space left on device : '/x'", 28)));
-        Assert.Equal($"Cannot keep 5 bytes in the cache {_cache.Root}: Read-only file system; choose another directory with --cache-dir.",
+        Assert.Equal($"cannot keep 5 bytes in the cache '{_cache.Root}': Read-only file system; choose another directory with --cache-dir",
             Of(new IOException("Read-only file system : '/x'", 30)));
     }
 
@@ -172,8 +172,8 @@ public sealed class BlobCacheTests : IDisposable
             {
                 Run("bash", "-c", command, "bash", victim);
                 var e = Assert.Throws<ImageException>(() => new BlobCache(_cache.Root));
-                Assert.StartsWith($"Cannot use the cache directory '{victim}': {reason}", e.Message, StringComparison.Ordinal);
-                Assert.EndsWith(" choose another directory with --cache-dir.", e.Message, StringComparison.Ordinal);
+                Assert.StartsWith($"cannot use the cache directory '{victim}': {reason}", e.Message, StringComparison.Ordinal);
+                Assert.EndsWith(" choose another directory with --cache-dir", e.Message, StringComparison.Ordinal);
                 Run("bash", "-c", undo, "bash", victim);
             }
         }

@@ -214,7 +214,7 @@ public sealed class CacheTrimmerTests : IDisposable
                 staging.Append(piece);
         });
         Assert.Equal(ImageError.Local, e.Error);
-        Assert.Contains($"more than the {limit} bytes that it may; raise --cache-limit", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"would exceed its limit of {limit} bytes; raise --cache-limit", e.Message, StringComparison.Ordinal);
     }
 
     [Fact]

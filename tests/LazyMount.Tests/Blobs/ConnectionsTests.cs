@@ -106,7 +106,7 @@ public sealed class ConnectionsTests : IDisposable
     {
         using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"));
         Assert.Equal(
-            $"Cannot get {nginx.Host}/app:v1: the TLS certificate of {nginx.Host} is not trusted: this machine does not know its issuer CN=Test Authority; name the issuer's certificate with --tls-ca FILE, or put it into /etc/docker/certs.d/{nginx.Host}/ca.crt.",
+            $"cannot get '{nginx.Host}/app:v1': the TLS certificate of {nginx.Host} is not trusted: this machine does not know its issuer CN=Test Authority; name the issuer's certificate with --tls-ca FILE, or put it into '/etc/docker/certs.d/{nginx.Host}/ca.crt'",
             await FailureAsync(nginx.Host, Options));
         using var other = new CertificateAuthority("Other Authority");
         Assert.Contains("does not know its issuer CN=Test Authority", await FailureAsync(nginx.Host, Options with { TlsCaFile = other.Certificate }), StringComparison.Ordinal);
@@ -130,7 +130,7 @@ public sealed class ConnectionsTests : IDisposable
     {
         using NginxServer nginx = Tls(_authority.Issue("other.example"));
         Assert.Null(await FailureAsync(nginx.Host, Options with { VerifiesTls = false }));
-        Assert.Equal([$"connections to {nginx.Host} are not verified, for --tls-verify=false says so: whoever answers is believed"], _notes);
+        Assert.Equal([$"connections to {nginx.Host} are not verified, because --tls-verify=false says so: any server that answers is trusted"], _notes);
     }
 
     [Fact]
@@ -143,12 +143,12 @@ public sealed class ConnectionsTests : IDisposable
         string directory = _directory.CreateDirectory($"etc/docker/certs.d/{nginx.Host}");
         (string certificate, string key) = clients.IssueClient("me");
         File.Copy(certificate, Path.Combine(directory, "client.cert"));
-        Assert.Contains("client.cert is half a pair: put client.key beside it", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
+        Assert.Contains("client.cert': it needs 'client.key' beside it", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
         File.Copy(key, Path.Combine(directory, "client.key"));
         Assert.Null(await FailureAsync(nginx.Host, options));
         Assert.Contains(nginx.Requests, request => request.ClientName == "CN=me" && request.Status == 200);
         File.WriteAllText(Path.Combine(directory, "client.key"), "nonsense");
-        Assert.Contains("client.key cannot be used: it holds no RSA or ECDSA private key", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
+        Assert.Contains("client.key': it holds no RSA or ECDSA private key", await FailureAsync(nginx.Host, options), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -259,7 +259,7 @@ public sealed class ConnectionsTests : IDisposable
     {
         File.WriteAllText(_directory["ca.pem"], content);
         using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"));
-        Assert.Contains($"The file of certificates {_directory["ca.pem"]} cannot be used: ", await FailureAsync(nginx.Host, Options with { TlsCaFile = _directory["ca.pem"] }), StringComparison.Ordinal);
+        Assert.Contains($"cannot use the certificate file '{_directory["ca.pem"]}': ", await FailureAsync(nginx.Host, Options with { TlsCaFile = _directory["ca.pem"] }), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -300,12 +300,12 @@ public sealed class ConnectionsTests : IDisposable
     {
         _variables["HTTPS_PROXY"] = "http://me:hunter2@127.0.0.1:1";
         string? failure = await FailureAsync("registry.test", Options);
-        Assert.Equal("Cannot get registry.test/app:v1: the proxy 127.0.0.1:1 (HTTPS_PROXY) is not reachable (connection refused); check that it runs, or unset the variable.", failure);
+        Assert.Equal("cannot get 'registry.test/app:v1': the proxy 127.0.0.1:1 (HTTPS_PROXY) is not reachable (connection refused); check that it runs, or unset the variable", failure);
         using ForwardProxy proxy = ForwardProxy.Http(("me", "pw"));
         _variables["HTTPS_PROXY"] = $"http://{proxy.Host}";
-        Assert.Contains($"the proxy {proxy.Host} (HTTPS_PROXY) wants to know who you are (407)", await FailureAsync("registry.test", Options), StringComparison.Ordinal);
+        Assert.Contains($"the proxy {proxy.Host} (HTTPS_PROXY) asks for credentials (407)", await FailureAsync("registry.test", Options), StringComparison.Ordinal);
         _variables["HTTPS_PROXY"] = "gopher://x";
-        Assert.Contains("The variable HTTPS_PROXY does not hold a proxy's URL", await FailureAsync("registry.test", Options), StringComparison.Ordinal);
+        Assert.Contains("cannot use the variable HTTPS_PROXY: its value is not a proxy's URL", await FailureAsync("registry.test", Options), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -441,7 +441,7 @@ public sealed class ConnectionsTests : IDisposable
     {
         _variables["HTTPS_PROXY"] = text;
         Assert.Equal(
-            "The variable HTTPS_PROXY does not hold a proxy's URL, such as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT: correct or unset it.",
+            "cannot use the variable HTTPS_PROXY: its value is not a proxy's URL, such as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT; correct or unset it",
             Assert.Throws<ImageException>(() => new ProxySettings(Options.Environment)).Message);
     }
 

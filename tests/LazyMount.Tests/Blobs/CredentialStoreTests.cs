@@ -162,8 +162,8 @@ public sealed class CredentialStoreTests : IDisposable
     [InlineData("{\"auths\":[\"hunter2\"]}", "a part of", "its JSON is wrong at auths")]
     [InlineData("{\"auths\":{\"h\":[\"hunter2\"]}}", "a part of", "its JSON is wrong at auths.h")]
     [InlineData("{\"auths\":{\"h\":{\"auth\":{\"hunter2\":1}}}}", "a part of", "its JSON is wrong at auths.h.auth")]
-    [InlineData("{\"auths\":{\"h\":{\"auth\":\"%hunter2%\"}}}", "a part of", "its entry h does not hold NAME:PASSWORD in base64")]
-    [InlineData("{\"auths\":{\"h\":{\"auth\":\"bWU=\"}}}", "a part of", "its entry h does not hold NAME:PASSWORD in base64")]
+    [InlineData("{\"auths\":{\"h\":{\"auth\":\"%hunter2%\"}}}", "a part of", "its entry 'h' is not NAME:PASSWORD in base64")]
+    [InlineData("{\"auths\":{\"h\":{\"auth\":\"bWU=\"}}}", "a part of", "its entry 'h' is not NAME:PASSWORD in base64")]
     [InlineData("{\"auths\":{\"h\":{\"registrytoken\":\"hunter2\\r\\nX-Evil: 1\"}}}", "a part of", "the \"registrytoken\" of its entry h has spaces, line ends or other characters that no token has")]
     [InlineData("{\"auths\":{\"h\":{\"registrytoken\":\"hünter2\"}}}", "a part of", "the \"registrytoken\" of its entry h has spaces")]
     [InlineData("{\"auths\":{\"h\":{\"identitytoken\":\"hunter2\\n\"}}}", "a part of", "the \"identitytoken\" of its entry h has spaces")]
@@ -349,7 +349,7 @@ public sealed class CredentialStoreTests : IDisposable
 
     [Theory]
     [InlineData("lm-missing", null, "is not in PATH")]
-    [InlineData("../lm", null, "has a name that no program can have")]
+    [InlineData("../lm", null, "is not the name of a program")]
     [InlineData("lm-fails", "echo hunter2; echo hunter2 >&2; exit 3", "failed with exit code 3")]
     [InlineData("lm-text", "echo hunter2", "does not answer with JSON")]
     [InlineData("lm-flood", "cat /dev/zero", "writes more than 1 MiB")]
@@ -401,7 +401,7 @@ public sealed class CredentialStoreTests : IDisposable
         Assert.Contains("; run it by hand to see why: echo https://index.docker.io/v1/ | docker-credential-lm-hub get;", Assert.Single(_notes), StringComparison.Ordinal);
         Helper("lm-hub-empty", "echo 'credentials not found in native keychain'; exit 1");
         Write("home/.docker/config.json", """{"credsStore":"lm-hub-empty"}""");
-        Assert.Contains("has nothing for https://index.docker.io/v1/;", (await FindAsync("docker.io")).Account, StringComparison.Ordinal);
+        Assert.Contains("has no credentials for https://index.docker.io/v1/;", (await FindAsync("docker.io")).Account, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -442,7 +442,7 @@ public sealed class CredentialStoreTests : IDisposable
         Helper("lm-empty", "echo 'credentials not found in native keychain'; exit 1");
         Write("home/.docker/config.json", """{"credsStore":"lm-empty"}""");
         FoundCredentials found = await FindAsync("h");
-        Assert.Equal("docker-credential-lm-empty (credsStore of ~/.docker/config.json) has nothing for h; no entry for h in ~/.docker/config.json; docker login h makes one", found.Account);
+        Assert.Equal("docker-credential-lm-empty (credsStore of '~/.docker/config.json') has no credentials for h; no entry for h in '~/.docker/config.json'; docker login h makes one", found.Account);
         Assert.Empty(_notes);
     }
 

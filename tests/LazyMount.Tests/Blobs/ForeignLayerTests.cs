@@ -79,7 +79,7 @@ public sealed class ForeignLayerTests(LockedRegistry registry) : IClassFixture<L
         await using RegistrySource source = await OpenAsync();
         var e = await Assert.ThrowsAsync<ImageException>(() => ReadAsync(source, Foreign(s_layer, $"http://{server.Host}/loop", $"http://{server.Host}/gone?signature=secret")));
         Assert.Equal(ImageError.NotFound, e.Error);
-        Assert.Contains($"is a foreign layer that {registry.Host} does not have, and none of the 2 URLs in its manifest gives it:", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"{registry.Host} does not have this foreign layer, and none of the 2 URLs in the manifest serves it; ask the publisher of the image (", e.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("secret", e.Message, StringComparison.Ordinal);
         Assert.InRange(server.Requests.Count, 2, 8);
     }

@@ -116,7 +116,7 @@ public sealed class HostsTests : IDisposable
     [InlineData("server = 1", "server is not a string")]
     [InlineData("a = = b", "line 1: Unexpected token")]
     [InlineData("a = 1\nb = [1,", "line 2: ")]
-    [InlineData("[host.\"https://m\"]\ncapabilities = [\"fetch\"]", "it holds \"fetch\"")]
+    [InlineData("[host.\"https://m\"]\ncapabilities = [\"fetch\"]", "it has 'fetch'")]
     [InlineData("[host.\"https://m\"]\nca = 5", "host.https://m.ca is not a string or an array of strings")]
     [InlineData("[host.\"ftp://m\"]", "is not the URL of a host")]
     [InlineData("[host.\"https://m\"]\nclient = [[\"a\",\"b\",\"c\"]]", "client is not a list of files, or of pairs")]
@@ -124,7 +124,7 @@ public sealed class HostsTests : IDisposable
     {
         string file = Write("etc/containerd/certs.d/h.example/hosts.toml", content);
         var e = Assert.Throws<ImageException>(() => Find("h.example/app"));
-        Assert.StartsWith($"The configuration file {file} cannot be used: ", e.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"cannot use the configuration file '{file}': ", e.Message, StringComparison.Ordinal);
         Assert.Contains(says, e.Message, StringComparison.Ordinal);
     }
 
@@ -182,7 +182,7 @@ public sealed class HostsTests : IDisposable
         Assert.Equal(["http://wild.example/v2/app pull resolve push "], Find("wild.example/app", Options with { PlainHttp = true }));
         var e = Assert.Throws<ImageException>(() => Find("blocked.example/bad/app"));
         Assert.Equal(ImageError.Denied, e.Error);
-        Assert.Contains($"{_directory["etc/containers/registries.conf"]} blocks blocked.example/bad", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"'{_directory["etc/containers/registries.conf"]}' blocks 'blocked.example/bad'", e.Message, StringComparison.Ordinal);
         Assert.Single(Find("blocked.example/good/app"));
     }
 
@@ -431,7 +431,7 @@ public sealed class HostsTests : IDisposable
         EndpointTls tls = new RegistryHosts(Options with { Note = notes.Add }).EndpointsOf(ImageReference.Parse("h.example/app"))[^1].Tls;
         Assert.Equal(_directory["config/containers/certs.d/h.example/client.cert"], Assert.Single(tls.ClientCertificates).Certificate);
         Assert.Equal([good], tls.CaFiles);
-        Assert.Contains(notes, note => note.StartsWith($"{bad} is passed over: it holds no certificate", StringComparison.Ordinal));
+        Assert.Contains(notes, note => note.StartsWith($"ignoring '{bad}': it holds no certificate", StringComparison.Ordinal));
     }
 
     [Theory]
@@ -649,8 +649,8 @@ public sealed class HostsTests : IDisposable
             RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
         var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
         Assert.Equal(ImageError.NotFound, e.Error);
-        Assert.StartsWith($"{registry.Host} does not have {registry.Host}/app:v1", e.Message, StringComparison.Ordinal);
-        Assert.Contains($"Asked before: {mirror.Host} (--mirror): ", e.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"cannot get '{registry.Host}/app:v1': {registry.Host} does not have it", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"; asked before: {mirror.Host} (--mirror): ", e.Message, StringComparison.Ordinal);
         Assert.All(mirror.Requests, request => Assert.Null(request.Authorization));
         Assert.Contains(registry.Requests, request => request.Authorization is not null);
     }

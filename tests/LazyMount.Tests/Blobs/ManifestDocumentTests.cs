@@ -89,7 +89,7 @@ public sealed class ManifestDocumentTests
     {
         var e = Assert.Throws<ImageException>(() => Parse(json));
         Assert.Equal(ImageError.Invalid, e.Error);
-        Assert.StartsWith("The manifest of x is malformed: ", e.Message, StringComparison.Ordinal);
+        Assert.StartsWith("cannot use the manifest of x: ", e.Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -123,7 +123,7 @@ public sealed class ManifestDocumentTests
         Assert.Equal(Digest.OfSha256([1]), Assert.Single(index.Manifests).Digest);
         var e = Assert.Throws<ImageException>(() => index.Entries[0].Require("the index of x"));
         Assert.Equal(ImageError.Invalid, e.Error);
-        Assert.StartsWith("The index of x is malformed: it ", e.Message, StringComparison.Ordinal);
+        Assert.StartsWith("cannot use the index of x: it ", e.Message, StringComparison.Ordinal);
         Assert.Contains(reason, e.Message, StringComparison.Ordinal);
     }
 

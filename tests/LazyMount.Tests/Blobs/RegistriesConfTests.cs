@@ -40,14 +40,14 @@ public sealed class RegistriesConfTests : IDisposable
     [InlineData("prefix = \"h.example\"\nlocation = \"/x\"", "registry[0].location", "/x")]
     [InlineData("prefix = \"h.example\"\nlocation = \"m/Upper\"", "registry[0].location", "m/Upper")]
     [InlineData("prefix = \"h.example\"\nlocation = \"user:hunter2@m\"", "registry[0].location", "***@m")]
-    [InlineData("prefix = \"h.example\"\nlocation = \"https://m\"", "registry[0].location", "leave \"https://\" out of \"https://m\"")]
-    [InlineData("prefix = \"h.example\"\nlocation = \"https://user:hunter2@m/\"", "registry[0].location", "leave \"https://\" out of \"https://***@m\"")]
+    [InlineData("prefix = \"h.example\"\nlocation = \"https://m\"", "registry[0].location", "leave out 'https://' in 'https://m'")]
+    [InlineData("prefix = \"h.example\"\nlocation = \"https://user:hunter2@m/\"", "registry[0].location", "leave out 'https://' in 'https://***@m'")]
     [InlineData("prefix = \"h.example\"\nlocation = \"\"", "registry[0].location", "empty")]
     [InlineData("prefix = \"h.example\"\nlocation = \"/\"", "registry[0].location", "empty")]
     [InlineData("prefix = \"h.example\"\nlocation = 5", "registry[0].location", "a string")]
     [InlineData("location = \"m:999999\"", "registry[0].location", "m:999999")]
-    [InlineData("location = \"https://m\"", "registry[0].location", "leave \"https://\" out of \"https://m\"")]
-    [InlineData("", "registry[0].location", "there, and neither is a prefix")]
+    [InlineData("location = \"https://m\"", "registry[0].location", "leave out 'https://' in 'https://m'")]
+    [InlineData("", "registry[0].location", "set, and neither is prefix")]
     [InlineData("location = \"h.example\"\nmirror = [{ location = \"ok\" }, { location = \"m:0\" }]", "registry[0].mirror[1].location", "m:0")]
     [InlineData("location = \"h.example\"\nmirror = [{ location = \"http://m\" }]", "registry[0].mirror[0].location", "leave \"http://\" out")]
     [InlineData("location = \"h.example\"\nmirror = [{ location = \"\" }]", "registry[0].mirror[0].location", "empty")]
@@ -66,7 +66,7 @@ public sealed class RegistriesConfTests : IDisposable
     [InlineData("location = \"m\"\nprefix = \"*.example:5000\"", "registry[0].prefix", "*.example:5000")]
     [InlineData("location = \"m\"\nprefix = \"h.*.example\"", "registry[0].prefix", "h.*.example")]
     [InlineData("location = \"h.example\"\nblocked = \"yes\"", "registry[0].blocked", "true or false")]
-    [InlineData("location = \"h.example\"\n[[registry]]\nprefix = \"x.example\"\nlocation = \"h.example\"\nblocked = true", "registry[1].blocked", "the same in all tables with the location \"h.example\"")]
+    [InlineData("location = \"h.example\"\n[[registry]]\nprefix = \"x.example\"\nlocation = \"h.example\"\nblocked = true", "registry[1].blocked", "the same in all tables with the location 'h.example'")]
     public void WrongEntry_IsOneSentence_WithItsKeyAndValue(string table, string key, string says)
     {
         string file = Write(SystemFile, $"[[registry]]\n{table}\n");
@@ -76,7 +76,7 @@ public sealed class RegistriesConfTests : IDisposable
             return;
         }
         string message = Failure();
-        Assert.StartsWith($"The configuration file {file} cannot be used: {key} is not ", message, StringComparison.Ordinal);
+        Assert.StartsWith($"cannot use the configuration file '{file}': {key} is not ", message, StringComparison.Ordinal);
         Assert.Contains(says, message, StringComparison.Ordinal);
         Assert.EndsWith("; correct it.", message, StringComparison.Ordinal);
         Assert.DoesNotContain("hunter2", message, StringComparison.Ordinal);
@@ -110,7 +110,7 @@ public sealed class RegistriesConfTests : IDisposable
     {
         string file = Write(SystemFile, content);
         string message = Failure();
-        Assert.StartsWith($"The configuration file {file} cannot be used: {says}", message, StringComparison.Ordinal);
+        Assert.StartsWith($"cannot use the configuration file '{file}': {says}", message, StringComparison.Ordinal);
         Assert.DoesNotContain("hunter2", message, StringComparison.Ordinal);
     }
 
@@ -196,9 +196,9 @@ public sealed class RegistriesConfTests : IDisposable
     public void LocationWithAnotherTag_IsRefused()
     {
         Write(SystemFile, "[[registry]]\nprefix = \"docker.io/library/busybox:1\"\nlocation = \"m/b:2\"\n");
-        Assert.Contains("registry[0].location is not a place for docker.io/library/busybox:1, for \"m/b:2\" has another tag or digest", Failure("busybox:1"), StringComparison.Ordinal);
+        Assert.Contains("registry[0].location is not a location for 'docker.io/library/busybox:1': 'm/b:2' has another tag or digest", Failure("busybox:1"), StringComparison.Ordinal);
         Write(SystemFile, "[[registry]]\nprefix = \"docker.io/library/busybox:1\"\nlocation = \"m\"\n");
-        Assert.Contains("registry[0].location is not a place for docker.io/library/busybox:1, for \"m\" is not an image reference", Failure("busybox:1"), StringComparison.Ordinal);
+        Assert.Contains("registry[0].location is not a location for 'docker.io/library/busybox:1': 'm' is not an image reference", Failure("busybox:1"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -232,7 +232,7 @@ public sealed class RegistriesConfTests : IDisposable
         _variables.Clear();
         Assert.Equal(["user/app", "b.example/app", "user-1/app"], ((string[])["a", "b", "c"]).Select(host => Find($"{host}.example/app")[0]));
         _variables["REGISTRIES_CONFIG_PATH"] = _directory["missing"];
-        Assert.Equal($"There is no file {_directory["missing"]}, which REGISTRIES_CONFIG_PATH names: correct or unset the variable.", Failure());
+        Assert.Equal($"cannot read the configuration file '{_directory["missing"]}' that REGISTRIES_CONFIG_PATH names: there is no such file; correct or unset the variable", Failure());
     }
 
     [Fact]
@@ -254,16 +254,16 @@ public sealed class RegistriesConfTests : IDisposable
     public void WhatIsNotAFile_IsOneSentence()
     {
         Directory.CreateDirectory(_directory[SystemFile]);
-        Assert.Equal($"The configuration file {_directory[SystemFile]} cannot be used: it is a directory; correct it.", Failure());
+        Assert.Equal($"cannot use the configuration file '{_directory[SystemFile]}': it is a directory; correct it", Failure());
         Directory.Delete(_directory[SystemFile]);
         File.CreateSymbolicLink(_directory[SystemFile], "nowhere"); // as no file
         Assert.Single(Find("h.example/app"));
         File.Delete(_directory[SystemFile]);
         File.CreateSymbolicLink(_directory[SystemFile], Path.GetFileName(SystemFile));
-        Assert.StartsWith($"The configuration file {_directory[SystemFile]} cannot be used: Too many levels of symbolic links", Failure(), StringComparison.Ordinal);
+        Assert.StartsWith($"cannot use the configuration file '{_directory[SystemFile]}': Too many levels of symbolic links", Failure(), StringComparison.Ordinal);
         File.Delete(_directory[SystemFile]);
         File.WriteAllBytes(_directory[SystemFile], [(byte)'#', 0xFF, 0xFE]);
-        Assert.Equal($"The configuration file {_directory[SystemFile]} cannot be used: it is not UTF-8 text; correct it.", Failure());
+        Assert.Equal($"cannot use the configuration file '{_directory[SystemFile]}': it is not UTF-8 text; correct it", Failure());
         File.Delete(_directory[SystemFile]);
 
         // A file, or a link to a directory, where the directory of drop-ins is expected: as containers/image, it is passed over.
@@ -276,7 +276,7 @@ public sealed class RegistriesConfTests : IDisposable
         Directory.Delete(_directory[SystemFile + ".d"]);
         Write(SystemFile + ".d/0.txt", "");
         Directory.CreateSymbolicLink(_directory[SystemFile + ".d/1.conf"], _directory["elsewhere"]);
-        Assert.Equal($"The configuration file {_directory[SystemFile + ".d/1.conf"]} cannot be used: it is a directory; correct it.", Failure());
+        Assert.Equal($"cannot use the configuration file '{_directory[SystemFile + ".d/1.conf"]}': it is a directory; correct it", Failure());
     }
 
     [Fact]
@@ -291,12 +291,12 @@ public sealed class RegistriesConfTests : IDisposable
         Assert.True(Assert.Single(new RegistryHosts(options).EndpointsOf(ImageReference.Parse("other.example/app"))).Tls.IsVerified);
 
         Write(SystemFile, "unqualified-search-registries = []\n" + lists);
-        Assert.Equal($"The configuration file {file} cannot be used: registries.search is not allowed beside unqualified-search-registries, for it is of version 1 of the format: write [[registry]] tables; correct it.", Failure());
+        Assert.Equal($"cannot use the configuration file '{file}': registries.search is not allowed beside unqualified-search-registries, because it belongs to version 1 of the format: write [[registry]] tables; correct it", Failure());
         Write(SystemFile, "registries.block.registries = ['https://h.example']");
-        Assert.Contains("registries.block.registries is not HOST[:PORT][/NAMESPACE]: leave \"https://\" out of \"https://h.example\"", Failure(), StringComparison.Ordinal);
+        Assert.Contains("registries.block.registries is not HOST[:PORT][/NAMESPACE]: leave out 'https://' in 'https://h.example'", Failure(), StringComparison.Ordinal);
         File.Delete(file);
         file = Write(SystemFile + ".d/1.conf", "registries.block.registries = ['h.example']");
-        Assert.Equal($"The configuration file {file} cannot be used: registries.block is not allowed in a drop-in file, for it is of version 1 of the format: write [[registry]] tables; correct it.", Failure());
+        Assert.Equal($"cannot use the configuration file '{file}': registries.block is not allowed in a drop-in file, because it belongs to version 1 of the format: write [[registry]] tables; correct it", Failure());
     }
 
     /// <summary>skopeo says what it asks, is refused at the ports, and reads the same files.</summary>

@@ -122,8 +122,8 @@ public sealed class RegistryAuthorizationTests : IDisposable
         await using RegistrySource source = Open(server);
         var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
         Assert.Equal(ImageError.Denied, e.Error);
-        Assert.StartsWith($"{server.Host} does not give {server.Host}/app:v1: the entry {server.Host} in ", e.Message, StringComparison.Ordinal);
-        Assert.EndsWith($" is refused by the token server (UNAUTHORIZED: no); docker login {server.Host} replaces it.", e.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"cannot get '{server.Host}/app:v1': the token server refuses the entry '{server.Host}' in ", e.Message, StringComparison.Ordinal);
+        Assert.EndsWith($" (UNAUTHORIZED: no); docker login {server.Host} replaces it", e.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("push", e.Message, StringComparison.Ordinal);
     }
 

@@ -129,7 +129,7 @@ public sealed class RegistryBodyTests
     {
         await using var server = new ScriptedServer(_ => new ScriptedResponse(200, s_content[..5000], $"Content-Encoding: {coding}") { HasNoLength = true });
         await using RegistrySource source = Open(server);
-        Assert.Contains($"encodes it as \"{coding}\", which was not asked for", (await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 100))).Message, StringComparison.Ordinal);
+        Assert.Contains($"encodes it as '{coding}', which was not asked for", (await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 100))).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -279,7 +279,7 @@ public sealed class RegistryBodyTests
     {
         await using var server = new ScriptedServer(_ => new ScriptedResponse(503, "", $"Retry-After: {value}"));
         await using RegistrySource source = Open(server);
-        Assert.Contains("fails (503", (await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token))).Message, StringComparison.Ordinal);
+        Assert.Contains("failed (503", (await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token))).Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -291,7 +291,7 @@ public sealed class RegistryBodyTests
         await using var server = new ScriptedServer(_ => new ScriptedResponse(200, page, "Content-Type: text/html"));
         await using RegistrySource source = Open(server);
         var e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
-        Assert.Equal($"Cannot get {server.Host}/app:v1: http://{server.Host}/v2/app/manifests/v1 gives a web page, not a manifest; check the host's name, and whether a proxy or a login page of the network answers in its place.", e.Message);
+        Assert.Equal($"cannot get '{server.Host}/app:v1': 'http://{server.Host}/v2/app/manifests/v1' is a web page, not a manifest; check the host's name, and whether a proxy or a login page of the network answers instead", e.Message);
     }
 
     [Fact]
@@ -299,7 +299,7 @@ public sealed class RegistryBodyTests
     {
         await using var server = new ScriptedServer(_ => new ScriptedResponse(200));
         await using RegistrySource source = Open(server);
-        Assert.Contains("gives an empty answer in the place of a manifest", (await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token))).Message, StringComparison.Ordinal);
+        Assert.Contains("sends an empty answer instead of a manifest", (await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token))).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -380,7 +380,7 @@ public sealed class RegistryBodyTests
         await using RegistrySource source = Open(server);
         var e = await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 10));
         Assert.Equal(ImageError.NotFound, e.Error);
-        Assert.Equal($"{server.Host} does not have blob {s_blob.Digest} of {server.Host}/app:v1 (BLOB_UNKNOWN), which the image's manifest names: the registry has lost it, push the image again.", e.Message);
+        Assert.Equal($"cannot get blob {s_blob.Digest} of '{server.Host}/app:v1': {server.Host} does not have it (BLOB_UNKNOWN), but the image's manifest names it; push the image again", e.Message);
     }
 
     [Fact]

@@ -64,10 +64,10 @@ public sealed class RegistryFaultTests : IDisposable
         await using RegistrySource source = Open(server, timeouts: timeouts);
         var e = await Assert.ThrowsAsync<RegistryException>(() => ReadAsync(source, 0, 100_000));
         Assert.Equal(ImageError.Unreachable, e.Error);
-        Assert.Equal($"Cannot get all of blob {s_blob.Digest} of {server.Host}/app:v1: {server.Host} gives less than 2000 bytes in 0.3 s; check the network and try again.", e.Message);
+        Assert.Equal($"cannot get all of blob {s_blob.Digest} of '{server.Host}/app:v1': {server.Host} sends fewer than 2000 bytes in 0.3 s; check the network and try again", e.Message);
         Assert.Single(server.Requests); // the next would be as slow
         e = await Assert.ThrowsAsync<RegistryException>(() => source.GetRootAsync(Token));
-        Assert.Contains("gives less than 2000 bytes in 0.3 s", e.Message, StringComparison.Ordinal);
+        Assert.Contains("sends fewer than 2000 bytes in 0.3 s", e.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -169,7 +169,7 @@ public sealed class RegistryFaultTests : IDisposable
         await using var server = new ScriptedServer(_ => Unauthorized(tokens) with { Body = Encoding.UTF8.GetBytes("""{"errors":[{"code":"DENIED","message":"not for you\u001b[2J"}]}""") });
         RegistryException e = await RefusalAsync(server);
         Assert.Equal(ImageError.Denied, e.Error);
-        Assert.Contains("(DENIED: not for you?[2J): check the name and the credentials: no entry for", e.Message, StringComparison.Ordinal);
+        Assert.Contains("(DENIED: not for you?[2J); check the name and the credentials: no entry for", e.Message, StringComparison.Ordinal);
         Assert.Equal(2, server.Requests.Count);
     }
 
@@ -374,7 +374,7 @@ public sealed class RegistryFaultTests : IDisposable
         RegistryException e = await RefusalAsync(server);
         Assert.Equal(ImageError.Unreachable, e.Error);
         string again = DateTime.Now.AddDays(1).ToString("yyyy-MM-dd HH:mm", System.Globalization.CultureInfo.InvariantCulture);
-        Assert.Contains($"gives no more of {server.Host}/app:v1 for now (TOOMANYREQUESTS): ask again at {again[..^3]}", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"cannot get '{server.Host}/app:v1': {server.Host} limits requests (TOOMANYREQUESTS); try again at {again[..^3]}", e.Message, StringComparison.Ordinal);
         Assert.Single(server.Requests);
     }
 
@@ -459,7 +459,7 @@ public sealed class RegistryFaultTests : IDisposable
 
         using var http = new RegistryHttp("example.test", new RegistryConnections(new RegistryEndpoint { Host = "example.test", Repository = "app", Root = new Uri("https://example.test/v2/") }, TestRegistries.Options, RegistrySourceTests.Impatient), RegistrySourceTests.Impatient, NullLogger.Instance);
         var e = await Assert.ThrowsAsync<RegistryException>(() => http.SendAsync(new HttpRequestMessage(HttpMethod.Get, $"https://{server.Host}/v2/?secret=1"), "app from example.test", Token));
-        Assert.Equal($"Cannot get app from example.test: {server.Host} does not answer with TLS; if it speaks plain HTTP, use --plain-http.", e.Message);
+        Assert.Equal($"cannot get app from example.test: {server.Host} does not answer with TLS; if it speaks plain HTTP, use --plain-http", e.Message);
         Assert.Equal($"https://{server.Host}/v2/", e.Url);
     }
 

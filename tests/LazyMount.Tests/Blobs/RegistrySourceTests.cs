@@ -128,7 +128,7 @@ public sealed class RegistrySourceTests(OpenRegistry open, LockedRegistry locked
         RegistryException e = await RefusalAsync($"{open.Host}/a/app:v9");
         Assert.Equal(ImageError.NotFound, e.Error);
         Assert.False(e.IsTemporary);
-        Assert.Equal($"{open.Host} does not have {open.Host}/a/app:v9 (MANIFEST_UNKNOWN: manifest unknown): check the name and the tag; the nearest tags are v1.", e.Message);
+        Assert.Equal($"cannot get '{open.Host}/a/app:v9': {open.Host} does not have it (MANIFEST_UNKNOWN: manifest unknown); check the name and the tag; did you mean 'v1'?", e.Message);
         Assert.Equal(ImageError.NotFound, (await RefusalAsync($"{open.Host}/no/such:v1")).Error);
 
         await using RegistrySource source = Open($"{open.Host}/a/app:v1");
@@ -158,7 +158,7 @@ public sealed class RegistrySourceTests(OpenRegistry open, LockedRegistry locked
         Assert.Contains(
             password is null ? $"check the name and the credentials: no entry for {locked.Host} in " : $"check the name and the credentials: the entry {locked.Host} in ", e.Message, StringComparison.Ordinal);
         if (password is not null)
-            Assert.EndsWith($" does not open it; docker login {locked.Host} replaces it.", e.Message, StringComparison.Ordinal);
+            Assert.EndsWith($"; docker login {locked.Host} replaces it", e.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -36,7 +36,7 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("cannot pull to './dir': name an OCI image layout as oci:./dir or oci:./dir:TAG", "pull", "image", "./dir")]
     [InlineData("cannot pull to 'oci-archive:file': name an OCI image layout as oci:DIR or oci:DIR:TAG", "pull", "image", "oci-archive:file")]
     [InlineData("-o needs a file name", "export", "-o", "", "image")]
-    [InlineData("mount option 'rw' is not possible: an image is read-only (put an overlayfs on top to write)", "mount", "-o", "rw", "image", "/tmp")]
+    [InlineData("cannot use the mount option 'rw': an image is read-only; put an overlayfs on top to write", "mount", "-o", "rw", "image", "/tmp")]
     public async Task BadUsage_IsOneSentenceAndExitCode2(string sentence, params string[] arguments)
     {
         CommandRun run = await CommandRun.RunAsync(arguments);

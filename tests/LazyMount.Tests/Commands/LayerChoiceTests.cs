@@ -54,7 +54,7 @@ public sealed class LayerChoiceTests : IDisposable
         CommandRun stat = await RunAsync("stat", "--layer", "1", _image, "/b", "/d/link");
         Assert.Contains($" Layer: 1 {_digests[1]}\n", stat.Output);
         Assert.Contains("/d/link -> ../d/a\n", stat.Output);
-        Assert.Equal("lazymount: note: 1 hard link(s) of layer 1 lead to files of lower layers; shown as symbolic links to them\n", stat.Error);
+        Assert.Equal("lazymount: note: 1 hard link(s) of layer 1 lead to files of lower layers and are shown as symbolic links\n", stat.Error);
         CommandRun lower = await RunAsync("cat", "--layer", "1", _image, "/d/a");
         Assert.Equal((1, ""), (lower.ExitCode, lower.Output));
     }
@@ -62,8 +62,8 @@ public sealed class LayerChoiceTests : IDisposable
     [Theory]
     [InlineData("2", 1, "has no layer 2: its layers are 0 to 1, lowest first")]
     [InlineData("-3", 1, "has no layer -3: its layers are 0 to 1, lowest first")]
-    [InlineData("sha256:0000000000000000", 1, "has no layer whose digest begins with sha256:0000000000000000; 'lazymount layers' lists them")]
-    [InlineData("top", 2, "--layer 'top' is neither a layer's number nor how a digest begins (four characters at least); 'lazymount layers IMAGE' lists both")]
+    [InlineData("sha256:0000000000000000", 1, "whose digest begins with 'sha256:0000000000000000': there is none; run lazymount layers ")]
+    [InlineData("top", 2, "--layer 'top' is neither a layer's number nor the beginning of a digest (four characters at least); run lazymount layers IMAGE to see both")]
     [InlineData("", 2, "--layer '' is neither")]
     public async Task WhatIsNoLayer_IsSaid(string layer, int exitCode, string sentence)
     {

@@ -228,7 +228,7 @@ public sealed class PullTests : IDisposable
         Image image = await Image.ResolveAsync(reference, source, null, new BlobCache(_directory["cache"]), TestContext.Current.CancellationToken);
         var writer = new LayoutWriter(reference.WithTag("v2")) { Patience = TimeSpan.FromSeconds(0.1) };
         var e = await Assert.ThrowsAsync<ImageException>(() => writer.AddAsync(image, _ => null, TestContext.Current.CancellationToken));
-        Assert.StartsWith($"Cannot write index.json in {_directory["layout"]}: process {holder.ProcessId} has been changing the layout for 0 s; ", e.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"cannot write 'index.json' in the layout '{_directory["layout"]}': process {holder.ProcessId} has been changing the layout for 0 s; ", e.Message, StringComparison.Ordinal);
 
         holder.Signal(9);
         Assert.Equal(0, (await PullAsync(_image, $"oci:{_directory["layout"]}:v2")).ExitCode);
@@ -283,7 +283,7 @@ public sealed class PullTests : IDisposable
         {
             CommandRun run = await PullAsync([_image, .. target]);
             Assert.Equal(1, run.ExitCode);
-            Assert.Contains($"The layer {_layers[0]} of {_image} does not match its digest", run.Error);
+            Assert.Contains($"cannot use layer {_layers[0]} of '{_image}': it does not match its digest; push or copy the image again", run.Error);
         }
         Assert.DoesNotContain(Directory.EnumerateFiles(_directory["layout"], "*", SearchOption.AllDirectories), file => file.Contains(_layers[0]["sha256:".Length..], StringComparison.Ordinal) || file.EndsWith("index.json", StringComparison.Ordinal));
     }
@@ -291,12 +291,24 @@ public sealed class PullTests : IDisposable
     [Theory]
     [InlineData(2, "cannot pull to 'debian:12': name an OCI image layout as oci:DIR or oci:DIR:TAG", "debian", "debian:12")]
     [InlineData(2, "is on this machine already", "SOURCE")]
-    [InlineData(1, "is neither empty nor an OCI layout: it has no file oci-layout; name another directory.", "SOURCE", "oci:/etc:v1")]
+    [InlineData(1, "cannot use '/etc' as an OCI layout: it is not empty, and has no file oci-layout; name another directory", "SOURCE", "oci:/etc:v1")]
     public async Task TargetsThatCannotBe_AreSaid(int exitCode, string sentence, params string[] arguments)
     {
         CommandRun run = await PullAsync([.. arguments.Select(argument => argument == "SOURCE" ? _source : argument)]);
         Assert.Equal((exitCode, ""), (run.ExitCode, run.Output));
         Assert.Contains(sentence, run.Error);
+    }
+
+    [Fact]
+    public async Task Layout_IsMade_AndWithoutItsParentRefused()
+    {
+        string parent = _directory["no/such"], layout = $"oci:{parent}/layout";
+        CommandRun refused = await PullAsync(_image, layout);
+        Assert.Equal((1, $"lazymount: cannot make the layout '{parent}/layout': there is no directory '{parent}'; make it first with mkdir -p '{parent}'\n"), (refused.ExitCode, refused.Error));
+        Assert.False(Directory.Exists(_directory["no"]));
+
+        Tool.Run("sh", "-c", refused.Error[refused.Error.IndexOf("mkdir", StringComparison.Ordinal)..]).EnsureSuccess(); // the advice works
+        Assert.Equal(0, (await PullAsync(_image, layout)).ExitCode);
     }
 
     private Task<CommandRun> PullAsync(params string[] arguments) => RunAsync(["pull", .. arguments]);

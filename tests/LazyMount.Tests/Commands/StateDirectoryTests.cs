@@ -34,9 +34,9 @@ public sealed class StateDirectoryTests : IDisposable
         string root = Path.Combine(_root, "a", "b");
         StateDirectory.Create(root).Write(Record("/mnt"));
         Tool.Run("chmod", "777", root).EnsureSuccess();
-        Assert.Equal($"cannot use the state directory '{root}': others may write to it (mode 777); run chmod go-w '{root}', or name another one in $LAZYMOUNT_STATE",
+        Assert.Equal($"cannot use the state directory '{root}': others may write to it (mode 777); run chmod go-w '{root}', or choose another directory with $LAZYMOUNT_STATE",
             Assert.Throws<CommandException>(() => StateDirectory.Create(root)).Message);
-        Assert.Equal("cannot create the state directory '/proc/lazymount-test': No such file or directory; name another one in $LAZYMOUNT_STATE",
+        Assert.Equal("cannot make the state directory '/proc/lazymount-test': No such file or directory; choose another directory with $LAZYMOUNT_STATE",
             Assert.Throws<CommandException>(() => StateDirectory.Create("/proc/lazymount-test")).Message);
     }
 

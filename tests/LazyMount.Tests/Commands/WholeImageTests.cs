@@ -78,9 +78,9 @@ public sealed class WholeImageTests : IDisposable
     {
         string image = Image(new TarBytes().File("a", "x"));
         CommandRun run = await RunAsync("unpack", image, _outside);
-        Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}': it is not empty; name an empty directory or one that is not there yet\n"), (run.ExitCode, run.Error));
+        Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}': it is not empty; name an empty directory or one that does not exist\n"), (run.ExitCode, run.Error));
         Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file': it is not a directory\n"), await ErrorOf(Path.Combine(_outside, "file")));
-        Assert.Equal((1, $"lazymount: cannot make the directory '{_outside}/file/such': Not a directory\n"), await ErrorOf(Path.Combine(_outside, "file/such")));
+        Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file/such': Not a directory\n"), await ErrorOf(Path.Combine(_outside, "file/such")));
 
         async Task<(int, string)> ErrorOf(string directory)
         {
@@ -109,7 +109,7 @@ public sealed class WholeImageTests : IDisposable
         {
             Directory.CreateDirectory(target);
         }
-        CommandRun run = await RunAsync("unpack", image, isThere ? target : Path.Combine(target, "below"));
+        CommandRun run = await RunAsync("unpack", image, target);
         Assert.Equal(1, run.ExitCode);
         Assert.EndsWith("; what had been written is removed again\n", run.Error);
         Assert.Equal(isThere, Directory.Exists(target));
@@ -122,10 +122,15 @@ public sealed class WholeImageTests : IDisposable
     }
 
     [Fact]
-    public async Task DirectoriesThatAreMissing_AreMadeWithTheirParents()
+    public async Task DirectoryThatIsMissing_IsMade_AndWithoutItsParentRefused()
     {
-        string target = _directory["no/such/directory/"];
-        Assert.Equal(0, (await RunAsync("unpack", Image(new TarBytes().Directory("./", 0x1C0).File("a", "x")), target)).ExitCode);
+        string image = Image(new TarBytes().Directory("./", 0x1C0).File("a", "x")), parent = _directory["no/such"], target = Path.Combine(parent, "directory/");
+        CommandRun refused = await RunAsync("unpack", image, target);
+        Assert.Equal((1, $"lazymount: cannot unpack into '{target}': there is no directory '{parent}'; make it first with mkdir -p '{parent}'\n"), (refused.ExitCode, refused.Error));
+        Assert.False(Directory.Exists(_directory["no"]));
+
+        Tool.Run("sh", "-c", refused.Error[refused.Error.IndexOf("mkdir", StringComparison.Ordinal)..]).EnsureSuccess(); // the advice works
+        Assert.Equal(0, (await RunAsync("unpack", image, target)).ExitCode);
         Assert.Equal(["a"], Directory.EnumerateFileSystemEntries(target).Select(Path.GetFileName));
         Assert.Equal("700\n", Tool.Run("stat", "--format=%a", target).Output);
     }
@@ -302,7 +307,7 @@ public sealed class WholeImageTests : IDisposable
     [InlineData(1, "cannot write '/proc/': it is a directory; name a file in it", "/proc/")]
     [InlineData(1, "cannot write '..': it is a directory; name a file in it", "..")]
     [InlineData(1, "cannot write '/proc': it is a directory; name a file in it", "/proc")]
-    [InlineData(1, "cannot write '/proc/no/such': there is no directory '/proc/no'; make it first", "/proc/no/such")]
+    [InlineData(1, "cannot write '/proc/no/such': there is no directory '/proc/no'; make it first with mkdir -p '/proc/no'", "/proc/no/such")]
     [InlineData(1, "cannot write '/dev/fd/4321': no file is open under this number", "/dev/fd/4321")]
     [InlineData(1, "cannot write '/dev/full': No space left on device", "/dev/full")]
     public async Task ExportToWhatCannotBeWritten_IsSaid(int exitCode, string sentence, string file)

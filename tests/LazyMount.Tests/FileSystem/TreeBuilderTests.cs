@@ -79,7 +79,7 @@ public sealed class TreeBuilderTests
     public void WhiteoutThatNamesNothing_IsRefusedByName(string path)
     {
         var refusal = Assert.Throws<InvalidDataException>(() => Build(L.File("e/a"), L.File("a").File(path)));
-        Assert.Contains($"layer 1 has the entry '/{path}', which is a whiteout that names nothing", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains($"layer 1 has the entry '/{path}', a whiteout without a name", refusal.Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -11,24 +11,24 @@ public sealed class MountFailureTests
     [InlineData(6)]
     [InlineData(19)]
     public void NoDevice_NamesModuleAndContainerOptions(int errno) => Is(
-        "cannot open /dev/fuse: there is no such device; load the kernel module with `modprobe fuse`, in a container run it with --device /dev/fuse --cap-add SYS_ADMIN",
+        "cannot open '/dev/fuse': there is no such device; load the kernel module with modprobe fuse, or run the container with --device /dev/fuse --cap-add SYS_ADMIN",
         MountFailure.Device(errno));
 
     [Fact]
     public void DeviceDenied() => Is(
-        "cannot open /dev/fuse: permission denied; run as root, in a container run it with --device /dev/fuse --cap-add SYS_ADMIN",
+        "cannot open '/dev/fuse': permission denied; run as root, or run the container with --device /dev/fuse --cap-add SYS_ADMIN",
         MountFailure.Device(13));
 
     [Fact]
     public void MountDenied() => Is(
-        "cannot mount on /m: the system does not permit it; run as root, in a container run it with --device /dev/fuse --cap-add SYS_ADMIN",
+        "cannot mount on '/m': the system does not permit it; run as root, or run the container with --device /dev/fuse --cap-add SYS_ADMIN",
         MountFailure.Mount("/m", 1));
 
     [Fact]
-    public void MountBusy() => Is("cannot mount on /m: it is busy; choose another directory", MountFailure.Mount("/m", 16));
+    public void MountBusy() => Is("cannot mount on '/m': it is busy; choose another directory", MountFailure.Mount("/m", 16));
 
     [Fact]
-    public void MountUnknown() => Is("cannot mount on /m: Cannot allocate memory; see `dmesg`", MountFailure.Mount("/m", 12));
+    public void MountUnknown() => Is("cannot mount on '/m': Cannot allocate memory; see dmesg", MountFailure.Mount("/m", 12));
 
     [Theory]
     [InlineData(1, true, "cannot mount as EROFS: the system refuses to give the mount its place at /m (Operation not permitted); mount with --as fuse")]
@@ -47,7 +47,7 @@ public sealed class MountFailureTests
 
     [Fact]
     public void NoFusermount() => Is(
-        "cannot run fusermount3: it is not installed; install it with `apt install fuse3` or run as root",
+        "cannot run fusermount3: it is not installed; install it with apt install fuse3, or run as root",
         MountFailure.NoFusermount());
 
     [Fact]
@@ -57,27 +57,27 @@ public sealed class MountFailureTests
 
     [Theory]
     [InlineData("fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf\n",
-        "cannot mount on /m: allow_other is refused; add a line user_allow_other to /etc/fuse.conf or mount without it")]
+        "cannot mount on '/m': allow_other is refused; add the line user_allow_other to '/etc/fuse.conf', or mount without allow_other")]
     [InlineData("fusermount3: fuse device not found, try 'modprobe fuse' first\n",
-        "cannot open /dev/fuse: there is no such device; load the kernel module with `modprobe fuse`, in a container run it with --device /dev/fuse --cap-add SYS_ADMIN")]
+        "cannot open '/dev/fuse': there is no such device; load the kernel module with modprobe fuse, or run the container with --device /dev/fuse --cap-add SYS_ADMIN")]
     [InlineData("fusermount3: failed to open /dev/fuse: Permission denied\n",
-        "cannot open /dev/fuse: permission denied; run as root, in a container run it with --device /dev/fuse --cap-add SYS_ADMIN")]
+        "cannot open '/dev/fuse': permission denied; run as root, or run the container with --device /dev/fuse --cap-add SYS_ADMIN")]
     [InlineData("fusermount3: user has no write access to mountpoint /m\n",
-        "cannot mount on /m: you may not write to it; name a directory that you own")]
+        "cannot mount on '/m': you may not write to it; name a directory that you own")]
     [InlineData("fusermount3: mount failed: Operation not permitted\n",
-        "cannot mount on /m: the system does not permit it; run as root, in a container run it with --device /dev/fuse --cap-add SYS_ADMIN")]
+        "cannot mount on '/m': the system does not permit it; run as root, or run the container with --device /dev/fuse --cap-add SYS_ADMIN")]
     [InlineData("fusermount3: too many FUSE filesystems mounted\nmore\n",
-        "cannot mount on /m: too many FUSE filesystems mounted; run as root or see fusermount3(1)")]
-    [InlineData("", "cannot mount on /m: fusermount3 failed without a word; run as root or see fusermount3(1)")]
+        "cannot mount on '/m': too many FUSE filesystems mounted; run as root, or see fusermount3(1)")]
+    [InlineData("", "cannot mount on '/m': fusermount3 failed without a message; run as root, or see fusermount3(1)")]
     public void WhatFusermountSays_BecomesOurSentence(string stderr, string sentence) => Is(sentence, MountFailure.Fusermount("/m", stderr));
 
     [Theory]
     [InlineData("fusermount3: failed to unmount /m: Device or resource busy\n",
-        "cannot unmount /m: it is busy; close what uses it (`fuser -vm /m` tells) or detach it with `lazymount umount -l /m`")]
+        "cannot unmount '/m': it is busy; end the processes that fuser -vm '/m' shows, or detach it with lazymount umount -l '/m'")]
     [InlineData("fusermount3: entry for /m not found in /etc/mtab\n",
-        "cannot unmount /m: another user mounted it; run as that user or as root")]
+        "cannot unmount '/m': another user mounted it; run as that user or as root")]
     [InlineData("fusermount3: failed to unmount /m: Operation not permitted\n",
-        "cannot unmount /m: another user mounted it; run as that user or as root")]
+        "cannot unmount '/m': another user mounted it; run as that user or as root")]
     public void WhatFusermountSaysToUnmounting_BecomesOurSentence(string stderr, string sentence)
         => Is(sentence, MountFailure.FusermountUnmount("/m", stderr));
 

@@ -155,7 +155,7 @@ public sealed class IndexBudgetTests
     [InlineData("sparse maps")]
     [InlineData("entries")]
     public void WhatPassesTheMemoryOfALayer_IsToldSo(string kind)
-        => Assert.Contains("bytes of memory, the most that is accepted for a layer of its size", Decode(File(Columns(kind, 300_000))).Refusal!.Message, StringComparison.Ordinal);
+        => Assert.Contains("bytes of memory, the maximum for a layer of its size", Decode(File(Columns(kind, 300_000))).Refusal!.Message, StringComparison.Ordinal);
 
     [Fact]
     public void ListOfRangesToFetchFirst_IsCounted_AndMayNotRepeatItself()

@@ -486,7 +486,7 @@ public sealed class IndexFinderTests : IDisposable
         {
             { "not a tar archive", ImageError.Invalid, OciLayoutBuilder.Gzip(new byte[2000].Select((_, i) => (byte)(i | 1)).ToArray()) },
             { "not a tar archive", ImageError.Invalid, "<html>502 Bad Gateway</html>"u8.ToArray() },
-            { "cannot be read", ImageError.Invalid, gzip[..(gzip.Length / 2)] },
+            { "cannot read layer", ImageError.Invalid, gzip[..(gzip.Length / 2)] },
             { "cut off at offset", ImageError.Invalid, OciLayoutBuilder.Gzip(tar[..(tar.Length / 2)]) },
             { "zstd stream is cut off", ImageError.Invalid, [0x28, 0xB5, 0x2F, 0xFD, 0, 0x58, 1] },
             { "sparse", ImageError.Unsupported, TarBytes.Header("f", 'S', 0, 0) }, // not GNU's
@@ -501,7 +501,7 @@ public sealed class IndexFinderTests : IDisposable
         await using RemoteSource source = Source();
         ImageException e = await FailsAsync(source);
         Assert.Equal(error, e.Error);
-        Assert.Contains($"Layer {digests[0]} ", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"cannot read layer {digests[0]} ", e.Message, StringComparison.Ordinal);
         Assert.Contains(cause, e.Message, StringComparison.Ordinal);
     }
 
@@ -560,9 +560,9 @@ public sealed class IndexFinderTests : IDisposable
 
     [Theory]
     [InlineData("nothing", null)]
-    [InlineData("mode", "entry 7 is not the layer's")]
-    [InlineData("missing", "39 entries where the layer has 40")]
-    [InlineData("place", "has other bytes")]
+    [InlineData("mode", "entry 7 differs from the layer's")]
+    [InlineData("missing", "39 entries, but the layer has 40")]
+    [InlineData("place", "the bytes of ")]
     [InlineData("digest", "SHA-256")]
     public async Task IndexThatOthersMade_IsHeldAgainstTheLayer(string lie, string? difference)
     {

@@ -17,7 +17,7 @@ public sealed class IndexLimitsTests
 
     private static IndexLimits Of(long memory) => new() { SmallestMemory = memory, Memory = memory };
 
-    private static string TooMuch(long memory) => $"its index takes more than {memory} bytes of memory, the most that is accepted for a layer of its size";
+    private static string TooMuch(long memory) => $"its index takes more than {memory} bytes of memory, the maximum for a layer of its size";
 
     [Fact]
     public void NamesTogether_AreCountedAsMemory()

@@ -226,11 +226,11 @@ public sealed class SparseFileTests : IDisposable
 
     public static TheoryData<string, TarBytes> BadRecords { get; } = new()
     {
-        { "has another number of extents than it says", Records(("size", "9"), ("numblocks", "2"), ("map", "0,1")) },
-        { "has another number of extents than it says", Records(("size", "9"), ("numblocks", "1"), ("map", "0,1,2,3")) },
-        { "has another number of extents than it says", Records(("size", "9"), ("numblocks", "-1"), ("map", "0,1")) },
+        { "does not have as many extents as it says", Records(("size", "9"), ("numblocks", "2"), ("map", "0,1")) },
+        { "does not have as many extents as it says", Records(("size", "9"), ("numblocks", "1"), ("map", "0,1,2,3")) },
+        { "does not have as many extents as it says", Records(("size", "9"), ("numblocks", "-1"), ("map", "0,1")) },
         { "does not say how many extents", Records(("size", "9"), ("map", "0,1")) },
-        { "does not say the file's size", Records(("numblocks", "1"), ("map", "0,1")) },
+        { "does not have the file's size", Records(("numblocks", "1"), ("map", "0,1")) },
         { "holds something that is not a number", Records(("size", "9"), ("numblocks", "1"), ("map", "0;1")) },
         { "holds something that is not a number", Records(("size", "9"), ("numblocks", "1"), ("map", "0,")) },
         { "holds something that is not a number", Records(("size", "9"), ("numblocks", "1"), ("map", ",1")) },

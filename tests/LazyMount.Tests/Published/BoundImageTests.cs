@@ -147,7 +147,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
         }
         CommandRun refused = await RunAsync("index", "push", "--bind", "v1", image);
         Assert.Equal(1, refused.ExitCode);
-        Assert.StartsWith($"lazymount: Cannot tag {image}: the tag names another image (sha256:", refused.Error);
+        Assert.StartsWith($"lazymount: cannot tag '{image}': the tag names another image (sha256:", refused.Error);
         Assert.Contains("--force", refused.Error);
 
         // The image's own tag moves to the image index; from there the same is made once more.
@@ -315,7 +315,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
     [InlineData("lazymount: --format soci2 makes another image: name it with --bind TAG", "--format", "soci2")]
     [InlineData("lazymount: a SOCI index of version 1 cannot be bound: take --format soci2, or lazymount", "--format", "soci", "--bind", "x")]
     [InlineData("lazymount: --force is for the tag of --bind: name one", "--force")]
-    [InlineData("lazymount: --bind: \"a b\" is not a tag: a tag has up to 128 letters, digits, underscores, dots and dashes and begins with none of the last two.", "--bind", "a b")]
+    [InlineData("lazymount: --bind: 'a b' is not a tag; a tag has up to 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash", "--bind", "a b")]
     public async Task WrongUse_IsToldInOneSentence(string sentence, params string[] options)
     {
         CommandRun run = await CommandRun.RunAsync(["index", "push", .. options, "localhost:1/x"]);

@@ -238,7 +238,7 @@ public sealed class SociTests(OpenRegistry registry) : IClassFixture<OpenRegistr
         json["compressed_archive_size"] = long.MaxValue;
         json["compression_info"]!["checkpoints"] = new JsonArray([.. zinfo.Bytes.ToArray().Select(each => JsonValue.Create(each))]);
         var e = Assert.Throws<InvalidDataException>(() => ZtocReader.Read(flatc.FromJson(json), DescriptorOf(index) with { Size = long.MaxValue }, new IndexBudget(IndexLimits.Default)));
-        Assert.Equal("it has not one digest for each span", e.Message);
+        Assert.Equal("it does not have one digest for each span", e.Message);
     }
 
     [Fact]

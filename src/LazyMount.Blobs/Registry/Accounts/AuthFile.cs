@@ -139,7 +139,7 @@ internal sealed class AuthFile
             byte[] bytes = new byte[entry.Auth.Length];
             if (!Convert.TryFromBase64String(entry.Auth.Trim(), bytes, out int length) || Credentials.Parse(Encoding.UTF8.GetString(bytes, 0, length)) is not { } pair)
             {
-                ignored($"the \"auth\" of its entry {Printable.Of(key)} does not hold NAME:PASSWORD in base64");
+                ignored($"the \"auth\" of its entry '{Printable.Of(key)}' is not NAME:PASSWORD in base64");
                 return null;
             }
             credentials = pair with { Password = pair.Password.TrimEnd('\0') };
@@ -155,7 +155,7 @@ internal sealed class AuthFile
         {
             if (token.Length == 0 || Credentials.IsToken(token))
                 return token.Length == 0 ? null : token;
-            ignored($"the \"{name}\" of its entry {Printable.Of(key)} has spaces, line ends or other characters that no token has");
+            ignored($"the \"{name}\" of its entry '{Printable.Of(key)}' has spaces, line ends or other characters that no token has");
             return null;
         }
     }
@@ -230,7 +230,7 @@ internal sealed class AuthFileJson
 
     public Range CredsStore { get; private set; }
 
-    /// <summary>Of ~/.dockercfg, which is what "auths" is elsewhere.</summary>
+    /// <summary>Reads the old file ~/.dockercfg, whose whole content is an "auths" object.</summary>
     public static AuthFileJson ReadOld(ref GoJsonReader json) => new() { Auths = json.ReadRange() };
 }
 

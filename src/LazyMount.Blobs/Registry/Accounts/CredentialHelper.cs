@@ -21,7 +21,7 @@ internal static class CredentialHelper
     // A child of the helper may keep its standard output open after the helper has ended.
     private static readonly TimeSpan s_outputPatience = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>What a helper is asked for: as docker names the registry in its files.</summary>
+    /// <summary>The server name that a helper is asked for: docker's name of the registry.</summary>
     /// <param name="registry">HOST[:PORT]; Docker Hub is "docker.io".</param>
     public static string ServerOf(string registry) => registry == DockerHub.Name ? "https://index.docker.io/v1/" : registry;
 
@@ -33,7 +33,7 @@ internal static class CredentialHelper
     public static async Task<Credentials?> GetAsync(string name, string server, CancellationToken cancellationToken)
     {
         if (name.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.')))
-            throw new InvalidDataException("has a name that no program can have");
+            throw new InvalidDataException("is not the name of a program");
         string program = FindInPath($"docker-credential-{name}") ?? throw new InvalidDataException("is not in PATH");
         var start = new ProcessStartInfo(program, ["get"])
         {
@@ -137,7 +137,7 @@ internal static class CredentialHelper
         {
             { Username: "", Secret: "" } => null,
             { Username: "<token>" } => new Credentials("", "", Credentials.IsToken(json.Secret) ? json.Secret
-                : throw new InvalidDataException("gives a token with spaces, line ends or other characters that no token has")),
+                : throw new InvalidDataException("answers with a token that has spaces, line ends or other characters that no token has")),
             _ => new Credentials(json.Username, json.Secret),
         };
     }

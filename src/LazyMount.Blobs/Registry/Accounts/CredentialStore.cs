@@ -7,7 +7,7 @@ namespace LazyMount.Blobs.Registry.Accounts;
 /// <param name="Account">A clause for sentences: where they came from, or what was looked at and what to do.</param>
 internal sealed record FoundCredentials(Credentials? Credentials, string Account)
 {
-    /// <summary>What to do when they are refused, as a clause for sentences that name the account. Empty when there are none: then the account says it.</summary>
+    /// <summary>The next step when the credentials are refused, as a clause. Empty when there are no credentials: then Account has the next step.</summary>
     public string Advice { get; init; } = "";
 
     /// <summary>Helper programs were run to find out: not to be asked too often.</summary>
@@ -35,7 +35,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
     public async Task<FoundCredentials> FindAsync(string registry, string repository, CancellationToken cancellationToken)
     {
         if (options.Credentials is { } given && registry == named)
-            return new FoundCredentials(given, "what --creds or --creds-stdin gave") { Advice = "check the user name and the password" };
+            return new FoundCredentials(given, "the credentials of --creds or --creds-stdin") { Advice = "check the user name and the password" };
         // One at a time: helpers may ask their user.
         await _looking.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -109,7 +109,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
             if (kept is not null)
                 return kept;
             if (file.TryFind(registry, repository, IgnorePart) is { } found)
-                return new FoundCredentials(found.Credentials, $"the entry {Images.Printable.Of(found.Key)} in {place.Name}") { Advice = place.Replaces, IsFromHelpers = askedHelpers };
+                return new FoundCredentials(found.Credentials, $"the entry '{Images.Printable.Of(found.Key)}' in {place.Name}") { Advice = place.Replaces, IsFromHelpers = askedHelpers };
             if (isSound)
                 looked.Add((without = place).Name);
 
@@ -146,14 +146,14 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
                 if (credentials is null && CredentialHelper.ServerOf(registry) != registry)
                     credentials = await CredentialHelper.GetAsync(helper, registry, cancellationToken).ConfigureAwait(false); // as podman stores it
                 if (credentials is not null)
-                    return (new FoundCredentials(credentials, $"what {name} gave") { Advice = place.Replaces, IsFromHelpers = true }, true);
-                failed.Add($"{name} has nothing for {CredentialHelper.ServerOf(registry)}");
+                    return (new FoundCredentials(credentials, $"the credentials of {name}") { Advice = place.Replaces, IsFromHelpers = true }, true);
+                failed.Add($"{name} has no credentials for {CredentialHelper.ServerOf(registry)}");
             }
             catch (InvalidDataException e)
             {
                 // A public image needs none, and another place may have some.
                 logger.CredentialsIgnored(name, e.Message);
-                options.Note($"{name} {e.Message}; going on without its credentials");
+                options.Note($"{name} {e.Message}; continuing without its credentials");
                 failed.Add($"{name} {e.Message}");
             }
         }
@@ -178,16 +178,18 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
         string podman = $"podman login {registry}", docker = $"docker login {registry}";
         string runtime = environment.Variable("XDG_RUNTIME_DIR") is { Length: > 0 } directory
             ? Path.Combine(directory, "containers/auth.json") : Path.Combine(environment.Root, "run/containers", $"{environment.UserId}", "auth.json");
-        yield return new Place(runtime, Shown(runtime), podman);
+        yield return new Place(runtime, Quoted(runtime), podman);
         string config = Path.Combine(environment.ConfigHome, "containers/auth.json");
-        yield return new Place(config, Shown(config), podman);
+        yield return new Place(config, Quoted(config), podman);
         string own = Path.Combine(environment.Variable("DOCKER_CONFIG") is { Length: > 0 } other ? other : Path.Combine(environment.Home, ".docker"), "config.json");
-        yield return new Place(own, Shown(own), docker);
+        yield return new Place(own, Quoted(own), docker);
         string old = Path.Combine(environment.Home, ".dockercfg");
-        yield return new Place(old, Shown(old), docker) { IsOld = true };
+        yield return new Place(old, Quoted(old), docker) { IsOld = true };
 
-        Place Alone(string givenBy, string file) => new(file, Shown(file), $"skopeo login --authfile {Shown(file)} {registry}") { GivenBy = givenBy };
+        Place Alone(string givenBy, string file) => new(file, Quoted(file), $"skopeo login --authfile {Shown(file)} {registry}") { GivenBy = givenBy };
     }
+
+    private string Quoted(string path) => $"'{Shown(path)}'";
 
     private string Shown(string path)
         => Images.Printable.Of(path.StartsWith(options.Environment.Home + "/", StringComparison.Ordinal) ? "~" + path[options.Environment.Home.Length..] : path);
@@ -200,7 +202,7 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
     {
         public bool IsText { get; init; }
 
-        /// <summary>It is docker's old file, which nobody is expected to have.</summary>
+        /// <summary>The file is docker's old one, which messages do not advise to make.</summary>
         public bool IsOld { get; init; }
 
         /// <summary>The option or the variable that names the file, and so says that there is one.</summary>

@@ -1,6 +1,6 @@
 namespace LazyMount.Blobs.Registry.Accounts;
 
-/// <summary>What a user shows a registry: a name and password, an identity token to be exchanged for access tokens, or an access token itself.</summary>
+/// <summary>The credentials of a user at a registry: a name and password, an identity token to be exchanged for access tokens, or an access token itself.</summary>
 /// <param name="UserName">May be empty beside a token.</param>
 /// <param name="Password">May be empty.</param>
 /// <param name="IdentityToken">A refresh token (OAuth 2), or null.</param>

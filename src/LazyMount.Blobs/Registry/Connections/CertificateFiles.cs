@@ -50,7 +50,7 @@ internal static class CertificateFiles
         }
         catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
-            throw Unusable(files.Key, $"it holds no RSA or ECDSA private key in PEM form that belongs to the certificate in {Printable.Of(files.Certificate)}", e);
+            throw Unusable(files.Key, $"it holds no RSA or ECDSA private key in PEM form that belongs to the certificate in '{Printable.Of(files.Certificate)}'", e);
         }
     }
 
@@ -94,5 +94,5 @@ internal static class CertificateFiles
     }
 
     private static ImageException Unusable(string file, string reason, Exception? cause)
-        => new(ImageError.Local, $"The file of certificates {Printable.Of(file)} cannot be used: {reason}.", cause);
+        => new(ImageError.Local, $"cannot use the certificate file '{Printable.Of(file)}': {reason}", cause);
 }

@@ -12,7 +12,7 @@ internal static class Loopback
     /// <summary>True for names and addresses of this machine, with or without a port.</summary>
     public static bool Is(string host) => Uri.TryCreate($"http://{host}/", UriKind.Absolute, out Uri? url) && Is(url);
 
-    /// <summary>The same for the host of a URL.</summary>
+    /// <summary>True when the host of the URL is a loopback address.</summary>
     public static bool Is(Uri url)
         => url.Host == "localhost" || (IPAddress.TryParse(url.Host.Trim('[', ']'), out IPAddress? address) && Is(address));
 

@@ -127,7 +127,7 @@ internal sealed class ProxySettings : IWebProxy, ICredentials
             if (full.StartsWith("socks5h://", StringComparison.OrdinalIgnoreCase) || full.StartsWith("socks://", StringComparison.OrdinalIgnoreCase))
                 full = "socks5" + full[full.IndexOf(':', StringComparison.Ordinal)..];
             if (!Uri.TryCreate(full, UriKind.Absolute, out Uri? url) || url.Host.Length == 0 || url.Port == 0 || !s_schemes.Contains(url.Scheme))
-                throw new ImageException(ImageError.Local, $"{(variable.Contains('/', StringComparison.Ordinal) ? $"The key proxy in {Printable.Of(variable)}" : $"The variable {variable}")} does not hold a proxy's URL, such as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT: correct or {(variable.Contains('/', StringComparison.Ordinal) ? "remove" : "unset")} it.");
+                throw new ImageException(ImageError.Local, $"cannot use {(variable.Contains('/', StringComparison.Ordinal) ? $"the key proxy in '{Printable.Of(variable)}'" : $"the variable {variable}")}: its value is not a proxy's URL, such as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT; correct or {(variable.Contains('/', StringComparison.Ordinal) ? "remove" : "unset")} it");
             int port = url.Port > 0 ? url.Port : 1080;
             string[] user = url.UserInfo.Split(':', 2);
             return new Setting(

@@ -33,7 +33,7 @@ internal static class RawUrl
         return HasScheme(text) ? Create(text) : null;
     }
 
-    /// <summary>The same URL with more parameters behind its query.</summary>
+    /// <summary>The URL with parameters added to its query.</summary>
     public static Uri WithQuery(Uri url, string parameters)
         => Create($"{url.GetLeftPart(UriPartial.Authority)}{url.AbsolutePath}{(url.Query.Length > 1 ? $"{url.Query}&" : "?")}{parameters}")!;
 

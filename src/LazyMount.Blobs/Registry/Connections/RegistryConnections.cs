@@ -13,11 +13,11 @@ using LazyMount.Blobs.Registry.Hosts;
 namespace LazyMount.Blobs.Registry.Connections;
 
 /// <summary>Why there is no connection.</summary>
-/// <param name="Sentence">What failed and what to do, without the full stop.</param>
+/// <param name="Reason">What failed and what to do, as a clause.</param>
 /// <param name="IsTemporary">It may pass.</param>
 /// <param name="IsNotTls">The server is there and does not speak TLS.</param>
 /// <param name="IsSilent">The connection broke before the server had said anything.</param>
-internal readonly record struct ConnectionFailure(string Sentence, bool IsTemporary, bool IsNotTls = false, bool IsSilent = false);
+internal readonly record struct ConnectionFailure(string Reason, bool IsTemporary, bool IsNotTls = false, bool IsSilent = false);
 
 /// <summary>
 /// The connections to one endpoint, its token server and wherever they redirect to: one client for each scheme, host and port, so that
@@ -83,8 +83,8 @@ internal sealed partial class RegistryConnections : IDisposable
             HttpRequestError.NameResolutionError => new($"the host {url.Host} is not known; check the name and the network", socket != SocketError.HostNotFound),
             _ when socket == SocketError.ConnectionRefused => new($"nothing listens at {place} (connection refused); check the host and the port, and that the registry runs", true),
             HttpRequestError.ConnectionError => new($"{place} is not reachable ({socket?.ToString() ?? e.Message}); check the network and try again", true),
-            HttpRequestError.InvalidResponse when url.Scheme == Uri.UriSchemeHttp => new($"{place} does not answer as a web server does; if it speaks TLS, leave --plain-http out", true),
-            HttpRequestError.ConfigurationLimitExceeded => new($"{place} gives more header fields than are accepted; it or a proxy before it is at fault", false),
+            HttpRequestError.InvalidResponse when url.Scheme == Uri.UriSchemeHttp => new($"{place} does not answer as a web server does; if it speaks TLS, leave out --plain-http", true),
+            HttpRequestError.ConfigurationLimitExceeded => new($"{place} sends more header fields than are accepted; it or a proxy in front of it is at fault", false),
             _ => new($"the connection to {place} broke; check the network and try again", true, IsSilent: true),
         };
     }
@@ -106,9 +106,9 @@ internal sealed partial class RegistryConnections : IDisposable
             string status = StatusPattern().Match(e.Message) is { Success: true } match ? match.Groups[1].Value : "";
             return status switch
             {
-                "407" => new($"the proxy {proxy} wants to know who you are (407); write its URL with USER:PASSWORD@", false),
-                "403" => new($"the proxy {proxy} refuses to connect to {place} (403); ask whoever runs it, or add the host to NO_PROXY", false),
-                "" => new($"the proxy {proxy} does not connect to {place} ({Printable.Of(Causes(e).Last().Message.TrimEnd('.'))}); check its URL, and the host's name", true),
+                "407" => new($"the proxy {proxy} asks for credentials (407); write its URL with USER:PASSWORD@", false),
+                "403" => new($"the proxy {proxy} refuses to connect to {place} (403); ask its operator, or add the host to NO_PROXY", false),
+                "" => new($"the proxy {proxy} does not connect to {place} ({Printable.Of(FileProblem.Reason(Causes(e).Last()))}); check its URL, and the host's name", true),
                 _ => new($"the proxy {proxy} cannot connect to {place} ({status}); check the host's name and try again", status is "500" or "502" or "503" or "504"),
             };
         }
@@ -124,16 +124,16 @@ internal sealed partial class RegistryConnections : IDisposable
     private static ConnectionFailure? WhyNotTls(string told, string place, HttpRequestException e)
     {
         if (told.Contains("certificate required", StringComparison.OrdinalIgnoreCase))
-            return new($"{place} wants a client certificate; put a pair client.cert and client.key into /etc/docker/certs.d/{place}", false);
+            return new($"{place} asks for a client certificate; put client.cert and client.key into '/etc/docker/certs.d/{place}'", false);
         if (told.Contains("alert bad certificate", StringComparison.OrdinalIgnoreCase) || told.Contains("alert unknown ca", StringComparison.OrdinalIgnoreCase)
             || told.Contains("alert certificate", StringComparison.OrdinalIgnoreCase) || told.Contains("alert unsupported certificate", StringComparison.OrdinalIgnoreCase))
         {
-            return new($"{place} does not accept our client certificate, or wants one; look at the pair in /etc/docker/certs.d/{place}", false);
+            return new($"{place} does not accept our client certificate, or asks for one; check client.cert and client.key in '/etc/docker/certs.d/{place}'", false);
         }
         if (told.Contains("protocol version", StringComparison.OrdinalIgnoreCase) || told.Contains("unsupported protocol", StringComparison.OrdinalIgnoreCase))
-            return new($"{place} speaks only versions of TLS that are not accepted here (below 1.2); whoever runs it must renew it", false);
+            return new($"{place} speaks only TLS versions below 1.2, which are not accepted; its operator must update it", false);
         if (told.Contains("alert handshake failure", StringComparison.OrdinalIgnoreCase))
-            return new($"{place} ends the TLS handshake: it wants a client certificate, or a cipher that is not accepted here", false);
+            return new($"{place} ends the TLS handshake: it asks for a client certificate, or for a cipher that is not accepted here", false);
         if (told.Contains("wrong version number", StringComparison.OrdinalIgnoreCase) || told.Contains("corrupted frame", StringComparison.OrdinalIgnoreCase))
             return new ConnectionFailure($"{place} does not answer with TLS; if it speaks plain HTTP, use --plain-http", IsTemporary: false, IsNotTls: true);
         return e.HttpRequestError == HttpRequestError.SecureConnectionError

@@ -11,7 +11,7 @@ namespace LazyMount.Blobs.Registry.Connections;
 /// <param name="authorities">Issuers that are trusted besides those of the system.</param>
 internal sealed class ServerCheck(string host, X509Certificate2Collection authorities)
 {
-    /// <summary>Why the last certificate was not accepted, with what to do; null when none was refused.</summary>
+    /// <summary>Why the last certificate was refused, and the next step; null when none was refused.</summary>
     public string? Refusal { get; private set; }
 
     /// <summary>Nothing is fetched to check a certificate: no missing issuers, no lists of those that were revoked.</summary>
@@ -22,7 +22,7 @@ internal sealed class ServerCheck(string host, X509Certificate2Collection author
         ApplicationPolicy = { new System.Security.Cryptography.Oid("1.3.6.1.5.5.7.3.1") }, // server authentication
     };
 
-    /// <summary>A new connection is made: the old refusal says nothing of it.</summary>
+    /// <summary>Forgets the refusal of an earlier connection.</summary>
     public void Forget() => Refusal = null;
 
     /// <summary>See <see cref="RemoteCertificateValidationCallback"/>.</summary>
@@ -38,7 +38,7 @@ internal sealed class ServerCheck(string host, X509Certificate2Collection author
             return null;
         if (presented is not X509Certificate2 certificate)
         {
-            return $"{host} shows no TLS certificate; the server is at fault";
+            return $"{host} sends no TLS certificate; the server is at fault";
         }
         X509ChainStatusFlags problems = Flags(chain);
         DateTime now = DateTime.Now;
@@ -65,13 +65,13 @@ internal sealed class ServerCheck(string host, X509Certificate2Collection author
             }
         }
         return errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch) ? $"the TLS certificate of {host} is for {NamesOf(certificate)}, not for this host; check the host's name"
-            : certificate.NotAfter < now ? $"the TLS certificate of {host} expired on {Date(certificate.NotAfter)}; whoever runs it must renew it (or this machine's clock is wrong)"
+            : certificate.NotAfter < now ? $"the TLS certificate of {host} expired on {Date(certificate.NotAfter)}; its operator must renew it (or this machine's clock is wrong)"
             : certificate.NotBefore > now ? $"the TLS certificate of {host} is not valid before {Date(certificate.NotBefore)}; check this machine's clock"
-            : problems.HasFlag(X509ChainStatusFlags.NotTimeValid) && Expired(chain, now) is { } expired ? $"the TLS certificate of {host} was issued by {expired}, whose own certificate has expired; whoever runs it must renew it"
-            : problems.HasFlag(X509ChainStatusFlags.NotValidForUsage) ? $"the TLS certificate of {host} is not for servers; whoever runs it must replace it"
+            : problems.HasFlag(X509ChainStatusFlags.NotTimeValid) && Expired(chain, now) is { } expired ? $"the TLS certificate of {host} was issued by {expired}, whose own certificate has expired; the operator must renew it"
+            : problems.HasFlag(X509ChainStatusFlags.NotValidForUsage) ? $"the TLS certificate of {host} is not for servers; its operator must replace it"
             : certificate.SubjectName.RawData.AsSpan().SequenceEqual(certificate.IssuerName.RawData)
-                ? $"the TLS certificate of {host} is not trusted: it is self-signed; name it with --tls-ca FILE, or put it into /etc/docker/certs.d/{host}/ca.crt"
-                : $"the TLS certificate of {host} is not trusted: this machine does not know its issuer {Name(Last(chain, certificate).IssuerName)}; name the issuer's certificate with --tls-ca FILE, or put it into /etc/docker/certs.d/{host}/ca.crt";
+                ? $"the TLS certificate of {host} is not trusted: it is self-signed; name it with --tls-ca FILE, or put it into '/etc/docker/certs.d/{host}/ca.crt'"
+                : $"the TLS certificate of {host} is not trusted: this machine does not know its issuer {Name(Last(chain, certificate).IssuerName)}; name the issuer's certificate with --tls-ca FILE, or put it into '/etc/docker/certs.d/{host}/ca.crt'";
     }
 
     // Every certificate that the user names is an anchor, as in Go and OpenSSL (X509_V_FLAG_PARTIAL_CHAIN): an intermediate one, or the server's

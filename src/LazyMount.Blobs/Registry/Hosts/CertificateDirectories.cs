@@ -31,7 +31,7 @@ internal static class CertificateDirectories
             {
                 // An empty or foreign file is no reason to refuse a server that the system trusts.
                 if (CertificateFiles.WhyNot(file) is { } reason)
-                    note($"{Printable.Of(file)} is passed over: {reason}");
+                    note($"ignoring '{Printable.Of(file)}': {reason}");
                 else
                     authorities.Add(file);
             }
@@ -46,7 +46,7 @@ internal static class CertificateDirectories
                 if (IsReadable(key) && IsReadable(file))
                     pairs.Add(new ClientCertificateFiles(file, key));
                 else
-                    note($"the client certificate {Printable.Of(file)} is passed over, because this user may not read it or its key");
+                    note($"ignoring the client certificate '{Printable.Of(file)}': this user may not read it or its key");
             }
             foreach (string key in files.Where(file => file.EndsWith(".key", StringComparison.Ordinal)))
             {
@@ -85,7 +85,7 @@ internal static class CertificateDirectories
             }
             catch (ImageException e) when (e.InnerException?.InnerException is UnauthorizedAccessException)
             {
-                note($"{Printable.Of(path)} is passed over, because this user may not read it");
+                note($"ignoring '{Printable.Of(path)}': this user may not read it");
                 return null;
             }
         }
@@ -141,10 +141,10 @@ internal static class CertificateDirectories
         }
         catch (IOException e)
         {
-            throw new ImageException(ImageError.Local, $"The directory of certificates {Printable.Of(directory)} cannot be read: {Files.FileProblem.Reason(e)}.", e);
+            throw new ImageException(ImageError.Local, $"cannot read the certificate directory '{Printable.Of(directory)}': {Files.FileProblem.Reason(e)}; correct its permissions", e);
         }
     }
 
     private static ImageException Half(string there, string missing)
-        => new(ImageError.Local, $"The client certificate {Printable.Of(there)} is half a pair: put {Printable.Of(Path.GetFileName(missing))} beside it, or remove it.");
+        => new(ImageError.Local, $"cannot use the client certificate '{Printable.Of(there)}': it needs '{Printable.Of(Path.GetFileName(missing))}' beside it; add that file, or remove this one");
 }

@@ -35,7 +35,7 @@ internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<s
         string directory = Path.GetDirectoryName(table.Path)!;
         string[] capabilities = [.. table.Texts("capabilities").Select(each => each.ToLowerInvariant())];
         if (Array.Find(capabilities, each => each is not ("pull" or "resolve" or "push")) is { } unknown)
-            throw table.Wrong("capabilities", $"a list of pull, resolve and push, for it holds \"{Printable.Of(unknown)}\"");
+            throw table.Wrong("capabilities", $"a list of pull, resolve and push: it has '{Printable.Of(unknown)}'");
         RegistryEndpoint endpoint = url.Length == 0 ? upstream : At(table, url);
         IReadOnlyList<string> authorities = [.. table.Texts("ca").Select(path => PathOf(path, "ca"))];
         IReadOnlyList<ClientCertificateFiles> pairs = [.. table.TextLists("client").Select(pair => pair.Count switch
@@ -89,7 +89,7 @@ internal sealed class HostsToml(TomlFile file, RegistryEndpoint upstream, Func<s
         if (EndpointUrl.TryParse(address.Split('?', '#')[0]) is not { } parsed)
             throw table.Wrong(url, "the URL of a host, such as https://mirror.example");
         if (hasUserInfo)
-            note($"the user name and password in the URL of {Printable.Of(parsed.Authority)} in {Printable.Of(table.Path)} are ignored, as containerd ignores them; log in to that host");
+            note($"ignoring the user name and password in the URL of {Printable.Of(parsed.Authority)} in '{Printable.Of(table.Path)}', as containerd does; log in to that host");
         bool isMirror = !EndpointUrl.IsOf(parsed, upstream.Host);
         string host = isMirror ? EndpointUrl.HostOf(parsed) : upstream.Host;
         return upstream with

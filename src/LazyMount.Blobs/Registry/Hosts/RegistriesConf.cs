@@ -43,7 +43,7 @@ internal sealed class RegistriesConf
         if (Array.Find(["CONTAINERS_REGISTRIES_CONF", "REGISTRIES_CONFIG_PATH"], name => environment.Variable(name) is { Length: > 0 }) is { } variable)
         {
             string path = environment.Variable(variable)!;
-            conf.Add(TomlFile.TryRead(path) ?? throw new ImageException(ImageError.Local, $"There is no file {Printable.Of(path)}, which {variable} names: correct or unset the variable."), isDropIn: false);
+            conf.Add(TomlFile.TryRead(path) ?? throw new ImageException(ImageError.Local, $"cannot read the configuration file '{Printable.Of(path)}' that {variable} names: there is no such file; correct or unset the variable"), isDropIn: false);
         }
         else if (TomlFile.TryRead(user) is { } own)
         {
@@ -81,7 +81,7 @@ internal sealed class RegistriesConf
         if (entry is null)
             return null;
         if (entry.IsBlocked)
-            throw new ImageException(ImageError.Denied, $"{Printable.Of(entry.Upstream.Table.Path)} blocks {Printable.Of(entry.Prefix)}, so {reference} is not asked for: take \"blocked\" away there, or use another image.");
+            throw new ImageException(ImageError.Denied, $"cannot get '{reference}': '{Printable.Of(entry.Upstream.Table.Path)}' blocks '{Printable.Of(entry.Prefix)}'; remove \"blocked\" there, or use another image");
         string when = reference.Digest is null ? "tag-only" : "digest-only";
         return
         [
@@ -106,9 +106,9 @@ internal sealed class RegistriesConf
         if (length > reference.Place.Length && !rewritten.Contains('@', StringComparison.Ordinal) && rewritten.LastIndexOf(':') < rewritten.LastIndexOf('/'))
             rewritten += text[reference.Place.Length..];
         ImageReference parsed = ImageReference.TryParseFull(rewritten)
-            ?? throw location.Table.Wrong(location.Key, $"a place for {reference}, for \"{Shown(rewritten)}\" is not an image reference");
+            ?? throw location.Table.Wrong(location.Key, $"a location for '{reference}': '{Shown(rewritten)}' is not an image reference");
         return parsed.Digest == reference.Digest && (parsed.Digest is not null || parsed.Tag == reference.Tag)
-            ? parsed : throw location.Table.Wrong(location.Key, $"a place for {reference}, for \"{Shown(rewritten)}\" has another tag or digest, which is not supported");
+            ? parsed : throw location.Table.Wrong(location.Key, $"a location for '{reference}': '{Shown(rewritten)}' has another tag or digest, which is not supported");
     }
 
     // How much of the reference the prefix stands for; null when it is for something else. "example.com" is also for its ports, as in containers/image.
@@ -139,7 +139,7 @@ internal sealed class RegistriesConf
             foreach (Entry other in entries.Where(other => other.Upstream.Text == entry.Upstream.Text && entry.Upstream.Text.Length > 0))
             {
                 if (other.IsBlocked != entry.IsBlocked || other.Upstream.IsInsecure != entry.Upstream.IsInsecure)
-                    throw table.Wrong(other.IsBlocked != entry.IsBlocked ? "blocked" : "insecure", $"the same in all tables with the location \"{Shown(entry.Upstream.Text)}\"");
+                    throw table.Wrong(other.IsBlocked != entry.IsBlocked ? "blocked" : "insecure", $"the same in all tables with the location '{Shown(entry.Upstream.Text)}'");
             }
             entries.Add(entry);
         }
@@ -152,17 +152,17 @@ internal sealed class RegistriesConf
     {
         string location = TextOf(table, "location"), prefix = TextOf(table, "prefix"), key = prefix.Length > 0 ? "prefix" : "location";
         if (prefix.Length == 0)
-            prefix = location.Length > 0 ? location : throw table.Wrong(key, "there, and neither is a prefix");
+            prefix = location.Length > 0 ? location : throw table.Wrong(key, "set, and neither is prefix");
         bool isWildcard = prefix.StartsWith("*.", StringComparison.Ordinal);
         if (!table.Has("location") && !isWildcard)
             location = prefix;
         if (isWildcard && prefix.AsSpan().ContainsAny('/', ':', '@'))
-            throw table.Wrong("prefix", $"*.DOMAIN without a port and a namespace, for it is \"{Shown(prefix)}\"");
+            throw table.Wrong("prefix", $"*.DOMAIN without a port and a namespace: it is '{Shown(prefix)}'");
         CheckPlace(table, key, isWildcard ? prefix[2..] : prefix); // a wrong one would never match
         if (location.Length > 0 || !isWildcard)
             CheckForm(table, "location", location);
         if (table.Text("pull-from-mirror") is { Length: > 0 })
-            throw table.Wrong("pull-from-mirror", "for a registry, only for its mirrors");
+            throw table.Wrong("pull-from-mirror", "allowed for a registry, only for its mirrors");
         bool byDigestOnly = table.Flag("mirror-by-digest-only");
         return new Entry(
             prefix,
@@ -189,9 +189,9 @@ internal sealed class RegistriesConf
         if (Array.Find(["search", "insecure", "block"], kind => lists?.Table(kind)?.Has("registries") == true) is not { } found)
             return [];
         if (isDropIn)
-            throw lists!.Wrong(found, "allowed in a drop-in file, for it is of version 1 of the format: write [[registry]] tables");
+            throw lists!.Wrong(found, "allowed in a drop-in file, because it belongs to version 1 of the format: write [[registry]] tables");
         if (Array.Find(s_keysOfVersion2, file.Has) is { } key)
-            throw lists!.Wrong(found, $"allowed beside {key}, for it is of version 1 of the format: write [[registry]] tables");
+            throw lists!.Wrong(found, $"allowed beside {key}, because it belongs to version 1 of the format: write [[registry]] tables");
         List<Location> insecure = HostsOf("insecure"), blocked = HostsOf("block");
         return insecure.Concat(blocked).Select(host => new Entry(host.Text, host with { IsInsecure = insecure.Exists(other => other.Text == host.Text) }, [], blocked.Exists(other => other.Text == host.Text)));
 
@@ -211,16 +211,16 @@ internal sealed class RegistriesConf
     private static void CheckForm(TomlFile table, string key, string text)
     {
         if (text.IndexOf("://", StringComparison.Ordinal) is >= 0 and int scheme)
-            throw table.Wrong(key, $"{Wanted}: leave \"{Printable.Of(text[..(scheme + 3)])}\" out of \"{Shown(text)}\"");
+            throw table.Wrong(key, $"{Wanted}: leave out '{Printable.Of(text[..(scheme + 3)])}' in '{Shown(text)}'");
         if (text.Length == 0)
-            throw table.Wrong(key, $"{Wanted}, for it is empty");
+            throw table.Wrong(key, $"{Wanted}: it is empty");
     }
 
     private static void CheckPlace(TomlFile table, string key, string text)
     {
         CheckForm(table, key, text);
         if (ImageReference.TryParseFull(text.Contains('/') ? text : $"{text}/x") is null)
-            throw table.Wrong(key, $"{Wanted} with a port from 1 to 65535 and a namespace in lower case, for it is \"{Shown(text)}\"");
+            throw table.Wrong(key, $"{Wanted} with a port from 1 to 65535 and a namespace in lower case: it is '{Shown(text)}'");
     }
 
     private static string Shown(string text) => Printable.Of(EndpointUrl.WithoutUserInfo(text));
@@ -239,7 +239,7 @@ internal sealed class RegistriesConf
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
-            throw new ImageException(ImageError.Local, $"The directory {Printable.Of(directory)} cannot be read: {FileProblem.Reason(e)}; correct its permissions.", e);
+            throw new ImageException(ImageError.Local, $"cannot read the directory '{Printable.Of(directory)}': {FileProblem.Reason(e)}; correct its permissions", e);
         }
     }
 }

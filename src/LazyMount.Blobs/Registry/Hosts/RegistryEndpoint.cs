@@ -21,10 +21,10 @@ internal sealed record RegistryEndpoint
     /// <summary>The URL of the proxy through which it is asked; null: the environment says.</summary>
     public string? Proxy { get; init; }
 
-    /// <summary>It is another host than the registry that the reference names, and stands in for it.</summary>
+    /// <summary>The endpoint is a mirror of the registry that the reference names.</summary>
     public bool IsMirror { get; init; }
 
-    /// <summary>It may be asked what a tag names.</summary>
+    /// <summary>The endpoint may be asked for the digest of a tag.</summary>
     public bool CanResolve { get; init; } = true;
 
     /// <summary>It may be asked for manifests by digest and for blobs.</summary>
@@ -39,7 +39,7 @@ internal sealed record RegistryEndpoint
     /// <summary>Header fields for every request to it.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> Headers { get; init; } = [];
 
-    /// <summary>Whom it must prove to be, and how we prove who we are.</summary>
+    /// <summary>The certificates that the server is checked against, and our client certificate.</summary>
     public EndpointTls Tls { get; init; } = new();
 
     /// <summary>How long connecting may take; null: as long as anywhere.</summary>

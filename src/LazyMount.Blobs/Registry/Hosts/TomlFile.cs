@@ -120,7 +120,7 @@ internal sealed class TomlFile
     public ImageException Wrong(string key, string wanted) => Unusable(Path, $"{Printable.Of(EndpointUrl.WithoutUserInfo(NameOf(key)))} is not {wanted}");
 
     private static ImageException Unusable(string path, string reason, Exception? cause = null)
-        => new(ImageError.Local, $"The configuration file {Printable.Of(path)} cannot be used: {reason}; correct it.", cause);
+        => new(ImageError.Local, $"cannot use the configuration file '{Printable.Of(path)}': {reason}; correct it", cause);
 
     private TomlFile[] TablesOf(string key, IEnumerable<TomlTable> tables) => [.. tables.Select((table, i) => new TomlFile(Path, table, $"{NameOf(key)}[{i}]"))];
 

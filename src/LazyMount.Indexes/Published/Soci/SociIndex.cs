@@ -14,7 +14,7 @@ internal static class SociIndex
     /// <summary>The artifact's type: the media type of its config.</summary>
     public const string Version1 = "application/vnd.amazon.soci.index.v1+json", Version2 = "application/vnd.amazon.soci.index.v2+json";
 
-    /// <summary>What ztocs say that they were made by.</summary>
+    /// <summary>The name of the build tool in ztocs.</summary>
     public const string BuildTool = "lazymount";
 
     private const string ZtocType = "application/octet-stream";
@@ -40,7 +40,7 @@ internal static class SociIndex
         ArtifactType = Version2,
     };
 
-    /// <summary>Whose ztoc, or list of spans to fetch first, a blob is; null for what is none.</summary>
+    /// <summary>The layer that a ztoc, or a list of spans to fetch first, belongs to; null for other blobs.</summary>
     public static Digest? LayerOf(Descriptor blob) => blob.MediaType == ZtocType || SociPrefetch.Is(blob) ? DigestIn(blob.Annotations, LayerDigest) : null;
 
     /// <summary>A ztoc's blob.</summary>

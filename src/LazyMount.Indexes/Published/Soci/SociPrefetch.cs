@@ -29,7 +29,7 @@ internal static class SociPrefetch
             using JsonDocument document = JsonDocument.Parse(json);
             if (document.RootElement.GetProperty("version").GetString() != Version)
             {
-                throw new InvalidDataException("its list of spans to fetch first is of a version that is not known");
+                throw new InvalidDataException("its list of spans to fetch first has an unknown version");
             }
             int count = index.Proof.Ranges!.Count, lead = index.Checkpoints.Count - count; // the span of a gzip header has no number
             var named = new List<(int Priority, int First, int Last)>();
@@ -39,7 +39,7 @@ internal static class SociPrefetch
                 int priority = span.TryGetProperty("priority", out JsonElement given) ? given.GetInt32() : 0;
                 if (first < 0 || last < first || last >= count)
                 {
-                    throw new InvalidDataException("its list of spans to fetch first names spans that there are not");
+                    throw new InvalidDataException("its list of spans to fetch first names spans that do not exist");
                 }
                 named.Add((priority, first, last));
             }

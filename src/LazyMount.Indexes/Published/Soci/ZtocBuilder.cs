@@ -36,10 +36,10 @@ internal sealed class ZtocBuilder : IDisposable
     private ZtocBuilder(LayerIndex index)
         => (_index, _checkpoints, _decompressor) = (index, [.. Choose(index.Checkpoints)], Decompressor.Start(index.Format));
 
-    /// <summary>Why a layer can have no ztoc, or null; what only its tar tells comes later.</summary>
+    /// <summary>Why a layer can have no ztoc, or null. Reasons that only the tar shows come later.</summary>
     public static string? ReasonAgainst(LayerIndex index)
-        => index.Format is not (CompressionFormat.Gzip or CompressionFormat.None) ? $"its compression, {index.Format.ToString().ToLowerInvariant()}, is none that SOCI knows"
-            : index.SparseMaps.Length > 0 ? "it has sparse files, whose holes a ztoc cannot tell"
+        => index.Format is not (CompressionFormat.Gzip or CompressionFormat.None) ? $"SOCI does not know its compression, {index.Format.ToString().ToLowerInvariant()}"
+            : index.SparseMaps.Length > 0 ? "it has sparse files, and a ztoc cannot describe holes"
             : index.UncompressedSize == 0 ? "it is empty"
             : null;
 
@@ -62,7 +62,7 @@ internal sealed class ZtocBuilder : IDisposable
         }
         if (!index.Digest.IsHash(hash.GetHashAndReset()))
         {
-            throw new ImageException(ImageError.Verification, $"Layer {index.Digest} is damaged: what its source gave has another digest; try again, or have the image pushed again.");
+            throw new ImageException(ImageError.Verification, $"cannot use layer {index.Digest}: the bytes from its source have another digest; try again, or push the image again");
         }
         return reason is null ? (builder.Write(), null) : (null, reason);
     }
@@ -186,7 +186,7 @@ internal sealed class ZtocBuilder : IDisposable
         }
         if (FormatTime(member.MtimeSeconds, member.MtimeNanoseconds) is not { } time)
         {
-            return "it has a time that RFC 3339 cannot write";
+            return "it has a time that RFC 3339 cannot express";
         }
         _entryCount++;
         using var writer = new BinaryWriter(_entries, Encoding.UTF8, leaveOpen: true);

@@ -36,11 +36,11 @@ internal static class ZtocReader
         Require(root.TryTable(ZtocFormat.Ztoc.CompressionInfo, out FlatTable compression), "it has no spans");
         Require(root.TryTable(ZtocFormat.Ztoc.Toc, out FlatTable toc), "it has no files");
         byte algorithm = compression.Byte(ZtocFormat.CompressionInfo.Algorithm, absent: ZtocFormat.Gzip);
-        Require(algorithm is ZtocFormat.Gzip or ZtocFormat.Uncompressed, "it is of a compression that is not known");
+        Require(algorithm is ZtocFormat.Gzip or ZtocFormat.Uncompressed, "it has an unknown compression");
 
         bool plain = false;
         long uncompressedSize = root.Int64(ZtocFormat.Ztoc.UncompressedSize);
-        Require(uncompressedSize >= 0, "it is of a layer of less than nothing");
+        Require(uncompressedSize >= 0, "its uncompressed size is negative");
         ReadOnlySpan<byte> zinfo = compression.Bytes(ZtocFormat.CompressionInfo.Checkpoints);
         using var checkpoints = new CheckpointTableBuilder(budget);
         List<long> starts = algorithm == ZtocFormat.Gzip
@@ -110,7 +110,7 @@ internal static class ZtocReader
         long spanSize = spans.Int64(ZtocFormat.TarZinfo.SpanSize);
         Require(spanSize is >= SmallestSpan and <= MaxSpan && spans.Int64(ZtocFormat.TarZinfo.Size) == size && uncompressedSize <= size, "its spans are not those of this layer");
         Require(size > 0, "it is of an empty layer");
-        Require((size - 1) / spanSize == spanCount - 1, "it has not one digest for each span"); // nor, so, more spans than it has bytes
+        Require((size - 1) / spanSize == spanCount - 1, "it does not have one digest for each span"); // nor, so, more spans than it has bytes
         uncompressedSize = size;
         var starts = new List<long>(spanCount);
         for (long at = 0; at < size; at += spanSize)
@@ -125,7 +125,7 @@ internal static class ZtocReader
     private static RangeDigests ReadDigests(FlatTable compression, List<long> starts, CheckpointTable table, IndexBudget budget)
     {
         FlatTable.FlatVector stored = compression.Vector(ZtocFormat.CompressionInfo.SpanDigests);
-        Require(stored.Count == starts.Count && compression.Int32(ZtocFormat.CompressionInfo.MaxSpanId) == starts.Count - 1, "it has not one digest for each span");
+        Require(stored.Count == starts.Count && compression.Int32(ZtocFormat.CompressionInfo.MaxSpanId) == starts.Count - 1, "it does not have one digest for each span");
         budget.Take(starts.Count, IndexBudget.Range);
         var lengths = new int[starts.Count];
         var digests = new byte[starts.Count * ChunkDigests.DigestSize];
@@ -164,9 +164,9 @@ internal static class ZtocReader
         {
             member.Clear();
             work -= ReadEntry(files.Table(i), member);
-            Require(work > 0, "it says the same too often");
+            Require(work > 0, "its entries share too much data");
             // Of two entries at one path the later in the tar counts.
-            Require(member.DataOffset >= last && member.DataOffset <= uncompressedSize - member.Size, "its entries are not in the order of the tar, or lie outside");
+            Require(member.DataOffset >= last && member.DataOffset <= uncompressedSize - member.Size, "its entries are not in the order of the tar, or are outside it");
             last = member.DataOffset;
             entries.Add(member);
         }
@@ -201,7 +201,7 @@ internal static class ZtocReader
             FlatTable record = records.Table(i);
             ReadOnlySpan<byte> key = record.Bytes(ZtocFormat.PaxRecord.Key), value = record.Bytes(ZtocFormat.PaxRecord.Value);
             looked += key.Length + value.Length;
-            Require(!key.StartsWith("GNU.sparse."u8), "it has a sparse file, whose holes a ztoc does not tell");
+            Require(!key.StartsWith("GNU.sparse."u8), "it has a sparse file, and a ztoc cannot describe holes");
             if (key.StartsWith("SCHILY.xattr."u8))
             {
                 member.AddXattr(key["SCHILY.xattr.".Length..], value);
@@ -223,11 +223,11 @@ internal static class ZtocReader
             : type.SequenceEqual("char"u8) ? EntryType.CharacterDevice
             : type.SequenceEqual("block"u8) ? EntryType.BlockDevice
             : type.SequenceEqual("fifo"u8) ? EntryType.Fifo
-            : throw new InvalidDataException("it has an entry of a type that is not known");
+            : throw new InvalidDataException("it has an entry of an unknown type");
 
     /// <summary>A time as Go writes it.</summary>
     internal static (long Seconds, uint Nanoseconds) ParseTime(ReadOnlySpan<byte> text)
-        => Rfc3339.TryParse(text) ?? throw new InvalidDataException("an entry has a time that is none");
+        => Rfc3339.TryParse(text) ?? throw new InvalidDataException("an entry has a malformed time");
 
     private static void Require([System.Diagnostics.CodeAnalysis.DoesNotReturnIf(false)] bool condition, string otherwise)
     {

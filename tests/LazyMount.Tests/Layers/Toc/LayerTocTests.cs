@@ -79,7 +79,7 @@ public sealed class LayerTocTests(ConvertedLayers layers) : IClassFixture<Conver
         var annotations = blob.Annotations!.ToDictionary(each => each.Key, each => each.Value.StartsWith("sha256:", StringComparison.Ordinal) ? other : each.Value);
         Assert.Null(await ReadAsync(blob with { Annotations = annotations }, source));
         string line = Assert.Single(_loggers.Lines);
-        Assert.Contains("the whole layer is read instead: its digest is sha256:", line, StringComparison.Ordinal);
+        Assert.Contains("so the whole layer is read: its digest is sha256:", line, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', line);
     }
 

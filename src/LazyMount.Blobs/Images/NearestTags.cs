@@ -1,15 +1,22 @@
-namespace LazyMount.Blobs.Registry;
+namespace LazyMount.Blobs.Images;
 
-/// <summary>Which tags of a repository may have been meant by one that it does not have.</summary>
-internal static class NearestTags
+/// <summary>Finds the tags that a user may have meant by a tag that does not exist.</summary>
+public static class NearestTags
 {
     private const int Most = 5;
+
+    /// <summary>The question "did you mean 'a', 'b' or 'c'?" for the tags nearest to <paramref name="tag"/>; null when no tag is near.</summary>
+    public static string? Suggest(string tag, IReadOnlyCollection<string> tags)
+    {
+        List<string> near = [.. Find(tag, tags).Select(each => $"'{Printable.Of(each)}'")];
+        return near.Count == 0 ? null : $"did you mean {(near.Count == 1 ? near[0] : $"{string.Join(", ", near.SkipLast(1))} or {near[^1]}")}?";
+    }
 
     /// <summary>
     /// Up to five, the nearest first: those that differ in few characters, and those that begin alike. For "latest" the highest version
     /// numbers. Empty when nothing is near.
     /// </summary>
-    public static IReadOnlyList<string> Find(string tag, IReadOnlyCollection<string> tags)
+    internal static IReadOnlyList<string> Find(string tag, IReadOnlyCollection<string> tags)
     {
         string wanted = tag.ToLowerInvariant();
         int bound = Math.Max(1, wanted.Length / 3);
