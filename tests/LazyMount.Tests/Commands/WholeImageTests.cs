@@ -4,6 +4,7 @@ using LazyMount.Cli;
 using LazyMount.Exporting;
 using LazyMount.Images;
 using LazyMount.TestKit;
+using LazyMount.Trees;
 using LazyMount.Unpacking;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -360,7 +361,7 @@ public sealed class WholeImageTests : IDisposable
             ImageReference.Parse(Image(tar)), new OpeningOptions { Cache = new BlobCache(_directory["cache"]) }, OpeningObserver.None, NullLoggerFactory.Instance, TestContext.Current.CancellationToken);
         string path = _directory["target"];
         using UnpackDirectory target = UnpackDirectory.Open(path);
-        using var unpacker = new TreeUnpacker(image, target, rootless: true);
+        using var unpacker = new TreeUnpacker(image, new TreePaths(image.Tree), target, FileOwners.OfCallerRecorded);
         string unfinished = Assert.Single(Directory.EnumerateDirectories(path));
         IOException failure = await Assert.ThrowsAsync<IOException>(
             () => unpacker.UnpackAsync(_ => File.WriteAllText(Path.Combine(unfinished, "a/second"), "in its way"), TestContext.Current.CancellationToken));
