@@ -111,7 +111,7 @@ public sealed class PathLog
         {
             found = found with { By = _steps.Tree.Slots.PathOf(cover.Slot), Covering = cover.How };
         }
-        else if (changes != PathChanges.None && _steps.Before(now.Slot) != now.Object && LinkedTo(now) is { } name)
+        else if (changes != PathChanges.None && LinkedTo(now) is { } name)
         {
             return found with { Action = PathAction.Linked, By = name };
         }
@@ -147,17 +147,21 @@ public sealed class PathLog
         return isOwn ? null : listed;
     }
 
+    // A name that an object has now and had not before. A directory that is made anew has the same names in other slots.
     private byte[]? NewNameOf(int target)
     {
         TreeSlots slots = _steps.Tree.Slots;
+        List<int> before = [], now = [];
         for (int slot = 1; slot < slots.Count; slot++)
         {
-            if (slots.ObjectOf(slot) == target && _steps.Before(slot) != target)
+            bool was = _steps.Before(slot) == target, isNow = slots.ObjectOf(slot) == target;
+            if (was != isNow)
             {
-                return slots.PathOf(slot);
+                (was ? before : now).Add(slot);
             }
         }
-        return null;
+        List<byte[]> known = [.. before.Select(slots.PathOf)];
+        return now.Select(slots.PathOf).FirstOrDefault(path => !known.Exists(old => old.AsSpan().SequenceEqual(path)));
     }
 
     private BelowSums? BelowSums(int before, int now)

@@ -223,7 +223,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
                     LayerIndex index = await GetAsync(blob, image, policy, sources, memory, bytes => Report(bytes, done: false), token).ConfigureAwait(false);
                     if (Interlocked.Add(ref tableSize, ((long)index.Entries.Length + index.Paths.Count) * at.Count) > MaxTableSize)
                     {
-                        throw new ImageException(ImageError.Invalid, $"cannot use the layers of '{image.Reference}': they have more entries and paths together than the maximum of {MaxTableSize}; build the image with fewer files");
+                        throw new ImageException(ImageError.Invalid, $"cannot use the layers of '{image.Reference}': they have more than {MaxTableSize} entries and paths together; build the image with fewer files");
                     }
                     at.ForEach(i => indexes[i] = index);
                     Report(blob.Size, done: true);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using LazyMount.Blobs.Images;
+using LazyMount.Layers.Archives;
 
 namespace LazyMount.Cli;
 
@@ -20,7 +21,7 @@ internal static class ImageArgument
         }
         catch (FormatException e)
         {
-            throw new UsageException(e.Message, e);
+            throw new UsageException(LocalImage.Suggest(reference) is { } suggestion ? $"{e.Message}; {suggestion}" : e.Message, e);
         }
     }
 }

@@ -41,7 +41,7 @@ internal static class HistoryCommand
         Author = Known(step.Entry?.Author),
         Comment = Known(step.Entry?.Comment),
         Empty = step.Layer is null && step.Entry is not { IsEmpty: false },
-        Step = step,
+        Entry = step.Entry,
     };
 
     internal static string? Known(string? text) => text is { Length: > 0 } ? text : null;
@@ -51,7 +51,7 @@ internal static class HistoryCommand
         var table = new TextTable("LAYER", "CREATED", "SIZE", "DIGEST", "CREATED BY") { RightAligned = [0, 2] };
         foreach (HistoryListing listing in listings)
         {
-            HistoryEntry? entry = listing.Step.Entry;
+            HistoryEntry? entry = listing.Entry;
             table.Add(
                 LayersCommand.Number(listing.Layer),
                 entry?.Created is { } created ? EntryFormat.ShortTime(created.Seconds) : "-",

@@ -77,8 +77,9 @@ internal sealed record HistoryListing
     /// <summary>The step made no layer.</summary>
     public required bool Empty { get; init; }
 
+    /// <summary>The entry of the history, for people; null when the config does not tell.</summary>
     [JsonIgnore]
-    public required HistoryStep Step { get; init; }
+    public HistoryEntry? Entry { get; init; }
 }
 
 /// <summary>What `waste` has found. Sizes are of the files' uncompressed bytes.</summary>

@@ -13,6 +13,10 @@ internal sealed class LsColors
     private const string DefaultTypes =
         "rs=0:di=01;34:ln=01;36:mh=00:pi=40;33:so=01;35:do=01;35:bd=40;33;01:cd=40;33;01:or=40;31;01:mi=00:su=37;41:sg=30;43:ca=00:tw=30;42:ow=34;42:st=37;44:ex=01;32";
 
+    // What ls(1) has for the types that LS_COLORS does not name.
+    private const string BuiltInTypes =
+        "di=01;34:ln=01;36:pi=33:so=01;35:do=01;35:bd=01;33:cd=01;33:su=37;41:sg=30;43:ca=30;41:tw=30;42:ow=34;42:st=37;44:ex=01;32";
+
     private static readonly (string Color, string Suffixes)[] s_defaultSuffixes =
     [
         ("01;31", ".tar .tgz .arc .arj .taz .lha .lz4 .lzh .lzma .tlz .txz .tzo .t7z .zip .z .dz .gz .lrz .lz .lzo .xz .zst .tzst .bz2 .bz"),
@@ -40,23 +44,8 @@ internal sealed class LsColors
                 }
             }
         }
-        foreach (string entry in (variable ?? DefaultTypes).Split(':'))
-        {
-            int equals = entry.LastIndexOf('=');
-            if (equals < 1 || entry.AsSpan(equals + 1).ContainsAnyExcept("0123456789;"))
-            {
-                continue;
-            }
-            string key = entry[..equals], color = entry[(equals + 1)..];
-            if (key[0] == '*')
-            {
-                _suffixes.Add((PathText.Encode(key[1..]), color));
-            }
-            else
-            {
-                _types[key] = color;
-            }
-        }
+        Read(variable is null ? DefaultTypes : BuiltInTypes);
+        Read(variable ?? "");
     }
 
     /// <summary>The colours that the environment asks for.</summary>
@@ -76,6 +65,27 @@ internal sealed class LsColors
         Write(output, target, PathResolver.Resolve(tree, link.Path.Span, followFinal: true, out ResolvedPath resolved) == Errno.None
             ? ColorOf(tree, resolved.Node, target, isBroken: false)
             : ColorOf("mi") ?? ColorOf("or"));
+    }
+
+    private void Read(string entries)
+    {
+        foreach (string entry in entries.Split(':'))
+        {
+            int equals = entry.LastIndexOf('=');
+            if (equals < 1 || entry.AsSpan(equals + 1).ContainsAnyExcept("0123456789;"))
+            {
+                continue;
+            }
+            string key = entry[..equals], color = entry[(equals + 1)..];
+            if (key[0] == '*')
+            {
+                _suffixes.Add((PathText.Encode(key[1..]), color));
+            }
+            else
+            {
+                _types[key] = color;
+            }
+        }
     }
 
     private static void Write(CommandOutput output, ReadOnlySpan<byte> name, string? color)

@@ -26,9 +26,9 @@ public sealed class LocalImageTests : ArchiveCase
         return layout;
     }
 
-    private async Task<string> HintAsync(string reference)
+    private async Task<string> HintAsync(string reference, int exitCode = 3)
     {
-        string refusal = await RefusalAsync(reference, exitCode: 3, "--offline");
+        string refusal = await RefusalAsync(reference, exitCode, "--offline");
         int hint = refusal.LastIndexOf("; did you mean ", StringComparison.Ordinal);
         return hint < 0 ? "" : refusal[(hint + "; did you mean ".Length)..];
     }
@@ -70,6 +70,16 @@ public sealed class LocalImageTests : ArchiveCase
         {
             System.IO.File.Delete(file);
         }
+    }
+
+    [Theory]
+    [InlineData("Image.tar")] // no repository has upper-case letters
+    [InlineData("./image.tar")]
+    public async Task FileWhoseNameIsNoReference_IsFoundToo(string name)
+    {
+        string file = name.StartsWith('.') ? $"./{_here}/{name[2..]}" : $"{_here}/{name}";
+        Tool.Run("skopeo", "copy", "--quiet", Layout().Reference("v1"), $"docker-archive:{file}").EnsureSuccess();
+        Assert.Equal($"'docker-archive:{file}'?", await HintAsync(file, exitCode: 2));
     }
 
     [Fact]

@@ -318,6 +318,16 @@ public sealed class WholeImageTests : IDisposable
     }
 
     [Fact]
+    public async Task APipeWithoutAReader_IsWaitedFor_UntilThatIsCancelled()
+    {
+        string pipe = _directory["pipe"];
+        Tool.Run("mkfifo", pipe).EnsureSuccess();
+        using var cancelled = new CancellationTokenSource(TimeSpan.FromMilliseconds(200));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => Task.Run(() => OutputFile.Open(pipe, inAnyOrder: false, cancelled.Token), CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
     public async Task AccessListsOfWhereItIsUnpacked_AreNotInherited()
     {
         string parent = _directory.CreateDirectory("listed"), image = Image(new TarBytes().Directory("./").Directory("d").File("d/a", "x").Fifo("fifo"));

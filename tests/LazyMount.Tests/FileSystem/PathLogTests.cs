@@ -59,6 +59,7 @@ public sealed class PathLogTests
         Expect("a", ["0 added /a"], L.File("a").HardLink("b", "a"));
         Expect("b", ["1 linked /b by /a"], L.File("a"), L.HardLink("b", "a"));
         Expect("a", ["0 added /a", "1 linked /a by /b", "2 deleted /a"], L.File("a"), L.HardLink("b", "a"), L.File(".wh.a"));
+        Expect("a", ["0 added /a"], L.File("a").HardLink("d/b", "a"), L.File(".wh.d").HardLink("d/b", "a"));
         Expect("b", ["0 added /b", "1 linked /b [Content] by /a"], L.File("a").File("b"), L.HardLink("b", "a"));
     }
 
