@@ -11,7 +11,7 @@ internal static class CompletionCommand
         var shell = new Argument<string>("SHELL") { Description = "bash, zsh or fish" };
         var verb = new Verb("completion", "Write the script that completes command lines in a shell.",
             """
-            eval "$(lazymount completion bash)"
+            lazymount completion bash > ~/.local/share/bash-completion/completions/lazymount
             lazymount completion zsh > ~/.zfunc/_lazymount
             lazymount completion fish > ~/.config/fish/completions/lazymount.fish
             """)

@@ -46,8 +46,8 @@ internal static class IndexCommand
         var table = new TextTable("LAYER", "COMPRESSED", "WHERE", "INDEX", "PROOF", "ENTRIES", "SPANS", "INDEX BYTES", "SHARE", "DIGEST") { RightAligned = [0, 1, 5, 6, 7, 8] };
         foreach (IndexListing index in listings)
         {
-            table.Add(LayersCommand.Number(index.Layer), LayersCommand.Number(index.CompressedSize), index.Where, index.Origin, index.Proof,
-                LayersCommand.Number(index.Entries), LayersCommand.Number(index.Spans), LayersCommand.Number(index.IndexSize), Share(index.IndexSize, index.CompressedSize), index.Digest);
+            table.Add(LayersCommand.Number(index.Layer), output.Size(index.CompressedSize), index.Where, index.Origin, index.Proof,
+                LayersCommand.Number(index.Entries), LayersCommand.Number(index.Spans), index.IndexSize is { } size ? output.Size(size) : "-", Share(index.IndexSize, index.CompressedSize), output.DigestText(index.Digest));
         }
         table.Write(output);
     }

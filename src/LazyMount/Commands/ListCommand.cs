@@ -77,7 +77,7 @@ internal static class ListCommand
 
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {
-        var table = new TextTable("STATE", "PID", "SINCE", "FACE", "PROOF", "MOUNT POINT", "IMAGE");
+        var table = new TextTable("STATE", "PID", "SINCE", "FACE", "PROOF", "MOUNT POINT", "IMAGE") { Cuttable = [5, 6] };
         foreach (MountListing listing in listings)
         {
             table.Add(

@@ -47,7 +47,7 @@ internal static class LogCommand
     private static bool Write(CommandHost host, IEnumerable<PathEvent> events, string reference)
     {
         CommandOutput output = host.Output;
-        var table = new TextTable("LAYER", "ACTION", "MODE", "OWNER", "SIZE", "TIME", "DETAILS") { RightAligned = [0, 4] };
+        var table = new TextTable("LAYER", "ACTION", "MODE", "OWNER", "SIZE", "TIME", "DETAILS") { RightAligned = [0, 4], Cuttable = [] };
         (PathEvent? last, PathEvent? readable) = (null, null);
         foreach (PathEvent each in events)
         {

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
@@ -89,9 +88,9 @@ internal static class PlatformsCommand
             table.Add(
                 listing.Platform ?? "-",
                 listing.Kind,
-                listing.Size?.ToString(CultureInfo.InvariantCulture) ?? "-",
-                listing.Digest.Length > 0 ? Printable.Of(listing.Digest) : "-",
-                listing.Subject is { } subject ? $"of {Printable.Of(subject)}" : Printable.Of(listing.ArtifactType ?? listing.MediaType));
+                listing.Size is { } size ? output.Size(size) : "-",
+                listing.Digest.Length > 0 ? output.DigestText(Printable.Of(listing.Digest)) : "-",
+                listing.Subject is { } subject ? $"of {output.DigestText(Printable.Of(subject))}" : Printable.Of(listing.ArtifactType ?? listing.MediaType));
         }
         table.Write(output);
     }

@@ -2,7 +2,7 @@ namespace LazyMount.Output;
 
 /// <summary>
 /// Rows of text in columns, two spaces apart, one line a row: control characters become question marks. The last column is not padded. On a
-/// terminal, columns that may be cut are, so that rows fit its width.
+/// terminal, columns that may be cut are cut, so that rows fit its width; the last is left out when too little of it would be left.
 /// </summary>
 internal sealed class TextTable(params string[] headings)
 {
@@ -21,21 +21,27 @@ internal sealed class TextTable(params string[] headings)
     public void Write(CommandOutput output)
     {
         int[] widths = [.. Enumerable.Range(0, headings.Length).Select(column => _rows.Max(row => row[column].Length))];
-        for (int excess = output.Width is { } width ? widths.Sum() + (Gap * (widths.Length - 1)) - width : 0; excess > 0; excess--)
+        int shown = headings.Length;
+        for (int excess = output.Width is { } width ? widths.Sum() + (Gap * (shown - 1)) - width : 0; excess > 0 && Cuttable.Count > 0; excess--)
         {
             int widest = Cuttable.MaxBy(column => widths[column]);
-            if (widths[widest] <= LeastWidth)
+            if (widths[widest] > LeastWidth)
             {
-                break;
+                widths[widest]--;
+                continue;
             }
-            widths[widest]--;
+            if (Cuttable.Contains(shown - 1))
+            {
+                shown--; // too little of it is left to be of use
+            }
+            break;
         }
         foreach (string[] row in _rows)
         {
-            for (int column = 0; column < row.Length; column++)
+            for (int column = 0; column < shown; column++)
             {
                 string cell = row[column].Length <= widths[column] ? row[column] : row[column][..(widths[column] - 1)] + "…";
-                bool isLast = column == row.Length - 1;
+                bool isLast = column == shown - 1;
                 output.Write(RightAligned.Contains(column) ? cell.PadLeft(widths[column]) : isLast ? cell : cell.PadRight(widths[column]));
                 output.Write(isLast ? "\n" : new string(' ', Gap));
             }

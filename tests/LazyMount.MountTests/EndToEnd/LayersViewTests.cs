@@ -107,7 +107,7 @@ public sealed class LayersViewTests(DebianImages debian) : IDisposable
         layout.WriteImage("v1");
         string directory = _lazymount.NewMountPoint();
         ToolResult mounted = _lazymount.Run("mount", "--view", "layers", layout.Reference("v1"), directory);
-        Assert.Equal("lazymount: note: 1 hard link(s) in layers/ lead to files of lower layers; shown as symbolic links to them\n", mounted.EnsureSuccess().Error);
+        Assert.Equal("lazymount: note: 1 hard link(s) in layers/ lead to files of lower layers and are shown as symbolic links\n", mounted.EnsureSuccess().Error);
         TreeSnapshot view = TreeSnapshot.Take(directory);
         Assert.Equal((1u, 2u, 0x41C0u), (view["/layers/00"].Uid, view["/layers/00"].Gid, view["/layers/00"].Mode));
         Assert.Equal((0u, 0x41EDu), (view["/layers/01"].Uid, view["/layers/01"].Mode)); // not listed by the layer
@@ -130,9 +130,9 @@ public sealed class LayersViewTests(DebianImages debian) : IDisposable
         string view = _lazymount.Mount(image, "--view", "layers", "--prefetch", "/link/file", "-o", "uid=42", "--verify-full");
         string[] shown = [view, $"{view}/layers", $"{view}/layers/00/dir/file", $"{view}/merged/dir/file"];
         Assert.Equal(string.Concat(shown.Select(_ => "42\n")), Tool.Run("stat", ["-c", "%u", .. shown]).EnsureSuccess().Output);
-        Assert.Matches(@" \(view layers\)\n$", _lazymount.Run("list").EnsureSuccess().Output);
+        Assert.Contains($"  {image} (view layers)\n", _lazymount.Run("list").EnsureSuccess().Output, StringComparison.Ordinal);
         using (JsonDocument list = JsonDocument.Parse(_lazymount.Run("list", "--json").EnsureSuccess().Output))
-            Assert.Equal("layers", Assert.Single(list.RootElement.EnumerateArray()).GetProperty("view").GetString());
+            Assert.Equal("layers", Assert.Single(list.RootElement.EnumerateArray(), mount => mount.GetProperty("mountPoint").GetString() == view).GetProperty("view").GetString());
         string other = _lazymount.NewMountPoint();
         Sentence.AssertOne(_lazymount.Run("mount", "--view", "layers", "--prefetch", "/merged/dir", image, other), 1, "/merged/dir");
         Sentence.AssertOne(_lazymount.Run("mount", "--view", "layers", "--layer", "0", "registry.invalid/never/asked:v1", other), 2, "--view layers", "--layer");

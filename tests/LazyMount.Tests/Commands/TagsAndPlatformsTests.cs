@@ -207,7 +207,6 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
     [InlineData("debian@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "write docker.io/library/debian")]
     [InlineData("oci:dir:v1", "write oci:dir")]
     [InlineData("oci:dir:@0", "write oci:dir")]
-    [InlineData("oci-archive:x.tar", "of a layout, oci:DIR")]
     [InlineData("", "it names no repository; write NAME, such as debian")]
     [InlineData("docker://", "it names no repository")]
     [InlineData("127.0.0.1:5000", "cannot list the tags of 127.0.0.1:5000: it names a registry and no repository; write 127.0.0.1:5000/NAME")]
