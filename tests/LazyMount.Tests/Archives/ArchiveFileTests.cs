@@ -97,7 +97,7 @@ public sealed class ArchiveFileTests : ArchiveCase
     public async Task WhatHoldsNoImage_IsRefused()
     {
         System.IO.File.WriteAllBytes(File, new TarBytes().Directory("etc").File("etc/hosts").ToArray());
-        Assert.Contains("is a tar file without an image", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
+        Assert.Contains("it has neither index.json (OCI) nor manifest.json (docker save)", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
         System.IO.File.WriteAllBytes(File, new TarBytes().File("repositories", "{}").ToArray());
         Assert.Contains("older than 1.10", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
         System.IO.File.WriteAllBytes(File, new TarBytes().File("image/manifest.json", "[]").ToArray());
@@ -115,8 +115,8 @@ public sealed class ArchiveFileTests : ArchiveCase
         Assert.Contains("ends at the first colon", await RefusalAsync($"{transport}:{Directory["with"]}:colon"), StringComparison.Ordinal);
         Assert.Contains($"cannot use '{Directory.Path}' as an archive: it is a directory; for an OCI layout write oci:{Directory.Path}", await RefusalAsync($"{transport}:{Directory.Path}"), StringComparison.Ordinal);
         Tool.Run("mkfifo", Directory["fifo"]).EnsureSuccess();
-        Assert.Contains("write it to a file first", await RefusalAsync($"{transport}:{Directory["fifo"]}"), StringComparison.Ordinal);
-        Assert.Contains("write it to a file first", await RefusalAsync($"{transport}:/dev/null"), StringComparison.Ordinal);
+        Assert.Contains("copy it to a regular file first", await RefusalAsync($"{transport}:{Directory["fifo"]}"), StringComparison.Ordinal);
+        Assert.Contains("copy it to a regular file first", await RefusalAsync($"{transport}:/dev/null"), StringComparison.Ordinal);
 
         System.IO.File.WriteAllBytes(File, []);
         Assert.Contains("it is empty", await RefusalAsync($"{transport}:{File}"), StringComparison.Ordinal);

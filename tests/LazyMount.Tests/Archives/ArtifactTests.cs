@@ -72,7 +72,8 @@ public sealed class ArtifactTests : ArchiveCase
     {
         string reference = Write("application/vnd.oci.image.config.v1+json", "{}"u8.ToArray(), "", (Encoding.Latin1.GetBytes(content), type));
         string refusal = await RefusalAsync(reference);
-        Assert.Contains("not a tree of files (it is not a tar archive", refusal, StringComparison.Ordinal);
+        Assert.Contains($"of type {type}: ", refusal, StringComparison.Ordinal);
+        Assert.Contains("it is not a tar archive", refusal, StringComparison.Ordinal);
         Assert.Equal(0, (await RunAsync("layers", reference)).ExitCode);
     }
 

@@ -52,8 +52,8 @@ public sealed class DockerArchiveTests : ArchiveCase
         var archive = new DockerArchiveBuilder();
         archive.Tar.Symlink("a", "b").Symlink("b", "a").HardLink("c", "c");
         Write(archive.Image(null, ["a/layer.tar"], [s_low]).Image(null, ["c"], [s_low]));
-        Assert.Contains("go in a circle", await RefusalAsync(Reference + ":@0"), StringComparison.Ordinal);
-        Assert.Contains("go in a circle", await RefusalAsync(Reference + ":@1"), StringComparison.Ordinal);
+        Assert.Contains("are circular", await RefusalAsync(Reference + ":@0"), StringComparison.Ordinal);
+        Assert.Contains("are circular", await RefusalAsync(Reference + ":@1"), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -91,7 +91,7 @@ public sealed class DockerArchiveTests : ArchiveCase
         layout.WriteImage("v1");
         await ListAsync(layout.Reference("v1"));
         Write(new DockerArchiveBuilder().Layer("a.tar.gz", Gzip(s_low)).Image(null, ["a.tar.gz"], [s_high]));
-        Assert.Contains("is damaged", await RefusalAsync(Reference), StringComparison.Ordinal);
+        Assert.Contains("its content has the digest", await RefusalAsync(Reference), StringComparison.Ordinal);
         Write(new DockerArchiveBuilder().Layer("a.tar.gz", Gzip(s_low)).Image(null, ["a.tar.gz"], [s_low]));
         Assert.Equal("low", await ListAsync(Reference));
     }
@@ -112,7 +112,7 @@ public sealed class DockerArchiveTests : ArchiveCase
 
         string refusal = await RefusalAsync(Reference);
         Assert.Contains(": it has 'app:v1', 'registry.example.org:5000/app:v2', 'debian', 'docker.io/me/other:x'; choose one", refusal, StringComparison.Ordinal);
-        Assert.Contains("has no image docker.io/library/app:latest: it has app:v1,", await RefusalAsync($"{Reference}:app"), StringComparison.Ordinal);
+        Assert.Contains("cannot find the image 'docker.io/library/app:latest' in ", await RefusalAsync($"{Reference}:app"), StringComparison.Ordinal);
         Assert.Contains("cannot find the image @3 in ", await RefusalAsync($"{Reference}:@3"), StringComparison.Ordinal);
     }
 
@@ -120,8 +120,8 @@ public sealed class DockerArchiveTests : ArchiveCase
     public async Task ImagesWithoutNames_AreCounted()
     {
         Write(Plain().Image(null, ["1/layer.tar"], [s_low]));
-        Assert.Contains("it holds 2 images without a name", await RefusalAsync(Reference), StringComparison.Ordinal);
-        Assert.Contains("it holds 2 images without a name", await RefusalAsync(Reference + ":app"), StringComparison.Ordinal);
+        Assert.Contains("it has 2 images without a name", await RefusalAsync(Reference), StringComparison.Ordinal);
+        Assert.Contains("it has 2 images without a name", await RefusalAsync(Reference + ":app"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -176,7 +176,7 @@ public sealed class DockerArchiveTests : ArchiveCase
         Write(Plain("app").Image(null, ["1/layer.tar"], [s_low, s_high]).Image(null, ["missing.tar"], [s_low]).Image(null, [], []).Image(null, ["1"], [s_low]));
         JsonArray images;
         await ExpectAsync("@1", "lists 1 layers, but the config");
-        await ExpectAsync("@2", "has no layer missing.tar: it is incomplete");
+        await ExpectAsync("@2", "cannot find the layer 'missing.tar'");
         Assert.Equal("", await ListAsync(Reference + ":@3"));
         await ExpectAsync("@4", "has no layer 1:"); // a directory
 
@@ -260,12 +260,12 @@ public sealed class DockerArchiveTests : ArchiveCase
     }
 
     [Theory]
-    [InlineData("no JSON", "malformed")]
-    [InlineData("{}", "malformed")]
-    [InlineData("[null]", "malformed")]
+    [InlineData("no JSON", "is not a list of images as docker save writes it")]
+    [InlineData("{}", "is not a list of images as docker save writes it")]
+    [InlineData("[null]", "is not a list of images as docker save writes it")]
     [InlineData("[]", "holds no image")]
-    [InlineData("""[{"Config":"a","Config":"b"}]""", "malformed")]
-    [InlineData("""[{"Config":7}]""", "malformed")]
+    [InlineData("""[{"Config":"a","Config":"b"}]""", "is not a list of images as docker save writes it")]
+    [InlineData("""[{"Config":7}]""", "is not a list of images as docker save writes it")]
     public async Task BadManifestJson_IsRefused(string json, string reason)
     {
         System.IO.File.WriteAllBytes(File, new TarBytes().File("manifest.json", json).ToArray());
@@ -276,7 +276,7 @@ public sealed class DockerArchiveTests : ArchiveCase
     public async Task HugeManifestJson_IsRefused()
     {
         System.IO.File.WriteAllBytes(File, new TarBytes().File("manifest.json", new byte[(4 << 20) + 1]).ToArray());
-        Assert.Contains("4194304 is the most", await RefusalAsync(Reference), StringComparison.Ordinal);
+        Assert.Contains("more than the maximum of 4194304", await RefusalAsync(Reference), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -266,7 +266,7 @@ public sealed class ConnectionsTests : IDisposable
     public async Task PlainHttpSpokenToATlsPort_IsCalledThat()
     {
         using NginxServer nginx = Tls(_authority.Issue("127.0.0.1"));
-        Assert.Contains($"{nginx.Host} speaks TLS and was asked in plain HTTP; leave --plain-http out", await FailureAsync(nginx.Host, Options with { PlainHttp = true }), StringComparison.Ordinal);
+        Assert.Contains($"{nginx.Host} speaks TLS and was asked in plain HTTP; leave out --plain-http", await FailureAsync(nginx.Host, Options with { PlainHttp = true }), StringComparison.Ordinal);
     }
 
     [Theory]

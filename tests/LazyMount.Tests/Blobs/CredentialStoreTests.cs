@@ -133,7 +133,7 @@ public sealed class CredentialStoreTests : IDisposable
         _variables["DOCKER_CONFIG"] = _directory["elsewhere"];
         FoundCredentials found = await FindAsync("i");
         Assert.Equal("elsewhere", found.Credentials!.UserName);
-        Assert.Equal($"the entry i in {_directory["elsewhere/config.json"]}", found.Account);
+        Assert.Equal($"the entry 'i' in '{_directory["elsewhere/config.json"]}'", found.Account);
     }
 
     [Fact]
@@ -151,7 +151,7 @@ public sealed class CredentialStoreTests : IDisposable
         Assert.Equal(new Credentials("000", "", "tok"), (await FindAsync("i")).Credentials);
         Assert.Equal("acc", (await FindAsync("r")).Credentials!.RegistryToken);
         Assert.Equal("pä:ß\"\\ ", (await FindAsync("p")).Credentials!.Password);
-        Assert.Equal("no entry for e in ~/.docker/config.json; docker login e makes one", (await FindAsync("e")).Account);
+        Assert.Equal("no entry for e in '~/.docker/config.json'; docker login e makes one", (await FindAsync("e")).Account);
     }
 
     [Theory]
@@ -164,9 +164,9 @@ public sealed class CredentialStoreTests : IDisposable
     [InlineData("{\"auths\":{\"h\":{\"auth\":{\"hunter2\":1}}}}", "a part of", "its JSON is wrong at auths.h.auth")]
     [InlineData("{\"auths\":{\"h\":{\"auth\":\"%hunter2%\"}}}", "a part of", "its entry 'h' is not NAME:PASSWORD in base64")]
     [InlineData("{\"auths\":{\"h\":{\"auth\":\"bWU=\"}}}", "a part of", "its entry 'h' is not NAME:PASSWORD in base64")]
-    [InlineData("{\"auths\":{\"h\":{\"registrytoken\":\"hunter2\\r\\nX-Evil: 1\"}}}", "a part of", "the \"registrytoken\" of its entry h has spaces, line ends or other characters that no token has")]
-    [InlineData("{\"auths\":{\"h\":{\"registrytoken\":\"hünter2\"}}}", "a part of", "the \"registrytoken\" of its entry h has spaces")]
-    [InlineData("{\"auths\":{\"h\":{\"identitytoken\":\"hunter2\\n\"}}}", "a part of", "the \"identitytoken\" of its entry h has spaces")]
+    [InlineData("{\"auths\":{\"h\":{\"registrytoken\":\"hunter2\\r\\nX-Evil: 1\"}}}", "a part of", "the \"registrytoken\" of its entry 'h' has spaces, line ends or other characters that no token has")]
+    [InlineData("{\"auths\":{\"h\":{\"registrytoken\":\"hünter2\"}}}", "a part of", "the \"registrytoken\" of its entry 'h' has spaces")]
+    [InlineData("{\"auths\":{\"h\":{\"identitytoken\":\"hunter2\\n\"}}}", "a part of", "the \"identitytoken\" of its entry 'h' has spaces")]
     [InlineData("{\"credHelpers\":7}", "a part of", "its JSON is wrong at credHelpers")]
     [InlineData("{\"credHelpers\":{\"h\":[\"hunter2\"]}}", "a part of", "its JSON is wrong at credHelpers.h")]
     [InlineData("{\"credsStore\":{\"hunter2\":1}}", "a part of", "its JSON is wrong at credsStore")]
@@ -176,7 +176,7 @@ public sealed class CredentialStoreTests : IDisposable
         Write("home/.docker/config.json", File_($"\"h\":{{{Auth("next")}}}"));
         Assert.Equal("next", (await FindAsync("h")).Credentials!.UserName);
         string note = Assert.Single(_notes);
-        Assert.StartsWith($"ignoring {what} ~/.config/containers/auth.json: ", note, StringComparison.Ordinal);
+        Assert.StartsWith($"ignoring {what} '~/.config/containers/auth.json': ", note, StringComparison.Ordinal);
         Assert.Contains(reason, note, StringComparison.Ordinal);
         Assert.DoesNotContain("hunter2", note, StringComparison.Ordinal);
     }
@@ -205,7 +205,7 @@ public sealed class CredentialStoreTests : IDisposable
     public async Task WhatIsWrong_DoesNotHideTheRestOfTheFile(string members)
     {
         await AssertFoundAsync(members);
-        Assert.StartsWith("ignoring a part of ~/.docker/config.json: ", Assert.Single(_notes), StringComparison.Ordinal);
+        Assert.StartsWith("ignoring a part of '~/.docker/config.json': ", Assert.Single(_notes), StringComparison.Ordinal);
     }
 
     // In docker's file, where AUTH stands for a good entry of the registry "h".
@@ -232,7 +232,7 @@ public sealed class CredentialStoreTests : IDisposable
         _variables["REGISTRY_AUTH_FILE"] = _directory["home/no.json"];
         FoundCredentials found = await FindAsync("h", options: byVariable ? Options : Options with { AuthFile = _directory["home/no.json"] });
         Assert.Null(found.Credentials);
-        Assert.Equal("no entry for h in ~/no.json (no such file); skopeo login --authfile ~/no.json h makes one", found.Account);
+        Assert.Equal("no entry for h in '~/no.json' (no such file); skopeo login --authfile ~/no.json h makes one", found.Account);
         Assert.Equal($"ignoring {(byVariable ? "REGISTRY_AUTH_FILE" : "--authfile")}: ~/no.json does not exist", Assert.Single(_notes));
     }
 
@@ -264,7 +264,7 @@ public sealed class CredentialStoreTests : IDisposable
         _variables["DOCKER_AUTH_CONFIG"] = none;
         Assert.Equal("no entry for h in DOCKER_AUTH_CONFIG; correct the variable", (await FindAsync("h")).Account);
         _variables.Clear();
-        Assert.Equal("no entry for h in ~/.docker/config.json (no such file); docker login h makes one", (await FindAsync("h")).Account);
+        Assert.Equal("no entry for h in '~/.docker/config.json' (no such file); docker login h makes one", (await FindAsync("h")).Account);
         Assert.Equal("check the user name and the password", (await FindAsync("named.example", options: Options with { Credentials = new Credentials("me", "pw") })).Advice);
     }
 
@@ -341,7 +341,7 @@ public sealed class CredentialStoreTests : IDisposable
         Helper("lm-host", """cat > /dev/null; echo '{"Username":"<token>","Secret":"refresh"}'""");
         Write("home/.docker/config.json", """{"auths":{"h":{}},"credsStore":"lm-store","credHelpers":{"special":"lm-host","*.ecr.example":"lm-host"}}""");
         FoundCredentials found = await FindAsync("docker.io");
-        Assert.Equal((new Credentials("store", "s1"), "what docker-credential-lm-store (credsStore of ~/.docker/config.json) gave"), (found.Credentials, found.Account));
+        Assert.Equal((new Credentials("store", "s1"), "the credentials of docker-credential-lm-store (credsStore of '~/.docker/config.json')"), (found.Credentials, found.Account));
         Assert.Equal("https://index.docker.io/v1/", await File.ReadAllTextAsync(asked, Token));
         Assert.Equal("refresh", (await FindAsync("special")).Credentials!.IdentityToken);
         Assert.Equal("refresh", (await FindAsync("1.ecr.example")).Credentials!.IdentityToken);
@@ -354,7 +354,7 @@ public sealed class CredentialStoreTests : IDisposable
     [InlineData("lm-text", "echo hunter2", "does not answer with JSON")]
     [InlineData("lm-flood", "cat /dev/zero", "writes more than 1 MiB")]
     [InlineData("lm-parent", "sleep 60 & echo '{'", "left its output open")]
-    [InlineData("lm-token", "printf %s '{\"Username\":\"<token>\",\"Secret\":\"hunter2\\r\\n\"}'", "gives a token with spaces, line ends")]
+    [InlineData("lm-token", "printf %s '{\"Username\":\"<token>\",\"Secret\":\"hunter2\\r\\n\"}'", "answers with a token that has spaces, line ends")]
     public async Task HelperThatFails_IsNamed_AndTheEntryOfTheFileIsUsed(string name, string? script, string reason)
     {
         if (script is not null)
@@ -364,7 +364,7 @@ public sealed class CredentialStoreTests : IDisposable
         Assert.Equal("file", (await FindAsync("h")).Credentials!.UserName);
         Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 30);
         string note = Assert.Single(_notes);
-        Assert.Contains($"docker-credential-{name} (credsStore of ~/.docker/config.json) {reason}", note, StringComparison.Ordinal);
+        Assert.Contains($"docker-credential-{name} (credsStore of '~/.docker/config.json') {reason}", note, StringComparison.Ordinal);
         Assert.DoesNotContain("hunter2", note, StringComparison.Ordinal);
     }
 

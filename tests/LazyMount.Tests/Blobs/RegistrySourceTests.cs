@@ -156,7 +156,7 @@ public sealed class RegistrySourceTests(OpenRegistry open, LockedRegistry locked
         Assert.Equal(ImageError.Denied, e.Error);
         Assert.Contains("(UNAUTHORIZED", e.Message, StringComparison.Ordinal);
         Assert.Contains(
-            password is null ? $"check the name and the credentials: no entry for {locked.Host} in " : $"check the name and the credentials: the entry {locked.Host} in ", e.Message, StringComparison.Ordinal);
+            password is null ? $"check the name and the credentials: no entry for {locked.Host} in " : $"check the name and the credentials: access is refused with the entry '{locked.Host}' in ", e.Message, StringComparison.Ordinal);
         if (password is not null)
             Assert.EndsWith($"; docker login {locked.Host} replaces it", e.Message, StringComparison.Ordinal);
     }

@@ -80,7 +80,7 @@ public sealed class WholeImageTests : IDisposable
         string image = Image(new TarBytes().File("a", "x"));
         CommandRun run = await RunAsync("unpack", image, _outside);
         Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}': it is not empty; name an empty directory or one that does not exist\n"), (run.ExitCode, run.Error));
-        Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file': it is not a directory\n"), await ErrorOf(Path.Combine(_outside, "file")));
+        Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file': it is not a directory; name another one\n"), await ErrorOf(Path.Combine(_outside, "file")));
         Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file/such': Not a directory\n"), await ErrorOf(Path.Combine(_outside, "file/such")));
 
         async Task<(int, string)> ErrorOf(string directory)

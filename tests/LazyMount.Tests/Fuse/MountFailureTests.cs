@@ -31,9 +31,9 @@ public sealed class MountFailureTests
     public void MountUnknown() => Is("cannot mount on '/m': Cannot allocate memory; see dmesg", MountFailure.Mount("/m", 12));
 
     [Theory]
-    [InlineData(1, true, "cannot mount as EROFS: the system refuses to give the mount its place at /m (Operation not permitted); mount with --as fuse")]
-    [InlineData(13, true, "cannot mount as EROFS: the system refuses to give the mount its place at /m (Permission denied); mount with --as fuse")]
-    [InlineData(38, true, "cannot mount as EROFS: the system refuses to give the mount its place at /m (Function not implemented); mount with --as fuse")]
+    [InlineData(1, true, "cannot mount as EROFS: the system refuses to give the mount its place at '/m' (Operation not permitted); mount with --as fuse")]
+    [InlineData(13, true, "cannot mount as EROFS: the system refuses to give the mount its place at '/m' (Permission denied); mount with --as fuse")]
+    [InlineData(38, true, "cannot mount as EROFS: the system refuses to give the mount its place at '/m' (Function not implemented); mount with --as fuse")]
     [InlineData(2, false, "cannot mount on /m: it was removed, or the file system that it stands in was unmounted; create it again")]
     [InlineData(16, false, "cannot mount on /m: it is busy; choose another directory")]
     [InlineData(22, false, "cannot mount on /m: it was removed, or the file system that it stands in was unmounted; create it again")]

@@ -239,8 +239,8 @@ public sealed class SparseFileTests : IDisposable
         { "not in turn", Records(("size", "9"), ("numblocks", "1"), ("offset", "1"), ("offset", "1")) },
         { "not in turn", Records(("size", "9"), ("numblocks", "1"), ("offset", "1,2"), ("numbytes", "1")) },
         { "\"many\" is not a number", Records(("size", "many"), ("numblocks", "1"), ("map", "0,1")) },
-        { "has a sparse map but is no file", new TarBytes().Pax(("GNU.sparse.size", "9"), ("GNU.sparse.numblocks", "0")).Directory("f") },
-        { "has a sparse map but is no file", new TarBytes().Pax(("GNU.sparse.size", "9"), ("GNU.sparse.numblocks", "0")).Symlink("f", "g") },
+        { "has a sparse map but is not a file", new TarBytes().Pax(("GNU.sparse.size", "9"), ("GNU.sparse.numblocks", "0")).Directory("f") },
+        { "has a sparse map but is not a file", new TarBytes().Pax(("GNU.sparse.size", "9"), ("GNU.sparse.numblocks", "0")).Symlink("f", "g") },
         { "has two sparse maps", new TarBytes().Pax(("GNU.sparse.size", "9"), ("GNU.sparse.numblocks", "0")).Sparse(SparseFormat.Old, "f", 9, [], []) },
     };
 

@@ -230,7 +230,7 @@ public sealed partial class TarScannerTests
             .ToArray();
         List<string> lines = ScannedTar.List(tar, 100);
         Assert.Equal("skipped label: it is a volume label", lines[0]);
-        Assert.StartsWith("skipped strange: its tar type 'Z' is no kind of file that an image can hold", lines[1], StringComparison.Ordinal);
+        Assert.StartsWith("skipped strange: its tar type 'Z' is not a kind of file that an image can have", lines[1], StringComparison.Ordinal);
         Assert.StartsWith("drwxr-xr-x 0/0 0 ", lines[2], StringComparison.Ordinal);
         Assert.EndsWith(" f", lines[3], StringComparison.Ordinal);
     }
