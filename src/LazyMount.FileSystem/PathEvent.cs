@@ -1,4 +1,3 @@
-using LazyMount.Indexes.Model;
 
 namespace LazyMount.FileSystem;
 

@@ -2,7 +2,6 @@ using System.CommandLine;
 using LazyMount.Cli;
 using LazyMount.Copying;
 using LazyMount.Exporting;
-using LazyMount.Output;
 using LazyMount.Trees;
 using LazyMount.Unpacking;
 

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using LazyMount.FileSystem;
 using LazyMount.Output;
 using LazyMount.Trees;
 

@@ -32,9 +32,24 @@ internal sealed class KnownContent
             return true;
         }
         // Tables of contents of the layers themselves have digests of files, or of the chunks of large ones.
-        return Describe(_before, before) is { } old && Describe(_after, after) is { } current && old.Select(chunk => chunk.Length).SequenceEqual(current.Select(chunk => chunk.Length))
-            ? old.Zip(current).All(each => each.First.Sha256.AsSpan().SequenceEqual(each.Second.Sha256))
-            : null;
+        return Describe(_before, before) is { } old && Describe(_after, after) is { } current ? AreEqual(old, current) : null;
+    }
+
+    // Up to where the chunks of the two are no longer the same bytes of the file.
+    private static bool? AreEqual(IReadOnlyList<(int Length, byte[] Sha256)> before, IReadOnlyList<(int Length, byte[] Sha256)> after)
+    {
+        foreach (((int Length, byte[] Sha256) old, (int Length, byte[] Sha256) current) in before.Zip(after))
+        {
+            if (old.Length != current.Length)
+            {
+                return null;
+            }
+            if (!old.Sha256.AsSpan().SequenceEqual(current.Sha256))
+            {
+                return false;
+            }
+        }
+        return true;
     }
 
     private static IReadOnlyList<(int Length, byte[] Sha256)>? Describe(OpenedImage image, ulong file)

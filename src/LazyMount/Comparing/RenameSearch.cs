@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using LazyMount.FileSystem;
-using LazyMount.Trees;
 
 namespace LazyMount.Comparing;
 

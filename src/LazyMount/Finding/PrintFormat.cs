@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text;
 using LazyMount.FileSystem;
 using LazyMount.Output;
-using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Finding;
 

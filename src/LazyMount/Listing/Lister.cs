@@ -212,7 +212,7 @@ internal sealed class Lister(CommandOutput output, ImageTree tree, ListingStyle 
     {
         const int Gap = 2, LeastWidth = 1 + Gap;
         int inodeWidth = InodeWidth(names), before = style.ShowsInodes ? inodeWidth + 1 : 0;
-        int[] widths = [.. names.Select(name => before + output.WidthOf(name.Name.Span))];
+        int[] widths = [.. names.Select(name => before + CommandOutput.WidthOf(name.Name.Span))];
         int[] columns = [];
         int rows = names.Count;
         for (int count = Math.Min(names.Count, (style.Width + LeastWidth - 1) / LeastWidth); count > 0; count--)

@@ -1,7 +1,6 @@
 using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Output;
-using FileMode = LazyMount.FileSystem.FileMode;
 
 namespace LazyMount.Listing;
 

@@ -74,7 +74,7 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal, int width = 
     }
 
     /// <summary>Columns that a name takes when <see cref="WriteName"/> has written it: one for each character.</summary>
-    public int WidthOf(ReadOnlySpan<byte> name)
+    public static int WidthOf(ReadOnlySpan<byte> name)
     {
         int width = 0;
         for (; !name.IsEmpty; width++)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using LazyMount.Blobs.Files;
 using LazyMount.FileSystem;
 using FileMode = LazyMount.FileSystem.FileMode;
@@ -10,6 +11,9 @@ namespace LazyMount.Output;
 /// </summary>
 internal sealed class LsColors
 {
+    // Parameters of an escape sequence, and nothing that ends it.
+    private static readonly SearchValues<char> s_color = SearchValues.Create("0123456789;");
+
     private const string DefaultTypes =
         "rs=0:di=01;34:ln=01;36:mh=00:pi=40;33:so=01;35:do=01;35:bd=40;33;01:cd=40;33;01:or=40;31;01:mi=00:su=37;41:sg=30;43:ca=00:tw=30;42:ow=34;42:st=37;44:ex=01;32";
 
@@ -72,7 +76,7 @@ internal sealed class LsColors
         foreach (string entry in entries.Split(':'))
         {
             int equals = entry.LastIndexOf('=');
-            if (equals < 1 || entry.AsSpan(equals + 1).ContainsAnyExcept("0123456789;"))
+            if (equals < 1 || entry.AsSpan(equals + 1).ContainsAnyExcept(s_color))
             {
                 continue;
             }

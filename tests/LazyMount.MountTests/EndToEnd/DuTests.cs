@@ -1,5 +1,4 @@
 using System.Text.Json;
-using LazyMount.TestKit;
 using Xunit;
 
 namespace LazyMount.MountTests.EndToEnd;

@@ -101,7 +101,7 @@ public sealed class ArchiveFileTests : ArchiveCase
         System.IO.File.WriteAllBytes(File, new TarBytes().File("repositories", "{}").ToArray());
         Assert.Contains("older than 1.10", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
         System.IO.File.WriteAllBytes(File, new TarBytes().File("image/manifest.json", "[]").ToArray());
-        Assert.Contains("make it again with tar -C image -cf FILE .", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
+        Assert.Contains("make the archive again with tar -C 'image' -cf FILE .", await RefusalAsync($"docker-archive:{File}"), StringComparison.Ordinal);
         System.IO.File.WriteAllBytes(File, new TarBytes().File("index.json", "{}").ToArray());
         Assert.Contains("has no file oci-layout", await RefusalAsync($"oci-archive:{File}"), StringComparison.Ordinal);
     }

@@ -233,7 +233,7 @@ public sealed class CredentialStoreTests : IDisposable
         FoundCredentials found = await FindAsync("h", options: byVariable ? Options : Options with { AuthFile = _directory["home/no.json"] });
         Assert.Null(found.Credentials);
         Assert.Equal("no entry for h in '~/no.json' (no such file); skopeo login --authfile ~/no.json h makes one", found.Account);
-        Assert.Equal($"ignoring {(byVariable ? "REGISTRY_AUTH_FILE" : "--authfile")}: ~/no.json does not exist", Assert.Single(_notes));
+        Assert.Equal($"ignoring {(byVariable ? "REGISTRY_AUTH_FILE" : "--authfile")}: '~/no.json' does not exist", Assert.Single(_notes));
     }
 
     [Fact]

@@ -49,7 +49,7 @@ public sealed class RegistriesConfTests : IDisposable
     [InlineData("location = \"https://m\"", "registry[0].location", "leave out 'https://' in 'https://m'")]
     [InlineData("", "registry[0].location", "set, and neither is prefix")]
     [InlineData("location = \"h.example\"\nmirror = [{ location = \"ok\" }, { location = \"m:0\" }]", "registry[0].mirror[1].location", "m:0")]
-    [InlineData("location = \"h.example\"\nmirror = [{ location = \"http://m\" }]", "registry[0].mirror[0].location", "leave \"http://\" out")]
+    [InlineData("location = \"h.example\"\nmirror = [{ location = \"http://m\" }]", "registry[0].mirror[0].location", "leave out 'http://'")]
     [InlineData("location = \"h.example\"\nmirror = [{ location = \"\" }]", "registry[0].mirror[0].location", "empty")]
     [InlineData("location = \"h.example\"\nmirror = [{ insecure = true }]", "registry[0].mirror[0].location", "empty")]
     [InlineData("location = \"h.example\"\nmirror = [\"m\"]", "registry[0].mirror", "an array of tables")]

@@ -172,7 +172,7 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
         mirror.Answer = _ => Task.FromResult(new ScriptedResponse(404));
         run = await RunAsync(arguments);
         Assert.Equal(3, run.ExitCode);
-        Assert.StartsWith($"lazymount: {server.Host} ", run.Error, StringComparison.Ordinal);
+        Assert.StartsWith($"lazymount: cannot get the tags of '{server.Host}/app': {server.Host} ", run.Error, StringComparison.Ordinal);
         Assert.Contains($"; also asked: {mirror.Host} (--mirror): ", run.Error, StringComparison.Ordinal);
     }
 

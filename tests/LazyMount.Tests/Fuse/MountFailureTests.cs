@@ -34,11 +34,11 @@ public sealed class MountFailureTests
     [InlineData(1, true, "cannot mount as EROFS: the system refuses to give the mount its place at '/m' (Operation not permitted); mount with --as fuse")]
     [InlineData(13, true, "cannot mount as EROFS: the system refuses to give the mount its place at '/m' (Permission denied); mount with --as fuse")]
     [InlineData(38, true, "cannot mount as EROFS: the system refuses to give the mount its place at '/m' (Function not implemented); mount with --as fuse")]
-    [InlineData(2, false, "cannot mount on /m: it was removed, or the file system that it stands in was unmounted; create it again")]
-    [InlineData(16, false, "cannot mount on /m: it is busy; choose another directory")]
-    [InlineData(22, false, "cannot mount on /m: it was removed, or the file system that it stands in was unmounted; create it again")]
-    [InlineData(28, false, "cannot mount on /m: there are too many mounts; raise the limit of a mount namespace with `sysctl fs.mount-max=N`")]
-    [InlineData(12, false, "cannot mount on /m: Cannot allocate memory; see `dmesg`")]
+    [InlineData(2, false, "cannot mount on '/m': it was removed, or the file system that it stands in was unmounted; make it again with mkdir -p '/m'")]
+    [InlineData(16, false, "cannot mount on '/m': it is busy; choose another directory")]
+    [InlineData(22, false, "cannot mount on '/m': it was removed, or the file system that it stands in was unmounted; make it again with mkdir -p '/m'")]
+    [InlineData(28, false, "cannot mount on '/m': there are too many mounts; raise the limit of a mount namespace with sysctl fs.mount-max=N")]
+    [InlineData(12, false, "cannot mount on '/m': Cannot allocate memory; see dmesg")]
     public void PlaceRefused_IsFusesBusiness_OnlyWhereMovingIsForbidden(int errno, bool mayBeFuse, string sentence)
     {
         FuseException refused = MountFailure.ErofsPlace("/m", errno);

@@ -6,7 +6,6 @@ using LazyMount.Compression;
 using LazyMount.Indexes.Build;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Tar;
-using LazyMount.Indexes.Toc;
 
 namespace LazyMount.Indexes.Published.Soci;
 
