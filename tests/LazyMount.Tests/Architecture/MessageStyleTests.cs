@@ -22,7 +22,7 @@ public sealed partial class MessageStyleTests
             .Where(line => Message().IsMatch(line) && !ForProgrammers().IsMatch(line))
             .Select(line => line.Trim())];
         Assert.True(messages.Length > 300, "the messages were not found");
-        Assert.Empty(messages.Where(message => Capital().IsMatch(message) || FullStop().IsMatch(message)));
+        Assert.DoesNotContain(messages, message => Capital().IsMatch(message) || FullStop().IsMatch(message));
     }
 
     [GeneratedRegex("(Exception\\(|ImageError\\.|LoggerMessage\\(|Note\\().*\"|=> new\\(\\$?\"")]

@@ -1,6 +1,5 @@
 using LazyMount.Layers.Archives;
 using LazyMount.TestKit;
-using LazyMount.Tests.Commands;
 using Xunit;
 
 namespace LazyMount.Tests.Archives;

@@ -1,5 +1,4 @@
 using System.Text;
-using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.FileSystem;
 using LazyMount.Indexes.Model;
