@@ -115,7 +115,7 @@ public sealed class ManifestDocumentTests
     [InlineData("{}", "has a descriptor without a digest")]
     [InlineData("""{"digest":"blake3:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}""", "is not a sha256 or sha512 digest")]
     [InlineData("""{"digest":"sha256:zz","size":1}""", "is not a sha256 or sha512 digest")]
-    [InlineData("""{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":-1}""", "has -1 bytes")]
+    [InlineData("""{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":-1}""", "an impossible size of -1 bytes")]
     public void EntryThatIsNotSound_IsRefusedWhenItIsChosen(string entry, string reason)
     {
         var index = Assert.IsType<ImageIndex>(Parse($$"""{"manifests":[{{entry}},{{TestImage.Json([1], MediaTypes.OciManifest)}}]}"""));
