@@ -105,7 +105,7 @@ internal static class DoctorCommand
             {
                 // What is not there yet is judged by the directory that it will be made in.
                 string there = path;
-                while (!Directory.Exists(there) && Path.GetDirectoryName(there) is { } above)
+                while (!Path.Exists(there) && Path.GetDirectoryName(there) is { } above)
                 {
                     there = above;
                 }

@@ -178,7 +178,7 @@ public sealed class DockerArchiveTests : ArchiveCase
         await ExpectAsync("@1", "lists 1 layers, but the config");
         await ExpectAsync("@2", "cannot find the layer 'missing.tar'");
         Assert.Equal("", await ListAsync(Reference + ":@3"));
-        await ExpectAsync("@4", "has no layer 1:"); // a directory
+        await ExpectAsync("@4", "cannot find the layer '1'"); // a directory
 
         DockerArchiveBuilder archive = Plain("app");
         images = archive.Manifest;
@@ -192,13 +192,13 @@ public sealed class DockerArchiveTests : ArchiveCase
         archive.Tar.File("empty.json", "{}").File("huge.json", new byte[(8 << 20) + 1])
             .File("many.json", $$$"""{"rootfs":{"diff_ids":[{{{string.Join(',', Enumerable.Repeat($"\"{DigestOf(s_low)}\"", 1001))}}}]}}""");
         Write(archive);
-        await ExpectAsync("@1", "has no config gone.json");
+        await ExpectAsync("@1", "cannot find the config 'gone.json'");
         await ExpectAsync("@2", "names no path of the config");
         await ExpectAsync("@3", "has no list of diff_ids");
         await ExpectAsync("@4", "has no list of diff_ids");
         await ExpectAsync("@5", "names no path of the layer");
-        await ExpectAsync("@6", "8388608 is the most");
-        await ExpectAsync("@7", "1000 is the most");
+        await ExpectAsync("@6", "more than the maximum of 8388608");
+        await ExpectAsync("@7", "more than the maximum of 1000");
 
         async Task ExpectAsync(string image, string reason) => Assert.Contains(reason, await RefusalAsync($"{Reference}:{image}"), StringComparison.Ordinal);
     }
@@ -263,7 +263,7 @@ public sealed class DockerArchiveTests : ArchiveCase
     [InlineData("no JSON", "is not a list of images as docker save writes it")]
     [InlineData("{}", "is not a list of images as docker save writes it")]
     [InlineData("[null]", "is not a list of images as docker save writes it")]
-    [InlineData("[]", "holds no image")]
+    [InlineData("[]", "its manifest.json is an empty list")]
     [InlineData("""[{"Config":"a","Config":"b"}]""", "is not a list of images as docker save writes it")]
     [InlineData("""[{"Config":7}]""", "is not a list of images as docker save writes it")]
     public async Task BadManifestJson_IsRefused(string json, string reason)
