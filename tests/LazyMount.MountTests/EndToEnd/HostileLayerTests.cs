@@ -42,7 +42,7 @@ public sealed class HostileLayerTests : IDisposable
         ["entry below a link to itself"] = (() => new TarBytes().Symlink("loop", "loop").File("loop/file"), "leads to itself"),
         ["links that multiply, each leading over the one before 600 times"] = (LinksThatMultiply, "symbolic link"),
         ["entries below a link of a thousand names"] = (EntriesBelowLongLink, "names together"),
-        ["hard links that wait for each other, the last first"] = (HardLinksBackwards, "too deep to follow"),
+        ["hard links that wait for each other, the last first"] = (HardLinksBackwards, "in chains too long to follow"),
         ["octal size of 64 GiB"] = (() => new TarBytes().File("file", edit: header => header.AsSpan(124, 12).Fill((byte)'7')), "bytes are missing"),
         ["size of 2^63-1"] = (() => new TarBytes().File("file", edit: header => TarBytes.Base256(header, 124, 12, Huge)), "9223372036854775807 of \"file\" is impossible"),
         ["size of 2^63-1024"] = (() => new TarBytes().File("file", edit: header => TarBytes.Base256(header, 124, 12, Huge - 1023)), "of \"file\" is impossible"),

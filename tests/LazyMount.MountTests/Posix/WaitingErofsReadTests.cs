@@ -37,7 +37,7 @@ public sealed class WaitingErofsReadTests : IAsyncLifetime
     {
         using IDisposable held = _image.HoldBlobs();
         using Tool reader = Tool.Start("perl", ["-MTime::HiRes=setitimer,ITIMER_REAL", "-MDigest::SHA", "-e",
-            "$SIG{ALRM} = sub { $n++ }; setitimer(ITIMER_REAL, 0.01, 0.01); open(F, '<', $ARGV[0]) or die; while (1) { $r = sysread(F, $b, 65536, length $b); die $! unless defined $r or $!{EINTR}; last if defined $r and !$r } print $n ? Digest::SHA::sha256_hex($b) : 'no signals'", _file]);
+            "$SIG{ALRM} = sub { $n++ }; setitimer(ITIMER_REAL, 0.01, 0.01); open(F, '<', $ARGV[0]) or die; while (1) { $r = sysread(F, $b, 65536, length $b); die $! unless defined $r or $!{EINTR}; last if defined $r and !$r } setitimer(ITIMER_REAL, 0); print $n ? Digest::SHA::sha256_hex($b) : 'no signals'", _file]);
         await _image.SomebodyWaits.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
         await Task.Delay(300, TestContext.Current.CancellationToken);
         held.Dispose();
