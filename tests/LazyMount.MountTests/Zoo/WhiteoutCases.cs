@@ -4,7 +4,7 @@ namespace LazyMount.MountTests.Zoo;
 internal static class WhiteoutCases
 {
     private const string Missing = "which does not exist or is a directory";
-    private const string NoName = "is a whiteout that names nothing";
+    private const string NoName = "a whiteout without a name";
     private const string Prefix = "the image specification keeps the prefix for whiteouts; docker leaves them out too";
     private const string Order = "harmless, and what is meant is plain";
     private const string MarkersAreFiles = "GNU tar knows no whiteouts and makes files of them";
