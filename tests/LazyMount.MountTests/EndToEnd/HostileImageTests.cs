@@ -26,7 +26,7 @@ public sealed class HostileImageTests : IDisposable
     public void Dispose() => _lazymount.Dispose();
 
     [Fact]
-    public void ThousandAndOneLayers_AreRefused() => AssertManifestIsRefused(Manifest([.. Enumerable.Repeat(_layer, 1001)]), "1001 layers; 1000 is the most");
+    public void ThousandAndOneLayers_AreRefused() => AssertManifestIsRefused(Manifest([.. Enumerable.Repeat(_layer, 1001)]), "1001 layers");
 
     [Fact]
     public void ManifestBeyondFourMiB_IsRefused() => AssertManifestIsRefused(Manifest(_layer) + new string(' ', 4 << 20), "more than the maximum of 4194304");
@@ -58,16 +58,16 @@ public sealed class HostileImageTests : IDisposable
     public void JsonNestedAHundredThousandDeep_IsRefused()
     {
         string deep = new string('[', 100_000) + new string(']', 100_000);
-        AssertManifestIsRefused($$"""{"schemaVersion":2,"x":{{deep}}}""", "malformed");
-        AssertManifestIsRefused(deep, "malformed");
+        AssertManifestIsRefused($$"""{"schemaVersion":2,"x":{{deep}}}""", "cannot use the manifest sha256:");
+        AssertManifestIsRefused(deep, "cannot use the manifest sha256:");
     }
 
     [Fact]
-    public void DigestOfAMiB_IsRefused() => AssertManifestIsRefused(Manifest(_layer).Replace("sha256:", "sha256:" + new string('a', 1 << 20), StringComparison.Ordinal), "malformed");
+    public void DigestOfAMiB_IsRefused() => AssertManifestIsRefused(Manifest(_layer).Replace("sha256:", "sha256:" + new string('a', 1 << 20), StringComparison.Ordinal), "cannot use the manifest sha256:");
 
     [Fact]
     public void WrongTypeUnderAKeyOfAMiB_IsRefusedInOneSentence()
-        => AssertManifestIsRefused("{\"schemaVersion\":2,\"config\":{\"annotations\":{\"" + new string('k', 1 << 20) + "\\n\":1}}}", "malformed");
+        => AssertManifestIsRefused("{\"schemaVersion\":2,\"config\":{\"annotations\":{\"" + new string('k', 1 << 20) + "\\n\":1}}}", "cannot use the manifest sha256:");
 
     [Theory]
     [InlineData("-1")]
