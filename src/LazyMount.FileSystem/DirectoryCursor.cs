@@ -1,16 +1,20 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using LazyMount.FileSystem.Erofs;
 
 namespace LazyMount.FileSystem;
 
-/// <summary>Goes through the names of a directory. A name is good for as long as it is held.</summary>
+/// <summary>Goes through the names of a directory, a block at a time, which it holds a copy of. A name is good until the next one.</summary>
 public ref struct DirectoryCursor
 {
     private readonly ImageTree _tree;
     private readonly Inode _inode;
     private readonly long _blocks;
-    private DirectoryBlock _block; // no names: not read yet
+    private int _count; // names in the block; 0: not read yet
+    private int _length; // of the block
     private long _number;
     private int _next;
+    private BlockMemory _memory;
 
     internal DirectoryCursor(ImageTree tree, ulong directory, ulong from)
     {
@@ -20,13 +24,14 @@ public ref struct DirectoryCursor
     }
 
     /// <summary>The name.</summary>
-    public readonly ReadOnlySpan<byte> Name => _block.NameAt(_next - 1);
+    [UnscopedRef]
+    public readonly ReadOnlySpan<byte> Name => Block.NameAt(_next - 1);
 
     /// <summary>The node id.</summary>
-    public readonly ulong Node => _block.NodeAt(_next - 1);
+    public readonly ulong Node => Block.NodeAt(_next - 1);
 
     /// <summary>Type bits of st_mode.</summary>
-    public readonly uint Type => _block.TypeAt(_next - 1);
+    public readonly uint Type => Block.TypeAt(_next - 1);
 
     /// <summary>True for "." and "..".</summary>
     public readonly bool IsDots => Name is [(byte)'.'] or [(byte)'.', (byte)'.'];
@@ -35,25 +40,34 @@ public ref struct DirectoryCursor
     public readonly ulong Next => ((ulong)_number << ErofsFormat.BlockBits) + (ulong)(_next * ErofsFormat.DirentSize);
 
     /// <summary>The name is the last one of its block.</summary>
-    internal readonly bool EndsBlock => _next == _block.Count;
+    internal readonly bool EndsBlock => _next == _count;
 
     /// <summary>Goes to the next name; false behind the last.</summary>
     public bool MoveNext()
     {
         while (_number < _blocks)
         {
-            if (_block.Count == 0)
+            if (_count == 0)
             {
-                _block = _tree.DirectoryBlock(_inode, _number);
+                DirectoryBlock block = _tree.DirectoryBlock(_inode, _number, _memory);
+                (_length, _count) = (block.Length, block.Count);
             }
-            if (_next < _block.Count)
+            if (_next < _count)
             {
                 _next++;
                 return true;
             }
-            (_number, _next) = (_number + 1, 0);
-            _block = default;
+            (_number, _next, _count) = (_number + 1, 0, 0);
         }
         return false;
+    }
+
+    [UnscopedRef]
+    private readonly DirectoryBlock Block => new(((ReadOnlySpan<byte>)_memory)[.._length], _count);
+
+    [InlineArray(ErofsFormat.BlockSize)]
+    private struct BlockMemory
+    {
+        private byte _first;
     }
 }

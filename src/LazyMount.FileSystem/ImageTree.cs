@@ -216,31 +216,43 @@ public sealed partial class ImageTree : IDisposable
         Inode inode = ReadInode(directory);
         if (!FileMode.IsDirectory(inode.Mode))
             return 0;
+        Span<byte> block = stackalloc byte[ErofsFormat.BlockSize];
         // The last block whose first name is not behind it.
         long low = 0, high = ErofsFormat.BlocksFor(inode.Size) - 1;
         while (low < high)
         {
             long middle = low + ((high - low + 1) >> 1);
-            (low, high) = DirectoryBlock(inode, middle).NameAt(0).SequenceCompareTo(name) <= 0 ? (middle, high) : (low, middle - 1);
+            (low, high) = DirectoryBlock(inode, middle, block).NameAt(0).SequenceCompareTo(name) <= 0 ? (middle, high) : (low, middle - 1);
         }
-        return high < 0 ? 0 : DirectoryBlock(inode, low).Find(name);
+        return high < 0 ? 0 : DirectoryBlock(inode, low, block).Find(name);
     }
 
     /// <summary>Target of a symbolic link; empty for others.</summary>
-    public ReadOnlySpan<byte> LinkTarget(ulong id)
+    public byte[] LinkTarget(ulong id)
+    {
+        byte[] target = new byte[ReadLinkTarget(id, default)];
+        ReadLinkTarget(id, target);
+        return target;
+    }
+
+    /// <summary>Reads the target of a symbolic link.</summary>
+    /// <param name="id">The node.</param>
+    /// <param name="to">Takes the target if it has room for it.</param>
+    /// <returns>Bytes of the target; 0 for what is no symbolic link.</returns>
+    public int ReadLinkTarget(ulong id, Span<byte> to)
     {
         Inode inode = ReadInode(id);
         if (!FileMode.IsSymlink(inode.Mode))
-            return default;
-        if (inode.Layout == ErofsFormat.DataLayout.Inline)
-            return Tail(inode, (int)Math.Min(inode.Size, ErofsFormat.BlockSize + 1));
-        if (inode.Size <= ErofsFormat.BlockSize)
-            return Metadata(inode.Place)[..(int)inode.Size];
-        if (inode.Size > MaxLinkTarget || ((long)inode.Place << ErofsFormat.BlockBits) + inode.Size > _header.MetadataSize)
+            return 0;
+        bool isInline = inode.Layout == ErofsFormat.DataLayout.Inline;
+        if (inode.Size > (isInline ? ErofsFormat.BlockSize : MaxLinkTarget))
             throw Damaged("a link is too long");
-        byte[] target = new byte[inode.Size];
-        _file.Read((long)inode.Place << ErofsFormat.BlockBits, target);
-        return target;
+        int length = (int)inode.Size;
+        if (length <= to.Length && isInline)
+            ReadTail(inode, to[..length]);
+        else if (length <= to.Length)
+            ReadBlocks(inode.Place, to[..length]);
+        return length;
     }
 
     /// <summary>
@@ -365,8 +377,13 @@ public sealed partial class ImageTree : IDisposable
 
     private bool HasSlot(ulong id) => id < (ulong)((_header.MetadataSize >> 5) - ((long)ErofsFormat.MetadataBlock << (ErofsFormat.BlockBits - 5)));
 
-    // A block of the metadata.
-    private ReadOnlySpan<byte> Metadata(long block) => block > 0 && block < _header.MetadataSize >> ErofsFormat.BlockBits ? _file[block] : throw Damaged($"it refers to block {block}, which does not exist");
+    // Bytes from the beginning of a block of the metadata.
+    private void ReadBlocks(long block, Span<byte> to)
+    {
+        if (block <= 0 || block > (_header.MetadataSize - to.Length) >> ErofsFormat.BlockBits)
+            throw Damaged($"it refers to block {block}, which does not exist");
+        _file.Read(block << ErofsFormat.BlockBits, to);
+    }
 
     internal Inode ReadInode(ulong id)
         => HasSlot(id) && TryReadInode(id, out Inode inode) ? inode : throw Damaged($"node {id} is missing or damaged");
@@ -374,23 +391,34 @@ public sealed partial class ImageTree : IDisposable
     private bool TryReadInode(ulong id, out Inode inode)
     {
         long at = ((long)ErofsFormat.MetadataBlock << ErofsFormat.BlockBits) + ((long)id * ErofsFormat.SlotSize);
-        return Inode.TryParse(_file[at >> ErofsFormat.BlockBits][(int)(at & (ErofsFormat.BlockSize - 1))..], at, _header, out inode);
+        Span<byte> bytes = stackalloc byte[ErofsFormat.ExtendedInodeSize];
+        bytes = bytes[..Math.Min(bytes.Length, LeftInBlock(at))]; // an inode does not cross blocks
+        _file.Read(at, bytes);
+        return Inode.TryParse(bytes, at, _header, out inode);
     }
 
     // What stands behind an inode and its attributes, within the same block.
-    private ReadOnlySpan<byte> Tail(scoped in Inode inode, int length)
+    private void ReadTail(scoped in Inode inode, Span<byte> to)
     {
         long at = inode.At + inode.FixedSize + inode.XattrBytes;
-        ReadOnlySpan<byte> block = Metadata(at >> ErofsFormat.BlockBits)[(int)(at & (ErofsFormat.BlockSize - 1))..];
-        return length <= block.Length ? block[..length] : throw Damaged("the data after an inode is truncated");
+        if (to.Length > LeftInBlock(at) || at > _header.MetadataSize - to.Length)
+            throw Damaged("the data after an inode is truncated");
+        _file.Read(at, to);
     }
 
-    internal DirectoryBlock DirectoryBlock(scoped in Inode inode, long number)
+    private static int LeftInBlock(long at) => ErofsFormat.BlockSize - (int)(at & (ErofsFormat.BlockSize - 1));
+
+    /// <summary>Reads a block of a directory.</summary>
+    /// <param name="inode">The directory.</param>
+    /// <param name="number">Which of its blocks: one that its size covers.</param>
+    /// <param name="buffer">A block's worth of memory, which what is returned refers to.</param>
+    internal DirectoryBlock DirectoryBlock(scoped in Inode inode, long number, Span<byte> buffer)
     {
-        int length = (int)Math.Min(ErofsFormat.BlockSize, inode.Size - (number << ErofsFormat.BlockBits));
-        ReadOnlySpan<byte> block = inode.Layout == ErofsFormat.DataLayout.Inline && number == inode.Size >> ErofsFormat.BlockBits
-            ? Tail(inode, length)
-            : Metadata(inode.Place + number)[..length];
+        Span<byte> block = buffer[..(int)Math.Min(ErofsFormat.BlockSize, inode.Size - (number << ErofsFormat.BlockBits))];
+        if (inode.Layout == ErofsFormat.DataLayout.Inline && number == inode.Size >> ErofsFormat.BlockBits)
+            ReadTail(inode, block);
+        else
+            ReadBlocks(inode.Place + number, block);
         return Erofs.DirectoryBlock.TryParse(block, out DirectoryBlock parsed) ? parsed : throw Damaged("a directory is damaged");
     }
 
@@ -400,9 +428,8 @@ public sealed partial class ImageTree : IDisposable
     {
         if ((uint)number >= (uint)NodeCount)
             throw Damaged($"it refers to record {number}, which does not exist");
-        // Records do not cross blocks.
-        long at = _header.NodesAt + ((long)number * TreeHeader.NodeSize);
-        ReadOnlySpan<byte> record = _file[at >> ErofsFormat.BlockBits].Slice((int)(at & (ErofsFormat.BlockSize - 1)), TreeHeader.NodeSize);
+        Span<byte> record = stackalloc byte[TreeHeader.NodeSize];
+        _file.Read(_header.NodesAt + ((long)number * TreeHeader.NodeSize), record);
         uint layer = BinaryPrimitives.ReadUInt16LittleEndian(record[8..]);
         if ((layer & ~TreeHeader.HasDetail) > _header.LayerCount)
             throw Damaged("it refers to a layer that does not exist");

@@ -154,10 +154,10 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
         {
             return FuseReply.Error(reply, request.Unique, Errno.EINVAL);
         }
-        ReadOnlySpan<byte> target = tree.LinkTarget(request.NodeId);
-        return target.Length > MaxLinkTarget
+        int length = tree.ReadLinkTarget(request.NodeId, reply.Slice(FuseReply.HeaderSize, MaxLinkTarget));
+        return length > MaxLinkTarget
             ? FuseReply.Error(reply, request.Unique, Errno.ENAMETOOLONG)
-            : FuseReply.Bytes(reply, request.Unique, target);
+            : FuseReply.Header(reply, request.Unique, length);
     }
 
     private int Open(in FuseRequest request, Span<byte> reply, InitFlags canDoWithout, OpenReplyFlags flags)
@@ -226,13 +226,8 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
         {
             return FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
         }
-        if (!tree.TryGetXattr(request.NodeId, request.Name, out ReadOnlySpan<byte> value))
-        {
-            return FuseReply.Error(reply, request.Unique, Errno.ENODATA);
-        }
-        Span<byte> room = reply[FuseReply.HeaderSize..];
-        value[..Math.Min(value.Length, room.Length)].CopyTo(room);
-        return Xattr(request, reply, value.Length);
+        int length = tree.ReadXattr(request.NodeId, request.Name, reply[FuseReply.HeaderSize..]);
+        return length < 0 ? FuseReply.Error(reply, request.Unique, Errno.ENODATA) : Xattr(request, reply, length);
     }
 
     private int ListXattr(in FuseRequest request, Span<byte> reply)

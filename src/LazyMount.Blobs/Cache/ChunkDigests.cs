@@ -47,15 +47,16 @@ public sealed class ChunkDigests
     /// <summary>Number of chunks.</summary>
     public int Count { get; }
 
-    /// <summary>The digest of one chunk.</summary>
+    /// <summary>A copy of the digest of one chunk.</summary>
     /// <exception cref="ImageException">As for <see cref="CheckedFile.Read"/>.</exception>
-    public ReadOnlySpan<byte> this[int chunk]
+    public byte[] this[int chunk]
     {
         get
         {
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)chunk, (uint)Count, nameof(chunk));
-            const int OfBlock = CheckedFile.BlockSize / DigestSize;
-            return _file[(_first + chunk) / OfBlock].Slice((int)((_first + chunk) % OfBlock) * DigestSize, DigestSize);
+            byte[] digest = new byte[DigestSize];
+            _file.Read((_first + chunk) * DigestSize, digest);
+            return digest;
         }
     }
 

@@ -7,7 +7,8 @@ internal readonly ref struct DirectoryBlock
 {
     private readonly ReadOnlySpan<byte> _block;
 
-    private DirectoryBlock(ReadOnlySpan<byte> block, int count)
+    /// <summary>A block that was parsed before.</summary>
+    public DirectoryBlock(ReadOnlySpan<byte> block, int count)
     {
         _block = block;
         Count = count;
@@ -15,6 +16,9 @@ internal readonly ref struct DirectoryBlock
 
     /// <summary>Number of names; at least one.</summary>
     public int Count { get; }
+
+    /// <summary>Bytes of the block.</summary>
+    public int Length => _block.Length;
 
     /// <summary>False for bytes that are none, or whose names lie outside of them.</summary>
     public static bool TryParse(ReadOnlySpan<byte> block, out DirectoryBlock parsed)

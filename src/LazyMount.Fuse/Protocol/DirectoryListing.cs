@@ -17,7 +17,7 @@ internal ref struct DirectoryListing(Span<byte> body)
     /// <param name="inode">Its inode number.</param>
     /// <param name="mode">Its st_mode; only the file type is shown.</param>
     /// <param name="next">Where reading goes on after it: what telldir gives.</param>
-    public bool TryAdd(ReadOnlySpan<byte> name, ulong inode, uint mode, ulong next)
+    public bool TryAdd(scoped ReadOnlySpan<byte> name, ulong inode, uint mode, ulong next)
     {
         if (!TryReserve(Unsafe.SizeOf<fuse_dirent>() + name.Length, out Span<byte> entry))
         {
@@ -29,7 +29,7 @@ internal ref struct DirectoryListing(Span<byte> body)
     }
 
     /// <summary>Adds an entry that also answers a LOOKUP of it; false when it does not fit.</summary>
-    public bool TryAddPlus(ReadOnlySpan<byte> name, in NodeAttributes attributes, ulong next)
+    public bool TryAddPlus(scoped ReadOnlySpan<byte> name, in NodeAttributes attributes, ulong next)
     {
         if (!TryReserve(Unsafe.SizeOf<fuse_direntplus>() + name.Length, out Span<byte> entry))
         {
@@ -43,7 +43,7 @@ internal ref struct DirectoryListing(Span<byte> body)
     }
 
     /// <summary>Adds a name alone, such as "." or "..", to a READDIRPLUS answer: node id 0 says that it answers no LOOKUP.</summary>
-    public bool TryAddUnresolved(ReadOnlySpan<byte> name, ulong inode, uint mode, ulong next)
+    public bool TryAddUnresolved(scoped ReadOnlySpan<byte> name, ulong inode, uint mode, ulong next)
     {
         if (!TryReserve(Unsafe.SizeOf<fuse_direntplus>() + name.Length, out Span<byte> entry))
         {

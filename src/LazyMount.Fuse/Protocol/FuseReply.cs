@@ -29,12 +29,6 @@ internal static class FuseReply
         return HeaderSize + bodyLength;
     }
 
-    public static int Bytes(Span<byte> reply, ulong unique, ReadOnlySpan<byte> body)
-    {
-        body.CopyTo(reply[HeaderSize..]);
-        return Header(reply, unique, body.Length);
-    }
-
     /// <summary>LOOKUP found a node.</summary>
     public static int Entry(Span<byte> reply, ulong unique, in NodeAttributes attributes)
     {

@@ -67,8 +67,8 @@ public sealed class RangeDigests
     {
         get
         {
-            const int OfBlock = CheckedFile.BlockSize / RangeSize;
-            ReadOnlySpan<byte> stored = _file[(_first + range) / OfBlock].Slice((int)((_first + range) % OfBlock) * RangeSize, RangeSize);
+            Span<byte> stored = stackalloc byte[RangeSize];
+            _file.Read((_first + range) * RangeSize, stored);
             long offset = BinaryPrimitives.ReadInt64LittleEndian(stored), length = BinaryPrimitives.ReadInt64LittleEndian(stored[8..]);
             return offset >= 0 && length is > 0 and <= int.MaxValue ? (offset, (int)length) : throw _file.Damaged($"range {range} has an impossible offset or length");
         }
@@ -159,7 +159,7 @@ public sealed class RangeDigests
             {
                 return null;
             }
-            described.Add((count, _digests[i].ToArray()));
+            described.Add((count, _digests[i]));
             offset += count;
         }
         return described;

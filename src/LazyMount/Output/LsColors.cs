@@ -65,7 +65,7 @@ internal sealed class LsColors
     /// <summary>Writes where a symbolic link points, in the colour of what is there.</summary>
     public void WriteTarget(CommandOutput output, ImageTree tree, in NamedNode link)
     {
-        ReadOnlySpan<byte> target = tree.LinkTarget(link.Node);
+        byte[] target = tree.LinkTarget(link.Node);
         Write(output, target, PathResolver.Resolve(tree, link.Path.Span, followFinal: true, out ResolvedPath resolved) == Errno.None
             ? ColorOf(tree, resolved.Node, target, isBroken: false)
             : ColorOf("mi") ?? ColorOf("or"));
@@ -131,7 +131,7 @@ internal sealed class LsColors
             default:
                 return ((mode & 0x800) != 0 ? ColorOf("su") : null)
                     ?? ((mode & 0x400) != 0 ? ColorOf("sg") : null)
-                    ?? (ColorOf("ca") is { } capable && tree.TryGetXattr(node, "security.capability"u8, out _) ? capable : null)
+                    ?? (ColorOf("ca") is { } capable && tree.ReadXattr(node, "security.capability"u8, default) >= 0 ? capable : null)
                     ?? ((mode & 0x49) != 0 ? ColorOf("ex") : null)
                     ?? (attributes.LinkCount > 1 ? ColorOf("mh") : null)
                     ?? ColorOfSuffix(name)

@@ -53,7 +53,7 @@ internal static class TreeTarget
         Ask(() => _ = tree.LinkTarget(id).Length);
         Ask(() => _ = tree.XattrsOf(id));
         Ask(() => _ = tree.WriteXattrNames(id, new byte[100]));
-        Ask(() => _ = tree.TryGetXattr(id, "user.a"u8, out _));
+        Ask(() => _ = tree.ReadXattr(id, "user.a"u8, new byte[100]));
         Ask(() => _ = tree.Find(id, "name"u8));
         Ask(() =>
         {

@@ -27,6 +27,13 @@ public sealed class CheckedFileTests : IDisposable
         return data;
     }
 
+    private static byte[] Block(CheckedFile file, int number)
+    {
+        byte[] block = new byte[Math.Min(4096, file.Length - (number * 4096))];
+        file.Read(number * 4096, block);
+        return block;
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
@@ -46,12 +53,15 @@ public sealed class CheckedFileTests : IDisposable
         Assert.Equal((length, Digest.OfSha256(data)), (memory.Length, memory.Digest));
         for (int block = 0; block * 4096 < length; block++)
         {
-            Assert.Equal(4096, file[block].Length);
-            Assert.True(file[block].SequenceEqual(memory[block]));
+            Assert.Equal(Block(memory, block), Block(file, block));
+            Assert.Equal(Block(memory, block), Block(file, block)); // from the cache, if it has one
         }
-        Assert.Throws<InvalidDataException>(() => file[(length + 4095) / 4096].Length);
-        Assert.Throws<InvalidDataException>(() => file[-1].Length);
-        Assert.Throws<InvalidDataException>(() => file.Read(length, new byte[1]));
+        foreach (CheckedFile either in (CheckedFile[])[file, memory])
+        {
+            Assert.Throws<InvalidDataException>(() => either.Read(length, new byte[1]));
+            Assert.Throws<InvalidDataException>(() => either.Read(-1, new byte[1]));
+            Assert.Throws<InvalidDataException>(() => either.Read(0, new byte[length + 1]));
+        }
     }
 
     [Fact]
@@ -76,14 +86,14 @@ public sealed class CheckedFileTests : IDisposable
     [Fact]
     public void AFileThatIsCutWhileItIsRead_FailsAndIsDeleted()
     {
-        Write(100_000);
+        byte[] data = Write(100_000);
         using CheckedFile file = CheckedFile.TryOpen(File, 16)!;
-        _ = file[0].Length;
+        _ = Block(file, 0);
         using (FileStream cut = System.IO.File.OpenWrite(File))
             cut.SetLength(8192);
 
-        Assert.Equal(4096, file[0].Length); // in memory
-        ImageException failure = Assert.Throws<ImageException>(() => file[10].Length);
+        Assert.Equal(data[..4096], Block(file, 0)); // in memory
+        ImageException failure = Assert.Throws<ImageException>(() => Block(file, 10));
         Assert.Contains(File, failure.Message, StringComparison.Ordinal);
         Assert.False(System.IO.File.Exists(File));
     }
@@ -106,7 +116,7 @@ public sealed class CheckedFileTests : IDisposable
             held.SetLength(8192);
 
             if (!isInMemory)
-                Assert.Throws<ImageException>(() => file[10].Length);
+                Assert.Throws<ImageException>(() => Block(file, 10));
             Assert.Contains("of another kind", file.Damaged("it is of another kind").Message, StringComparison.Ordinal);
             using (CheckedFile there = CheckedFile.TryOpen(File, 16)!)
             {
@@ -136,9 +146,53 @@ public sealed class CheckedFileTests : IDisposable
         for (int i = 0; i < 3000; i++)
         {
             int block = random.Next(97);
-            Assert.True(a[block].SequenceEqual(first.AsSpan(block * 4096, 4096)));
-            Assert.True(b[block].SequenceEqual(second.AsSpan(block * 4096, 4096)));
+            Assert.True(Block(a, block).AsSpan().SequenceEqual(first.AsSpan(block * 4096, 4096)));
+            Assert.True(Block(b, block).AsSpan().SequenceEqual(second.AsSpan(block * 4096, 4096)));
         }
+    }
+
+    /// <summary>The memory of a block is used again while others copy out of it: nobody is given a mixture of two blocks, nor of two files.</summary>
+    [Fact]
+    public async Task ManyReadersOfAFewSlots_GetTheirOwnBytes()
+    {
+        byte[] first = Write(400_000);
+        var cache = new CheckedFile.BlockCache(2);
+        using CheckedFile a = CheckedFile.TryOpen(File, cache)!;
+        System.IO.File.Delete(File);
+        byte[] second = Write(400_001);
+        using CheckedFile b = CheckedFile.TryOpen(File, cache)!;
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(seed => Task.Run(() =>
+        {
+            var random = new Random(seed);
+            byte[] bytes = new byte[4096];
+            for (int i = 0; i < 20_000; i++)
+            {
+                bool isFirst = random.Next(2) == 0;
+                int at = random.Next(8) * 4096, skipped = random.Next(2) * random.Next(4096);
+                Span<byte> to = bytes.AsSpan(skipped);
+                (isFirst ? a : b).Read(at + skipped, to);
+                Assert.True(to.SequenceEqual((isFirst ? first : second).AsSpan(at + skipped, to.Length)));
+            }
+        })));
+    }
+
+    /// <summary>A block that cannot be read leaves its slot as it should be: the next block takes it.</summary>
+    [Fact]
+    public void ABlockThatFails_DoesNotKeepItsSlot()
+    {
+        byte[] data = Write(100_000);
+        using CheckedFile file = CheckedFile.TryOpen(File, 2)!;
+        using (FileStream bad = System.IO.File.OpenWrite(File))
+        {
+            bad.Position = 4096 * 4;
+            bad.WriteByte((byte)~data[4096 * 4]);
+        }
+
+        Assert.Equal(data[8192..12288], Block(file, 2));
+        Assert.Throws<ImageException>(() => Block(file, 4));
+        Assert.Equal(data[8192..12288], Block(file, 2));
+        Assert.Throws<ImageException>(() => Block(file, 4));
+        Assert.Equal(data[(4096 * 6)..(4096 * 7)], Block(file, 6));
     }
 
     /// <summary>More files than a process may have descriptors: what is opened last is in memory, whole and verified.</summary>
@@ -152,7 +206,7 @@ public sealed class CheckedFileTests : IDisposable
         {
             CheckedFile.MostOpen = 0;
             using CheckedFile file = CheckedFile.TryOpen(File, 16)!;
-            Assert.DoesNotContain(File, Directory.EnumerateFiles("/proc/self/fd").Select(link => System.IO.File.ResolveLinkTarget(link, returnFinalTarget: false)?.FullName));
+            Assert.DoesNotContain(File, Directory.EnumerateFiles("/proc/self/fd").Select(link => new FileInfo(link).LinkTarget));
             Assert.Equal(Digest.OfSha256(data), file.Digest);
             byte[] bad = System.IO.File.ReadAllBytes(File);
             bad[30_000] ^= 1;
