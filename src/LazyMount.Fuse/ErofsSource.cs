@@ -14,8 +14,10 @@ internal sealed record ErofsSource(ServingProcess Server, string Image)
 {
     private const string Prefix = "lazymount:";
 
-    /// <summary>The source of an EROFS mount of this process in the mount table.</summary>
-    public static ErofsSource Of(string image) => new(ServingProcess.Own(), image);
+    /// <summary>The source of an EROFS mount in the mount table.</summary>
+    /// <param name="server">The process that stands for the mount; null: this one.</param>
+    /// <param name="image">What is mounted.</param>
+    public static ErofsSource Of(int? server, string image) => new(server is int pid ? ServingProcess.Of(pid) : ServingProcess.Own(), image);
 
     /// <summary>Null for a mount that is not ours.</summary>
     public static ErofsSource? TryParse(string source)

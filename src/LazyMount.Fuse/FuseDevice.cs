@@ -11,7 +11,7 @@ namespace LazyMount.Fuse;
 /// One open file of /dev/fuse, joined to a connection. A request is answered on the file it was read from: the kernel
 /// looks for it nowhere else. Any thread may answer.
 /// </summary>
-internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
+internal sealed unsafe class FuseDevice(SafeFileHandle handle, RequestLedger? ledger = null) : IDisposable
 {
     public const string Path = "/dev/fuse";
 
@@ -22,6 +22,12 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
         int errno = Marshal.GetLastPInvokeError();
         return handle.IsInvalid ? throw MountFailure.Device(errno) : new FuseDevice(handle);
     }
+
+    /// <summary>The open file. Owned by this object.</summary>
+    public SafeFileHandle Handle => handle;
+
+    /// <summary>Where requests are noted that the kernel sends again; null where nobody takes over from this process.</summary>
+    public RequestLedger? Ledger { get; set; } = ledger;
 
     /// <summary>The file descriptor as mount(2) wants it in its options; valid while this object lives.</summary>
     public int Descriptor => (int)handle.DangerousGetHandle();
@@ -126,6 +132,10 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
 
     private int OrError(ulong unique, int errno)
     {
+        if (errno == 0)
+        {
+            Ledger?.Answered(unique);
+        }
         if (errno is 0 or Interop.ENOENT or Interop.ENODEV or Interop.ECONNABORTED)
         {
             return 0;

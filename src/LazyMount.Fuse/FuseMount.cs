@@ -13,11 +13,10 @@ public sealed class FuseMount : IAsyncDisposable
 {
     private readonly FuseSession _session;
     private readonly ILogger _logger;
-    private readonly string? _erofsSource; // in the mount table
-
-    private FuseMount(string directory, string? device, FuseSession session, string? erofsSource, ILogger logger)
+    private volatile bool _yields;
+    private FuseMount(HeldMount held, FuseSession session, ILogger logger)
     {
-        (Directory, Device, _session, _erofsSource, _logger) = (directory, device, session, erofsSource, logger);
+        (Held, _session, _logger) = (held, session, logger);
         Completion = CompleteAsync();
     }
 
@@ -50,7 +49,7 @@ public sealed class FuseMount : IAsyncDisposable
             session = new FuseSession(device, fileSystem, new FuseOperations(fileSystem.Tree, negotiated, options.Uid, options.Gid), options.Threads, logger);
             RaiseReadAhead(number);
             logger.Mounted(options.Source, path, MountPoint.FuseType, negotiated.Minor, negotiated.Flags, session.Threads);
-            return new FuseMount(path, number, session, null, logger);
+            return new FuseMount(new HeldMount(path, number, negotiated.Minor, (ulong)negotiated.Flags, null), session, logger);
         }
         catch
         {
@@ -72,7 +71,7 @@ public sealed class FuseMount : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         ILogger logger = loggers.CreateLogger<FuseMount>();
         directory.EnsureUsable();
-        string path = directory.Path, source = ErofsSource.Of(options.Source).ToString();
+        string path = directory.Path, source = ErofsSource.Of(options.Server, options.Source).ToString();
 
         // :: Step 5: the mount by the kernel's EROFS.
         FuseDevice device = FuseDevice.Open();
@@ -96,7 +95,7 @@ public sealed class FuseMount : IAsyncDisposable
                 throw MountFailure.ErofsPlace(path, errno);
             }
             logger.Mounted(options.Source, path, ErofsFace.Type, negotiated.Minor, negotiated.Flags, session.Threads);
-            return new FuseMount(path, number, session, source, logger);
+            return new FuseMount(new HeldMount(path, number, negotiated.Minor, (ulong)negotiated.Flags, source), session, logger);
         }
         catch
         {
@@ -105,11 +104,74 @@ public sealed class FuseMount : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Goes on serving a mount of a process that has ended, or that reads no requests any more. Nobody who uses the mount notices: what was
+    /// asked meanwhile was not answered yet, and is now.
+    /// </summary>
+    /// <param name="held">What that process left.</param>
+    /// <param name="devices">All its open files of the connection, first the one that was mounted with. Taken over.</param>
+    /// <param name="fileSystem">The same tree, or for <see cref="MountFace.Erofs"/> the same image file.</param>
+    /// <param name="options">As for the first process.</param>
+    /// <param name="ledger">Where requests are noted that the kernel sends again.</param>
+    /// <param name="loggers">Where events go.</param>
+    /// <exception cref="FuseException">The mount is gone, or the process has no descriptors left.</exception>
+    public static FuseMount Resume(
+        HeldMount held, IReadOnlyList<SafeFileHandle> devices, ImageFileSystem fileSystem, FuseMountOptions options, RequestLedger? ledger, ILoggerFactory loggers)
+    {
+        ArgumentNullException.ThrowIfNull(held);
+        ArgumentNullException.ThrowIfNull(fileSystem);
+        ArgumentNullException.ThrowIfNull(options);
+        ILogger logger = loggers.CreateLogger<FuseMount>();
+        FuseDevice[] files = [.. devices.Select(device => new FuseDevice(device, ledger))];
+        var negotiated = new Negotiated(held.Minor, (InitFlags)held.Flags);
+        Span<byte> message = stackalloc byte[FuseNotification.MaxLength];
+        // Before any thread reads: what is read from now on would be sent twice.
+        if (held.SendsAgain && files[0].Write(message[..FuseNotification.Resend(message)]) is not 0 and int errno)
+        {
+            Array.ForEach(files, static file => file.Dispose());
+            throw MountFailure.NotResumed(held.Directory, errno);
+        }
+        FuseOperations operations = held.ErofsSource is { } source
+            ? new BackingFileOperations(fileSystem.Tree, negotiated, source)
+            : new FuseOperations(fileSystem.Tree, negotiated, options.Uid, options.Gid);
+        var session = new FuseSession(files, fileSystem, operations, logger);
+        logger.Resumed(options.Source, held.Directory, session.Threads);
+        return new FuseMount(held, session, logger);
+    }
+
+    /// <summary>What another process needs to go on with this mount.</summary>
+    public HeldMount Held { get; }
+
+    /// <summary>The open files of the connection, first the one that was mounted with. Still owned by this object.</summary>
+    public IReadOnlyList<SafeFileHandle> Devices => [.. _session.Devices.Select(device => device.Handle)];
+
+    /// <summary>From now on requests are noted that the kernel sends again.</summary>
+    public RequestLedger? Ledger
+    {
+        set
+        {
+            foreach (FuseDevice device in _session.Devices)
+            {
+                device.Ledger = value;
+            }
+        }
+    }
+
+    /// <summary>
+    /// Reads no more requests; <see cref="Completion"/> completes when those that were read are answered. The mount stays, for another process
+    /// that has the <see cref="Devices"/>.
+    /// </summary>
+    public void Yield()
+    {
+        _yields = true;
+        _session.Yield();
+    }
+
     /// <summary>Where it was mounted: absolute, without symbolic links.</summary>
-    public string Directory { get; }
+    public string Directory => Held.Directory;
 
     /// <summary>Device number (major:minor) of the file system, by which the mount table knows it wherever it is mounted. Null when it is not known.</summary>
-    public string? Device { get; }
+    public string? Device => Held.Device;
 
     /// <summary>Completes when the mount is no longer served, for any reason.</summary>
     public Task Completion { get; }
@@ -154,13 +216,13 @@ public sealed class FuseMount : IAsyncDisposable
     }
 
     /// <summary>Which file system of the kernel shows the tree.</summary>
-    public MountFace Face => _erofsSource is null ? MountFace.Fuse : MountFace.Erofs;
+    public MountFace Face => Held.ErofsSource is null ? MountFace.Fuse : MountFace.Erofs;
 
     // When the connection has ended the device number may be another's: of EROFS mounts ours is the one that names this process and image, and
     // of FUSE mounts the one that nobody serves.
     private Predicate<MountInfo>? OnlyOurs => !Completion.IsCompleted ? null
-        : _erofsSource is null ? static place => place.Face == MountFace.Fuse && MountPoint.Probe(place.MountPoint) == Interop.ENOTCONN
-        : place => place.Source == _erofsSource;
+        : Held.ErofsSource is null ? static place => place.Face == MountFace.Fuse && MountPoint.Probe(place.MountPoint) == Interop.ENOTCONN
+        : place => place.Source == Held.ErofsSource;
 
     // False when the mount table could not be read.
     private bool TryDetach()
@@ -191,7 +253,10 @@ public sealed class FuseMount : IAsyncDisposable
     private async Task CompleteAsync()
     {
         await _session.Completion.ConfigureAwait(false);
-        _logger.Unmounted(Directory);
+        if (!_yields)
+        {
+            _logger.Unmounted(Directory);
+        }
     }
 
     private static void End(FuseDevice device, FuseSession? session)

@@ -115,6 +115,11 @@ internal sealed class FuseReader(FuseDevice device, RequestWait wait, ImageFileS
             interrupts.Interrupt(request.InterruptedUnique, request.Unique);
             return 0;
         }
+        if (RequestLedger.IsSentAgain(request.Unique) && device.Ledger is { } ledger && !RequestShape.IsSilent(request.Opcode) && !ledger.Admit(request.Unique))
+        {
+            logger.RequestGivenUp(request.Opcode, fileSystem.Describe(request.NodeId), RequestLedger.MostDeaths);
+            return device.Answer(request.Unique, Errno.EIO);
+        }
         if (fileSystem.IsRefused && !RequestShape.IsSilent(request.Opcode))
         {
             return device.Answer(request.Unique, Errno.EIO);

@@ -23,15 +23,24 @@ internal sealed class FuseSession
     private readonly PendingReads _pending;
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _running = 1; // the constructor counts as a reader until all have started
+    private volatile bool _yields;
 
     /// <summary>Starts serving. Takes over the device, also when it throws: the device is then closed, now or soon.</summary>
     /// <exception cref="FuseException">The process has no descriptors left.</exception>
     public FuseSession(FuseDevice device, ImageFileSystem fileSystem, FuseOperations operations, int threads, ILogger logger)
+        : this(OpenDevices(device, threads > 0 ? threads : Math.Clamp(Environment.ProcessorCount, 2, MaxThreads), logger), fileSystem, operations, logger)
+    {
+    }
+
+    /// <summary>Starts serving on all devices of a connection, a thread for each. Takes them over, also when it throws.</summary>
+    /// <exception cref="FuseException">The process has no descriptors left.</exception>
+    public FuseSession(FuseDevice[] devices, ImageFileSystem fileSystem, FuseOperations operations, ILogger logger)
     {
         // :: Step 9: all that a session needs is a device and what INIT settled.
         _fileSystem = fileSystem;
         _pending = new PendingReads(fileSystem, logger);
-        _devices = OpenDevices(device, threads > 0 ? threads : Math.Clamp(Environment.ProcessorCount, 2, MaxThreads), logger);
+        _devices = devices;
+        Array.ForEach(_devices, static one => one.StopWaiting());
         try
         {
             _wait = new RequestWait();
@@ -62,6 +71,18 @@ internal sealed class FuseSession
 
     /// <summary>Completes when every thread has left, every pending READ is answered and the device is closed.</summary>
     public Task Completion => _completion.Task;
+
+    /// <summary>Its open files, each once.</summary>
+    public IEnumerable<FuseDevice> Devices => _devices.Distinct();
+
+    /// <summary>
+    /// Reads no more requests, and ends when those that were read are answered. The connection goes on, if another process has its devices.
+    /// </summary>
+    public void Yield()
+    {
+        _yields = true;
+        _wait.Stop();
+    }
 
     /// <summary>Reader threads.</summary>
     public int Threads => _devices.Length;
@@ -106,7 +127,6 @@ internal sealed class FuseSession
             }
             devices[i] = clone ?? device;
         }
-        Array.ForEach(devices, one => one.StopWaiting());
         return devices;
     }
 
@@ -139,7 +159,7 @@ internal sealed class FuseSession
 
     private async Task FinishAsync()
     {
-        await _pending.DisposeAsync().ConfigureAwait(false);
+        await _pending.EndAsync(cancels: !_yields).ConfigureAwait(false);
         CloseDevices();
         _wait.Dispose();
         _completion.SetResult();

@@ -33,4 +33,10 @@ internal static partial class Log
 
     [LoggerMessage(9, LogLevel.Warning, "'{Directory}' stays in the mount table, because another mount covers it; unmount that one, then run lazymount umount '{Directory}'")]
     public static partial void Covered(this ILogger logger, string directory);
+
+    [LoggerMessage(10, LogLevel.Information, "goes on serving '{Source}' on '{Directory}': {Threads} threads")]
+    public static partial void Resumed(this ILogger logger, string source, string directory, int threads);
+
+    [LoggerMessage(11, LogLevel.Error, "request {Opcode} of {Path} failed: the process that served the mount died {Deaths} times in a row while it had this request")]
+    public static partial void RequestGivenUp(this ILogger logger, FuseOpcode opcode, ImageFileSystem.NodeDescription path, int deaths);
 }

@@ -84,6 +84,9 @@ internal static class MountFailure
     public static FuseException NoInit(string directory, int errno)
         => new($"cannot mount on '{directory}': the kernel did not begin the session ({Describe(errno)}); see dmesg");
 
+    public static FuseException NotResumed(string directory, int errno)
+        => new($"cannot go on serving the mount on '{directory}': the kernel refuses to send its requests again ({Describe(errno)}); mount the image again");
+
     public static FuseException NoFusermount()
         => new("cannot run fusermount3: it is not installed; install it with apt install fuse3, or run as root");
 

@@ -10,7 +10,7 @@ namespace LazyMount.Fuse;
 /// (<see cref="Negotiation.MaxBackground"/>) and by nothing here: a READ that waits for the network must not hold up one whose
 /// chunks are on disk. What costs, decoding and memory, is bounded where it is done.
 /// </summary>
-internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger) : IAsyncDisposable
+internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger)
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<ulong, Read> _byUnique = []; // guarded by _gate
@@ -57,8 +57,9 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger) :
         }
     }
 
-    /// <summary>Cancels everything and waits until nothing is left. No READ may begin any more.</summary>
-    public async ValueTask DisposeAsync()
+    /// <summary>Waits until nothing is left. No READ may begin any more.</summary>
+    /// <param name="cancels">Whether they are cancelled, or answered as if nothing had happened.</param>
+    public async Task EndAsync(bool cancels)
     {
         Task drained;
         lock (_gate)
@@ -70,7 +71,10 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger) :
             }
             drained = _drained.Task;
         }
-        CancelAll();
+        if (cancels)
+        {
+            CancelAll();
+        }
         await drained.ConfigureAwait(false);
     }
 

@@ -11,6 +11,9 @@ internal sealed record ServingProcess(int Pid, ulong Start, ulong? PidNamespace)
     /// <summary>This process.</summary>
     public static ServingProcess Own() => new(Environment.ProcessId, StartOf("/proc/self") ?? 0, s_namespace.Value);
 
+    /// <summary>A process of our own PID namespace.</summary>
+    public static ServingProcess Of(int pid) => new(pid, StartOf(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}")) ?? 0, s_namespace.Value);
+
     /// <summary>Its number in our own PID namespace; null when it is in another one.</summary>
     public int? OurPid => PidNamespace == s_namespace.Value ? Pid : null;
 

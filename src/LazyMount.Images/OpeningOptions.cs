@@ -2,6 +2,7 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
 using LazyMount.Indexes.Store;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Images;
 
@@ -16,6 +17,15 @@ public sealed record OpeningOptions
 
     /// <summary>The compressed bytes of layers that are streamed for their index are kept in the cache.</summary>
     public bool KeepsBlobs { get; init; } = true;
+
+    /// <summary>
+    /// What the reference led to when it was resolved before: it is not resolved again. Null: it is. Does not count as a digest in the
+    /// reference, which would vouch for more.
+    /// </summary>
+    public Digest? Root { get; init; }
+
+    /// <summary>An archive that is open already, which the reference names; owned by the image then. Null: it is opened.</summary>
+    public SafeFileHandle? Archive { get; init; }
 
     /// <summary>The platform to choose from an image index. Null: this machine's.</summary>
     public Platform? Platform { get; init; }

@@ -25,10 +25,10 @@ public sealed class ResolvedImage : IAsyncDisposable
     /// <exception cref="ImageException">There is no such image, or its source cannot be reached.</exception>
     public static async Task<ResolvedImage> OpenAsync(ImageReference reference, OpeningOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        IImageSource source = await OpenSourceAsync(reference, options, loggers, cancellationToken);
+        IImageSource source = await OpenSourceAsync(Image.Pinned(reference, options.Root), options, loggers, cancellationToken);
         try
         {
-            Image image = await Image.ResolveAsync(reference, source, options.Platform, options.Cache, cancellationToken);
+            Image image = await Image.ResolveAsync(reference, source, options.Platform, options.Cache, cancellationToken, options.Root);
             return new ResolvedImage(image, source, options.Cache);
         }
         catch (Exception e)
@@ -46,7 +46,7 @@ public sealed class ResolvedImage : IAsyncDisposable
     /// <exception cref="ImageException">There is no such file or directory. A registry is not asked yet.</exception>
     public static async Task<IImageSource> OpenSourceAsync(ImageReference reference, OpeningOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
         => ArchiveSource.IsArchive(reference)
-            ? await ArchiveSource.OpenAsync(reference, options.Cache, loggers, cancellationToken)
+            ? await ArchiveSource.OpenAsync(reference, options.Cache, loggers, cancellationToken, options.Archive)
             : options.Offline && reference.Transport == Transport.Registry
                 ? new OfflineSource(reference, options.Cache)
                 : ImageSource.Open(reference, options.Registries, loggers);

@@ -1,4 +1,6 @@
 using LazyMount.Cli;
+using LazyMount.Keeping;
+using LazyMount.Mounting;
 using LazyMount.Output;
 
 namespace LazyMount;
@@ -8,6 +10,10 @@ internal static class Program
     private static async Task<int> Main(string[] arguments)
     {
         Interop.FillStandardDescriptors();
+        if (arguments is [ServeCommand.Name, Keeper.Name, ..])
+        {
+            return Keeper.Run(ImagePathText.Restore(arguments)[2..]);
+        }
         using var signals = new TerminationSignals();
         Terminal? output = Terminal.Of(Interop.StandardOutput), error = Terminal.Of(Interop.StandardError);
         int exitCode = await CommandLine.RunAsync(new CommandHost
@@ -17,6 +23,7 @@ internal static class Program
             Error = new MessageWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }, error is not null),
             ErrorTerminal = error,
             Signals = signals,
+            Keeper = arguments is [ServeCommand.Name, ..] ? KeeperLink.TryOpen() : null,
         });
         if (ExitCode.SignalOf(exitCode) is int signal)
         {

@@ -108,8 +108,17 @@ public static class PathText
         return string.IsNullOrEmpty(value) ? null : value;
     }
 
-    private static string CurrentDirectory()
+    /// <summary>
+    /// What relative paths are relative to, in the place of the current directory: a process that takes over from another must not enter
+    /// the directory that the other one was started in, for it may be on the mount that they serve.
+    /// </summary>
+    public static string? StartDirectory { get; set; }
+
+    /// <summary>The current directory, or what stands in its place.</summary>
+    public static string CurrentDirectory()
     {
+        if (StartDirectory is { } start)
+            return start;
         string directory = Directory.GetCurrentDirectory();
         return directory.Contains('\uFFFD') && Interop.CurrentDirectory() is { } bytes ? Decode(bytes) : directory;
     }

@@ -93,16 +93,27 @@ public sealed class Image
     /// Manifests and configs found in the cache are not fetched again; what was fetched is kept there. A tag is always
     /// asked of the source; a digest that the cache has asks nobody.
     /// </summary>
+    /// <param name="reference">The image.</param>
+    /// <param name="source">Where it comes from; not owned.</param>
+    /// <param name="platform">Which to choose.</param>
+    /// <param name="cache">Where documents are kept.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="root">What the reference led to before, which it is taken to mean; null to resolve it.</param>
     /// <exception cref="ImageException">There is no such image or platform, or what there is cannot be had or used.</exception>
-    public static async Task<Image> ResolveAsync(ImageReference reference, IImageSource source, Platform? platform, BlobCache cache, CancellationToken cancellationToken)
+    public static async Task<Image> ResolveAsync(
+        ImageReference reference, IImageSource source, Platform? platform, BlobCache cache, CancellationToken cancellationToken, Digest? root = null)
     {
         // :: Step 2: image index, platform, manifest, config.
-        var resolution = new Resolution(reference, source, platform, source.IsLocal ? null : cache);
+        var resolution = new Resolution(Pinned(reference, root), source, platform, source.IsLocal ? null : cache);
         Found found = await resolution.FindManifestAsync(cancellationToken).ConfigureAwait(false);
         ReadOnlyMemory<byte> config = await resolution.GetConfigAsync(found.Manifest.Config, cancellationToken).ConfigureAwait(false);
         resolution.CheckPlatform(found, config.Span);
         return new Image(reference, source, resolution.RootDigest, found, config);
     }
+
+    /// <summary>A reference to what another one led to before. A docker archive has no digests to ask for: its file is what it was.</summary>
+    public static ImageReference Pinned(ImageReference reference, Digest? root)
+        => root is { } digest && reference.Transport != Transport.DockerArchive ? reference.WithDigest(digest) : reference;
 
     /// <summary>What a reference names, an image index or a manifest, as its source gave it.</summary>
     /// <exception cref="ImageException">There is no such image, or it cannot be had.</exception>

@@ -109,7 +109,7 @@ public sealed partial record ImageReference
             : throw new FormatException(NotATag(tag));
 
     /// <summary>What a digest names in the same repository.</summary>
-    public ImageReference WithDigest(Digest digest) => this with { Tag = null, Digest = digest };
+    public ImageReference WithDigest(Digest digest) => this with { Tag = null, Digest = digest, SourceIndex = null };
 
     /// <summary>The reference in full, such as "docker.io/library/debian:12" or "oci:dir:tag".</summary>
     public override string ToString()

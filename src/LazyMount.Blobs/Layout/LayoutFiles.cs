@@ -1,4 +1,6 @@
 using LazyMount.Blobs.Images;
+using Microsoft.Win32.SafeHandles;
+
 namespace LazyMount.Blobs.Layout;
 
 /// <summary>The files of an OCI image layout, wherever they lie: in a directory or in an archive. Thread-safe.</summary>
@@ -6,6 +8,9 @@ public abstract class LayoutFiles : IDisposable
 {
     /// <summary>What errors call a file of it, such as "the layout's file '/a/b/index.json'".</summary>
     public abstract string NameOf(string path);
+
+    /// <summary>The open archive that the files are in; null for a directory.</summary>
+    public virtual SafeFileHandle? Archive => null;
 
     /// <summary>True when there is such a file; paths are relative and have slashes.</summary>
     public abstract bool Exists(string path);

@@ -3,6 +3,8 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
 
+using Microsoft.Win32.SafeHandles;
+
 namespace LazyMount.Blobs.Layout;
 
 /// <summary>One image of an OCI image layout (image-spec v1.1, image-layout.md).</summary>
@@ -44,6 +46,8 @@ internal sealed class OciLayout : IImageSource, IArtifactTarget
     public bool Distrust(Descriptor blob) => false;
 
     public Digest? DiffIdOf(Digest blob) => null;
+
+    public SafeFileHandle? Archive => _files.Archive;
 
     public IAsyncEnumerable<string> ListTagsAsync(Action<string> note, CancellationToken cancellationToken)
         => ReadIndex().Entries.Select(Name).OfType<string>().Distinct().ToAsyncEnumerable();

@@ -1,5 +1,6 @@
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Blobs.Sources;
 
@@ -37,6 +38,9 @@ public interface IImageSource : IBlobSource, IAsyncDisposable
     /// <paramref name="subject"/> they tell themselves. Empty where there are none, or nowhere to look.
     /// </summary>
     Task<IReadOnlyList<Descriptor>> GetReferrersAsync(Digest subject, IReadOnlyList<string> artifactTypes, CancellationToken cancellationToken);
+
+    /// <summary>The open archive that everything comes from, which stays what it is when its path leads to another; null where there is none.</summary>
+    SafeFileHandle? Archive => null;
 
     /// <summary>The tags of the repository in its order, as its pages come, or the names of the images and artifacts in a layout or archive.</summary>
     /// <param name="note">Told in a sentence when the list may be incomplete.</param>

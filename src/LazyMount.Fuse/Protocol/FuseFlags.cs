@@ -34,5 +34,6 @@ internal enum FuseNotifyCode
     None = 0,
     NotifyInvalInode = 2,
     NotifyInvalEntry = 3,
+    NotifyResend = 7,
     NotifyIncEpoch = 8,
 }

@@ -33,6 +33,9 @@ internal static class FuseNotification
     /// <summary>The kernel asks again for every name before it uses it, also for those that were not found (7.44; EINVAL before).</summary>
     public static int NewEpoch(Span<byte> message) => Header(message, FuseNotifyCode.NotifyIncEpoch, 0);
 
+    /// <summary>The kernel sends again whatever was read and not answered, with bit 63 of its unique set (7.40; EINVAL before).</summary>
+    public static int Resend(Span<byte> message) => Header(message, FuseNotifyCode.NotifyResend, 0);
+
     /// <summary>A message without a request has the code in the place of the error.</summary>
     private static int Header(Span<byte> message, FuseNotifyCode code, int bodyLength)
     {

@@ -45,10 +45,16 @@ internal sealed class ArchiveFile : LayoutFiles
 
     public ArchiveTable Table { get; }
 
+    /// <inheritdoc/>
+    public override SafeFileHandle Archive => _file;
+
     /// <exception cref="ImageException">It is not there, or not a file that can be read at random, or not a tar.</exception>
-    public static async Task<ArchiveFile> OpenAsync(ImageReference reference, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
+    public static async Task<ArchiveFile> OpenAsync(
+        ImageReference reference, SafeFileHandle? opened, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        SafeFileHandle file = OpenFile(reference, out FileIdentity identity);
+        FileIdentity identity = default;
+        SafeFileHandle file = opened ?? OpenFile(reference, out identity);
+        identity = opened is null ? identity : IdentityOf(file);
         string fullPath = PathText.FullPath(reference.Location);
         Digest key = identity.KeyFor(fullPath);
         (SpanCache? spans, Layer? layer) = (null, null);
@@ -132,6 +138,9 @@ internal sealed class ArchiveFile : LayoutFiles
         base.Dispose(disposing);
     }
 
+    private static FileIdentity IdentityOf(SafeFileHandle file)
+        => FileIdentity.TryOf(file) ?? new FileIdentity(FileKind.Regular, RandomAccess.GetLength(file), 0, 0, 0, File.GetLastWriteTimeUtc(file).Ticks, 0);
+
     private static SafeFileHandle OpenFile(ImageReference reference, out FileIdentity identity)
     {
         string path = reference.Location;
@@ -145,8 +154,7 @@ internal sealed class ArchiveFile : LayoutFiles
         try
         {
             SafeFileHandle file = File.OpenHandle(PathText.ForCalls(path), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess);
-            identity = FileIdentity.TryOf(file)
-                ?? new FileIdentity(FileKind.Regular, RandomAccess.GetLength(file), 0, 0, 0, File.GetLastWriteTimeUtc(file).Ticks, 0);
+            identity = IdentityOf(file);
             return file;
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)

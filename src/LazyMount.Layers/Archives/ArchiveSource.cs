@@ -2,6 +2,7 @@ using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Layers.Archives;
 
@@ -18,10 +19,16 @@ public static class ArchiveSource
     /// Finds out what the archive holds. One that is compressed as a whole is read through once, the first time. A file that
     /// holds both forms, as docker writes since version 25, is read as what the reference calls it.
     /// </summary>
+    /// <param name="reference">The archive, and the image in it.</param>
+    /// <param name="cache">Where what is found of it is kept.</param>
+    /// <param name="loggers">Where events go.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="file">The archive, when it is open already: owned then. Its path may lead to another one meanwhile.</param>
     /// <exception cref="ImageException">There is no such file, or no image in it.</exception>
-    public static async Task<IImageSource> OpenAsync(ImageReference reference, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken)
+    public static async Task<IImageSource> OpenAsync(
+        ImageReference reference, BlobCache cache, ILoggerFactory loggers, CancellationToken cancellationToken, SafeFileHandle? file = null)
     {
-        ArchiveFile archive = await ArchiveFile.OpenAsync(reference, cache, loggers, cancellationToken).ConfigureAwait(false);
+        ArchiveFile archive = await ArchiveFile.OpenAsync(reference, file, cache, loggers, cancellationToken).ConfigureAwait(false);
         try
         {
             bool isLayout = archive.Exists(LayoutMarker) || archive.Exists(LayoutIndex);

@@ -11,6 +11,8 @@ using LazyMount.Compression;
 using LazyMount.Indexes.Tar;
 using Microsoft.Extensions.Logging;
 
+using Microsoft.Win32.SafeHandles;
+
 namespace LazyMount.Layers.Archives;
 
 /// <summary>
@@ -111,6 +113,8 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
             ? Task.FromResult(archive.Open(found.Member, offset, length))
             : throw new ImageException(ImageError.NotFound, $"cannot find the blob {blob.Digest} in the archive '{archive.Path}': it is not there; make the archive again");
     }
+
+    public SafeFileHandle? Archive => archive.Archive;
 
     public Digest? DiffIdOf(Digest blob) => _blobs.TryGetValue(blob, out Blob? found) ? found.DiffId : null;
 

@@ -1,5 +1,6 @@
 using LazyMount.Blobs.Images;
 using LazyMount.Images;
+using LazyMount.Keeping;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 
@@ -27,6 +28,9 @@ internal sealed class CommandHost
 
     /// <summary>Null in tests: nothing interrupts them.</summary>
     public TerminationSignals? Signals { get; init; }
+
+    /// <summary>The keeper of the mount that this process serves; null for every other process.</summary>
+    public KeeperLink? Keeper { get; init; }
 
     /// <summary>The options that every command has.</summary>
     public GlobalOptions Options { get; } = new();

@@ -1,12 +1,11 @@
-using System.Globalization;
-using System.IO.Pipes;
 using System.Text;
 using LazyMount.Blobs.Registry.Accounts;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Cli;
 
 /// <summary>
-/// Credentials that the command line gives. They reach the mount daemon through a pipe: the arguments and the environment of a process
+/// Credentials that the command line gives. They reach the mount daemon in memory that it inherits: the arguments and the environment of a process
 /// that lives long can be seen by others.
 /// </summary>
 internal static class GivenCredentials
@@ -81,25 +80,16 @@ internal static class GivenCredentials
         => arguments[at].Split('=', ':')[0] is Option or StandardInputOption
             || (at > 0 && arguments[at - 1] == Option);
 
-    /// <summary>Writes credentials into a pipe, for <see cref="Receive"/> in another process. Nothing, when that has ended: its exit code says why.</summary>
-    public static void Send(Credentials credentials, AnonymousPipeServerStream pipe)
-    {
-        try
-        {
-            pipe.Write(Encoding.UTF8.GetBytes($"{credentials.UserName}:{credentials.Password}"));
-        }
-        catch (IOException)
-        {
-            // Nobody reads it any more.
-        }
-    }
+    /// <summary>Credentials in memory that other processes can be given, for <see cref="Read(int)"/>.</summary>
+    public static SafeFileHandle ToMemory(Credentials credentials)
+        => Interop.MemoryFile("lazymount-credentials", Encoding.UTF8.GetBytes($"{credentials.UserName}:{credentials.Password}"));
 
-    /// <summary>Reads them, and closes the pipe.</summary>
-    public static Credentials? Receive(int fileDescriptor)
+    /// <summary>Reads them.</summary>
+    public static Credentials? Read(int fileDescriptor)
     {
-        using var pipe = new AnonymousPipeClientStream(PipeDirection.In, fileDescriptor.ToString(CultureInfo.InvariantCulture));
-        using var reader = new StreamReader(pipe, Encoding.UTF8);
-        return Credentials.Parse(reader.ReadToEnd());
+        using var memory = new SafeFileHandle(fileDescriptor, ownsHandle: true);
+        byte[] bytes = new byte[RandomAccess.GetLength(memory)];
+        return Credentials.Parse(Encoding.UTF8.GetString(bytes.AsSpan(0, RandomAccess.Read(memory, bytes, 0))));
     }
 
     private static Credentials Check(Credentials credentials)

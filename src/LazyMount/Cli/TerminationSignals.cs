@@ -36,8 +36,18 @@ internal sealed class TerminationSignals : IDisposable
     /// <summary>The first signal's number, 0 before it.</summary>
     public int Number { get; private set; }
 
+    /// <summary>What SIGHUP does in the place of ending the process; null: it ends it.</summary>
+    public Action? HangUp { get; set; }
+
     private void OnSignal(PosixSignalContext context, int number)
     {
+        const int SIGHUP = 1;
+        if (number == SIGHUP && HangUp is { } act)
+        {
+            context.Cancel = true;
+            act();
+            return;
+        }
         int count = Interlocked.Increment(ref _count);
         context.Cancel = count <= 2;
         if (count == 1)

@@ -31,10 +31,7 @@ internal static class MountCommand
             {
                 return await Daemon.StartAsync(host, target, settings.Registries.Credentials, settings.LogFile ?? StateDirectory.Open().LogFileOf(target.Path));
             }
-            using var loggers = new ConciseLogs(Loggers.ForForeground(settings), settings.Verbose);
-            await using MountedImage mounted = await MountedImage.StartAsync(request, target, settings, settings.LogFile, host, loggers, cancellationToken);
-            target.Dispose(); // it may be unmounted and removed from now on
-            return await mounted.ServeAsync(cancellationToken);
+            return Daemon.Become(host, target, settings.Registries.Credentials);
         });
         return verb;
     }

@@ -31,6 +31,14 @@ internal sealed class DaemonLog : Stream
     /// <summary>An empty log file with a limit.</summary>
     public static DaemonLog Start(string path, long limit = DefaultLimit) => new(path, truncate: true, limit);
 
+    /// <summary>The log file of the process before this one, with its limit.</summary>
+    public static DaemonLog Continue(string path, long limit = DefaultLimit)
+    {
+        var log = new DaemonLog(path, truncate: false, limit);
+        log._length = RandomAccess.GetLength(log._file);
+        return log;
+    }
+
     /// <summary>A log file that others write to as well, without a limit.</summary>
     public static DaemonLog Append(string path) => new(path, truncate: false, long.MaxValue);
 

@@ -22,32 +22,38 @@ internal sealed class HeldRecord
     public static HeldRecord Write(string path, ReadOnlySpan<byte> content)
     {
         string staged = $"{path}.{Environment.ProcessId}.tmp";
-        SafeFileHandle file = File.OpenHandle(staged, FileMode.Create, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+        SafeFileHandle file = System.IO.File.OpenHandle(staged, FileMode.Create, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
         try
         {
             RandomAccess.Write(file, content, 0);
             // A file system without locks: whether the daemon lives is then told by the mount alone.
             _ = Interop.TryLock(file);
-            File.Move(staged, path, overwrite: true);
+            System.IO.File.Move(staged, path, overwrite: true);
             return new HeldRecord(path, file);
         }
         catch
         {
             file.Dispose();
-            File.Delete(staged);
+            System.IO.File.Delete(staged);
             throw;
         }
     }
+
+    /// <summary>A record that another process has written and locked; this one has its open file.</summary>
+    public static HeldRecord Inherited(string path, SafeFileHandle file) => new(path, file);
+
+    /// <summary>The open file, with its lock. Owned by this object.</summary>
+    public SafeFileHandle File => _file;
 
     /// <summary>Removes the record, unless another mount of the same directory has written its own meanwhile. The lock stays.</summary>
     public void Remove()
     {
         try
         {
-            using SafeFileHandle there = File.OpenHandle(_path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using SafeFileHandle there = System.IO.File.OpenHandle(_path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             if (FileIdentity.TryOf(there) == FileIdentity.TryOf(_file))
             {
-                File.Delete(_path);
+                System.IO.File.Delete(_path);
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -20,7 +20,26 @@ internal sealed record MountRecord
 
     public required string ManifestDigest { get; init; }
 
+    /// <summary>The process that stands for the mount as long as it lives: its keeper.</summary>
     public required int Pid { get; init; }
+
+    /// <summary>The process that serves the mount now. Null in records of before.</summary>
+    public int? Worker { get; init; }
+
+    /// <summary>How many times a worker has taken over, or tried to.</summary>
+    public int Restarts { get; init; }
+
+    /// <summary>Why the last worker that was to replace a living one did not; null when it did.</summary>
+    public string? RestartError { get; init; }
+
+    /// <summary>What is wrong, as the keeper sees it, while no worker serves.</summary>
+    public string? Trouble { get; init; }
+
+    /// <summary>The keeper has given up.</summary>
+    public bool HasFailed { get; init; }
+
+    /// <summary>False where the kernel cannot send requests again, so that the mount ends with its worker.</summary>
+    public bool SurvivesCrashes { get; init; }
 
     /// <summary>Who vouches for the layer that is vouched for least when the mount began: "layer", "manifest", "repository" or "source". Null in records of before.</summary>
     public string? Proof { get; init; }
@@ -47,7 +66,7 @@ internal sealed record MountRecord
 /// <summary>How a record is written. Properties that are null are left out.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingDefault,
     WriteIndented = true)]
 [JsonSerializable(typeof(MountRecord))]
 internal sealed partial class DocumentJson : JsonSerializerContext;

@@ -2,10 +2,13 @@ using System.Runtime;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.FileSystem;
 using LazyMount.Images;
+using LazyMount.Keeping;
 using LazyMount.Layers;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Mounting;
 
@@ -21,22 +24,27 @@ internal sealed class MountedImage : IAsyncDisposable
     /// <summary>Everything is over then: whatever still waits after a signal (a disk, a network) is left behind.</summary>
     private static readonly TimeSpan s_everythingEnds = TimeSpan.FromSeconds(20);
 
+    /// <summary>How long a process that is replaced finishes the requests that it has read.</summary>
+    private static readonly TimeSpan s_answersCome = TimeSpan.FromSeconds(1);
+
     private static readonly TimeSpan s_stacksUnwind = TimeSpan.FromMilliseconds(200);
 
     private readonly OpenedImage _opened;
     private readonly FuseMount _mount;
     private readonly HeldRecord _record;
-    private readonly TerminationSignals? _signals;
+    private readonly CommandHost _host;
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _gone = new();
     private readonly Task _working;
     private Timer? _watchdog;
+    private volatile bool _yields; // another process goes on with the mount
 
     private MountedImage(
-        OpenedImage opened, FuseMount mount, HeldRecord record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, TerminationSignals? signals, ILogger logger)
+        OpenedImage opened, FuseMount mount, HeldRecord record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, CommandHost host, ILogger logger)
     {
-        (_opened, _mount, _record, _signals, _logger) = (opened, mount, record, signals, logger);
+        (_opened, _mount, _record, _host, _logger) = (opened, mount, record, host, logger);
         _working = WorkAsync(prefetched);
+        _host.Keeper?.Listen(Yield);
     }
 
     /// <summary>Opens an image, mounts it and writes the record. Returns when the mount is ready. When it fails nothing stays mounted.</summary>
@@ -66,7 +74,7 @@ internal sealed class MountedImage : IAsyncDisposable
             string image = opened.Image.Reference.ToAbsolute().ToString(), digest = opened.Image.ManifestDescriptor.Digest.ToString();
 
             // :: Step 5: the mount, and its record.
-            mount = whyFuse is null ? TryMountErofs(request, target, opened, image, loggers, logger) : null;
+            mount = whyFuse is null ? TryMountErofs(request, target, opened, image, host.Keeper?.Keeper, loggers, logger) : null;
             mount ??= FuseMount.Mount(target, request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
             HeldRecord record = state.Write(new MountRecord
             {
@@ -78,18 +86,24 @@ internal sealed class MountedImage : IAsyncDisposable
                 Proof = opened.Proofs.Weakest,
                 Layer = settings.Layer?.Find(opened.Image),
                 View = request.View == MountView.Tree ? null : MountArguments.NameOf(request.View),
-                Pid = Environment.ProcessId,
+                Pid = host.Keeper?.Keeper ?? Environment.ProcessId,
+                Worker = Environment.ProcessId,
+                SurvivesCrashes = host.Keeper is not null && mount.Held.SendsAgain,
                 Since = DateTimeOffset.UtcNow,
                 LogFile = logPath,
                 CacheDirectory = settings.CacheDirectory,
             });
+            if (host.Keeper is { } keeper)
+            {
+                await HoldAsync(keeper, mount, record, opened, cancellationToken);
+            }
             if (whyFuse is not null && request.Face is null)
             {
                 logger.ShownByFuse(whyFuse);
             }
             logger.Mounted(opened.Image.Reference.ToString(), digest, opened.Tree.Count, mount.Directory);
             logger.Vouched(opened.Image.Reference.ToString(), opened.Proofs.Summary);
-            return new MountedImage(opened, mount, record, prefetched, host.Signals, logger);
+            return new MountedImage(opened, mount, record, prefetched, host, logger);
         }
         catch
         {
@@ -105,12 +119,98 @@ internal sealed class MountedImage : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Opens the image of a mount that another process served, and goes on serving it. Returns when requests are answered again. What those who use
+    /// the mount know of it stays true: when the image cannot be shown as it was, they get errors.
+    /// </summary>
+    /// <param name="request">What was mounted.</param>
+    /// <param name="settings">The common options.</param>
+    /// <param name="keeper">Holds what the other process left.</param>
+    /// <param name="host">Its signals end the mount.</param>
+    /// <param name="loggers">Where events go.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <exception cref="CommandException">The process is to replace one that lives, and cannot: that one goes on.</exception>
+    public static async Task<MountedImage> ResumeAsync(
+        MountRequest request, CommandSettings settings, KeeperLink keeper, CommandHost host, ILoggerFactory loggers, CancellationToken cancellationToken)
+    {
+        ILogger logger = loggers.CreateLogger("LazyMount.Mount");
+        if (keeper.IsAfterDeath)
+        {
+            logger.WorkerDied(keeper.Reason!["death ".Length..].Replace('-', ' '));
+        }
+        HeldState held = HeldState.Read(keeper.FileOf(HeldFiles.State)!);
+        OpeningOptions options = settings.ToOpening() with { Root = held.Root, Archive = keeper.FileOf(HeldFiles.Archive) };
+        OpenedImage opened = await OpenedImage.OpenAsync(request.Image, options, OpeningObserver.None, loggers, cancellationToken);
+        try
+        {
+            ImageFileSystem served = held.Mount.ErofsSource is not null || request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem;
+            if (opened.Image.ManifestDescriptor.Digest != held.Manifest || opened.Tree.Digest != held.Tree)
+            {
+                if (!keeper.IsAfterDeath)
+                {
+                    throw new CommandException($"cannot restart the mount on '{held.Mount.Directory}': this program shows another tree of the image; unmount the image, and mount it again");
+                }
+                logger.TreeDiffers(opened.Image.Reference.ToString(), held.Mount.Directory);
+                served.Refuse();
+            }
+            if (!keeper.WaitForTurn() && !keeper.IsAfterDeath)
+            {
+                throw new CommandException($"cannot restart the mount on '{held.Mount.Directory}': its keeper has ended; unmount the image, and mount it again");
+            }
+            SafeFileHandle[] devices = [.. keeper.Held.Where(file => file.Role == HeldFiles.Device).Select(file => file.File)];
+            RequestLedger? ledger = keeper.FileOf(HeldFiles.Ledger) is { } memory ? RequestLedger.TryOpen(memory, keeper.IsAfterDeath) : null;
+            FuseMount mount = FuseMount.Resume(held.Mount, devices, served, request.Options.ToFuse(opened.Image.Reference.ToAbsolute().ToString()), ledger, loggers);
+            SafeFileHandle file = keeper.FileOf(HeldFiles.Record)!;
+            StoredRecord.Change(file, record => record with { Worker = Environment.ProcessId, Restarts = record.Restarts + 1, RestartError = null, Trouble = null });
+            HeldRecord record = StateDirectory.Open().Inherit(file, held.Mount.Directory);
+            return new MountedImage(opened, mount, record, Prefetch.RangesOf(request.Prefetch, opened), host, logger);
+        }
+        catch
+        {
+            await opened.DisposeAsync();
+            throw;
+        }
+    }
+
+    // Gives the keeper what another process needs to go on with the mount.
+    private static async Task HoldAsync(KeeperLink keeper, FuseMount mount, HeldRecord record, OpenedImage opened, CancellationToken cancellationToken)
+    {
+        using SafeFileHandle state = (await HeldState.OfAsync(mount, opened, cancellationToken)).ToMemory();
+        using SafeFileHandle requests = RequestLedger.CreateMemory();
+        List<(string, SafeFileHandle)> files = [(HeldFiles.State, state), (HeldFiles.Record, record.File), .. mount.Devices.Select(device => (HeldFiles.Device, device))];
+        if (!requests.IsInvalid)
+        {
+            files.Add((HeldFiles.Ledger, requests));
+            mount.Ledger = RequestLedger.TryOpen(requests, afterDeath: false);
+        }
+        if (opened.Image.Source.Archive is { } archive)
+        {
+            files.Add((HeldFiles.Archive, archive));
+        }
+        if (!mount.Held.SendsAgain)
+        {
+            files.Add((HeldFiles.NoResend, state));
+        }
+        keeper.Hold(files);
+    }
+
+    // A successor is ready: it gets what is not answered soon. Where the kernel cannot send again, everything is answered first.
+    private void Yield()
+    {
+        _yields = true;
+        _mount.Yield();
+        if (_mount.Held.SendsAgain)
+        {
+            _watchdog ??= new Timer(_ => Environment.Exit(ExitCode.Done), null, s_answersCome, Timeout.InfiniteTimeSpan);
+        }
+    }
+
     /// <summary>Mounts by the kernel's EROFS; null, with the reason in the log, when that cannot be and FUSE will do.</summary>
-    private static FuseMount? TryMountErofs(MountRequest request, MountDirectory target, OpenedImage opened, string image, ILoggerFactory loggers, ILogger logger)
+    private static FuseMount? TryMountErofs(MountRequest request, MountDirectory target, OpenedImage opened, string image, int? server, ILoggerFactory loggers, ILogger logger)
     {
         try
         {
-            return FuseMount.MountErofs(target, opened.OpenImageFile(), request.Options.ToFuse(image), loggers);
+            return FuseMount.MountErofs(target, opened.OpenImageFile(), request.Options.ToFuse(image) with { Server = server }, loggers);
         }
         catch (Exception e) when (request.Face is null && e is ImageException or FuseException { IsWithoutErofs: true })
         {
@@ -141,6 +241,7 @@ internal sealed class MountedImage : IAsyncDisposable
         {
             return ExitCode.Done;
         }
+        _host.Keeper?.Notify("STOPPING=1");
         StartWatchdog();
         try
         {
@@ -154,14 +255,14 @@ internal sealed class MountedImage : IAsyncDisposable
         {
             _logger.CannotUnmount(_mount.Directory, e.Message);
         }
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(_signals?.Again ?? default);
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(_host.Signals?.Again ?? default);
         patience.CancelAfter(s_usersLeave);
         if (await EndsBeforeAsync(_mount.Completion, patience.Token))
         {
             return ExitCode.Done;
         }
         _logger.EndedWhileInUse(_mount.Directory);
-        return ExitCode.OfSignal(_signals?.Number ?? 0);
+        return ExitCode.OfSignal(_host.Signals?.Number ?? 0);
     }
 
     /// <summary>Unmounts, also when the mount is in use, and releases everything below it.</summary>
@@ -170,6 +271,13 @@ internal sealed class MountedImage : IAsyncDisposable
         // :: Step 10: in reverse order: the mount, the record, the layers, the source.
         StartWatchdog();
         await _gone.CancelAsync();
+        if (_yields)
+        {
+            await _working;
+            await _opened.DisposeAsync();
+            return;
+        }
+        _host.Keeper?.End();
         await _mount.DisposeAsync();
         await _working;
         _record.Remove();

@@ -1,13 +1,16 @@
 using System.CommandLine;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Keeping;
 using LazyMount.Output;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Mounting;
 
 /// <summary>
-/// `lazymount daemon mount …`: the background process that `mount` starts, not for users. It inherits the open directory and a pipe, opens
-/// and mounts the image while it still has the terminal, says through the pipe that the mount is ready, and serves it.
+/// `lazymount daemon mount …`: the worker that the keeper of a mount (<see cref="Keeper"/>) starts, not for users. The first one inherits the open
+/// directory and a pipe, opens and mounts the image while it still has the terminal, says through the pipe that the mount is ready, and
+/// serves it. Those that follow it go on with its mount.
 /// </summary>
 internal static class ServeCommand
 {
@@ -22,11 +25,15 @@ internal static class ServeCommand
     /// <summary>Where to read the credentials that the command line gave.</summary>
     public const string CredentialsOption = "--credentials-fd";
 
+    /// <summary>The mount stays in front: the worker logs to standard error, and the keeper does not leave the terminal.</summary>
+    public const string ForegroundOption = "--in-front";
+
     public static Command Create(CommandHost host)
     {
-        var ready = new Option<int>(ReadyOption) { Required = true, Recursive = true };
+        var ready = new Option<int?>(ReadyOption) { Recursive = true };
         var directory = new Option<int>(DirectoryOption) { Required = true, Recursive = true };
         var credentials = new Option<int?>(CredentialsOption) { Recursive = true };
+        var foreground = new Option<bool>(ForegroundOption) { Recursive = true };
         var arguments = new MountArguments();
         var verb = new Verb("mount", "Serve a mount.", "");
         arguments.AddTo(verb, host);
@@ -35,37 +42,75 @@ internal static class ServeCommand
             Interop.CloseInheritedOnExec(); // nothing that was inherited is for the helper programs that this process may start
             if (parsed.GetValue(credentials) is int secrets)
             {
-                settings = settings with { Registries = settings.Registries with { Credentials = GivenCredentials.Receive(secrets) } };
+                settings = settings with { Registries = settings.Registries with { Credentials = GivenCredentials.Read(secrets) } };
+            }
+            MountRequest request = arguments.Read(parsed, ref settings);
+            bool isInFront = parsed.GetValue(foreground);
+            if (!isInFront && host is { Signals: { } signals, Keeper: { } keeper })
+            {
+                signals.HangUp = keeper.AskForRestart;
+            }
+            if (host.Keeper is { Reason: not null })
+            {
+                return await ResumeAsync(request, settings, isInFront, host, cancellationToken);
             }
             using MountDirectory target = MountDirectory.Inherited(parsed.GetRequiredValue(directory));
-            MountRequest request = arguments.Read(parsed, ref settings);
-            return await RunAsync(request, target, parsed.GetRequiredValue(ready), settings, host, cancellationToken);
+            return await StartAsync(request, target, isInFront ? null : parsed.GetValue(ready), settings, host, cancellationToken);
         });
-        var command = new Command(Name) { ready, directory, credentials, verb };
+        var command = new Command(Name) { ready, directory, credentials, foreground, verb };
         command.Hidden = true;
         return command;
     }
 
-    private static async Task<int> RunAsync(
-        MountRequest request, MountDirectory target, int ready, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
+    private static async Task<int> StartAsync(
+        MountRequest request, MountDirectory target, int? ready, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
     {
-        string logPath = settings.LogFile ?? StateDirectory.Create().LogFileOf(target.Path);
-        using DaemonLog log = settings.LogFile is null ? DaemonLog.Start(logPath) : DaemonLog.Append(logPath);
-        using var loggers = new ConciseLogs(Loggers.ForDaemon(settings, log), settings.Verbose);
+        string? logPath = settings.LogFile ?? (ready is null ? null : StateDirectory.Create().LogFileOf(target.Path));
+        using DaemonLog? log = ready is null ? null : settings.LogFile is null ? DaemonLog.Start(logPath!) : DaemonLog.Append(logPath!);
+        using var loggers = new ConciseLogs(log is null ? Loggers.ForForeground(settings) : Loggers.ForDaemon(settings, log), settings.Verbose);
         try
         {
             await using MountedImage mounted = await MountedImage.StartAsync(request, target, settings, logPath, host, loggers, cancellationToken);
             target.Dispose(); // it may be unmounted and removed from now on
-            Daemon.Detach(ready, log);
+            if (ready is int pipe)
+            {
+                Daemon.Detach(pipe, log!);
+            }
+            host.Keeper?.Notify("READY=1");
             return await mounted.ServeAsync(cancellationToken);
         }
-        catch (Exception e) when (e is not OperationCanceledException)
+        catch (Exception e) when (log is not null && e is not OperationCanceledException)
         {
             // Once the terminal is left nobody sees the message. Before, the sentence is enough for what we expect.
             loggers.CreateLogger("LazyMount.Mount").MountFailed(e, request.Directory, e.Message);
             if (settings.Verbose || !Failure.IsExpected(e))
             {
                 host.Error.WriteLine($"lazymount: the log of this mount is '{logPath}'");
+            }
+            throw;
+        }
+    }
+
+    private static async Task<int> ResumeAsync(MountRequest request, CommandSettings settings, bool isInFront, CommandHost host, CancellationToken cancellationToken)
+    {
+        KeeperLink keeper = host.Keeper!;
+        SafeFileHandle? record = keeper.FileOf(HeldFiles.Record);
+        string? logPath = record is null || isInFront ? null : StoredRecord.Read(record)?.LogFile;
+        using DaemonLog? log = logPath is null ? null : settings.LogFile is null ? DaemonLog.Continue(logPath) : DaemonLog.Append(logPath);
+        log?.TakeStandardOutput();
+        using var loggers = new ConciseLogs(log is null ? Loggers.ForForeground(settings) : Loggers.ForDaemon(settings, log), settings.Verbose);
+        try
+        {
+            Environment.CurrentDirectory = "/";
+            await using MountedImage mounted = await MountedImage.ResumeAsync(request, settings, keeper, host, loggers, cancellationToken);
+            return await mounted.ServeAsync(cancellationToken);
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            loggers.CreateLogger("LazyMount.Mount").MountFailed(e, request.Directory, e.Message);
+            if (record is not null && !keeper.IsAfterDeath)
+            {
+                StoredRecord.Change(record, old => old with { Restarts = old.Restarts + 1, RestartError = e.Message });
             }
             throw;
         }

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using LazyMount.Blobs.Files;
 using LazyMount.Cli;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Mounting;
 
@@ -60,6 +61,11 @@ internal sealed class StateDirectory
         string hash = Convert.ToHexStringLower(SHA256.HashData(PathText.Encode(mountPoint)).AsSpan(0, 6));
         return $"{name.ToString(0, Math.Min(name.Length, 40))}-{hash}";
     }
+
+    /// <summary>The record of the mount that this process goes on with.</summary>
+    /// <param name="file">The open file of the record, with its lock.</param>
+    /// <param name="mountPoint">Where the mount was made.</param>
+    public HeldRecord Inherit(SafeFileHandle file, string mountPoint) => HeldRecord.Inherited(RecordFileOf(mountPoint), file);
 
     /// <summary>Writes the record of this process's mount, and locks it for as long as the process lives.</summary>
     /// <exception cref="CommandException">It cannot be written.</exception>

@@ -22,11 +22,13 @@ internal sealed class StoredRecord : IDisposable
         try
         {
             file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            byte[] content = new byte[RandomAccess.GetLength(file)];
-            int length = RandomAccess.Read(file, content, 0);
-            if (JsonSerializer.Deserialize(content.AsSpan(0, length), DocumentJson.Default.MountRecord) is { } record)
+            // While a worker takes over it writes its record anew, in place.
+            for (int tries = 0; tries < MostReads; tries++)
             {
-                return new StoredRecord(file, record);
+                if (Read(file) is { } record)
+                {
+                    return new StoredRecord(file, record);
+                }
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
@@ -38,4 +40,39 @@ internal sealed class StoredRecord : IDisposable
     }
 
     public void Dispose() => _file.Dispose();
+
+    private const int MostReads = 3;
+
+    /// <summary>The record in an open file; null when it is none.</summary>
+    public static MountRecord? Read(SafeFileHandle file)
+    {
+        try
+        {
+            byte[] content = new byte[RandomAccess.GetLength(file)];
+            int length = RandomAccess.Read(file, content, 0);
+            return JsonSerializer.Deserialize(content.AsSpan(0, length), DocumentJson.Default.MountRecord);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Writes the record in an open file anew. A record that cannot be written stays as it was, or is none: the mount does not depend on it.</summary>
+    public static void Change(SafeFileHandle file, Func<MountRecord, MountRecord> change)
+    {
+        try
+        {
+            if (Read(file) is { } record)
+            {
+                byte[] content = JsonSerializer.SerializeToUtf8Bytes(change(record), DocumentJson.Default.MountRecord);
+                RandomAccess.Write(file, content, 0);
+                RandomAccess.SetLength(file, content.Length);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A full disk.
+        }
+    }
 }

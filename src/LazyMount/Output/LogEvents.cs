@@ -32,6 +32,12 @@ internal static partial class LogEvents
     [LoggerMessage(10, LogLevel.Error, "'{Directory}' was left at once: a task did not end in time")]
     public static partial void EndedAtOnce(this ILogger logger, string directory);
 
+    [LoggerMessage(16, LogLevel.Warning, "the process that served this mount died ({Reason}); another one goes on")]
+    public static partial void WorkerDied(this ILogger logger, string reason);
+
+    [LoggerMessage(17, LogLevel.Critical, "no file of '{Image}' on '{Directory}' can be read any more: the tree of the image is not the one that was mounted; unmount the image, and mount it again")]
+    public static partial void TreeDiffers(this ILogger logger, string image, string directory);
+
     [LoggerMessage(11, LogLevel.Warning, "cannot unmount '{Directory}': {Reason}")]
     public static partial void CannotUnmount(this ILogger logger, string directory, string reason);
 

@@ -1,0 +1,430 @@
+using System.Collections;
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Globalization;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using System.Text;
+using LazyMount.Blobs.Files;
+using LazyMount.Cli;
+using LazyMount.Fuse;
+using LazyMount.Mounting;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Keeping;
+
+/// <summary>
+/// The process that a mount outlives its worker by: `lazymount daemon keep …`. It starts the worker, which opens the image and mounts it, and holds
+/// what the next one needs: the FUSE device with all its clones, and open files of which it knows nothing but their names. A worker that
+/// dies is followed by another; one that is to be replaced ends when its successor is ready. Meanwhile whoever reads waits.
+/// <para>The keeper does nothing else, so that it needs little memory and has nothing to die of. It must never touch the mount: nobody would answer
+/// it when the worker is dead. All its work is done by one thread; signals only wake it.</para>
+/// </summary>
+internal sealed unsafe class Keeper
+{
+    /// <summary>The name of the hidden command.</summary>
+    public const string Name = "keep";
+
+    /// <summary>What the keeper says of a worker that follows another one, in the environment.</summary>
+    public const string HeldVariable = "LAZYMOUNT_HELD";
+
+    /// <summary>The worker's end of the socket, in the environment.</summary>
+    public const string SocketVariable = "LAZYMOUNT_KEEPER";
+
+    // Deaths in a row without an answer between them, after which there are pauses; and how long they go on.
+    private const int QuickRestarts = 5;
+    private static readonly TimeSpan s_longestPause = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan s_givesUp = TimeSpan.FromMinutes(10);
+
+    // A worker that has lived so long did not die of how it began.
+    private static readonly TimeSpan s_livesLong = TimeSpan.FromMinutes(1);
+
+    private readonly string[] _arguments;
+    private readonly bool _isForeground;
+    private readonly string _program;
+    private readonly SafeFileHandle _wake = Interop.EventFile();
+    private readonly List<PosixSignalRegistration> _signals = [];
+    private SafeFileHandle? _programFile; // what the last good worker runs
+    private Worker? _worker;
+    private Worker? _successor;
+    private (string Role, SafeFileHandle File)[] _held = [];
+    private readonly ConcurrentQueue<int> _arrived = new(); // signals that end the mount
+    private int _signal; // the first of them
+    private volatile bool _restartWanted;
+    private bool _ends; // the worker has said that the mount ends
+    private int _deaths; // in a row without an answer
+    private long _firstDeath;
+    private long _notBefore; // when the next worker is started
+
+    private sealed record Worker(int Pid, ControlSocket Socket, long Started)
+    {
+        public bool IsReady { get; set; }
+
+        public bool IsYielding { get; set; }
+    }
+
+    private Keeper(string[] arguments)
+    {
+        _arguments = arguments;
+        _isForeground = arguments.Contains(ServeCommand.ForegroundOption);
+        _program = Environment.ProcessPath ?? "/proc/self/exe";
+    }
+
+    /// <summary>Keeps a mount until it has ended.</summary>
+    /// <param name="arguments">Those behind the command's name: the worker gets them.</param>
+    /// <returns>The exit code of the worker that ended it.</returns>
+    public static int Run(string[] arguments) => new Keeper(arguments).Run();
+
+    private int Run()
+    {
+        Interop.MakeUndumpable();
+        (PosixSignal Signal, int Number)[] ending = [(PosixSignal.SIGINT, 2), (PosixSignal.SIGTERM, 15), (PosixSignal.SIGQUIT, 3), ((PosixSignal)10, 10), ((PosixSignal)12, 12)];
+        foreach ((PosixSignal signal, int number) in ending)
+        {
+            _signals.Add(PosixSignalRegistration.Create(signal, context => OnSignal(context, number)));
+        }
+        _signals.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, OnHangUp));
+        _worker = Start(isFirst: true);
+        CloseWhatOnlyTheFirstNeeds();
+        while (true)
+        {
+            WaitForSomething();
+            while (_arrived.TryDequeue(out int signal))
+            {
+                _signal = _signal == 0 ? signal : _signal;
+                if (_worker is { } worker)
+                {
+                    Interop.Kill(worker.Pid, signal);
+                }
+            }
+            if (_signal != 0 && _worker is null)
+            {
+                return EndWithoutWorker();
+            }
+            if (_restartWanted && _held.Length > 0 && _successor is null && _worker is not null && !_ends)
+            {
+                _restartWanted = false;
+                _successor = Start(isFirst: false, replaces: true);
+            }
+            if (_worker is null && _successor is null && Stopwatch.GetTimestamp() >= _notBefore)
+            {
+                _worker = Start(isFirst: false);
+            }
+        }
+    }
+
+    // Returns the exit code by ending the process: there is nothing to come back to.
+    private void WaitForSomething()
+    {
+        Interop.PollEntry* files = stackalloc Interop.PollEntry[3];
+        int count = 0;
+        Worker?[] of = new Worker?[3];
+        foreach (Worker? one in (ReadOnlySpan<Worker?>)[_worker, _successor])
+        {
+            if (one is not null)
+            {
+                of[count] = one;
+                files[count++] = new Interop.PollEntry { File = (int)one.Socket.Handle.DangerousGetHandle(), Events = 1 };
+            }
+        }
+        files[count] = new Interop.PollEntry { File = (int)_wake.DangerousGetHandle(), Events = 1 };
+        int timeout = _worker is null && _successor is null
+            ? (int)Math.Clamp(Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), _notBefore).TotalMilliseconds + 1, 0, int.MaxValue) : -1;
+        if (Interop.Poll(files, (nuint)count + 1, timeout) <= 0)
+        {
+            return;
+        }
+        if (files[count].Happened != 0)
+        {
+            Span<byte> counter = stackalloc byte[8];
+            _ = Interop.Read(_wake, counter, counter.Length);
+        }
+        for (int i = 0; i < count; i++)
+        {
+            if (files[i].Happened != 0)
+            {
+                Hear(of[i]!);
+            }
+        }
+    }
+
+    private void Hear(Worker worker)
+    {
+        string? message = worker.Socket.Receive(out SafeFileHandle[] files);
+        if (message is null)
+        {
+            HasEnded(worker);
+            return;
+        }
+        switch (message[0])
+        {
+            case KeeperLink.Holds:
+                Hold(message[1..].Split(' '), files);
+                worker.Socket.TrySend("ok");
+                break;
+            case KeeperLink.IsReady:
+                worker.IsReady = true;
+                if (worker == _successor && _worker is { } old)
+                {
+                    old.IsYielding = old.Socket.TrySend(KeeperLink.YieldMessage);
+                    break;
+                }
+                if (worker == _successor)
+                {
+                    (_worker, _successor) = (worker, null); // the old one has died meanwhile
+                }
+                worker.Socket.TrySend(KeeperLink.GoMessage);
+                break;
+            case KeeperLink.Ends:
+                _ends = true;
+                DropDevices();
+                worker.Socket.TrySend("ok");
+                break;
+            case KeeperLink.WantsRestart:
+                _restartWanted = true;
+                break;
+            case KeeperLink.Says:
+                Notify(message[1..]);
+                break;
+        }
+    }
+
+    private void Hold(string[] roles, SafeFileHandle[] files)
+    {
+        foreach ((_, SafeFileHandle file) in _held)
+        {
+            file.Dispose();
+        }
+        _held = [.. roles.Zip(files)];
+        if (!_isForeground)
+        {
+            // Out of the terminal, and off every file system that somebody may want to unmount.
+            Interop.StartSession();
+            Environment.CurrentDirectory = "/";
+            using SafeFileHandle nowhere = File.OpenHandle("/dev/null", FileMode.Open, FileAccess.ReadWrite);
+            for (int fd = Interop.StandardInput; fd <= Interop.StandardError; fd++)
+            {
+                Interop.Redirect(fd, nowhere);
+            }
+        }
+    }
+
+    private void HasEnded(Worker worker)
+    {
+        worker.Socket.Dispose();
+        int code = Interop.Wait(worker.Pid);
+        if (worker == _successor)
+        {
+            // It has said why. The old one goes on; if it has died meanwhile, another is started.
+            _successor = null;
+            return;
+        }
+        _worker = null;
+        if (_ends || _held.Length == 0)
+        {
+            Exit(code);
+        }
+        if (worker.IsYielding && _successor is { } next)
+        {
+            next.Socket.TrySend(KeeperLink.GoMessage);
+            (_worker, _successor, _deaths) = (next, null, 0);
+            return;
+        }
+        bool hasAnswered = FileOf(HeldFiles.Ledger) is { } ledger && RequestLedger.TakeAnswered(ledger);
+        _lastDeath = code < 0 ? string.Create(CultureInfo.InvariantCulture, $"signal {-code}") : string.Create(CultureInfo.InvariantCulture, $"exit code {code}");
+        if (FileOf(HeldFiles.NoResend) is not null)
+        {
+            Exit(code); // the kernel cannot send again what the worker had read
+        }
+        if (_successor is { IsReady: true } ready)
+        {
+            ready.Socket.TrySend(KeeperLink.GoMessage);
+            (_worker, _successor) = (ready, null);
+            return;
+        }
+        if (_signal != 0)
+        {
+            return; // ends without another worker
+        }
+        long now = Stopwatch.GetTimestamp();
+        if (hasAnswered || Stopwatch.GetElapsedTime(worker.Started) > s_livesLong || _deaths == 0)
+        {
+            (_deaths, _firstDeath) = (0, now);
+        }
+        _deaths++;
+        if (_deaths < QuickRestarts)
+        {
+            _notBefore = now;
+        }
+        else if (Stopwatch.GetElapsedTime(_firstDeath) > s_givesUp)
+        {
+            Note($"died {_deaths} times without an answer, at last by {_lastDeath}");
+            Exit(code);
+        }
+        else
+        {
+            TimeSpan pause = TimeSpan.FromSeconds(Math.Min(s_longestPause.TotalSeconds, Math.Pow(2, Math.Min(_deaths - QuickRestarts, 10))));
+            _notBefore = now + (long)(pause.TotalSeconds * Stopwatch.Frequency);
+            Note($"died {_deaths} times without an answer, at last by {_lastDeath}; the next try is in {pause.TotalSeconds:0} s", isOver: false);
+        }
+    }
+
+    private string _lastDeath = "";
+
+    // In the record, for `list`.
+    private void Note(string reason, bool isOver = true)
+    {
+        if (FileOf(HeldFiles.Record) is { } record)
+        {
+            StoredRecord.Change(record, old => old with { Trouble = reason, HasFailed = isOver });
+        }
+    }
+
+    private Worker? Start(bool isFirst, bool replaces = false)
+    {
+        (ControlSocket ours, ControlSocket theirs) = ControlSocket.CreatePair();
+        using (theirs)
+        {
+            Interop.Inherit(theirs.Handle);
+            (string program, SafeFileHandle? file) = Program(isFirst || replaces);
+            List<string> environment = EnvironmentWithout(SocketVariable, HeldVariable);
+            environment.Add(string.Create(CultureInfo.InvariantCulture, $"{SocketVariable}={theirs.Handle.DangerousGetHandle()}"));
+            if (!isFirst)
+            {
+                string files = string.Join(' ', _held.Select(held => string.Create(CultureInfo.InvariantCulture, $"{held.Role}={held.File.DangerousGetHandle()}")));
+                environment.Add($"{HeldVariable}={(replaces ? "restart" : $"death {_lastDeath.Replace(' ', '-')}")} {files}");
+            }
+            int pid = Interop.Spawn(program, [_program, .. Daemon.AssemblyToRun(_program), ServeCommand.Name, .. _arguments], environment);
+            if (pid < 0)
+            {
+                ours.Dispose();
+                file?.Dispose();
+                if (isFirst)
+                {
+                    Exit(ExitCode.Failed);
+                }
+                _notBefore = Stopwatch.GetTimestamp() + Stopwatch.Frequency;
+                return null;
+            }
+            if (file is not null)
+            {
+                _programFile?.Dispose();
+                _programFile = file;
+            }
+            return new Worker(pid, ours, Stopwatch.GetTimestamp());
+        }
+    }
+
+    // The program on disk where it is wanted; else the one that the last worker ran, though its file was replaced or deleted.
+    private (string Program, SafeFileHandle? File) Program(bool fromDisk)
+    {
+        if (!fromDisk && _programFile is { } known)
+        {
+            return FileIdentity.TryOf(_program) is { } there && FileIdentity.TryOf(known) is { } ran && there.IsSameFile(ran)
+                ? (_program, null)
+                : (string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{known.DangerousGetHandle()}"), null);
+        }
+        try
+        {
+            return (_program, File.OpenHandle(_program, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return (File.Exists(_program) ? _program : "/proc/self/exe", null);
+        }
+    }
+
+    // The directory to mount on and the pipe to say so in are the first worker's; credentials stay, for the others.
+    private void CloseWhatOnlyTheFirstNeeds()
+    {
+        for (int i = 0; i + 1 < _arguments.Length; i++)
+        {
+            if (_arguments[i] is ServeCommand.ReadyOption or ServeCommand.DirectoryOption && int.TryParse(_arguments[i + 1], out int fd))
+            {
+                new SafeFileHandle(fd, ownsHandle: true).Dispose();
+            }
+        }
+    }
+
+    // Without them the kernel's connection ends with the worker.
+    private void DropDevices()
+    {
+        foreach ((_, SafeFileHandle file) in _held.Where(held => held.Role == HeldFiles.Device))
+        {
+            file.Dispose();
+        }
+        _held = [.. _held.Where(held => held.Role != HeldFiles.Device)];
+    }
+
+    private SafeFileHandle? FileOf(string role) => _held.FirstOrDefault(held => held.Role == role).File;
+
+    private int EndWithoutWorker()
+    {
+        DropDevices();
+        // Nobody serves the mount any more, so that taking it away does not wait for anybody. The record says where it is.
+        if (FileOf(HeldFiles.Record) is { } record && StoredRecord.Read(record)?.MountPoint is { } directory)
+        {
+            int pid = Interop.Spawn(_program, [_program, .. Daemon.AssemblyToRun(_program), "umount", "--lazy", directory], EnvironmentWithout(SocketVariable, HeldVariable));
+            if (pid > 0)
+            {
+                Interop.Wait(pid);
+            }
+        }
+        return ExitCode.OfSignal(_signal);
+    }
+
+    private void OnSignal(PosixSignalContext context, int number)
+    {
+        context.Cancel = true;
+        _arrived.Enqueue(number);
+        Wake();
+    }
+
+    private void OnHangUp(PosixSignalContext context)
+    {
+        if (_isForeground || _held.Length == 0)
+        {
+            OnSignal(context, 1);
+            return;
+        }
+        context.Cancel = true;
+        _restartWanted = true;
+        Wake();
+    }
+
+    private void Wake()
+    {
+        Span<byte> one = [1, 0, 0, 0, 0, 0, 0, 0];
+        _ = Interop.Write(_wake, one, one.Length);
+    }
+
+    // To the service manager that has started us (sd_notify(3)). It listens to its main process, which is this one.
+    private static void Notify(string state)
+    {
+        if (Environment.GetEnvironmentVariable("NOTIFY_SOCKET") is not { Length: > 1 } path)
+        {
+            return;
+        }
+        try
+        {
+            using var socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+            socket.SendTo(Encoding.UTF8.GetBytes(state), new UnixDomainSocketEndPoint(path[0] == '@' ? '\0' + path[1..] : path));
+        }
+        catch (SocketException)
+        {
+            // It does not listen any more.
+        }
+    }
+
+    private static List<string> EnvironmentWithout(params string[] names)
+        => [.. Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().Where(each => !names.Contains((string)each.Key)).Select(each => $"{each.Key}={each.Value}")];
+
+    private static void Exit(int code)
+    {
+        if (code < 0)
+        {
+            Interop.EndBySignal(-code);
+        }
+        Environment.Exit(code < 0 ? ExitCode.OfSignal(-code) : code);
+    }
+}

@@ -1,0 +1,132 @@
+using System.Globalization;
+using LazyMount.Fuse;
+using LazyMount.Mounting;
+using Microsoft.Win32.SafeHandles;
+
+namespace LazyMount.Keeping;
+
+/// <summary>The names of the open files that a keeper holds for the next worker.</summary>
+internal static class HeldFiles
+{
+    /// <summary>What the worker knows of the mount (<see cref="HeldState"/>), in memory.</summary>
+    public const string State = "state";
+
+    /// <summary>The record in the state directory, with its lock.</summary>
+    public const string Record = "record";
+
+    /// <summary>The memory of a <see cref="RequestLedger"/>.</summary>
+    public const string Ledger = "ledger";
+
+    /// <summary>The archive that the image is in.</summary>
+    public const string Archive = "archive";
+
+    /// <summary>Only there when the kernel cannot send requests again.</summary>
+    public const string NoResend = "no-resend";
+
+    /// <summary>An open file of the FUSE connection; the first is the one that was mounted with.</summary>
+    public const string Device = "device";
+}
+
+/// <summary>A worker's connection to its keeper. The worker goes on without one: a keeper that was killed costs the next worker, not the mount.</summary>
+internal sealed class KeeperLink : IDisposable
+{
+    /// <summary>First letters of what a worker says.</summary>
+    public const char Holds = 'H', IsReady = 'T', Ends = 'B', WantsRestart = 'R', Says = 'S';
+
+    /// <summary>What a keeper says: end, the successor is ready; and: begin, the one before has ended.</summary>
+    public const string YieldMessage = "yield", GoMessage = "go";
+
+    private static readonly TimeSpan s_letsGo = TimeSpan.FromSeconds(2);
+
+    private readonly ControlSocket _socket;
+    private readonly ManualResetEventSlim _hasLetGo = new();
+
+    private KeeperLink(ControlSocket socket, int keeper, string? reason, IReadOnlyList<(string Role, SafeFileHandle File)> held)
+        => (_socket, Keeper, Reason, Held) = (socket, keeper, reason, held);
+
+    /// <summary>The keeper's process.</summary>
+    public int Keeper { get; }
+
+    /// <summary>Why this worker follows another one: "restart", or "death" and of what; null for the first.</summary>
+    public string? Reason { get; }
+
+    /// <summary>The worker before this one died.</summary>
+    public bool IsAfterDeath => Reason?.StartsWith("death", StringComparison.Ordinal) == true;
+
+    /// <summary>What the keeper holds, for a worker that follows another one. Owned by whoever takes it.</summary>
+    public IReadOnlyList<(string Role, SafeFileHandle File)> Held { get; }
+
+    /// <summary>The link that this process was started with. Takes it out of the environment, where programs that we start would find it.</summary>
+    public static KeeperLink? TryOpen()
+    {
+        string? socket = Environment.GetEnvironmentVariable(LazyMount.Keeping.Keeper.SocketVariable), held = Environment.GetEnvironmentVariable(LazyMount.Keeping.Keeper.HeldVariable);
+        Environment.SetEnvironmentVariable(LazyMount.Keeping.Keeper.SocketVariable, null);
+        Environment.SetEnvironmentVariable(LazyMount.Keeping.Keeper.HeldVariable, null);
+        Daemon.TakeStartDirectory();
+        if (!int.TryParse(socket, NumberStyles.None, CultureInfo.InvariantCulture, out int fd))
+        {
+            return null;
+        }
+        string[] words = held?.Split(' ') ?? [];
+        IEnumerable<(string, SafeFileHandle)> files = words.Where(word => word.Contains('=', StringComparison.Ordinal)).Select(word => word.Split('='))
+            .Select(pair => (pair[0], new SafeFileHandle(int.Parse(pair[1], CultureInfo.InvariantCulture), ownsHandle: true)));
+        string reason = string.Join(' ', words.TakeWhile(word => !word.Contains('=', StringComparison.Ordinal)));
+        return new KeeperLink(new ControlSocket(new SafeFileHandle(fd, ownsHandle: true)), Interop.ParentId(), held is null ? null : reason, [.. files]);
+    }
+
+    /// <summary>The file of a role, or null.</summary>
+    public SafeFileHandle? FileOf(string role) => Held.FirstOrDefault(held => held.Role == role).File;
+
+    /// <summary>Gives the keeper what the next worker needs. Returns when it has it, or is gone.</summary>
+    public void Hold(IReadOnlyList<(string Role, SafeFileHandle File)> files)
+    {
+        if (_socket.TrySend(Holds + string.Join(' ', files.Select(file => file.Role)), [.. files.Select(file => file.File)]))
+        {
+            _ = _socket.Receive(out _);
+        }
+    }
+
+    /// <summary>Tells the keeper that this worker could serve, and waits until the one before has ended. False when the keeper is gone.</summary>
+    public bool WaitForTurn() => _socket.TrySend(IsReady.ToString()) && _socket.Receive(out _) == GoMessage;
+
+    /// <summary>Tells the keeper that the mount ends: no other worker follows. Returns when it has let go of the connection, or is gone.</summary>
+    public void End()
+    {
+        if (_socket.TrySend(Ends.ToString()))
+        {
+            _hasLetGo.Wait(s_letsGo);
+        }
+    }
+
+    /// <summary>Asks for a successor.</summary>
+    public void AskForRestart() => _socket.TrySend(WantsRestart.ToString());
+
+    /// <summary>Tells the service manager something, if there is one.</summary>
+    public void Notify(string state) => _socket.TrySend(Says + state);
+
+    /// <summary>Listens to the keeper from now on, on a thread of its own.</summary>
+    /// <param name="yield">What to do when a successor is ready.</param>
+    public void Listen(Action yield) => new Thread(() =>
+    {
+        while (_socket.Receive(out _) is { } message)
+        {
+            if (message == YieldMessage)
+            {
+                yield();
+            }
+            else
+            {
+                _hasLetGo.Set();
+            }
+        }
+        _hasLetGo.Set();
+    })
+    { IsBackground = true, Name = "keeper" }.Start();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _socket.Dispose();
+        _hasLetGo.Dispose();
+    }
+}
