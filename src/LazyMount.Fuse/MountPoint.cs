@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using LazyMount.Blobs.Files;
 
@@ -35,6 +37,9 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     /// in its caches. Waits up to a second for a FUSE mount that does not answer, and counts it as alive.
     /// </summary>
     public bool IsDead() => Server?.HasEnded() ?? Probe(Directory) == Interop.ENOTCONN;
+
+    /// <summary>As <see cref="IsDead()"/>, when it was asked already by <see cref="ProbeAll"/>.</summary>
+    public bool IsDead(int? answer) => Server?.HasEnded() ?? answer == Interop.ENOTCONN;
 
     /// <summary>
     /// Unmounts one place from outside the daemon: umount2 as root, else fusermount3 -u. Cleans a dead mount. Throws
@@ -82,7 +87,8 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     /// </summary>
     public static string PathOf(string directory)
     {
-        if (RealPath(directory, out _) is { } real)
+        // Nobody may answer for the mount just now.
+        if (InTime<string?>([() => RealPath(directory, out _)], null)[0] is { } real)
         {
             return real;
         }
@@ -137,18 +143,31 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     /// The error of statfs(2), which always asks the daemon: ENOTCONN from the kernel at once when it is gone. In a thread
     /// of its own that may stay behind, because a daemon that is stuck would hold us as long as it likes.
     /// </summary>
-    internal static unsafe int Probe(string directory)
+    internal static int Probe(string directory) => InTime([() => StatFs(directory)], 0)[0];
+
+    /// <summary>Asks all mounts at once, and waits no longer than for one.</summary>
+    /// <returns>The error number of statfs(2) of each, null for one that did not answer.</returns>
+    public static int?[] ProbeAll(IEnumerable<MountPoint> mounts) => InTime<int?>([.. mounts.Select(mount => (Func<int?>)(() => StatFs(mount.Directory)))], null);
+
+    private static unsafe int StatFs(string directory)
     {
-        int errno = 0;
-        byte[] path = PathText.ToNative(directory);
-        var thread = new Thread(() =>
+        byte* result = stackalloc byte[Interop.StatFsSize];
+        return Interop.StatFs(PathText.ToNative(directory), result) < 0 ? Marshal.GetLastPInvokeError() : 0;
+    }
+
+    // Each in a thread of its own that may stay behind.
+    private static T[] InTime<T>(Func<T>[] questions, T otherwise)
+    {
+        var answers = new StrongBox<T>?[questions.Length];
+        Thread[] threads = [.. questions.Select((ask, i) => new Thread(() => Volatile.Write(ref answers[i], new StrongBox<T>(ask()))) { IsBackground = true, Name = "mount-probe" })];
+        Array.ForEach(threads, static thread => thread.Start());
+        long began = Stopwatch.GetTimestamp();
+        foreach (Thread thread in threads)
         {
-            byte* result = stackalloc byte[Interop.StatFsSize];
-            errno = Interop.StatFs(path, result) < 0 ? Marshal.GetLastPInvokeError() : 0;
-        })
-        { IsBackground = true, Name = "mount-probe" };
-        thread.Start();
-        return thread.Join(s_probeTime) ? errno : 0;
+            TimeSpan left = s_probeTime - Stopwatch.GetElapsedTime(began);
+            thread.Join(left > TimeSpan.Zero ? left : TimeSpan.Zero);
+        }
+        return [.. answers.Select((_, i) => Volatile.Read(ref answers[i]) is { } answer ? answer.Value! : otherwise)];
     }
 
     internal static unsafe string? RealPath(string path, out int errno)

@@ -60,8 +60,26 @@ public sealed class LazyMountCli : IDisposable
     /// <summary>Whether the kernel has a mount there.</summary>
     public static bool IsMounted(string directory) => File.ReadLines("/proc/self/mounts").Any(line => line.Split(' ')[1] == directory);
 
-    /// <summary>The processes that run our binary with <paramref name="directory"/> among their arguments, without any tool's help.</summary>
-    public static int[] DaemonsOf(string directory)
+    /// <summary>The keepers of what is mounted on <paramref name="directory"/>: the processes that stand for mounts. Found without any tool's help.</summary>
+    public static int[] DaemonsOf(string directory) => ProcessesOf(directory, isKeeper: true);
+
+    /// <summary>The processes that serve what is mounted on a directory.</summary>
+    public static int[] WorkersOf(string directory) => ProcessesOf(directory, isKeeper: false);
+
+    /// <summary>Kills all processes of a mount, the keeper first.</summary>
+    public static void KillAllOf(string directory)
+    {
+        foreach (int process in (int[])[.. DaemonsOf(directory), .. WorkersOf(directory)])
+        {
+            _ = Interop.Kill(process, 9);
+        }
+        while (DaemonsOf(directory).Length + WorkersOf(directory).Length > 0)
+        {
+            Thread.Sleep(5);
+        }
+    }
+
+    private static int[] ProcessesOf(string directory, bool isKeeper)
     {
         var processes = new List<int>();
         foreach (string process in System.IO.Directory.EnumerateDirectories("/proc"))
@@ -70,7 +88,7 @@ public sealed class LazyMountCli : IDisposable
             {
                 if (int.TryParse(Path.GetFileName(process), out int id)
                     && Path.GetFileName(File.ReadAllText($"{process}/cmdline").Split('\0')[0]) == "lazymount"
-                    && File.ReadAllText($"{process}/cmdline").Split('\0').Contains(directory))
+                    && File.ReadAllText($"{process}/cmdline").Split('\0') is [_, "daemon", ..] words && words.Contains(directory) && words.Contains("keep") == isKeeper)
                 {
                     processes.Add(id);
                 }

@@ -4,6 +4,7 @@ using System.Text;
 using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Keeping;
 using LazyMount.Mounting;
 using LazyMount.Output;
 
@@ -14,7 +15,7 @@ internal static class ListCommand
 {
     public static Command Create(CommandHost host)
     {
-        var json = Verb.JsonOption("an array of { mountPoint, mountPointBase64 (of a name that is not UTF-8), image, state, face (fuse or erofs), manifestDigest, proof, layer, view (image-file or layers), pid, since, logFile, cacheDirectory }");
+        var json = Verb.JsonOption("an array of { mountPoint, mountPointBase64 (of a name that is not UTF-8), image, state (alive, busy, restarting, stuck, failed or dead), trouble, face (fuse or erofs), manifestDigest, proof, layer, view (image-file or layers), pid, worker, restarts, survivesCrashes, since, logFile, cacheDirectory }");
         var verb = new Verb("list", "List mounted images.",
             """
             lazymount list
@@ -49,31 +50,58 @@ internal static class ListCommand
     }
 
     /// <summary>
-    /// The mount table with what the records add to it. A daemon that has locked its record lives; of other mounts the kernel is asked.
+    /// The mount table with what the records add to it, and mounts that are in no place of it but go on, because they are in use. A process
+    /// that has locked its record lives; of other mounts the kernel is asked.
     /// </summary>
     internal static IReadOnlyList<MountListing> Join(IReadOnlyList<MountPoint> mounts, IReadOnlyList<StoredRecord> records)
-        => [.. mounts.Select(mount =>
+    {
+        int?[] answers = MountPoint.ProbeAll(mounts);
+        List<MountListing> listings = [];
+        for (int i = 0; i < mounts.Count; i++)
         {
+            MountPoint mount = mounts[i];
             MountRecord? record = records.Where(record => record.IsHeld && record.Record.IsOf(mount)).MaxBy(record => record.Record.MountPoint == mount.Directory)?.Record;
-            bool isDead = record is null && mount.IsDead();
-            record ??= isDead ? records.FirstOrDefault(record => record.Record.IsOf(mount))?.Record : null;
-            return new MountListing
-            {
-                MountPoint = Encoding.UTF8.GetString(PathText.Encode(mount.Directory)),
-                MountPointBase64 = PathText.IsText(mount.Directory) ? null : PathText.Encode(mount.Directory),
-                Image = record?.Image ?? mount.Source,
-                State = isDead ? "dead" : "alive",
-                Face = MountArguments.NameOf(mount.Face),
-                ManifestDigest = record?.ManifestDigest,
-                Proof = record?.Proof,
-                Layer = record?.Layer,
-                View = record?.View,
-                Pid = record?.Pid ?? (isDead ? null : mount.Pid),
-                Since = record?.Since,
-                LogFile = record?.LogFile,
-                CacheDirectory = record?.CacheDirectory,
-            };
-        })];
+            string state = record is not null ? StateOf(record, answers[i] is not null) : mount.IsDead(answers[i]) ? Dead : answers[i] is null ? Stuck : Alive;
+            record ??= state == Dead ? records.FirstOrDefault(record => record.Record.IsOf(mount))?.Record : null;
+            listings.Add(Listing(mount.Directory, mount.Source, MountArguments.NameOf(mount.Face), record?.HasFailed == true ? Failed : state, record, mount.Pid));
+        }
+        foreach (StoredRecord record in records.Where(record => record.IsHeld && !mounts.Any(record.Record.IsOf)))
+        {
+            listings.Add(Listing(record.Record.MountPoint, record.Record.Image, record.Record.Face ?? "fuse", Busy, record.Record, null));
+        }
+        return listings;
+    }
+
+    // Served; unmounted and still in use; between two processes that serve; not answering; given up by its keeper; and not served any more.
+    private const string Alive = "alive", Busy = "busy", Restarting = "restarting", Stuck = "stuck", Failed = "failed", Dead = "dead";
+
+    private static string StateOf(MountRecord record, bool hasAnswered) => (record.Worker is int worker ? ProcessState.Of(worker) : null) switch
+    {
+        null when record.Worker is not null => Restarting,
+        'T' or 't' => Stuck,
+        _ => hasAnswered ? Alive : Stuck,
+    };
+
+    private static MountListing Listing(string directory, string source, string face, string state, MountRecord? record, int? server) => new()
+    {
+        MountPoint = Encoding.UTF8.GetString(PathText.Encode(directory)),
+        MountPointBase64 = PathText.IsText(directory) ? null : PathText.Encode(directory),
+        Image = record?.Image ?? source,
+        State = state,
+        Trouble = record?.Trouble,
+        Face = face,
+        ManifestDigest = record?.ManifestDigest,
+        Proof = record?.Proof,
+        Layer = record?.Layer,
+        View = record?.View,
+        Pid = record?.Pid ?? (state == Dead ? null : server),
+        Worker = state is Restarting or Dead or Failed ? null : record?.Worker,
+        Restarts = record?.Restarts,
+        SurvivesCrashes = record?.SurvivesCrashes,
+        Since = record?.Since,
+        LogFile = record?.LogFile,
+        CacheDirectory = record?.CacheDirectory,
+    };
 
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {
@@ -90,5 +118,9 @@ internal static class ListCommand
                 listing.Image + (listing.Layer is int layer ? $" (layer {layer})" : "") + (listing.View is { } view ? $" (view {view})" : ""));
         }
         table.Write(output);
+        foreach (MountListing listing in listings.Where(listing => listing.Trouble is not null))
+        {
+            output.WriteLine($"{listing.MountPoint}: {listing.Trouble}; its log is '{listing.LogFile}'");
+        }
     }
 }

@@ -2,7 +2,6 @@ using System.CommandLine;
 using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
-using LazyMount.Output;
 
 namespace LazyMount.Commands;
 

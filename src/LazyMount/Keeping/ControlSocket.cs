@@ -2,7 +2,6 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
 using LazyMount.Cli;
-using LazyMount.Output;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Keeping;

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using LazyMount.Cli;
-using LazyMount.Output;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount;

@@ -31,6 +31,9 @@ internal sealed unsafe class Keeper
     /// <summary>The worker's end of the socket, in the environment.</summary>
     public const string SocketVariable = "LAZYMOUNT_KEEPER";
 
+    /// <summary>The signal by which `lazymount restart` asks for a successor: SIGHUP unmounts what is mounted in front.</summary>
+    public const int RestartSignal = 42;
+
     // Deaths in a row without an answer between them, after which there are pauses; and how long they go on.
     private const int QuickRestarts = 5;
     private static readonly TimeSpan s_longestPause = TimeSpan.FromMinutes(1);
@@ -84,6 +87,7 @@ internal sealed unsafe class Keeper
             _signals.Add(PosixSignalRegistration.Create(signal, context => OnSignal(context, number)));
         }
         _signals.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, OnHangUp));
+        _signals.Add(PosixSignalRegistration.Create((PosixSignal)RestartSignal, OnRestart));
         _worker = Start(isFirst: true);
         CloseWhatOnlyTheFirstNeeds();
         while (true)
@@ -116,7 +120,7 @@ internal sealed unsafe class Keeper
     // Returns the exit code by ending the process: there is nothing to come back to.
     private void WaitForSomething()
     {
-        Interop.PollEntry* files = stackalloc Interop.PollEntry[3];
+        Interop.PollEntry* files = stackalloc Interop.PollEntry[4];
         int count = 0;
         Worker?[] of = new Worker?[3];
         foreach (Worker? one in (ReadOnlySpan<Worker?>)[_worker, _successor])
@@ -128,11 +132,18 @@ internal sealed unsafe class Keeper
             }
         }
         files[count] = new Interop.PollEntry { File = (int)_wake.DangerousGetHandle(), Events = 1 };
+        // While nobody serves, an unmount is seen by the connection's end. It is an error, which is always waited for.
+        SafeFileHandle? unserved = _worker is null ? FileOf(HeldFiles.Device) : null;
+        files[count + 1] = new Interop.PollEntry { File = unserved is null ? -1 : (int)unserved.DangerousGetHandle() };
         int timeout = _worker is null && _successor is null
             ? (int)Math.Clamp(Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), _notBefore).TotalMilliseconds + 1, 0, int.MaxValue) : -1;
-        if (Interop.Poll(files, (nuint)count + 1, timeout) <= 0)
+        if (Interop.Poll(files, (nuint)count + 2, timeout) <= 0)
         {
             return;
+        }
+        if (files[count + 1].Happened != 0)
+        {
+            Exit(ExitCode.Done);
         }
         if (files[count].Happened != 0)
         {
@@ -387,6 +398,11 @@ internal sealed unsafe class Keeper
             OnSignal(context, 1);
             return;
         }
+        OnRestart(context);
+    }
+
+    private void OnRestart(PosixSignalContext context)
+    {
         context.Cancel = true;
         _restartWanted = true;
         Wake();

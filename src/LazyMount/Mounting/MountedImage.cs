@@ -1,8 +1,8 @@
 using System.Runtime;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
-using LazyMount.Fuse;
 using LazyMount.FileSystem;
+using LazyMount.Fuse;
 using LazyMount.Images;
 using LazyMount.Keeping;
 using LazyMount.Layers;

@@ -98,6 +98,18 @@ internal sealed class StateDirectory
     public IReadOnlyList<StoredRecord> ReadAll()
         => Directory.Exists(Root) ? [.. Directory.EnumerateFiles(Root, "*.json").Select(StoredRecord.TryOpen).OfType<StoredRecord>()] : [];
 
+    /// <summary>Where images are mounted by processes that live.</summary>
+    public IReadOnlyList<string> MountPoints()
+    {
+        IReadOnlyList<StoredRecord> records = ReadAll();
+        string[] held = [.. records.Where(record => record.IsHeld).Select(record => record.Record.MountPoint)];
+        foreach (StoredRecord record in records)
+        {
+            record.Dispose();
+        }
+        return held;
+    }
+
     /// <summary>Removes the record of a daemon that was killed.</summary>
     public void Remove(MountRecord record) => Delete(RecordFileOf(record.MountPoint));
 

@@ -13,8 +13,14 @@ internal sealed record MountListing
 
     public required string Image { get; init; }
 
-    /// <summary>"alive" or "dead" (the daemon is gone).</summary>
+    /// <summary>
+    /// "alive"; "busy" (unmounted, but in use); "restarting" (the process that serves it has died, and another is started); "stuck" (it does
+    /// not answer); "failed" (the keeper has given up); or "dead" (nobody serves it).
+    /// </summary>
     public required string State { get; init; }
+
+    /// <summary>Why it is restarting or failed; else left out.</summary>
+    public string? Trouble { get; init; }
 
     /// <summary>Which file system of the kernel shows it: "fuse" or "erofs".</summary>
     public required string Face { get; init; }
@@ -26,7 +32,19 @@ internal sealed record MountListing
 
     /// <summary>"image-file" or "layers"; null for the tree.</summary>
     public string? View { get; init; }
+
+    /// <summary>The keeper: a signal to it unmounts.</summary>
     public int? Pid { get; init; }
+
+    /// <summary>The process that serves the mount.</summary>
+    public int? Worker { get; init; }
+
+    /// <summary>How many times another process has taken over.</summary>
+    public int? Restarts { get; init; }
+
+    /// <summary>False where the kernel cannot send requests again (before Linux 6.9).</summary>
+    public bool? SurvivesCrashes { get; init; }
+
     public DateTimeOffset? Since { get; init; }
     public string? LogFile { get; init; }
     public string? CacheDirectory { get; init; }

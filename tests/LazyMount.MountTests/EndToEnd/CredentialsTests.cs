@@ -39,9 +39,9 @@ public sealed class CredentialsTests : IDisposable
         string directory = _lazymount.NewMountPoint();
         _lazymount.Run(["mount", "-v", "--log-file", _lazymount.Directory["log"], .. options, _image, directory]).EnsureSuccess();
         Assert.Equal("content", File.ReadAllText(Path.Combine(directory, "file")));
-        int daemon = Assert.Single(LazyMountCli.DaemonsOf(directory));
-        string seen = File.ReadAllText($"/proc/{daemon}/cmdline") + File.ReadAllText($"/proc/{daemon}/environ") + File.ReadAllText(_lazymount.Directory["log"])
-            + _lazymount.Run("list", "--json").Output;
+        string seen = File.ReadAllText(_lazymount.Directory["log"]) + _lazymount.Run("list", "--json").Output;
+        foreach (int process in (int[])[Assert.Single(LazyMountCli.DaemonsOf(directory)), Assert.Single(LazyMountCli.WorkersOf(directory))])
+            seen += File.ReadAllText($"/proc/{process}/cmdline") + File.ReadAllText($"/proc/{process}/environ");
         foreach (string file in Directory.EnumerateFiles(_lazymount.StateDirectory, "*", SearchOption.AllDirectories).Concat(Directory.EnumerateFiles(_lazymount.CacheDirectory, "*", SearchOption.AllDirectories)))
             seen += Encoding.Latin1.GetString(File.ReadAllBytes(file));
         Assert.DoesNotContain("wonderland", seen, StringComparison.Ordinal);

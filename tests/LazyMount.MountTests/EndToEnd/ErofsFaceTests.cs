@@ -169,7 +169,7 @@ public sealed class ErofsFaceTests : IDisposable
         const string Script = """
             export LAZYMOUNT_STATE="$DIR.state"
             state() { "$LAZYMOUNT" list | grep "$DIR" | cut -d" " -f1; }
-            unshare --pid --fork bash -c "LAZYMOUNT_STATE=\"\$DIR.other\" \"\$LAZYMOUNT\" mount -f --as erofs \"\$IMAGE\" \"\$DIR\" & read <\"\$DIR.end\"; kill -KILL \$!; wait; sleep 300" &
+            unshare --pid --fork bash -c "LAZYMOUNT_STATE=\"\$DIR.other\" \"\$LAZYMOUNT\" mount -f --as erofs \"\$IMAGE\" \"\$DIR\" & read <\"\$DIR.end\"; kill -KILL \$! \$(pgrep -P \$!); wait; sleep 300" &
             for i in $(seq 600); do state | grep -q . && break; sleep 0.1; done
             state
             echo >"$DIR.end"
@@ -190,7 +190,6 @@ public sealed class ErofsFaceTests : IDisposable
         for (int round = 0; round < Rounds && broken < Wanted; round++)
         {
             string directory = _lazymount.Mount(_image, "--as", "erofs");
-            int daemon = Assert.Single(LazyMountCli.DaemonsOf(directory));
             int answers = 0, errors = 0;
             string? wrong = null;
             Thread[] readers = [.. Enumerable.Range(0, 6).Select(number => new Thread(() =>
@@ -218,7 +217,7 @@ public sealed class ErofsFaceTests : IDisposable
             }))];
             Array.ForEach(readers, reader => reader.Start());
             SpinWait.SpinUntil(() => Volatile.Read(ref answers) > 2 * round);
-            System.Diagnostics.Process.GetProcessById(daemon).Kill();
+            LazyMountCli.KillAllOf(directory);
             Array.ForEach(readers, reader => Assert.True(reader.Join(TimeSpan.FromSeconds(60)), "a read has not ended"));
             Assert.Null(wrong);
             // Without errors everything was in the page cache before the daemon was killed.
@@ -241,7 +240,7 @@ public sealed class ErofsFaceTests : IDisposable
     public void DeadMountWithoutARecord_IsListedAsDead_AndCleaned()
     {
         string directory = _lazymount.Mount(_image);
-        Tool.Run("kill", "-KILL", $"{Assert.Single(LazyMountCli.DaemonsOf(directory))}").EnsureSuccess();
+        LazyMountCli.KillAllOf(directory);
         File.Delete(Directory.GetFiles(_lazymount.StateDirectory, "*.json").Single());
         WaitUntil(() => Listed(directory).State == "dead", "the mount to be listed as dead");
         _lazymount.Run("umount", directory).EnsureSuccess();

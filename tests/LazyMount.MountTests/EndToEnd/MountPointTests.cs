@@ -352,9 +352,9 @@ public sealed class MountPointTests : IDisposable
 
     private static void Kill(string directory)
     {
-        int daemon = Assert.Single(LazyMountCli.DaemonsOf(directory));
-        Tool.Run("kill", "-KILL", $"{daemon}").EnsureSuccess();
-        WaitUntil(() => HasEnded(daemon), "the killed daemon to end");
+        int worker = Assert.Single(LazyMountCli.WorkersOf(directory));
+        LazyMountCli.KillAllOf(directory);
+        WaitUntil(() => HasEnded(worker), "the killed worker to end");
     }
 
     // Its command line is gone before its files and locks are: those go with the last thread.

@@ -25,7 +25,7 @@ public sealed class SoakTests(FaultyImage image) : IClassFixture<FaultyImage>, I
         using var proxy = new FaultProxy(image.Registry.Host, seed);
         string log = _lazymount.Directory["log"];
         string mount = _lazymount.Mount(FaultyImage.At(proxy.Host), "--no-keep", "--read-timeout", $"{FaultyReading.ReadTimeout}s", "--index-trust", "bound", "--log-file", log);
-        int daemon = Assert.Single(LazyMountCli.DaemonsOf(mount));
+        int daemon = Assert.Single(LazyMountCli.WorkersOf(mount));
         var reading = new FaultyReading(_lazymount, mount, image.Tree, seed);
         var clock = Stopwatch.StartNew();
         string? failure = null;

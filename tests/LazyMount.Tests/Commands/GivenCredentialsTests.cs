@@ -1,9 +1,8 @@
-using System.Globalization;
-using System.IO.Pipes;
 using LazyMount.Blobs.Registry.Accounts;
 using LazyMount.Cli;
 using LazyMount.Mounting;
 using LazyMount.Output;
+using Microsoft.Win32.SafeHandles;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -61,24 +60,18 @@ public sealed class GivenCredentialsTests
     }
 
     [Fact]
-    public void LargestCredentials_GoThroughThePipeBeforeAnybodyReads()
+    public void LargestCredentials_AreReadByEachWorker()
     {
         var credentials = new Credentials("me", new string('x', (32 << 10) - 2));
         Assert.Equal(credentials, GivenCredentials.ReadLine(new StringReader($"{credentials.UserName}:{credentials.Password}")));
-        var pipe = new AnonymousPipeServerStream(PipeDirection.Out);
-        int reader = int.Parse(pipe.GetClientHandleAsString(), CultureInfo.InvariantCulture);
-        GivenCredentials.Send(credentials, pipe);
-        pipe.ClientSafePipeHandle.SetHandleAsInvalid(); // the receiver closes it
-        pipe.Dispose();
-        Assert.Equal(credentials, GivenCredentials.Receive(reader));
-    }
-
-    [Fact]
-    public void DaemonThatHasEnded_IsNoFailureOfSending()
-    {
-        using var pipe = new AnonymousPipeServerStream(PipeDirection.Out);
-        pipe.DisposeLocalCopyOfClientHandle();
-        GivenCredentials.Send(new Credentials("me", "pw"), pipe);
+        using SafeFileHandle memory = GivenCredentials.ToMemory(credentials);
+        for (int worker = 0; worker < 2; worker++)
+        {
+            using SafeFileHandle inherited = File.OpenHandle($"/proc/self/fd/{memory.DangerousGetHandle()}");
+            int number = (int)inherited.DangerousGetHandle();
+            Assert.Equal(credentials, GivenCredentials.Read(number));
+            inherited.SetHandleAsInvalid(); // the reader closes it
+        }
     }
 
     [Fact]

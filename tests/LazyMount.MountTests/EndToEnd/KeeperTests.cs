@@ -1,0 +1,261 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Text.Json;
+using LazyMount.TestKit;
+using Xunit;
+
+namespace LazyMount.MountTests.EndToEnd;
+
+/// <summary>Mounts that outlive the process that serves them.</summary>
+public sealed class KeeperTests : IDisposable
+{
+    private readonly LazyMountCli _lazymount = new();
+    private readonly byte[] _content = new byte[3_000_000];
+    private readonly string _image;
+
+    public KeeperTests()
+    {
+        new Random(3).NextBytes(_content);
+        OciLayoutBuilder layout = new OciLayoutBuilder(_lazymount.Directory["layout"])
+            .AddLayer(new TarBytes().Directory("./").File("file", "content\n").File("big", _content).Directory("directory").File("directory/name", "x"));
+        layout.WriteImage("v1");
+        _image = layout.Reference("v1");
+    }
+
+    public void Dispose() => _lazymount.Dispose();
+
+    [Theory]
+    [InlineData("fuse")]
+    [InlineData("erofs")]
+    public void KilledWorkers_AreNotNoticed(string face)
+    {
+        Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "needs root");
+        string directory = _lazymount.Mount(_image, "--as", face);
+        int keeper = Assert.Single(LazyMountCli.DaemonsOf(directory));
+        using FileStream held = File.OpenRead(Path.Combine(directory, "big"));
+        var problems = new ConcurrentQueue<string>();
+        using var end = new CancellationTokenSource();
+        Thread[] readers = [.. Enumerable.Range(0, 4).Select(seed => new Thread(() => Read(directory, seed, held, problems, end.Token)))];
+        Array.ForEach(readers, reader => reader.Start());
+        int last = 0;
+        for (int i = 0; i < 12; i++)
+        {
+            WaitUntil(() => LazyMountCli.WorkersOf(directory) is [int worker] && worker != last);
+            last = LazyMountCli.WorkersOf(directory).Single();
+            Thread.Sleep(10 * i);
+            Kill(last, "KILL");
+        }
+        end.Cancel();
+        Array.ForEach(readers, reader => Assert.True(reader.Join(TimeSpan.FromSeconds(60)), "a reader waits for ever"));
+        Assert.Empty(problems);
+        Assert.Equal(keeper, Assert.Single(LazyMountCli.DaemonsOf(directory)));
+        Assert.Equal("alive", Listed(directory).GetProperty("state").GetString());
+        Assert.True(Listed(directory).GetProperty("restarts").GetInt32() > 5);
+        Assert.Contains("died (signal 9); another one goes on", Log(directory), StringComparison.Ordinal);
+        AssertUnmounts(directory, held);
+    }
+
+    // Reads go past the page cache, so that the worker is asked.
+    private void Read(string directory, int seed, FileStream held, ConcurrentQueue<string> problems, CancellationToken end)
+    {
+        var random = new Random(seed);
+        byte[] buffer = new byte[200_000];
+        try
+        {
+            while (!end.IsCancellationRequested)
+            {
+                int at = random.Next(_content.Length - buffer.Length);
+                Tool.Run("sysctl", "-qw", "vm.drop_caches=3");
+                int read = RandomAccess.Read(held.SafeFileHandle, buffer, at);
+                if (read == 0 || !buffer.AsSpan(0, read).SequenceEqual(_content.AsSpan(at, read)))
+                    problems.Enqueue($"wrong bytes at {at}");
+                if (!Directory.GetFileSystemEntries(directory).Select(path => Path.GetFileName(path)).Order().SequenceEqual(["big", "directory", "file"]))
+                    problems.Enqueue("another listing");
+                if (File.ReadAllText(Path.Combine(directory, "directory", "name")) != "x")
+                    problems.Enqueue("another content");
+            }
+        }
+        catch (IOException e)
+        {
+            problems.Enqueue(e.Message);
+        }
+    }
+
+    [Theory]
+    [InlineData("restart", "fuse")]
+    [InlineData("restart", "erofs")]
+    [InlineData("keeper", "fuse")]
+    [InlineData("worker", "fuse")]
+    [InlineData("front", "fuse")]
+    public void Restart_ReplacesTheWorker(string how, string face)
+    {
+        Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "needs root");
+        string directory = _lazymount.NewMountPoint();
+        using Tool? front = how == "front" ? _lazymount.Start("mount", "-f", "--as", face, _image, directory) : null;
+        if (front is null)
+            _lazymount.Run("mount", "--as", face, _image, directory).EnsureSuccess();
+        WaitUntil(() => LazyMountCli.IsMounted(directory) && LazyMountCli.WorkersOf(directory).Length == 1);
+        using FileStream held = File.OpenRead(Path.Combine(directory, "big"));
+        int keeper = Assert.Single(LazyMountCli.DaemonsOf(directory)), worker = Assert.Single(LazyMountCli.WorkersOf(directory));
+        switch (how)
+        {
+            case "keeper":
+                Kill(keeper, "HUP");
+                break;
+            case "worker":
+                Kill(worker, "HUP");
+                break;
+            default:
+                Assert.Equal("", _lazymount.Run("restart", directory).EnsureSuccess().Error);
+                Assert.NotEqual(worker, Listed(directory).GetProperty("worker").GetInt32());
+                break;
+        }
+        WaitUntil(() => LazyMountCli.WorkersOf(directory) is [int other] && other != worker);
+        Assert.Equal(keeper, Assert.Single(LazyMountCli.DaemonsOf(directory)));
+        byte[] read = new byte[_content.Length];
+        held.ReadExactly(read);
+        Assert.Equal(_content, read);
+        AssertUnmounts(directory, held);
+    }
+
+    /// <summary>What the first worker was given, and what is there no more: the directory, the archive, the registry, the cache, the program.</summary>
+    [Theory]
+    [InlineData("fuse")]
+    [InlineData("erofs")]
+    public void NextWorker_HasWhatTheFirstOneHad(string face)
+    {
+        Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "needs root");
+        string where = _lazymount.Directory.CreateDirectory("where"), archive = Path.Combine(where, "a.tar"), mount = Directory.CreateDirectory(Path.Combine(where, "m")).FullName;
+        Tool.Run("tar", "-C", _lazymount.Directory["layout"], "-cf", archive, ".").EnsureSuccess();
+        string program = Path.Combine(where, "lazymount");
+        File.Copy(LazyMountCli.Binary, program);
+        using (Tool tool = Tool.Start("sh", ["-c", $"cd {where} && ./lazymount mount --cache-dir cache --as {face} oci-archive:a.tar m"], _lazymount.Environment))
+            tool.WaitForExit().EnsureSuccess();
+        try
+        {
+            File.Delete(archive);
+            File.WriteAllText(archive, "another file");
+            File.Delete(program);
+            Directory.Delete(Path.Combine(where, "cache"), recursive: true);
+            for (int i = 0; i < 2; i++)
+            {
+                KillWorkersOf("m");
+                Assert.Equal(_content, File.ReadAllBytes(Path.Combine(mount, "big")));
+                Assert.Equal("content\n", File.ReadAllText(Path.Combine(mount, "file")));
+            }
+        }
+        finally
+        {
+            _lazymount.Run("umount", mount).EnsureSuccess();
+        }
+        Assert.False(LazyMountCli.IsMounted(mount));
+    }
+
+    [Theory]
+    [InlineData("TERM")]
+    [InlineData("INT")]
+    [InlineData("QUIT")]
+    [InlineData("USR1")]
+    [InlineData("USR2")]
+    public void SignalToTheWorker_Unmounts(string signal)
+    {
+        string directory = _lazymount.Mount(_image);
+        Kill(Assert.Single(LazyMountCli.WorkersOf(directory)), signal);
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
+        Assert.False(LazyMountCli.IsMounted(directory));
+        Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
+    }
+
+    [Fact]
+    public void KilledKeeper_LeavesTheMount()
+    {
+        string directory = _lazymount.Mount(_image);
+        Kill(Assert.Single(LazyMountCli.DaemonsOf(directory)), "KILL");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0);
+        Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
+        Assert.Equal("alive", Listed(directory).GetProperty("state").GetString());
+        Sentence.AssertOne(_lazymount.Run("restart", directory), 1, directory, "keeper");
+        _lazymount.Run("umount", directory).EnsureSuccess();
+        Assert.Empty(LazyMountCli.WorkersOf(directory));
+        Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
+    }
+
+    [Fact]
+    public void StoppedWorker_IsListedAsStuck_WithinASecondOrSo()
+    {
+        string[] directories = [.. Enumerable.Range(0, 3).Select(_ => _lazymount.Mount(_image, "--as", "fuse"))];
+        foreach (string directory in directories)
+            Kill(Assert.Single(LazyMountCli.WorkersOf(directory)), "STOP");
+        var clock = Stopwatch.StartNew();
+        Assert.All(directories, directory => Assert.Equal("stuck", Listed(directory).GetProperty("state").GetString()));
+        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(15)); // three lists
+        foreach (string directory in directories)
+            Kill(Assert.Single(LazyMountCli.WorkersOf(directory)), "CONT");
+        Assert.All(directories, directory => Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file"))));
+    }
+
+    [Fact]
+    public void DetachedInUse_IsListedAsBusy_AndSurvives()
+    {
+        string directory = _lazymount.Mount(_image);
+        using (FileStream held = File.OpenRead(Path.Combine(directory, "big")))
+        {
+            _lazymount.Run("umount", "-l", directory).EnsureSuccess();
+            Assert.Equal("busy", Listed(directory).GetProperty("state").GetString());
+            KillWorkersOf(directory);
+            byte[] read = new byte[_content.Length];
+            held.ReadExactly(read);
+            Assert.Equal(_content, read);
+        }
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
+    }
+
+    /// <summary>The keeper has nothing to say: it is told to end while nobody serves.</summary>
+    [Fact]
+    public void UnmountedWhileNobodyServes_EverythingEnds()
+    {
+        string directory = _lazymount.Mount(_image, "--as", "fuse");
+        int keeper = Assert.Single(LazyMountCli.DaemonsOf(directory));
+        Kill(keeper, "STOP");
+        KillWorkersOf(directory);
+        Tool.Run("umount", "--no-canonicalize", directory).EnsureSuccess();
+        Kill(keeper, "CONT");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
+        Assert.False(LazyMountCli.IsMounted(directory));
+    }
+
+    [Fact]
+    public void Restart_OfWhatIsNoMount_IsRefused()
+    {
+        Sentence.AssertOne(_lazymount.Run("restart", _lazymount.NewMountPoint()), 1, "list");
+        Sentence.AssertOne(_lazymount.Run("restart"), 2, "--all");
+        _lazymount.Run("restart", "--all").EnsureSuccess();
+    }
+
+    private void AssertUnmounts(string directory, FileStream held)
+    {
+        held.Dispose();
+        _lazymount.Run("umount", directory).EnsureSuccess();
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
+        Assert.False(LazyMountCli.IsMounted(directory));
+        Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
+    }
+
+    private static void KillWorkersOf(string directory)
+    {
+        foreach (int worker in LazyMountCli.WorkersOf(directory))
+            Kill(worker, "KILL");
+    }
+
+    private static void Kill(int process, string signal) => Tool.Run("kill", "-" + signal, $"{process}");
+
+    private JsonElement Listed(string directory)
+    {
+        JsonDocument json = JsonDocument.Parse(_lazymount.Run("list", "--json").EnsureSuccess().Output);
+        return json.RootElement.EnumerateArray().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
+    }
+
+    private string Log(string directory) => File.ReadAllText(Directory.GetFiles(_lazymount.StateDirectory, Path.GetFileName(directory) + "-*.log").Single());
+
+    private static void WaitUntil(Func<bool> condition) => Assert.True(SpinWait.SpinUntil(() => { Thread.Sleep(10); return condition(); }, TimeSpan.FromSeconds(60)), "it did not happen in a minute");
+}
