@@ -83,12 +83,14 @@ public sealed class PathLog
         PathEvent found = Event(PathAction.Added, now, BelowSums(TreeSlots.None, DirectoryOf(now)));
         if (_steps.Layer > 0 && _steps.Before(now.Slot) >= 0)
         {
-            // It stood there already: what is new is a link on the way.
-            int link = _way.Find(slot => _steps.Before(slot) != _steps.Tree.Slots.ObjectOf(slot) && !_steps.Tree.Slots.IsDirectory(slot));
-            return found with { By = _steps.Tree.Slots.PathOf(link), Covering = Covering.Replaced };
+            // It stood there already: what is new is a link on the way, or a directory that the path leaves by "..".
+            int through = _way.Find(slot => _steps.Before(slot) != _steps.Tree.Slots.ObjectOf(slot) && !(WasDirectory(slot) && _steps.Tree.Slots.IsDirectory(slot)));
+            return found with { By = _steps.Tree.Slots.PathOf(through), Covering = Covering.Replaced };
         }
         return LinkedTo(now) is { } name ? found with { Action = PathAction.Linked, By = name } : found;
     }
+
+    private bool WasDirectory(int slot) => _steps.Before(slot) is >= 0 and var was && FileMode.IsDirectory(FlatTree.NodeOf(_steps.Tree, was).Mode);
 
     private PathEvent Gone(Standing before)
     {

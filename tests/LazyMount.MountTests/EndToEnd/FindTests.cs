@@ -10,7 +10,7 @@ public sealed class FindTests(ManyKindsImage image) : IClassFixture<ManyKindsIma
     public static TheoryData<string> Expressions =>
     [
         // Where it starts
-        "", ".", "etc", "etc/", "./etc names", "links/file", "links/directory", "links/directory/", "-H links/directory", "-P links/directory", "nonesuch etc", "etc/../names/", "links//sub",
+        "", ".", "etc", "etc/", "./etc names", "links/file", "links/directory", "links/directory/", "-H links/directory", "-P links/directory", "-H links/broken -ls", "-H links -samefile links/broken", "-H links -newer links/broken", "nonesuch etc", "etc/../names/", "links//sub",
         "top top/", "-H top -maxdepth 1 -printf '%p %y %l\\n'",
         // Names
         ". -name '*.conf'", ". -iname '*.conf'", ". -name '[a-c]*'", ". -name '[!a-z]*'", ". -name '[^a-z]*'", ". -name '*[[:space:]]*'", ". -name '*[[:upper:]]*'", ". -name '?'", ". -name 'caf?'",

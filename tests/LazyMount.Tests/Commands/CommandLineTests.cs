@@ -24,6 +24,8 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("there is no help for 'tust'; did you mean 'trust'?", "help", "tust")]
     [InlineData("there is no help for 'index frob'; see 'lazymount help'", "help", "index", "frob")]
     [InlineData("unknown option '--foo'; see 'lazymount ls --help'", "ls", "--foo", "image")]
+    [InlineData("unknown option '-F'; see 'lazymount ls --help'", "ls", "-F", "image")]
+    [InlineData("unknown option '-s'; did you mean '-S'?", "ls", "-s", "image")]
     [InlineData("unknown option '-x'; see 'lazymount cat --help'", "cat", "image", "-x")]
     [InlineData("unknown option '--platfrom'; did you mean '--platform'?", "--platfrom", "linux/amd64", "ls", "image")]
     [InlineData("one argument too many: 'c'; see 'lazymount tree --help'", "tree", "image", "b", "c")]

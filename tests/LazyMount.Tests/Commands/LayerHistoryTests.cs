@@ -6,6 +6,7 @@ using LazyMount.Cli;
 using LazyMount.Output;
 using LazyMount.TestKit;
 using LazyMount.Tests.Published;
+using Microsoft.Win32.SafeHandles;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -215,6 +216,9 @@ public sealed class LayerHistoryTests : IDisposable
         Assert.Equal(2, run.ExitCode);
         Assert.Contains("cannot find the tag 'nonesuch'", run.Error, StringComparison.Ordinal);
         Assert.Equal(3, (await RunAsync("waste", "--fail-above", "5%", "127.0.0.1:1/app:v1")).ExitCode);
+        using SafeFileHandle full = File.OpenHandle("/dev/full", FileMode.Open, FileAccess.Write);
+        var output = new CommandOutput(new StandardStream(full), isTerminal: false); // cannot be flushed, and so not be disposed of
+        Assert.Equal(2, await CommandLine.RunAsync(new CommandHost { Arguments = ["waste", "--fail-above", "100%", layout.Reference("v1"), "--cache-dir", _directory["cache"]], Output = output, Error = TextWriter.Null }));
         layout.AddLayer(new TarBytes().HardLink("a", "nonesuch")).WriteImage("bad");
         Assert.Equal(2, (await RunAsync("waste", "--fail-above", "5%", layout.Reference("bad"))).ExitCode);
         Assert.Equal(1, (await RunAsync("log", layout.Reference("bad"), "a")).ExitCode);
