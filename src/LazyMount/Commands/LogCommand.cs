@@ -71,7 +71,9 @@ internal static class LogCommand
         if (IsGone(last) && readable is not null)
         {
             string where = ImagePathText.Decode(readable.Path);
-            host.Note($"'{where}' is not in the image any more; 'lazymount cat --layer {readable.Layer} {reference} {where}' reads what layer {readable.Layer} has");
+            // A path that a shell would take for something else is not offered for pasting.
+            string words = where.All(letter => char.IsAsciiLetterOrDigit(letter) || "/._+-@%,:=".Contains(letter, StringComparison.Ordinal)) ? $"{reference} {where}" : "IMAGE PATH";
+            host.Note($"'{where}' is not in the image any more; 'lazymount cat --layer {readable.Layer} {words}' reads what layer {readable.Layer} has");
         }
         return true;
     }

@@ -56,6 +56,9 @@ public sealed class FindTests(ManyKindsImage image) : IClassFixture<ManyKindsIma
     public void NoPath_IsTheRoot() => ManyKindsImage.AssertSame(image.Theirs("find . -mindepth 1 -printf '/%P\\n'"), image.Ours("\"$L\" find \"$I\" -mindepth 1"), isSorted: true);
 
     [Fact]
+    public void FollowingStarts_MayStandBeforeTheImage() => ManyKindsImage.AssertSame(image.Theirs("find -H links/directory"), image.Ours("\"$L\" find -P -H \"$I\" links/directory"), isSorted: true);
+
+    [Fact]
     public void Xattr_FindsNamesOfExtendedAttributes()
     {
         Assert.Equal("/xattrs/blue\n/xattrs/round\n", image.Ours("\"$L\" find \"$I\" -xattr").EnsureSuccess().Output);

@@ -17,6 +17,8 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("unknown command 'inspct'; did you mean 'inspect'?", "inspct", "image")]
     [InlineData("unknown command 'buidl'; did you mean 'build'?", "index", "buidl", "--help")]
     [InlineData("option '--json' takes no value; see 'lazymount ls --help'", "ls", "--json=maybe", "image")]
+    [InlineData("option '-h' takes no value; see 'lazymount ls --help'", "ls", "-lh=3", "image")]
+    [InlineData("option '-l' takes no value; see 'lazymount ls --help'", "ls", "-l=3", "image")]
     [InlineData("option '--offline' takes no value; see 'lazymount ls --help'", "--offline=no", "ls", "image")]
     [InlineData("option '--platform' needs a value: OS/ARCH[/VARIANT]; see 'lazymount ls --help'", "ls", "image", "--platform")]
     [InlineData("option '--platform' is given more than once; see 'lazymount ls --help'", "ls", "image", "--platform", "a", "--platform", "b")]

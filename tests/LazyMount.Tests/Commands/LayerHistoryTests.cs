@@ -150,6 +150,14 @@ public sealed class LayerHistoryTests : IDisposable
     }
 
     [Fact]
+    public async Task Log_DoesNotOfferAHostilePathForPasting()
+    {
+        var layout = new OciLayoutBuilder(_directory["layout"]);
+        layout.AddLayer(new TarBytes().File("x;reboot", "x")).AddLayer(new TarBytes().Whiteout("x;reboot")).WriteImage("v1");
+        Assert.EndsWith("; 'lazymount cat --layer 0 IMAGE PATH' reads what layer 0 has\n", (await RunAsync("log", layout.Reference("v1"), "/x;reboot")).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Log_OfANameThatIsNoText()
     {
         var layout = new OciLayoutBuilder(_directory["layout"]);
