@@ -15,9 +15,9 @@ public sealed class PathLog
     private readonly List<int> _way = [];
     private (int Step, int Slot, Covering How)? _cover;
 
-    private PathLog(IReadOnlyList<LayerIndex> layers, byte[] path)
+    private PathLog(IReadOnlyList<LayerIndex> layers, byte[] path, CancellationToken cancellationToken)
     {
-        (_steps, _path) = (new LayerSteps(layers), path);
+        (_steps, _path) = (new LayerSteps(layers, cancellationToken), path);
         _steps.Tree.Covers = Note;
     }
 
@@ -27,8 +27,10 @@ public sealed class PathLog
     /// </summary>
     /// <param name="layers">All layers, lowest first.</param>
     /// <param name="path">The path; a relative one starts at the root.</param>
+    /// <param name="cancellationToken">Ends it between two layers.</param>
     /// <exception cref="InvalidDataException">The layers make no tree.</exception>
-    public static IEnumerable<PathEvent> Of(IReadOnlyList<LayerIndex> layers, byte[] path) => new PathLog(layers, path).Follow();
+    public static IEnumerable<PathEvent> Of(IReadOnlyList<LayerIndex> layers, byte[] path, CancellationToken cancellationToken)
+        => new PathLog(layers, path, cancellationToken).Follow();
 
     private IEnumerable<PathEvent> Follow()
     {

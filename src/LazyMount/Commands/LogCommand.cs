@@ -33,11 +33,7 @@ internal static class LogCommand
             ImageReference parsedReference = ImageArgument.Parse(reference);
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using IndexedImage opened = await host.OpenIndexedAsync(parsedReference, settings, loggers, cancellationToken);
-            IEnumerable<PathEvent> events = opened.LogOf(ImagePathText.Encode(text)).TakeWhile(_ =>
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                return true;
-            });
+            IEnumerable<PathEvent> events = opened.LogOf(ImagePathText.Encode(text), cancellationToken);
             bool isKnown = parsed.GetValue(json) ? WriteJson(host.Output, events, opened.Image) : Write(host, events, reference);
             return isKnown ? ExitCode.Done : throw new CommandException($"cannot log '{text}': no layer of {parsedReference} has it or ever had it; 'lazymount ls' shows what there is");
         });

@@ -55,7 +55,7 @@ internal static class WasteCommand
     {
         using ILoggerFactory loggers = Loggers.ForCommand(settings);
         await using IndexedImage opened = await host.OpenIndexedAsync(reference, settings, loggers, cancellationToken);
-        WastedBytes waste = opened.MeasureWaste(paths);
+        WastedBytes waste = opened.MeasureWaste(paths, cancellationToken);
         if (asJson)
         {
             host.Output.WriteDocument(Describe(waste, opened.Image), ListingJson.Default.WasteListing);

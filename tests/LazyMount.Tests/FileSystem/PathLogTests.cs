@@ -116,7 +116,7 @@ public sealed class PathLogTests
 
     private static void Expect(string path, string[] expected, params LayerBuilder[] layers) => Assert.Equal(expected, Lines([.. layers.Select((layer, number) => layer.Build() with { Digest = Digest.OfSha256([(byte)number]) })], path));
 
-    private static string[] Lines(IReadOnlyList<LayerIndex> layers, string path) => [.. PathLog.Of(layers, Encoding.UTF8.GetBytes(path)).Select(Line)];
+    private static string[] Lines(IReadOnlyList<LayerIndex> layers, string path) => [.. PathLog.Of(layers, Encoding.UTF8.GetBytes(path), TestContext.Current.CancellationToken).Select(Line)];
 
     private static string Line(PathEvent found) => string.Concat(
         $"{found.Layer} {found.Action.ToString().ToLowerInvariant()} {Encoding.UTF8.GetString(found.Path)}",
