@@ -15,8 +15,8 @@ internal static class FindWords
     /// <param name="arguments">The arguments of the program.</param>
     public static IReadOnlyList<string> Arrange(Command root, Command find, IReadOnlyList<string> arguments)
     {
-        int at = EndOfCommandName(root, find, arguments);
-        if (at == 0)
+        int start = EndOfCommandName(root, find, arguments), at = start;
+        if (start == 0)
         {
             return arguments;
         }
@@ -50,7 +50,7 @@ internal static class FindWords
                 }
             }
         }
-        IEnumerable<string> before = arguments.Take(EndOfCommandName(root, find, arguments)).Concat(options);
+        IEnumerable<string> before = arguments.Take(start).Concat(options);
         return [.. words.Count == 0 ? before : before.Append("--").Append(words[0]).Concat(follow).Concat(words.Skip(1))];
     }
 
