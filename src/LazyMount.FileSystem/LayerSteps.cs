@@ -20,7 +20,8 @@ public enum Covering
 /// compares the two, so that there is one set of rules: those of <see cref="MergedTree"/>.
 /// </summary>
 /// <param name="layers">Lowest first.</param>
-internal sealed class LayerSteps(IReadOnlyList<LayerIndex> layers)
+/// <param name="cancellationToken">Ends it between two layers.</param>
+internal sealed class LayerSteps(IReadOnlyList<LayerIndex> layers, CancellationToken cancellationToken)
 {
     private int[] _before = [];
 
@@ -39,6 +40,7 @@ internal sealed class LayerSteps(IReadOnlyList<LayerIndex> layers)
     /// <exception cref="InvalidDataException">The layers make no tree.</exception>
     public bool Next()
     {
+        cancellationToken.ThrowIfCancellationRequested();
         if (Layer + 1 == layers.Count)
         {
             return false;

@@ -15,9 +15,9 @@ public sealed class PathLog
     private readonly List<int> _way = [];
     private (int Step, int Slot, Covering How)? _cover;
 
-    private PathLog(IReadOnlyList<LayerIndex> layers, byte[] path)
+    private PathLog(IReadOnlyList<LayerIndex> layers, byte[] path, CancellationToken cancellationToken)
     {
-        (_steps, _path) = (new LayerSteps(layers), path);
+        (_steps, _path) = (new LayerSteps(layers, cancellationToken), path);
         _steps.Tree.Covers = Note;
     }
 
@@ -27,8 +27,10 @@ public sealed class PathLog
     /// </summary>
     /// <param name="layers">All layers, lowest first.</param>
     /// <param name="path">The path; a relative one starts at the root.</param>
+    /// <param name="cancellationToken">Ends it between two layers.</param>
     /// <exception cref="InvalidDataException">The layers make no tree.</exception>
-    public static IEnumerable<PathEvent> Of(IReadOnlyList<LayerIndex> layers, byte[] path) => new PathLog(layers, path).Follow();
+    public static IEnumerable<PathEvent> Of(IReadOnlyList<LayerIndex> layers, byte[] path, CancellationToken cancellationToken)
+        => new PathLog(layers, path, cancellationToken).Follow();
 
     private IEnumerable<PathEvent> Follow()
     {
@@ -83,12 +85,14 @@ public sealed class PathLog
         PathEvent found = Event(PathAction.Added, now, BelowSums(TreeSlots.None, DirectoryOf(now)));
         if (_steps.Layer > 0 && _steps.Before(now.Slot) >= 0)
         {
-            // It stood there already: what is new is a link on the way.
-            int link = _way.Find(slot => _steps.Before(slot) != _steps.Tree.Slots.ObjectOf(slot) && !_steps.Tree.Slots.IsDirectory(slot));
-            return found with { By = _steps.Tree.Slots.PathOf(link), Covering = Covering.Replaced };
+            // It stood there already: what is new is a link on the way, or a directory that the path leaves by "..".
+            int through = _way.Find(slot => _steps.Before(slot) != _steps.Tree.Slots.ObjectOf(slot) && !(WasDirectory(slot) && _steps.Tree.Slots.IsDirectory(slot)));
+            return found with { By = _steps.Tree.Slots.PathOf(through), Covering = Covering.Replaced };
         }
         return LinkedTo(now) is { } name ? found with { Action = PathAction.Linked, By = name } : found;
     }
+
+    private bool WasDirectory(int slot) => _steps.Before(slot) is >= 0 and var was && FileMode.IsDirectory(FlatTree.NodeOf(_steps.Tree, was).Mode);
 
     private PathEvent Gone(Standing before)
     {

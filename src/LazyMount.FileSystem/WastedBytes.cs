@@ -62,10 +62,11 @@ public sealed record WastedBytes(IReadOnlyList<LayerWaste> Layers, IReadOnlyList
     /// <summary>Measures the waste of an image. Reads no content.</summary>
     /// <param name="layers">All layers, lowest first.</param>
     /// <param name="pathCount">The most paths to list.</param>
+    /// <param name="cancellationToken">Ends it between two layers.</param>
     /// <exception cref="InvalidDataException">The layers make no tree.</exception>
-    public static WastedBytes Measure(IReadOnlyList<LayerIndex> layers, int pathCount)
+    public static WastedBytes Measure(IReadOnlyList<LayerIndex> layers, int pathCount, CancellationToken cancellationToken)
     {
-        MergedTree tree = Merge(layers, out WasteReason[] reasons);
+        MergedTree tree = Merge(layers, cancellationToken, out WasteReason[] reasons);
         var files = new long[layers.Count];
         var sizes = new long[layers.Count, 1 + (int)WasteReason.Duplicate];
         var paths = new WastedPaths(tree);
@@ -91,9 +92,9 @@ public sealed record WastedBytes(IReadOnlyList<LayerWaste> Layers, IReadOnlyList
     }
 
     // Merges all layers, and says of each object, if it is a file, why it is wasted.
-    private static MergedTree Merge(IReadOnlyList<LayerIndex> layers, out WasteReason[] reasons)
+    private static MergedTree Merge(IReadOnlyList<LayerIndex> layers, CancellationToken cancellationToken, out WasteReason[] reasons)
     {
-        var steps = new LayerSteps(layers);
+        var steps = new LayerSteps(layers, cancellationToken);
         MergedTree tree = steps.Tree;
         List<WasteReason> lost = []; // by object: what happened to the last name that it lost
         while (steps.Next())

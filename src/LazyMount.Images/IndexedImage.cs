@@ -41,9 +41,9 @@ public sealed class IndexedImage : IAsyncDisposable
 
     /// <summary>What each layer did to a path; see <see cref="PathLog.Of"/>.</summary>
     /// <exception cref="ImageException">The layers make no tree, or an index cannot be read.</exception>
-    public IEnumerable<PathEvent> LogOf(byte[] path)
+    public IEnumerable<PathEvent> LogOf(byte[] path, CancellationToken cancellationToken)
     {
-        using IEnumerator<PathEvent> events = PathLog.Of(_layers, path).GetEnumerator();
+        using IEnumerator<PathEvent> events = PathLog.Of(_layers, path, cancellationToken).GetEnumerator();
         while (Ask(events.MoveNext))
         {
             yield return events.Current;
@@ -52,7 +52,7 @@ public sealed class IndexedImage : IAsyncDisposable
 
     /// <summary>The bytes that nobody sees; see <see cref="WastedBytes.Measure"/>.</summary>
     /// <exception cref="ImageException">The layers make no tree, or an index cannot be read.</exception>
-    public WastedBytes MeasureWaste(int pathCount) => Ask(() => WastedBytes.Measure(_layers, pathCount));
+    public WastedBytes MeasureWaste(int pathCount, CancellationToken cancellationToken) => Ask(() => WastedBytes.Measure(_layers, pathCount, cancellationToken));
 
     private T Ask<T>(Func<T> question)
     {

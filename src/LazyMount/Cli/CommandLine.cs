@@ -15,14 +15,14 @@ internal static class CommandLine
     public static async Task<int> RunAsync(CommandHost host)
     {
         bool verbose = false;
-        int failed = ExitCode.Failed;
+        Verb? verb = null;
         try
         {
             Command root = Create(host);
             IReadOnlyList<string> arguments = FindWords.Arrange(root, root.Subcommands.Single(command => command.Name == "find"), host.Arguments);
             ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
             verbose = parsed.GetValue(host.Options.Verbose);
-            failed = (parsed.CommandResult.Command as Verb)?.ExitCodeOfFailure ?? failed;
+            verb = parsed.CommandResult.Command as Verb;
             if (UsageErrors.Of(parsed, arguments) is { } usageError)
             {
                 throw new UsageException(usageError);
@@ -54,7 +54,7 @@ internal static class CommandLine
                 // The first failure is the one to report.
             }
             host.Error.WriteLine(Failure.Describe(e, verbose));
-            return Failure.ExitCodeOf(e) is not ExitCode.Failed and var exitCode ? exitCode : failed;
+            return Failure.ExitCodeOf(e) is not ExitCode.Failed and var exitCode ? exitCode : verb?.ExitCodeOfFailure ?? ExitCode.Failed;
         }
     }
 

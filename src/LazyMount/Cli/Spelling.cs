@@ -10,9 +10,10 @@ internal static class Spelling
     public static string Suggest(string word, IEnumerable<string> candidates)
     {
         const int Most = 3;
+        int letters = word.TrimStart('-').Length;
         (string Candidate, int Distance)[] near = [.. candidates.Distinct()
             .Select(candidate => (candidate, Distance: word.Length > 1 && candidate.StartsWith(word, StringComparison.Ordinal) ? 1 : Distance(word, candidate)))
-            .Where(each => each.Distance <= Math.Max(1, Math.Min(word.Length, each.candidate.Length) / 3) && each.Distance < word.Length)
+            .Where(each => each.Distance <= Math.Max(1, Math.Min(word.Length, each.candidate.Length) / 3) && each.Distance < letters)
             .OrderBy(each => each.Distance).ThenBy(each => each.candidate, StringComparer.Ordinal)];
         string[] best = [.. near.Where(each => each.Distance == near[0].Distance).Take(Most).Select(each => $"'{each.Candidate}'")];
         return best.Length == 0 ? "" : $"; did you mean {string.Join(" or ", best)}?";

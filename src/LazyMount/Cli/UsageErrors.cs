@@ -84,15 +84,19 @@ internal static class UsageErrors
         return null;
     }
 
-    // "--json=maybe": the parser takes the value for the next argument.
+    // "--json=maybe" or "-lh=3": the parser takes the value for the next argument.
     private static string? FlagWithValue(Command command, IReadOnlyList<string> arguments)
     {
+        string[] flags = [.. OptionsOf(command).Where(option => option.Arity.MaximumNumberOfValues == 0).SelectMany(option => option.Aliases.Append(option.Name))];
         foreach (string argument in arguments.TakeWhile(argument => argument != "--"))
         {
-            if (argument is ['-', _, ..] && argument.IndexOf('=', StringComparison.Ordinal) is > 0 and int equals
-                && OptionsOf(command).FirstOrDefault(option => option.Name == argument[..equals] || option.Aliases.Contains(argument[..equals])) is { Arity.MaximumNumberOfValues: 0 })
+            if (argument is ['-', _, ..] && argument.IndexOf('=', StringComparison.Ordinal) is > 1 and int equals)
             {
-                return argument[..equals];
+                string[] given = argument[1] == '-' ? [argument[..equals]] : [.. argument[1..equals].Select(letter => $"-{letter}")];
+                if (given.All(flags.Contains))
+                {
+                    return given[^1];
+                }
             }
         }
         return null;

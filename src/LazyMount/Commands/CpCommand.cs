@@ -20,7 +20,7 @@ internal static class CpCommand
         };
         var dereference = new Option<bool>("--dereference", "-L") { Description = "Follow a symlink at the end of a path" };
         var verb = new Verb("cp",
-            "Copy files and directories out of an image. Modes, times, links and extended attributes are kept as by cp -a, and for root owners and devices. "
+            "Copy files and directories out of an image. Modes, times, links and extended attributes are kept as by cp -a, and for root owners and devices; without root, files lose set-user-ID and set-group-ID bits. "
             + "A PATH that ends in /. means all that is in the directory. A file or symlink that is there already is replaced, a directory gets the new files too, and nothing is copied if another thing is in the way. "
             + "To search in files, mount the image and use grep.",
             """

@@ -18,6 +18,7 @@ internal static class DiffCommand
     private const long MaxText = 16 << 20;
     private const string BeginningOfTime = "1970-01-01 00:00:00.000000000 +0000";
 
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private static readonly Changes[] s_ignorable = [Changes.Time, Changes.Owner, Changes.Mode, Changes.Attributes, Changes.Content];
 
     public static Command Create(CommandHost host)
@@ -212,32 +213,55 @@ internal static class DiffCommand
         {
             return false;
         }
-        ReadOnlyMemory<byte> shown = path.AsMemory().TrimStart((byte)'/');
+        byte[] shown = path.AsSpan().TrimStart((byte)'/').ToArray();
         if (UnifiedDiff.IsBinary(oldBytes) || UnifiedDiff.IsBinary(currentBytes))
         {
             output.Write("binary files ");
-            WriteHeaderName(output, "a/", old, shown.Span);
+            WriteHeaderName(output, "a/", old is null ? null : shown);
             output.Write(" and ");
-            WriteHeaderName(output, "b/", current, shown.Span);
+            WriteHeaderName(output, "b/", current is null ? null : shown);
             output.WriteLine(" differ");
             return true;
         }
-        UnifiedDiff diff = await Task.Run(() => new UnifiedDiff(oldBytes, currentBytes), CancellationToken.None).WaitAsync(cancellationToken);
+        UnifiedDiff diff;
+        try
+        {
+            diff = await Task.Run(() => new UnifiedDiff(oldBytes, currentBytes), CancellationToken.None).WaitAsync(s_patience, cancellationToken);
+        }
+        catch (TimeoutException e)
+        {
+            throw new CommandException($"cannot compare the text of '{ImagePathText.Decode(path)}' in {s_patience.TotalSeconds:0} seconds: too many lines are in another order; copy both out with 'lazymount cp' and use diff", ExitCode.Failed, e);
+        }
         output.Write("--- ");
-        WriteHeaderName(output, "a/", old, shown.Span);
+        WriteHeaderName(output, "a/", old is null ? null : shown);
         output.Write($"\t{old?.Time ?? BeginningOfTime}\n+++ ");
-        WriteHeaderName(output, "b/", current, shown.Span);
+        WriteHeaderName(output, "b/", current is null ? null : shown);
         output.Write($"\t{current?.Time ?? BeginningOfTime}\n");
         diff.Write(output);
         return true;
     }
 
-    // As git and patch(1) have it.
-    private static void WriteHeaderName(CommandOutput output, string prefix, Text? text, ReadOnlySpan<byte> path)
+    // As diff(1) writes it and patch(1) reads it: a name with special characters is quoted as a string of C.
+    private static void WriteHeaderName(CommandOutput output, string prefix, byte[]? path)
     {
-        output.Write(text is null ? "/dev/null" : prefix);
-        output.WriteName(text is null ? default : path);
+        if (path is null)
+        {
+            output.Write("/dev/null");
+            return;
+        }
+        string[] characters = [.. path.Select(Quoted)];
+        string quote = Array.Exists(characters, text => text is not [> ' ']) ? "\"" : "";
+        output.Write($"{quote}{prefix}{string.Concat(characters)}{quote}");
     }
+
+    private static string Quoted(byte character) => character switch
+    {
+        (byte)'\t' => @"\t",
+        (byte)'\n' => @"\n",
+        (byte)'"' or (byte)'\\' => @"\" + (char)character,
+        >= (byte)' ' and < 0x7F => ((char)character).ToString(),
+        _ => @"\" + Convert.ToString(character, 8).PadLeft(3, '0'),
+    };
 
     private sealed record Text(byte[] Bytes, string Time);
 

@@ -49,7 +49,7 @@ internal static class FindCommand
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             string[] all = parsed.GetValue(words) ?? [];
-            string[] before = [.. all.TakeWhile(word => word is "-H" or "-P")]; // where find(1) has them
+            string[] before = [.. all.TakeWhile(FindWords.IsFollow)];
             string[] paths = [.. all.Skip(before.Length).TakeWhile(word => !FindWords.BeginsExpression(word))];
             string[] expression = [.. before, .. all.Skip(before.Length + paths.Length)];
             FindPlan plan = FindParser.Parse(expression, DateTimeOffset.UtcNow, parsed.GetValue(json) ? FindActions.PrintJson : FindActions.Print);

@@ -33,11 +33,7 @@ internal static class LogCommand
             ImageReference parsedReference = ImageArgument.Parse(reference);
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using IndexedImage opened = await host.OpenIndexedAsync(parsedReference, settings, loggers, cancellationToken);
-            IEnumerable<PathEvent> events = opened.LogOf(ImagePathText.Encode(text)).TakeWhile(_ =>
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                return true;
-            });
+            IEnumerable<PathEvent> events = opened.LogOf(ImagePathText.Encode(text), cancellationToken);
             bool isKnown = parsed.GetValue(json) ? WriteJson(host.Output, events, opened.Image) : Write(host, events, reference);
             return isKnown ? ExitCode.Done : throw new CommandException($"cannot log '{text}': no layer of {parsedReference} has it or ever had it; 'lazymount ls' shows what there is");
         });
@@ -71,7 +67,9 @@ internal static class LogCommand
         if (IsGone(last) && readable is not null)
         {
             string where = ImagePathText.Decode(readable.Path);
-            host.Note($"'{where}' is not in the image any more; 'lazymount cat --layer {readable.Layer} {reference} {where}' reads what layer {readable.Layer} has");
+            // A path that a shell would take for something else is not offered for pasting.
+            string words = where.All(letter => char.IsAsciiLetterOrDigit(letter) || "/._+-@%,:=".Contains(letter, StringComparison.Ordinal)) ? $"{reference} {where}" : "IMAGE PATH";
+            host.Note($"'{where}' is not in the image any more; 'lazymount cat --layer {readable.Layer} {words}' reads what layer {readable.Layer} has");
         }
         return true;
     }

@@ -38,16 +38,8 @@ internal static class WasteCommand
                 : int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int given) ? given : throw new UsageException($"--paths '{number}' is not a number of paths, such as 20");
             WasteLimit? limit = parsed.GetValue(failAbove) is not { } text ? null
                 : WasteLimit.TryParse(text, out WasteLimit read) ? read : throw new UsageException($"--fail-above '{text}' is neither a size, such as 10M, nor a percentage, such as 5%");
-            WastedBytes waste;
-            try
-            {
-                waste = await MeasureAsync(host, reference, settings, paths, parsed.GetValue(json), cancellationToken);
-            }
-            catch (Exception e) when (limit is not null && e is not (OperationCanceledException or BrokenPipeException) && Failure.ExitCodeOf(e) == ExitCode.Failed)
-            {
-                host.Report(e, settings);
-                return ExitCode.Usage; // 1 says that there is too much waste, and nothing else
-            }
+            verb.ExitCodeOfFailure = limit is null ? ExitCode.Failed : ExitCode.Usage; // 1 says that there is too much waste, and nothing else
+            WastedBytes waste = await MeasureAsync(host, reference, settings, paths, parsed.GetValue(json), cancellationToken);
             if (limit?.IsBelow(waste) != true)
             {
                 return ExitCode.Done;
@@ -63,7 +55,7 @@ internal static class WasteCommand
     {
         using ILoggerFactory loggers = Loggers.ForCommand(settings);
         await using IndexedImage opened = await host.OpenIndexedAsync(reference, settings, loggers, cancellationToken);
-        WastedBytes waste = opened.MeasureWaste(paths);
+        WastedBytes waste = opened.MeasureWaste(paths, cancellationToken);
         if (asJson)
         {
             host.Output.WriteDocument(Describe(waste, opened.Image), ListingJson.Default.WasteListing);

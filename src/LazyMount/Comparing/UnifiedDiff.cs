@@ -11,11 +11,49 @@ internal sealed class UnifiedDiff
 {
     private const int Context = 3;
 
-    private readonly DiffResult _lines;
+    private static readonly LineChunker s_chunker = new();
 
-    /// <summary>Takes long for large texts of which most lines differ.</summary>
+    private readonly IReadOnlyList<string> _before, _after;
+    private readonly List<DiffBlock> _blocks = [];
+
+    /// <summary>Takes long for large texts that have many lines in common, but in another order.</summary>
     public UnifiedDiff(ReadOnlySpan<byte> before, ReadOnlySpan<byte> after)
-        => _lines = Differ.Instance.CreateDiffs(Encoding.Latin1.GetString(before), Encoding.Latin1.GetString(after), ignoreWhiteSpace: false, ignoreCase: false, new LineChunker());
+    {
+        (_before, _after) = (s_chunker.Chunk(Encoding.Latin1.GetString(before)), s_chunker.Chunk(Encoding.Latin1.GetString(after)));
+        int at = 0, newAt = 0;
+        foreach ((int same, int newSame) in SameLines().Append((_before.Count, _after.Count)))
+        {
+            if (same > at || newSame > newAt)
+            {
+                _blocks.Add(new DiffBlock(at, same - at, newAt, newSame - newAt));
+            }
+            (at, newAt) = (same + 1, newSame + 1);
+        }
+    }
+
+    // Lines of the two that are shown as one. A line that only one of the texts has is none of them: without those, texts of which
+    // most lines differ do not take the time of a comparison, which grows with the square of what differs.
+    private IEnumerable<(int Before, int After)> SameLines()
+    {
+        int[] before = LinesThatAreIn(_after, _before), after = LinesThatAreIn(_before, _after);
+        DiffResult common = Differ.Instance.CreateDiffs(
+            string.Concat(before.Select(line => _before[line])), string.Concat(after.Select(line => _after[line])), ignoreWhiteSpace: false, ignoreCase: false, s_chunker);
+        int at = 0, newAt = 0;
+        foreach (DiffBlock block in common.DiffBlocks.Append(new DiffBlock(before.Length, 0, after.Length, 0)))
+        {
+            while (at < block.DeleteStartA)
+            {
+                yield return (before[at++], after[newAt++]);
+            }
+            (at, newAt) = (EndOf(block), block.InsertStartB + block.InsertCountB);
+        }
+    }
+
+    private static int[] LinesThatAreIn(IEnumerable<string> others, IReadOnlyList<string> lines)
+    {
+        var known = others.ToHashSet(StringComparer.Ordinal);
+        return [.. Enumerable.Range(0, lines.Count).Where(line => known.Contains(lines[line]))];
+    }
 
     /// <summary>Whether bytes are no text: as git has it, they have a zero byte near their beginning.</summary>
     public static bool IsBinary(ReadOnlySpan<byte> bytes) => bytes[..Math.Min(bytes.Length, 8000)].Contains((byte)0);
@@ -23,13 +61,12 @@ internal sealed class UnifiedDiff
     /// <summary>Writes the hunks, without headers. Nothing when the texts are equal.</summary>
     public void Write(CommandOutput output)
     {
-        IList<DiffBlock> blocks = _lines.DiffBlocks;
-        for (int first = 0, next; first < blocks.Count; first = next)
+        for (int first = 0, next; first < _blocks.Count; first = next)
         {
-            for (next = first + 1; next < blocks.Count && blocks[next].DeleteStartA - EndOf(blocks[next - 1]) <= 2 * Context; next++)
+            for (next = first + 1; next < _blocks.Count && _blocks[next].DeleteStartA - EndOf(_blocks[next - 1]) <= 2 * Context; next++)
             {
             }
-            WriteHunk(output, blocks.Skip(first).Take(next - first).ToList());
+            WriteHunk(output, _blocks[first..next]);
         }
     }
 
@@ -37,19 +74,19 @@ internal sealed class UnifiedDiff
 
     private void WriteHunk(CommandOutput output, List<DiffBlock> blocks)
     {
-        int start = Math.Max(0, blocks[0].DeleteStartA - Context), end = Math.Min(_lines.PiecesOld.Count, EndOf(blocks[^1]) + Context);
+        int start = Math.Max(0, blocks[0].DeleteStartA - Context), end = Math.Min(_before.Count, EndOf(blocks[^1]) + Context);
         int newStart = blocks[0].InsertStartB - (blocks[0].DeleteStartA - start);
         int newCount = end - start + blocks.Sum(block => block.InsertCountB - block.DeleteCountA);
         output.WriteLine($"@@ -{Range(start, end - start)} +{Range(newStart, newCount)} @@");
         int at = start;
         foreach (DiffBlock block in blocks)
         {
-            WriteLines(output, " ", _lines.PiecesOld, at, block.DeleteStartA - at);
-            WriteLines(output, "-", _lines.PiecesOld, block.DeleteStartA, block.DeleteCountA);
-            WriteLines(output, "+", _lines.PiecesNew, block.InsertStartB, block.InsertCountB);
+            WriteLines(output, " ", _before, at, block.DeleteStartA - at);
+            WriteLines(output, "-", _before, block.DeleteStartA, block.DeleteCountA);
+            WriteLines(output, "+", _after, block.InsertStartB, block.InsertCountB);
             at = EndOf(block);
         }
-        WriteLines(output, " ", _lines.PiecesOld, at, end - at);
+        WriteLines(output, " ", _before, at, end - at);
     }
 
     // From 1, or the line before when there is none.

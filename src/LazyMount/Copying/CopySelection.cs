@@ -9,7 +9,7 @@ namespace LazyMount.Copying;
 internal static class CopySelection
 {
     /// <param name="opened">The image.</param>
-    /// <param name="paths">The paths. One that ends in "/." stands for all that is in the directory.</param>
+    /// <param name="paths">The paths. One that ends in "/." or "/.." stands for all that is in the directory.</param>
     /// <param name="follow">Whether a symbolic link at the end of a path is followed.</param>
     /// <param name="destination">What the copies are called; null when they stand in a tar.</param>
     /// <exception cref="CommandException">A path names nothing, or two of them would be copied to one place.</exception>
@@ -20,7 +20,7 @@ internal static class CopySelection
         {
             byte[] bytes = ImagePathText.Encode(path);
             ResolvedPath found = opened.Find(bytes, follow);
-            sources.Add((path, found, NameOf(bytes, found)));
+            sources.Add((path, found, NameOf(bytes)));
         }
         RefuseOverlaps(opened.Tree, sources);
         if (destination is { Name: { } name })
@@ -47,15 +47,11 @@ internal static class CopySelection
     }
 
     // The last component as it was written, which may be that of a symbolic link; null for the contents of a directory.
-    private static byte[]? NameOf(ReadOnlySpan<byte> path, ResolvedPath found)
+    private static byte[]? NameOf(ReadOnlySpan<byte> path)
     {
         ReadOnlySpan<byte> trimmed = path.TrimEnd((byte)'/');
         ReadOnlySpan<byte> last = trimmed[(trimmed.LastIndexOf((byte)'/') + 1)..];
-        if (last.SequenceEqual(".."u8))
-        {
-            last = found.Path.AsSpan(found.Path.AsSpan().LastIndexOf((byte)'/') + 1);
-        }
-        return last.IsEmpty || last.SequenceEqual("."u8) ? null : last.ToArray();
+        return last is [] or [(byte)'.'] or [(byte)'.', (byte)'.'] ? null : last.ToArray();
     }
 
     private static void RefuseOverlaps(ImageTree tree, List<(string Path, ResolvedPath Found, byte[]? Name)> sources)

@@ -399,7 +399,7 @@ internal sealed class FindParser
     private FindExpression.Test SameFile(string path)
     {
         ulong node = 0;
-        _plan.Prepare(run => node = run.Opened.Find(ImagePathText.Encode(path), _plan.FollowsStarts).Node);
+        _plan.Prepare(run => node = run.Find(ImagePathText.Encode(path), _plan.FollowsStarts).Node);
         return new FindExpression.Test(run => run.Node == node);
     }
 
@@ -428,7 +428,7 @@ internal sealed class FindParser
         (long Seconds, long Nanoseconds) reference = default;
         _plan.Prepare(run =>
         {
-            NodeAttributes attributes = run.Tree.Attributes(run.Opened.Find(ImagePathText.Encode(path), _plan.FollowsStarts).Node);
+            NodeAttributes attributes = run.Tree.Attributes(run.Find(ImagePathText.Encode(path), _plan.FollowsStarts).Node);
             reference = (attributes.MtimeSeconds, attributes.MtimeNanoseconds);
         });
         return new FindExpression.Test(run => TimeOf(run).CompareTo(reference) > 0);

@@ -51,7 +51,7 @@ internal sealed class FindPlan
             FileSystem.ResolvedPath resolved;
             try
             {
-                resolved = run.Opened.Find(start, FollowsStarts);
+                resolved = run.Find(start, FollowsStarts);
             }
             catch (Cli.CommandException e)
             {

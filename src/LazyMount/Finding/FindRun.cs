@@ -64,6 +64,11 @@ internal sealed class FindRun(OpenedTree opened, CommandOutput output) : IDispos
     public byte[] AbsolutePath
         => Depth == 0 ? _startPath : [.. _startPath.AsSpan().TrimEnd((byte)'/'), (byte)'/', .. Path[Start.Length..].TrimStart((byte)'/')];
 
+    /// <summary>A file that the command line names. A symbolic link is followed on request, unless it leads to nothing.</summary>
+    /// <exception cref="Cli.CommandException">There is no such file.</exception>
+    public ResolvedPath Find(ReadOnlySpan<byte> path, bool follow)
+        => follow && PathResolver.Resolve(Tree, path, followFinal: true, out ResolvedPath target) == Errno.None ? target : Opened.Find(path, follow: false);
+
     /// <summary>Begins at another starting point.</summary>
     public DepthFirstWalk BeginAt(byte[] start, ResolvedPath resolved)
     {

@@ -15,12 +15,12 @@ internal static class FindWords
     /// <param name="arguments">The arguments of the program.</param>
     public static IReadOnlyList<string> Arrange(Command root, Command find, IReadOnlyList<string> arguments)
     {
-        int at = EndOfCommandName(root, find, arguments);
-        if (at == 0)
+        int start = EndOfCommandName(root, find, arguments), at = start;
+        if (start == 0)
         {
             return arguments;
         }
-        List<string> options = [], words = [];
+        List<string> options = [], words = [], follow = [];
         bool isBehindDashes = false;
         while (at < arguments.Count)
         {
@@ -37,6 +37,10 @@ internal static class FindWords
                     options.Add(arguments[at++]);
                 }
             }
+            else if (words.Count == 0 && !isBehindDashes && IsFollow(word))
+            {
+                follow.Add(word);
+            }
             else
             {
                 words.Add(word);
@@ -46,12 +50,15 @@ internal static class FindWords
                 }
             }
         }
-        IEnumerable<string> before = arguments.Take(EndOfCommandName(root, find, arguments)).Concat(options);
-        return [.. words.Count == 0 ? before : before.Append("--").Concat(words)];
+        IEnumerable<string> before = arguments.Take(start).Concat(options);
+        return [.. words.Count == 0 ? before : before.Append("--").Append(words[0]).Concat(follow).Concat(words.Skip(1))];
     }
 
     /// <summary>Whether a word behind IMAGE ends the paths and begins the expression.</summary>
     public static bool BeginsExpression(string word) => word is ['-', _, ..] or "(" or ")" or "!" or ",";
+
+    /// <summary>Words that stand before the paths, as with find(1); before IMAGE too, where users of find(1) write them.</summary>
+    public static bool IsFollow(string word) => word is "-H" or "-P";
 
     // Behind the command's name, or 0 when the arguments name another command.
     private static int EndOfCommandName(Command root, Command find, IReadOnlyList<string> arguments)
@@ -67,7 +74,7 @@ internal static class FindWords
     }
 
     private static bool IsOurs(string word, bool isBeforeImage)
-        => word is ['-', '-', _, ..] || (isBeforeImage && word is ['-', _, ..] and not ("-H" or "-P"));
+        => word is ['-', '-', _, ..] || (isBeforeImage && word is ['-', _, ..] && !IsFollow(word));
 
     private static bool TakesValue(Command find, string word, string next)
     {

@@ -16,10 +16,10 @@ internal enum FileOwners
     /// <summary>The image's owners. Takes root.</summary>
     OfImage,
 
-    /// <summary>The caller. Devices, which only root can make, become empty files.</summary>
+    /// <summary>The caller. Set-user-ID and set-group-ID bits are left out; devices, which only root can make, become empty files.</summary>
     OfCaller,
 
-    /// <summary>The same, and the attribute user.rootlesscontainers says who owns a file in the image.</summary>
+    /// <summary>The caller. All mode bits are kept; devices become empty files; the attribute user.rootlesscontainers says who owns a file in the image.</summary>
     OfCallerRecorded,
 }
 
@@ -36,7 +36,7 @@ internal enum FileOwners
 internal sealed class TreeUnpacker : IDisposable
 {
     private const uint Private = 0x1C0; // 0700, until it is finished
-    private const uint PermissionBits = 0xFFF;
+    private const uint PermissionBits = 0xFFF, SetIdBits = 0xC00;
     private const uint NoOwner = uint.MaxValue; // in user.rootlesscontainers: whoever has it
 
     private readonly OpenedImage _image;
@@ -368,7 +368,7 @@ internal sealed class TreeUnpacker : IDisposable
         {
             SetXattrs(node, _tree.XattrsOf(node), attributes, (name, value) => FileCalls.SetXattr(file, name, value, value.Length, 0));
         }
-        Check(FileCalls.SetMode(file, attributes.Mode & PermissionBits), "set the mode of", node);
+        Check(FileCalls.SetMode(file, PermissionsOf(attributes)), "set the mode of", node);
         Check(FileCalls.SetTimes(file, Times(attributes)), "set the time of", node);
     }
 
@@ -387,10 +387,13 @@ internal sealed class TreeUnpacker : IDisposable
         }
         if (!FileMode.IsSymlink(attributes.Mode))
         {
-            Check(FileCalls.SetModeUnopened(parent, Name(node), attributes.Mode & FileMode.TypeMask, attributes.Mode & PermissionBits), "set the mode of", node);
+            Check(FileCalls.SetModeUnopened(parent, Name(node), attributes.Mode & FileMode.TypeMask, PermissionsOf(attributes)), "set the mode of", node);
         }
         Check(FileCalls.SetTimesAt(parent, Name(node), Times(attributes), FileCalls.NoFollow), "set the time of", node);
     }
+
+    // As cp -a: a program of the image's root must not run as the caller, whoever starts it.
+    private uint PermissionsOf(in NodeAttributes attributes) => attributes.Mode & (_owners == FileOwners.OfCaller ? PermissionBits & ~SetIdBits : PermissionBits);
 
     private delegate int Setter(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value);
 

@@ -10,7 +10,7 @@ public sealed class FindTests(ManyKindsImage image) : IClassFixture<ManyKindsIma
     public static TheoryData<string> Expressions =>
     [
         // Where it starts
-        "", ".", "etc", "etc/", "./etc names", "links/file", "links/directory", "links/directory/", "-H links/directory", "-P links/directory", "nonesuch etc", "etc/../names/", "links//sub",
+        "", ".", "etc", "etc/", "./etc names", "links/file", "links/directory", "links/directory/", "-H links/directory", "-P links/directory", "-H links/broken -ls", "-H links -samefile links/broken", "-H links -newer links/broken", "nonesuch etc", "etc/../names/", "links//sub",
         "top top/", "-H top -maxdepth 1 -printf '%p %y %l\\n'",
         // Names
         ". -name '*.conf'", ". -iname '*.conf'", ". -name '[a-c]*'", ". -name '[!a-z]*'", ". -name '[^a-z]*'", ". -name '*[[:space:]]*'", ". -name '*[[:upper:]]*'", ". -name '?'", ". -name 'caf?'",
@@ -54,6 +54,9 @@ public sealed class FindTests(ManyKindsImage image) : IClassFixture<ManyKindsIma
 
     [Fact]
     public void NoPath_IsTheRoot() => ManyKindsImage.AssertSame(image.Theirs("find . -mindepth 1 -printf '/%P\\n'"), image.Ours("\"$L\" find \"$I\" -mindepth 1"), isSorted: true);
+
+    [Fact]
+    public void FollowingStarts_MayStandBeforeTheImage() => ManyKindsImage.AssertSame(image.Theirs("find -H links/directory"), image.Ours("\"$L\" find -P -H \"$I\" links/directory"), isSorted: true);
 
     [Fact]
     public void Xattr_FindsNamesOfExtendedAttributes()

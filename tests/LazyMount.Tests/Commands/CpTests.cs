@@ -1,6 +1,13 @@
+using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Cli;
+using LazyMount.Images;
+using LazyMount.Output;
 using LazyMount.TestKit;
 using LazyMount.Tests.Published;
+using LazyMount.Trees;
+using LazyMount.Unpacking;
+using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -32,6 +39,8 @@ public sealed class CpTests : IDisposable
         { "", "e/link-to-file d/file", "out" },
         { "", "d/sparse d/closed", "out" },
         { "", "d/deep/../file", "out" },
+        { "", "d/deep/..", "out" },
+        { "", "d/deep/..", "new" },
     };
 
     [Theory]
@@ -210,6 +219,20 @@ public sealed class CpTests : IDisposable
         var error = new StringWriter();
         int exitCode = await CommandLine.RunAsync(new CommandHost { Arguments = ["cp", "debian", "/etc", "-"], Output = output, Error = error });
         Assert.Equal((2, 0, "lazymount: cp does not write a tar archive to a terminal: redirect the output, or name a file or a directory\n"), (exitCode, bytes.Length, error.ToString()));
+    }
+
+    [Fact]
+    public async Task FilesOfTheCaller_DoNotRunAsTheCaller()
+    {
+        string image = Image(new TarBytes().File("program", "x", 0xFFF).Directory("d", 0xFED).Fifo("fifo"));
+        await using OpenedImage opened = await OpenedImage.OpenAsync(
+            ImageReference.Parse(image), new OpeningOptions { Cache = new BlobCache(_directory["cache"]) }, OpeningObserver.None, NullLoggerFactory.Instance, TestContext.Current.CancellationToken);
+        string path = _directory.CreateDirectory("out");
+        using UnpackDirectory directory = UnpackDirectory.OpenFilled(path);
+        using var unpacker = new TreeUnpacker(opened, new TreePaths(opened.Tree), directory, FileOwners.OfCaller);
+        await unpacker.UnpackAsync(_ => { }, TestContext.Current.CancellationToken);
+        TreeSnapshot tree = TreeSnapshot.Take(path);
+        Assert.Equal(["1777", "1755"], ((string[])["/program", "/d"]).Select(name => EntryFormat.Octal(tree[name].Mode)));
     }
 
     [Fact]

@@ -280,7 +280,11 @@ public sealed class DiffTests : IDisposable
         { "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n", "x\n2\n3\n4\n5\n6\n7\n8\ny\n10\n" },
         { "\u00e4\r\nb\r\n", "\u00e4\nb\r\n" },
         { "new\n\u00ff\n", "\u00fe\n" },
+        { "a\nx\nb\ny\nc", "b\nz\na\nb\nw\nc\n" },
+        { Numbered("a", 300_000) + "same\nend", Numbered("b", 300_000) + "same\n" },
     };
+
+    private static string Numbered(string word, int count) => string.Concat(Enumerable.Range(0, count).Select(line => $"{word}{line}\n"));
 
     [Theory]
     [MemberData(nameof(Texts))]
@@ -321,6 +325,19 @@ public sealed class DiffTests : IDisposable
             Tool.Run("patch", "--quiet", "-p1", "--directory", Path.GetDirectoryName(work)!, "--input", _directory["the.patch"]).EnsureSuccess();
             Assert.Equal(after, File.ReadAllText(Path.Combine(work, "f")));
         }
+    }
+
+    [Theory]
+    [InlineData("sp ace")]
+    [InlineData("new\nline\t\\\"quote\"")]
+    [InlineData("\u0001\u007f")]
+    public async Task Unified_QuotesNames_AsPatchReadsThem(string name)
+    {
+        CommandRun run = await RunAsync("diff", "-u", Image(new TarBytes().File(name, "a\n")), Image(new TarBytes().File(name, "b\n")), name);
+        File.WriteAllText(_directory[name], "a\n");
+        File.WriteAllText(_directory["the.patch"], run.Output);
+        Tool.Run("patch", "--quiet", "-p1", "--directory", _directory.Path, "--input", _directory["the.patch"]).EnsureSuccess();
+        Assert.Equal("b\n", File.ReadAllText(_directory[name]));
     }
 
     [Fact]

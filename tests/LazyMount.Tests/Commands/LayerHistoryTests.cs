@@ -6,6 +6,7 @@ using LazyMount.Cli;
 using LazyMount.Output;
 using LazyMount.TestKit;
 using LazyMount.Tests.Published;
+using Microsoft.Win32.SafeHandles;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -149,6 +150,14 @@ public sealed class LayerHistoryTests : IDisposable
     }
 
     [Fact]
+    public async Task Log_DoesNotOfferAHostilePathForPasting()
+    {
+        var layout = new OciLayoutBuilder(_directory["layout"]);
+        layout.AddLayer(new TarBytes().File("x;reboot", "x")).AddLayer(new TarBytes().Whiteout("x;reboot")).WriteImage("v1");
+        Assert.EndsWith("; 'lazymount cat --layer 0 IMAGE PATH' reads what layer 0 has\n", (await RunAsync("log", layout.Reference("v1"), "/x;reboot")).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Log_OfANameThatIsNoText()
     {
         var layout = new OciLayoutBuilder(_directory["layout"]);
@@ -215,6 +224,9 @@ public sealed class LayerHistoryTests : IDisposable
         Assert.Equal(2, run.ExitCode);
         Assert.Contains("cannot find the tag 'nonesuch'", run.Error, StringComparison.Ordinal);
         Assert.Equal(3, (await RunAsync("waste", "--fail-above", "5%", "127.0.0.1:1/app:v1")).ExitCode);
+        using SafeFileHandle full = File.OpenHandle("/dev/full", FileMode.Open, FileAccess.Write);
+        var output = new CommandOutput(new StandardStream(full), isTerminal: false); // cannot be flushed, and so not be disposed of
+        Assert.Equal(2, await CommandLine.RunAsync(new CommandHost { Arguments = ["waste", "--fail-above", "100%", layout.Reference("v1"), "--cache-dir", _directory["cache"]], Output = output, Error = TextWriter.Null }));
         layout.AddLayer(new TarBytes().HardLink("a", "nonesuch")).WriteImage("bad");
         Assert.Equal(2, (await RunAsync("waste", "--fail-above", "5%", layout.Reference("bad"))).ExitCode);
         Assert.Equal(1, (await RunAsync("log", layout.Reference("bad"), "a")).ExitCode);

@@ -66,9 +66,9 @@ public sealed class PathLogPropertyTests : IDisposable
             }
             foreach (string path in s_paths)
             {
-                CheckPath(path, [.. image.LogOf(Encoding.UTF8.GetBytes(path))], [.. trees.Take(tars.Length).Select(tree => tree.Tree)], [.. alone.Select(tree => tree.Tree)]);
+                CheckPath(path, [.. image.LogOf(Encoding.UTF8.GetBytes(path), TestContext.Current.CancellationToken)], [.. trees.Take(tars.Length).Select(tree => tree.Tree)], [.. alone.Select(tree => tree.Tree)]);
             }
-            WastedBytes waste = image.MeasureWaste(1000);
+            WastedBytes waste = image.MeasureWaste(1000, TestContext.Current.CancellationToken);
             Assert.Equal(layers.Sum(layer => (long)layer.Count(entry => entry.Type == '-')) * FileSize, waste.Size);
             Assert.Equal(trees[tars.Length - 1].Tree.TotalFileSize, waste.Size - waste.Wasted);
             Assert.Equal(waste.Wasted, waste.Paths.Sum(path => path.Size));

@@ -75,6 +75,15 @@ public sealed class PathLogTests
     }
 
     [Fact]
+    public void DirectoryThatThePathLeavesAgain_IsTold()
+    {
+        Expect("p/../a", ["1 added /a by /p Replaced", "2 hidden /a by /p Whiteout"], L.File("a"), L.Directory("p"), L.File(".wh.p"));
+        Expect("l", ["0 added /l"], L.File("a").Symlink("l", "p/../a"), L.Directory("p"));
+        Expect("p/../a", ["1 added /a by /p Replaced"], L.File("a").File("p"), L.Directory("p"));
+        Expect("l/", ["1 added / by /p/q Replaced +3 (0) ~0 (0) -0 (0)"], L.Directory("p").Symlink("l", "p/q/../.."), L.Directory("p/q"));
+    }
+
+    [Fact]
     public void Directory_SumsWhatHappensBelow()
     {
         Expect("d", ["0 added /d +3 (6) ~0 (0) -0 (0)", "1 changed /d +2 (7) ~1 (5) -1 (2)", "2 changed /d [Mode] +0 (0) ~0 (0) -0 (0)", "4 deleted /d +0 (0) ~0 (0) -4 (15)"],
@@ -107,7 +116,7 @@ public sealed class PathLogTests
 
     private static void Expect(string path, string[] expected, params LayerBuilder[] layers) => Assert.Equal(expected, Lines([.. layers.Select((layer, number) => layer.Build() with { Digest = Digest.OfSha256([(byte)number]) })], path));
 
-    private static string[] Lines(IReadOnlyList<LayerIndex> layers, string path) => [.. PathLog.Of(layers, Encoding.UTF8.GetBytes(path)).Select(Line)];
+    private static string[] Lines(IReadOnlyList<LayerIndex> layers, string path) => [.. PathLog.Of(layers, Encoding.UTF8.GetBytes(path), TestContext.Current.CancellationToken).Select(Line)];
 
     private static string Line(PathEvent found) => string.Concat(
         $"{found.Layer} {found.Action.ToString().ToLowerInvariant()} {Encoding.UTF8.GetString(found.Path)}",

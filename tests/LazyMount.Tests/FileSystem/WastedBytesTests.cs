@@ -59,24 +59,36 @@ public sealed class WastedBytesTests
     public void SameContentInALowerLayer_IsADuplicate_WhereDigestsTell()
     {
         LayerIndex lower = WithDigests(L.File("a", 10).File("a2", 10).File("gone", 30), "x", "x", "y"), upper = WithDigests(L.File("b", 10).File("b2", 10).File("c", 30).File(".wh.gone", 0), "x", "x", "y");
-        WastedBytes waste = WastedBytes.Measure([lower, upper], 10);
+        WastedBytes waste = WastedBytes.Measure([lower, upper], 10, TestContext.Current.CancellationToken);
         Assert.Equal([new LayerWaste(0, 3, 50, 0, 30, 0), new LayerWaste(1, 3, 50, 0, 0, 20)], waste.Layers); // what is gone is moved, not twice there
         Assert.Equal(["/gone 30 0 Deleted", "/b 10 1 Duplicate", "/b2 10 1 Duplicate"], Lines(waste));
-        Assert.Equal(30, WastedBytes.Measure([lower, L.File("b", 10).File("b2", 10).File(".wh.gone", 0).Build()], 10).Wasted);
+        Assert.Equal(30, WastedBytes.Measure([lower, L.File("b", 10).File("b2", 10).File(".wh.gone", 0).Build()], 10, TestContext.Current.CancellationToken).Wasted);
     }
 
     [Fact]
     public void DifferentContent_IsNoDuplicate()
     {
-        Assert.Equal(0, WastedBytes.Measure([WithDigests(L.File("a", 10), "x"), WithDigests(L.File("b", 10), "y")], 10).Wasted);
-        Assert.Equal(0, WastedBytes.Measure([WithDigests(L.File("a", 10), "x"), WithDigests(L.File("b", 11), "x")], 10).Wasted);
+        Assert.Equal(0, WastedBytes.Measure([WithDigests(L.File("a", 10), "x"), WithDigests(L.File("b", 10), "y")], 10, TestContext.Current.CancellationToken).Wasted);
+        Assert.Equal(0, WastedBytes.Measure([WithDigests(L.File("a", 10), "x"), WithDigests(L.File("b", 11), "x")], 10, TestContext.Current.CancellationToken).Wasted);
     }
 
     [Fact]
     public void RewrittenFile_IsToldFromAChangedOne()
     {
         LayerIndex[] layers = [WithDigests(L.File("a", 10), "x"), WithDigests(L.File("a", 10, mode: 0b111_000_000), "x"), WithDigests(L.File("a", 10), "y")];
-        Assert.Equal([PathChanges.None, PathChanges.Rewritten | PathChanges.Mode, PathChanges.Content | PathChanges.Mode], PathLog.Of(layers, "a"u8.ToArray()).Select(found => found.Changes));
+        Assert.Equal([PathChanges.None, PathChanges.Rewritten | PathChanges.Mode, PathChanges.Content | PathChanges.Mode], PathLog.Of(layers, "a"u8.ToArray(), TestContext.Current.CancellationToken).Select(found => found.Changes));
+    }
+
+    [Fact]
+    public void Cancelled_EndsBetweenTwoLayers()
+    {
+        using var cancelled = new CancellationTokenSource();
+        LayerIndex[] layers = [L.File("a").Build(), L.File("b").Build()];
+        using IEnumerator<PathEvent> events = PathLog.Of(layers, "a"u8.ToArray(), cancelled.Token).GetEnumerator();
+        Assert.True(events.MoveNext());
+        cancelled.Cancel();
+        Assert.Throws<OperationCanceledException>(() => events.MoveNext());
+        Assert.Throws<OperationCanceledException>(() => WastedBytes.Measure(layers, 10, cancelled.Token));
     }
 
     // A layer whose table of contents has the digest of each file, here of the text in its place.
@@ -90,7 +102,7 @@ public sealed class WastedBytesTests
 
     private static WastedBytes Measure(params LayerBuilder[] layers) => Measure(10, layers);
 
-    private static WastedBytes Measure(int paths, params LayerBuilder[] layers) => WastedBytes.Measure([.. layers.Select(layer => layer.Build())], paths);
+    private static WastedBytes Measure(int paths, params LayerBuilder[] layers) => WastedBytes.Measure([.. layers.Select(layer => layer.Build())], paths, TestContext.Current.CancellationToken);
 
     private static (long Size, long Wasted) Totals(params LayerBuilder[] layers) => Measure(layers) is var waste ? (waste.Size, waste.Wasted) : default;
 
