@@ -176,6 +176,9 @@ public sealed class FuseMount : IAsyncDisposable
     /// <summary>Completes when the mount is no longer served, for any reason.</summary>
     public Task Completion { get; }
 
+    /// <summary>It has a place in this mount namespace.</summary>
+    public bool IsMounted => Device is null || MountPlaces.Of(Device).Exists(place => OnlyOurs?.Invoke(place) ?? true);
+
     /// <summary>
     /// Unmounts from all places of this mount namespace. False when one is busy; with <paramref name="lazy"/> they are detached at once,
     /// and the mount ends when the last user leaves. Mounts in other mount namespaces stay.

@@ -120,7 +120,21 @@ internal static class MountFailure
     }
 
     public static FuseException Busy(string directory)
-        => new($"cannot unmount '{directory}': it is busy; end the processes that fuser -vm '{directory}' shows, or detach it with lazymount umount -l '{directory}'") { IsBusy = true };
+        => new($"cannot unmount '{directory}': it is busy; end the processes that use it{UsersOf(directory)}, or detach it with lazymount umount -l '{directory}'") { IsBusy = true };
+
+    private static string UsersOf(string directory)
+    {
+        const int Most = 4;
+        try
+        {
+            IReadOnlyList<string> users = MountUsers.Find(directory, Most);
+            return users.Count == 0 ? "" : $", {string.Join(", ", users.Take(Most - 1))}{(users.Count == Most ? " and others" : "")}";
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return ""; // no /proc
+        }
+    }
 
     public static FuseException NotMounted(string directory)
         => new($"cannot unmount '{directory}': no image is mounted there; run lazymount list to see all mounts");

@@ -15,27 +15,30 @@ internal static class UmountCommand
 
     public static Command Create(CommandHost host)
     {
-        var directories = new Argument<string[]>("DIR") { Description = "A directory that an image is mounted on", Arity = ArgumentArity.OneOrMore };
+        var directories = new Argument<string[]>("DIR") { Description = "A directory that an image is mounted on", Arity = ArgumentArity.ZeroOrMore };
+        var all = new Option<bool>("--all", "-a") { Description = "Unmount all images that are mounted here" };
         var lazy = new Option<bool>("--lazy", "-l") { Description = "Detach now even if in use; the daemon ends when the last user leaves" };
         var verb = new Verb("umount", "Unmount images and wait until their daemons have ended. Cleans up after a daemon that was killed, too.",
             """
             lazymount umount /mnt
             lazymount umount -l /mnt/a /mnt/b
+            lazymount umount --all
             """)
-        { directories, lazy };
+        { directories, lazy, all };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             int exitCode = ExitCode.Done;
-            string[] given = parsed.GetRequiredValue(directories);
-            if (given.Contains(""))
+            string[] given = parsed.GetValue(directories) ?? [];
+            if (parsed.GetValue(all) == given.Length > 0 || given.Contains(""))
             {
-                throw new UsageException("umount needs a directory");
+                throw new UsageException("umount needs either directories or --all");
             }
-            foreach (string directory in given)
+            // The last one first: it may lie on another.
+            foreach (string directory in parsed.GetValue(all) ? MountPoint.List().Select(mount => mount.Directory).Distinct().Reverse().ToArray() : given.Select(MountPoint.PathOf))
             {
                 try
                 {
-                    await UnmountAsync(MountPoint.PathOf(directory), parsed.GetValue(lazy), host, cancellationToken);
+                    await UnmountAsync(directory, parsed.GetValue(lazy), host, cancellationToken);
                 }
                 catch (Exception e) when (e is FuseException or CommandException)
                 {

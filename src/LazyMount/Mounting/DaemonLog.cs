@@ -10,6 +10,9 @@ namespace LazyMount.Mounting;
 /// </summary>
 internal sealed class DaemonLog : Stream
 {
+    /// <summary>What is appended to the name of the file before this one.</summary>
+    public const string OlderPart = ".1";
+
     /// <summary>Bytes of one file.</summary>
     public const long DefaultLimit = 16 << 20;
 
@@ -89,7 +92,7 @@ internal sealed class DaemonLog : Stream
         _length = 0; // also when it fails: then the file grows on, and this is tried again later
         try
         {
-            File.Move(_path, _path + ".1", overwrite: true);
+            File.Move(_path, _path + OlderPart, overwrite: true);
             using SafeFileHandle next = Interop.OpenLog(_path, truncate: true);
             // The descriptor stays the same, for all that have it.
             Interop.Redirect((int)_file.DangerousGetHandle(), next);

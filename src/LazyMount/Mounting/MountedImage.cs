@@ -18,10 +18,10 @@ namespace LazyMount.Mounting;
 /// </summary>
 internal sealed class MountedImage : IAsyncDisposable
 {
-    /// <summary>How long programs may go on with what they have open after a signal, before the connection is ended.</summary>
+    /// <summary>How long programs may go on with what they have open when there is nothing that could be unmounted.</summary>
     private static readonly TimeSpan s_usersLeave = TimeSpan.FromSeconds(5);
 
-    /// <summary>Everything is over then: whatever still waits after a signal (a disk, a network) is left behind.</summary>
+    /// <summary>Everything is over then: whatever still waits when the mount is gone (a disk, a network) is left behind.</summary>
     private static readonly TimeSpan s_everythingEnds = TimeSpan.FromSeconds(20);
 
     /// <summary>How long a process that is replaced finishes the requests that it has read.</summary>
@@ -37,7 +37,7 @@ internal sealed class MountedImage : IAsyncDisposable
     private readonly CancellationTokenSource _gone = new();
     private readonly Task _working;
     private Timer? _watchdog;
-    private volatile bool _yields; // another process goes on with the mount
+    private volatile bool _yields;
 
     private MountedImage(
         OpenedImage opened, FuseMount mount, HeldRecord record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, CommandHost host, ILogger logger)
@@ -46,6 +46,9 @@ internal sealed class MountedImage : IAsyncDisposable
         _working = WorkAsync(prefetched);
         _host.Keeper?.Listen(Yield);
     }
+
+    /// <summary>Another process goes on with the mount.</summary>
+    public bool GoesOn => _yields;
 
     /// <summary>Opens an image, mounts it and writes the record. Returns when the mount is ready. When it fails nothing stays mounted.</summary>
     /// <param name="request">What to mount.</param>
@@ -224,8 +227,8 @@ internal sealed class MountedImage : IAsyncDisposable
     }
 
     /// <summary>
-    /// Returns the exit code when the mount is gone. A first signal unmounts; users that stay get <see cref="s_usersLeave"/>, or until
-    /// the second signal.
+    /// Returns the exit code when the mount is gone. A first signal unmounts; programs that use the mount may go on until they have ended,
+    /// or until the second signal.
     /// </summary>
     /// <param name="cancellationToken">The first signal.</param>
     public async Task<int> ServeAsync(CancellationToken cancellationToken)
@@ -242,12 +245,12 @@ internal sealed class MountedImage : IAsyncDisposable
             return ExitCode.Done;
         }
         _host.Keeper?.Notify("STOPPING=1");
-        StartWatchdog();
+        bool wasMounted = _mount.IsMounted;
         try
         {
             if (!_mount.TryUnmount(lazy: false))
             {
-                _logger.DetachedWhileBusy(_mount.Directory, s_usersLeave.TotalSeconds);
+                _logger.DetachedWhileBusy(_mount.Directory);
                 _mount.TryUnmount(lazy: true);
             }
         }
@@ -256,7 +259,11 @@ internal sealed class MountedImage : IAsyncDisposable
             _logger.CannotUnmount(_mount.Directory, e.Message);
         }
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(_host.Signals?.Again ?? default);
-        patience.CancelAfter(s_usersLeave);
+        if (!wasMounted || _mount.IsMounted)
+        {
+            // It was unmounted here before, so that the signal was meant for those who still use it; or another mount covers it.
+            patience.CancelAfter(s_usersLeave);
+        }
         if (await EndsBeforeAsync(_mount.Completion, patience.Token))
         {
             return ExitCode.Done;

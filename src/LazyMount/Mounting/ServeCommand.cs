@@ -77,7 +77,7 @@ internal static class ServeCommand
                 Daemon.Detach(pipe, log!);
             }
             host.Keeper?.Notify("READY=1");
-            return await mounted.ServeAsync(cancellationToken);
+            return Ended(await mounted.ServeAsync(cancellationToken), mounted, settings, logPath);
         }
         catch (Exception e) when (log is not null && e is not OperationCanceledException)
         {
@@ -89,6 +89,16 @@ internal static class ServeCommand
             }
             throw;
         }
+    }
+
+    // The log of a mount that has ended well is of no use any more.
+    private static int Ended(int exitCode, MountedImage mounted, CommandSettings settings, string? logPath)
+    {
+        if (exitCode == ExitCode.Done && !mounted.GoesOn && settings is { LogFile: null, Verbose: false } && logPath is not null)
+        {
+            StateDirectory.Open().RemoveLog(logPath);
+        }
+        return exitCode;
     }
 
     private static async Task<int> ResumeAsync(MountRequest request, CommandSettings settings, bool isInFront, CommandHost host, CancellationToken cancellationToken)
@@ -103,7 +113,7 @@ internal static class ServeCommand
         {
             Environment.CurrentDirectory = "/";
             await using MountedImage mounted = await MountedImage.ResumeAsync(request, settings, keeper, host, loggers, cancellationToken);
-            return await mounted.ServeAsync(cancellationToken);
+            return Ended(await mounted.ServeAsync(cancellationToken), mounted, settings, logPath);
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {

@@ -113,6 +113,13 @@ internal sealed class StateDirectory
     /// <summary>Removes the record of a daemon that was killed.</summary>
     public void Remove(MountRecord record) => Delete(RecordFileOf(record.MountPoint));
 
+    /// <summary>Removes the log of a mount, with its older part.</summary>
+    public void RemoveLog(string log)
+    {
+        Delete(log);
+        Delete(log + DaemonLog.OlderPart);
+    }
+
     /// <summary>Removes logs that nobody has written to for long and whose mount is gone.</summary>
     public void SweepLogs()
     {

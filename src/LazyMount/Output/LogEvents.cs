@@ -14,8 +14,8 @@ internal static partial class LogEvents
     [LoggerMessage(14, LogLevel.Information, "proofs of the layers of '{Image}': {Vouchers}")]
     public static partial void Vouched(this ILogger logger, string image, string vouchers);
 
-    [LoggerMessage(2, LogLevel.Warning, "'{Directory}' is in use and was detached: after {Seconds} seconds, or at the next signal, programs that still use it get errors")]
-    public static partial void DetachedWhileBusy(this ILogger logger, string directory, double seconds);
+    [LoggerMessage(2, LogLevel.Warning, "'{Directory}' is in use and was detached: it ends when the last program has left it; at the next signal those that use it get errors")]
+    public static partial void DetachedWhileBusy(this ILogger logger, string directory);
 
     [LoggerMessage(3, LogLevel.Critical, "the mount on '{Directory}' failed: {Reason}")]
     public static partial void MountFailed(this ILogger logger, Exception exception, string directory, string reason);

@@ -293,8 +293,10 @@ public sealed class ErofsFaceTests : IDisposable
         using Tool container = Tool.Start("unshare", ["--mount", "--propagation", "private", "bash", "-c", "touch \"$1\" && exec sleep 300", "bash", go]);
         WaitUntil(() => File.Exists(go), "the container");
         Tool.Run("kill", "-TERM", $"{Assert.Single(LazyMountCli.DaemonsOf(directory))}").EnsureSuccess();
+        WaitUntil(() => !LazyMountCli.IsMounted(directory), "the mount to be detached");
+        Assert.Equal("content\n", Tool.Run("nsenter", "-t", $"{container.ProcessId}", "-m", "cat", directory + "/file").EnsureSuccess().Output);
+        Tool.Run("kill", "-TERM", $"{Assert.Single(LazyMountCli.DaemonsOf(directory))}").EnsureSuccess();
         WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0, "the daemon to end");
-        Assert.False(LazyMountCli.IsMounted(directory));
         ToolResult read = Tool.Run("nsenter", "-t", $"{container.ProcessId}", "-m", "cat", directory + "/late");
         Assert.NotEqual(0, read.ExitCode);
         Assert.Empty(read.Output);
