@@ -50,8 +50,8 @@ public sealed class PackageTests(BuiltPackages packages) : IClassFixture<BuiltPa
         using Tool tried = Tool.Start(BuiltPackages.Script("try-package.sh"), [release, file],
             new Dictionary<string, string?> { ["TLS_IMAGE"] = $"{nginx.Host}/app:v1", ["TLS_CA"] = authority.Certificate });
         string output = tried.WaitForExit(BuiltPackages.Limit).EnsureSuccess().Output;
-        Assert.Contains("As root: 7 commands said what README.md says\n", output, StringComparison.Ordinal);
-        Assert.Contains("As a user: 7 commands said what README.md says\n", output, StringComparison.Ordinal);
+        Assert.Matches("(?m)^As root: [1-9][0-9]* commands said what README.md says$", output);
+        Assert.Matches("(?m)^As a user: [1-9][0-9]* commands said what README.md says$", output);
         Assert.Contains("TLS: trusted with its authority only\n", output, StringComparison.Ordinal);
         Assert.EndsWith($"{Path.GetFileName(file)} works on {release}\n", output, StringComparison.Ordinal);
     }
@@ -104,7 +104,7 @@ public sealed class PackageTests(BuiltPackages packages) : IClassFixture<BuiltPa
               "${clean[@]}" LAZYMOUNT_CACHE="$1/cache" LAZYMOUNT_STATE="$1/state" "${@:2}" mount oci:layout:v1 mnt
               cat mnt/file && echo
               # Other mounts of this machine are listed too.
-              "${clean[@]}" LAZYMOUNT_CACHE="$1/cache" LAZYMOUNT_STATE="$1/state" "${@:2}" list --json | jq -r --arg dir "$PWD/mnt" '.[] | select(.mountPoint == $dir) | .state'
+              "${clean[@]}" LAZYMOUNT_CACHE="$1/cache" LAZYMOUNT_STATE="$1/state" "${@:2}" list --json | jq -r --arg dir "$PWD/mnt" '.. | objects | select(.mountPoint == $dir) | .state'
               "${clean[@]}" LAZYMOUNT_CACHE="$1/cache" LAZYMOUNT_STATE="$1/state" "${@:2}" umount mnt
             }
             session "$1" tools/lazymount
