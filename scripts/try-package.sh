@@ -18,24 +18,27 @@ if [ -z "${LAZYMOUNT_INSIDE:-}" ]; then
   LAZYMOUNT_INSIDE=1 exec unshare --mount --propagation private --pid --fork --kill-child "$0" "$@"
 fi
 
+# In memory, where dpkg's many fsync cost nothing. It ends with the namespace.
+memory=$(mktemp -d)
+clean_up() {
+  umount --lazy "$memory"
+  rmdir "$memory"
+}
+mount -t tmpfs -o size=2g,mode=755 tmpfs "$memory"
+trap clean_up EXIT
+
 roots=$PWD/artifacts/roots
-mkdir -p "$roots"
+mkdir -p "$roots/archives"
 if ! [ -e "$roots/$release.tar" ]; then
   echo "Fetching Debian's $release"
-  mmdebstrap --quiet --variant=minbase "$release" "$roots/$release.$$.tar" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+  TMPDIR=$memory mmdebstrap --quiet --variant=minbase "$release" "$roots/$release.$$.tar" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
   mv "$roots/$release.$$.tar" "$roots/$release.tar"
 fi
 scripts/make-sample-image.sh artifacts/sample
 
-root=$(mktemp -d "$roots/try.XXXXXX")
-clean_up() {
-  umount --lazy "$root/home/u/mnt" "$root/root/mnt" 2>/dev/null || true # of a session that failed
-  umount --lazy "$root/proc" "$root/var/cache/apt/archives" || true
-  rm -rf --one-file-system "$root"
-}
-trap clean_up EXIT
+root=$memory/root
+mkdir "$root"
 tar -x --warning=no-timestamp -f "$roots/$release.tar" -C "$root"
-mkdir -p "$roots/archives"
 mount -t proc proc "$root/proc"
 mount --bind "$roots/archives" "$root/var/cache/apt/archives"
 cp /etc/resolv.conf "$root/etc/"

@@ -7,7 +7,7 @@ namespace LazyMount.MountTests.Packages;
 /// <summary>What scripts/package makes: built once for all tests of <see cref="PackageTests"/>.</summary>
 public sealed class BuiltPackages
 {
-    // Two builds and three small Debians; generous, as machines may be busy.
+    // For the slowest of them, a build; generous, as machines may be busy.
     public static readonly TimeSpan Limit = TimeSpan.FromMinutes(30);
 
     private readonly Lazy<string> _directory = new(() =>
@@ -26,15 +26,13 @@ public sealed class BuiltPackages
     public static string Script(string name) => Path.Combine(RepositoryRoot.Path, "scripts", name);
 }
 
-/// <summary>
-/// The packages that users install, where nothing else of ours is. Those that build packages run when they are asked for (-explicit only):
-/// they have not passed on a whole yet.
-/// </summary>
+/// <summary>The packages that users install, each on a system where nothing else of LazyMount is.</summary>
 public sealed class PackageTests(BuiltPackages packages) : IClassFixture<BuiltPackages>
 {
-    [Theory(Explicit = true)]
+    [Theory]
     [InlineData("bullseye", "lazymount_*_amd64.deb")]
     [InlineData("bookworm", "lazymount_*_amd64.deb")]
+    [InlineData("trixie", "lazymount_*_amd64.deb")]
     [InlineData("bookworm", "lazymount-*-linux-x64.tar.gz")]
     public void CleanDebian_RunsTheSessionOfTheReadme_AsRootAndAsAUser(string release, string pattern)
     {
@@ -52,33 +50,40 @@ public sealed class PackageTests(BuiltPackages packages) : IClassFixture<BuiltPa
         using Tool tried = Tool.Start(BuiltPackages.Script("try-package.sh"), [release, file],
             new Dictionary<string, string?> { ["TLS_IMAGE"] = $"{nginx.Host}/app:v1", ["TLS_CA"] = authority.Certificate });
         string output = tried.WaitForExit(BuiltPackages.Limit).EnsureSuccess().Output;
-        Assert.Contains("As root: 7 commands said what README.md says\n", output, StringComparison.Ordinal);
-        Assert.Contains("As a user: 7 commands said what README.md says\n", output, StringComparison.Ordinal);
+        Assert.Matches("(?m)^As root: [1-9][0-9]* commands said what README.md says$", output);
+        Assert.Matches("(?m)^As a user: [1-9][0-9]* commands said what README.md says$", output);
         Assert.Contains("TLS: trusted with its authority only\n", output, StringComparison.Ordinal);
         Assert.EndsWith($"{Path.GetFileName(file)} works on {release}\n", output, StringComparison.Ordinal);
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public void BuildInAnotherDirectory_GivesTheSameBytes()
     {
-        string sums = File.ReadAllText(packages.File("SHA256SUMS"));
+        string[] sums = File.ReadAllLines(packages.File("SHA256SUMS"));
         Tool.Shell("cd \"$1\" && sha256sum --check --quiet SHA256SUMS", packages.Directory).EnsureSuccess();
         using var directory = new TemporaryDirectory();
         string copy = directory.CreateDirectory("another/place/with a longer name");
-        // What a clone has, and what both take from elsewhere. No git: the commit is nothing that a build looks at, besides its time.
+        // The files that a clone has, and the sysroot, which both builds fetch. There is no .git: a build takes only the commit's time from it.
         Tool.Shell("""
             cd "$1" && git ls-files -z --cached --others --exclude-standard --deduplicate | tar -c --null -T - --ignore-failed-read | tar -x -C "$2"
             mkdir "$2/artifacts"
-            for what in sysroot man completions; do [ ! -e "artifacts/$what" ] || cp -a "artifacts/$what" "$2/artifacts"; done
+            cp -a artifacts/sysroot "$2/artifacts"
             """, RepositoryRoot.Path, copy).EnsureSuccess();
         string time = Tool.Run("git", "-C", RepositoryRoot.Path, "log", "-1", "--format=%ct").EnsureSuccess().Output.Trim();
 
-        using Tool second = Tool.Start(Path.Combine(copy, "scripts", "package"), [], new Dictionary<string, string?> { ["SOURCE_DATE_EPOCH"] = time });
+        using Tool second = Tool.Start("bash", ["-c", "umask 077 && exec \"$1\"", "bash", Path.Combine(copy, "scripts", "package")], new Dictionary<string, string?>
+        {
+            ["SOURCE_DATE_EPOCH"] = time,
+            ["TZ"] = "Asia/Kathmandu",
+        });
         second.WaitForExit(BuiltPackages.Limit).EnsureSuccess();
-        Assert.Equal(sums, File.ReadAllText(Path.Combine(copy, "artifacts", "packages", "SHA256SUMS")));
+        string[] again = File.ReadAllLines(Path.Combine(copy, "artifacts", "packages", "SHA256SUMS"));
+        Assert.Equal(3, again.Length);
+        // The first directory may also have packages for arm64.
+        Assert.Subset(sums.ToHashSet(), again.ToHashSet());
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public void DotnetTool_IsInstalledWithAnEmptyHome_AndStartsItsDaemon()
     {
         string package = packages.File("lazymount.*.nupkg");
@@ -98,18 +103,17 @@ public sealed class PackageTests(BuiltPackages packages) : IClassFixture<BuiltPa
             session() {
               "${clean[@]}" LAZYMOUNT_CACHE="$1/cache" LAZYMOUNT_STATE="$1/state" "${@:2}" mount oci:layout:v1 mnt
               cat mnt/file && echo
-              "${clean[@]}" LAZYMOUNT_CACHE="$1/cache" LAZYMOUNT_STATE="$1/state" "${@:2}" list --json
+              # Other mounts of this machine are listed too.
+              "${clean[@]}" LAZYMOUNT_CACHE="$1/cache" LAZYMOUNT_STATE="$1/state" "${@:2}" list --json | jq -r --arg dir "$PWD/mnt" '.. | objects | select(.mountPoint == $dir) | .state'
               "${clean[@]}" LAZYMOUNT_CACHE="$1/cache" LAZYMOUNT_STATE="$1/state" "${@:2}" umount mnt
             }
             session "$1" tools/lazymount
             session "$1" dotnet tools/.store/lazymount/*/lazymount/*/tools/*/any/lazymount.dll
             """, "bash", directory.Path, packages.Directory, version]);
-        string output = tried.WaitForExit(BuiltPackages.Limit).EnsureSuccess().Output;
-        Assert.Equal(2, output.Split("content\n").Length - 1);
-        Assert.Equal(2, output.Split("\"alive\"").Length - 1);
+        Assert.Equal("content\nalive\ncontent\nalive\n", tried.WaitForExit(BuiltPackages.Limit).EnsureSuccess().Output);
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public void OldestGlibc_IsWhatTheReadmeSays()
     {
         string control = Tool.Run("dpkg-deb", "--field", packages.File("lazymount_*_amd64.deb"), "Depends").EnsureSuccess().Output;
