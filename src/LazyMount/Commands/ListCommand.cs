@@ -14,7 +14,7 @@ internal static class ListCommand
 {
     public static Command Create(CommandHost host)
     {
-        var json = Verb.JsonOption("an array of { mountPoint, mountPointBase64 (of a name that is not UTF-8), image, state, face (fuse or erofs), manifestDigest, proof, layer, view (image-file or layers), pid, since, logFile, cacheDirectory }");
+        var json = JsonOption.Document(ListingJson.Default.IReadOnlyListMountListing);
         var verb = new Verb("list", "List mounted images.",
             """
             lazymount list
@@ -69,7 +69,7 @@ internal static class ListCommand
                 Layer = record?.Layer,
                 View = record?.View,
                 Pid = record?.Pid ?? (isDead ? null : mount.Pid),
-                Since = record?.Since,
+                Since = record?.Since.UtcDateTime,
                 LogFile = record?.LogFile,
                 CacheDirectory = record?.CacheDirectory,
             };

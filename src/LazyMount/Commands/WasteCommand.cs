@@ -1,7 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text;
-using System.Text.Unicode;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
@@ -22,7 +20,7 @@ internal static class WasteCommand
         var image = ImageArgument.Create();
         var count = new Option<string?>("--paths", "-n") { Description = $"List this many paths, those with the most waste [{UsualPaths}]", HelpName = "N" };
         var failAbove = new Option<string?>("--fail-above") { Description = "Exit with 1 when more is wasted: bytes, or a share of all files' bytes", HelpName = "SIZE|PERCENT%" };
-        var json = Verb.JsonOption("{ files, size, wastedSize, replacedSize, deletedSize, duplicateSize, efficiency, layers, paths }");
+        var json = JsonOption.Document(ListingJson.Default.WasteListing);
         var verb = new Verb("waste",
             "Show bytes of files that no one can see. REPLACED are bytes of files at whose paths something else stands, DELETED those of files that a higher layer deleted, DUPLICATE those of files whose content a lower layer has in a visible file: that is known only where the indexes of layers have digests of files, as those of eStargz and zstd:chunked. Sizes are uncompressed, without holes; a file of several names is counted once. No content is read. With --fail-above, the exit code is 1 when more is wasted, 2 when the image cannot be measured and 3 when its source cannot be reached.",
             """
@@ -79,7 +77,7 @@ internal static class WasteCommand
     private static WasteListing Describe(WastedBytes waste, Image image) => new()
     {
         Files = waste.Files,
-        Size = waste.Size,
+        StoredSize = waste.Size,
         WastedSize = waste.Wasted,
         ReplacedSize = waste.Layers.Sum(layer => layer.Replaced),
         DeletedSize = waste.Layers.Sum(layer => layer.Deleted),
@@ -88,9 +86,9 @@ internal static class WasteCommand
         Layers = [.. waste.Layers.Select(layer => new LayerWasteListing
         {
             Layer = layer.Layer,
-            Digest = image.Layers[layer.Layer].Digest.ToString(),
+            LayerDigest = image.Layers[layer.Layer].Digest.ToString(),
             Files = layer.Files,
-            Size = layer.Size,
+            StoredSize = layer.Size,
             WastedSize = layer.Wasted,
             ReplacedSize = layer.Replaced,
             DeletedSize = layer.Deleted,
@@ -98,10 +96,10 @@ internal static class WasteCommand
         })],
         Paths = [.. waste.Paths.Select(path => new PathWasteListing
         {
-            Path = Encoding.UTF8.GetString(path.Path),
-            PathBase64 = Utf8.IsValid(path.Path) ? null : path.Path,
-            Size = path.Size,
-            Layers = path.Layers,
+            Path = EntryListing.Text(path.Path),
+            PathBase64 = EntryListing.Exact(path.Path),
+            WastedSize = path.Size,
+            LayerNumbers = path.Layers,
             Reasons = [.. path.Reasons.Select(NameOf)],
         })],
     };

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using LazyMount.Cli;
@@ -53,10 +54,21 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal, int width = 
         _stream.WriteByte((byte)'\n');
     }
 
+    /// <summary>A writer of JSON, in which text outside ASCII stays as it is.</summary>
+    public Utf8JsonWriter CreateJsonWriter(bool isIndented) => new(_stream, new JsonWriterOptions
+    {
+        Indented = isIndented,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        MaxDepth = int.MaxValue,
+    });
+
     /// <summary>Writes a document of JSON and ends the line.</summary>
     public void WriteDocument<T>(T document, JsonTypeInfo<T> type)
     {
-        JsonSerializer.Serialize(_stream, document, type);
+        using (Utf8JsonWriter json = CreateJsonWriter(isIndented: true))
+        {
+            JsonSerializer.Serialize(json, document, type);
+        }
         WriteLine();
     }
 

@@ -1,5 +1,5 @@
-using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 
 namespace LazyMount.Output;
 
@@ -9,19 +9,12 @@ namespace LazyMount.Output;
 /// </summary>
 internal sealed class JsonLines(CommandOutput output) : IDisposable
 {
-    private readonly Utf8JsonWriter _json = new(output.Stream, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, MaxDepth = int.MaxValue });
+    private readonly Utf8JsonWriter _json = output.CreateJsonWriter(isIndented: false);
 
-    /// <summary>Begins a line; its properties are written with the writer that is returned.</summary>
-    public Utf8JsonWriter Begin()
+    /// <summary>Writes an object as a line.</summary>
+    public void Write<T>(T line, JsonTypeInfo<T> type)
     {
-        _json.WriteStartObject();
-        return _json;
-    }
-
-    /// <summary>Ends the line.</summary>
-    public void End()
-    {
-        _json.WriteEndObject();
+        JsonSerializer.Serialize(_json, line, type);
         _json.Flush();
         _json.Reset();
         output.WriteLine();

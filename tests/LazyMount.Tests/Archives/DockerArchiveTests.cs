@@ -69,7 +69,7 @@ public sealed class DockerArchiveTests : ArchiveCase
 
         // Their digests are those of the bytes that are there, so that an index made from a registry's copy serves too.
         CommandRun layers = await RunAsync("layers", "--json", Reference);
-        Assert.Equal([DigestOf(low), DigestOf(high)], JsonNode.Parse(layers.Output)!.AsArray().Select(layer => (string)layer!["digest"]!));
+        Assert.Equal([DigestOf(low), DigestOf(high)], JsonNode.Parse(layers.Output)!.AsArray().Select(layer => (string)layer!["layerDigest"]!));
         Assert.Equal(["True", "True"], JsonNode.Parse(layers.Output)!.AsArray().Select(layer => layer!["indexed"]!.GetValue<bool>().ToString()));
     }
 

@@ -281,7 +281,7 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
             ["linux/arm64/v8 image 11", "unknown/unknown attestation 12 of sha256:" + d, "- artifact 13 application/vnd.example", "- index 14", "- image -", "- image -"],
             json.RootElement.EnumerateArray().Select(each => string.Join(' ', new[]
             {
-                Get(each, "platform") ?? "-", Get(each, "kind"), Get(each, "size") ?? "-", Get(each, "subject") is { } of ? "of " + of : Get(each, "artifactType"),
+                Get(each, "platform") ?? "-", Get(each, "kind"), Get(each, "manifestSize") ?? "-", Get(each, "subject") is { } of ? "of " + of : Get(each, "artifactType"),
             }.Where(text => text is not null))));
         // By the digest of the index, and without a tag.
         Assert.Equal(run.Output, (await RunAsync("platforms", "--json", $"oci:{_directory["index"]}@sha256:{digest}")).Output);
