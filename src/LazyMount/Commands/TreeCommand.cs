@@ -88,7 +88,7 @@ internal static class TreeCommand
 
     internal static void WriteJson(CommandOutput output, ImageTree tree, ResolvedPath start, int depth, CancellationToken cancellationToken)
     {
-        using Utf8JsonWriter json = output.CreateJsonWriter(isIndented: output.IsTerminal); // deep trees would be mostly indentation
+        using var json = new Utf8JsonWriter(output.Stream, CommandOutput.JsonOptions(isIndented: output.IsTerminal)); // deep trees would be mostly indentation
         var hasChildren = new Stack<bool>(); // of entries whose object is not ended, each in the "children" of the one before
         Begin(start.Node, start.Path, depth);
         foreach (WalkedName walked in TreeWalk.Below(tree, start.Node, start.Path, depth, _ => true))

@@ -78,7 +78,7 @@ internal static class JsonPage
 
             <!-- Written by JsonTests from the types and their comments: LAZYMOUNT_WRITE_DOCS=1 writes it anew. -->
 
-            With `--json`, commands whose results are a stream write JSON Lines: one object a line, each as soon as it is known. The others write one
+            With `--json`, commands whose results are a stream write JSON Lines: one object a line, which can be used as they come. The others write one
             document. White space and the order of properties may change; names, types and meanings may not.
 
             - A name means the same in every command. The table at the end has each name once.
