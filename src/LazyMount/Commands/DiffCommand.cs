@@ -253,11 +253,11 @@ internal static class DiffCommand
         string name = ImagePathText.Decode(path);
         if (!FileMode.IsRegular(attributes.Mode))
         {
-            throw new CommandException($"cannot compare the text of '{name}': it is a {EntryFormat.TypeName(attributes.Mode)} in {opened.Image.Image.Reference}; name a file");
+            throw new CommandException($"cannot compare the text of '{name}': it is a {EntryFormat.TypeName(attributes.Mode)} in '{opened.Image.Image.Reference}'; name a file");
         }
         if (attributes.Size > MaxText)
         {
-            throw new CommandException($"cannot compare the text of '{name}': it has {ByteSize.Format(attributes.Size)} in {opened.Image.Image.Reference}, more than {ByteSize.Format(MaxText)}; copy both out with 'lazymount cp' and use diff");
+            throw new CommandException($"cannot compare the text of '{name}': it has {ByteSize.Format(attributes.Size)} in '{opened.Image.Image.Reference}', more than {ByteSize.Format(MaxText)}; copy both out with 'lazymount cp' and use diff");
         }
         byte[] bytes = new byte[attributes.Size];
         var data = new FileData();

@@ -45,13 +45,13 @@ internal static class IndexPushCommand
             var publisher = new IndexPublisher(target, finder.OpenBlobAsync);
             if (request.Tag is { } tag)
             {
-                ImageSet images = await Image.ResolveAllAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken);
+                ImageSet images = await ResolvedImage.FindAsync(request.Reference, () => Image.ResolveAllAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken));
                 BoundImage bound = await BoundImage.BeginAsync(images, target, tag, request.Replaces, cancellationToken);
                 Output(host, parsed.GetValue(json), await BindAsync(host, request, images, bound, finder, publisher, cancellationToken), ListingJson.Default.BoundListing, Write);
             }
             else
             {
-                Image one = await Image.ResolveAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken);
+                Image one = await ResolvedImage.FindAsync(request.Reference, () => Image.ResolveAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken));
                 PushedIndexes pushed = await PushAsync(host, one, request.Format, finder, publisher, cancellationToken);
                 PushListing listing = Describe(pushed) ?? throw NothingToPublish(request.Reference, pushed);
                 Output(host, parsed.GetValue(json), listing, ListingJson.Default.PushListing, (output, each) =>
@@ -89,7 +89,7 @@ internal static class IndexPushCommand
         }
         if (reference.Transport is Transport.OciArchive or Transport.DockerArchive)
         {
-            throw new CommandException($"{reference} is an archive, to which nothing is added: copy the image to a registry or to an OCI layout directory first, with skopeo copy");
+            throw new CommandException($"cannot push to '{reference}': nothing is added to an archive; copy the image to a registry or to an OCI layout directory first, with skopeo copy");
         }
         if (tag is not null)
         {
@@ -150,7 +150,7 @@ internal static class IndexPushCommand
         => await publisher.PushAsync(image, await IndexBuildCommand.BuildAsync(host, finder, image, cancellationToken), format, cancellationToken);
 
     private static CommandException NothingToPublish(ImageReference reference, PushedIndexes pushed)
-        => new($"{reference} has no layer to publish an index of: {(pushed.Layers.Count == 0 ? "it has no layers" : $"of layer 0, {pushed.Layers[0].Reason}")}");
+        => new($"cannot push indexes of '{reference}': {(pushed.Layers.Count == 0 ? "it has no layers" : $"none of its layers can have one, layer 0 because {pushed.Layers[0].Reason}")}");
 
     private static PushListing? Describe(PushedIndexes pushed) => pushed.Manifest is not { } manifest ? null : new PushListing
     {

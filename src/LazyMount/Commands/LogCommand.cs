@@ -38,7 +38,7 @@ internal static class LogCommand
                 return true;
             });
             bool isKnown = parsed.GetValue(json) ? WriteJson(host.Output, events, opened.Image) : Write(host, events, reference);
-            return isKnown ? ExitCode.Done : throw new CommandException($"cannot log '{text}': no layer of {parsedReference} has it or ever had it; 'lazymount ls' shows what there is");
+            return isKnown ? ExitCode.Done : throw new CommandException($"cannot log '{text}': no layer of '{parsedReference}' has it or ever had it; 'lazymount ls' shows what there is");
         });
         return verb;
     }

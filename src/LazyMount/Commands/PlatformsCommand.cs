@@ -26,7 +26,7 @@ internal static class PlatformsCommand
         {
             ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            IReadOnlyList<PlatformListing> listings = await ListAsync(reference, settings.ToOpening(), loggers, cancellationToken);
+            IReadOnlyList<PlatformListing> listings = await ResolvedImage.FindAsync(reference, () => ListAsync(reference, settings.ToOpening(), loggers, cancellationToken));
             if (parsed.GetValue(json))
             {
                 host.Output.WriteDocument(listings, ListingJson.Default.IReadOnlyListPlatformListing);

@@ -27,20 +27,20 @@ internal static partial class TagsCommand
             string text = parsed.GetRequiredValue(repository);
             if (text is "" or "docker://")
             {
-                throw new UsageException($"cannot list the tags of \"{text}\": it names no repository; write NAME, such as debian");
+                throw new UsageException($"cannot list the tags of '{text}': it names no repository; write NAME, such as debian");
             }
             if (RegistryPattern().IsMatch(text))
             {
-                throw new UsageException($"cannot list the tags of {text}: it names a registry and no repository; write {text.TrimEnd('/')}/NAME");
+                throw new UsageException($"cannot list the tags of '{text}': it names a registry and no repository; write {text.TrimEnd('/')}/NAME");
             }
             ImageReference reference = ImageArgument.Parse(text);
             if (reference.Digest is not null || reference.SourceIndex is not null || text.EndsWith($":{reference.Tag}", StringComparison.Ordinal))
             {
-                throw new UsageException($"tags needs a repository without tag and digest: write {CommandOutput.Displayable(reference.Place)}{(HostAndPortPattern().IsMatch(text) ? $", or {text}/NAME if {text} is a registry" : "")}");
+                throw new UsageException($"cannot list the tags of '{text}': a repository has neither tag nor digest; write {CommandOutput.Displayable(reference.Place)}{(HostAndPortPattern().IsMatch(text) ? $", or {text}/NAME if {text} is a registry" : "")}");
             }
             if (settings.Offline && reference.Transport == Transport.Registry)
             {
-                throw new UsageException($"the tags of {reference.Place} are known to its registry only, and with --offline nothing is fetched: leave --offline out");
+                throw new UsageException($"cannot list the tags of '{reference.Place}': only its registry has them, and --offline fetches nothing; leave --offline out");
             }
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using IImageSource source = await ResolvedImage.OpenSourceAsync(reference, settings.ToOpening(), loggers, cancellationToken);

@@ -216,7 +216,7 @@ public sealed class DiffTests : IDisposable
         Assert.Equal((1, "D /d\nD /d/a\n", ""), await OutcomeOf("diff", before, after, "d/"));
         Assert.Equal((1, "A /d\nA /d/a\n", ""), await OutcomeOf("diff", after, before, "/d"));
         Assert.Equal((1, "M /l  (target d -> e)\n", ""), await OutcomeOf("diff", before, after, "/l"));
-        Assert.Equal((2, "", $"lazymount: /no: no such file or directory in {before}\n"), await OutcomeOf("diff", before, after, "/no"));
+        Assert.Equal((2, "", $"lazymount: cannot find '/no' in '{before}': no such file or directory\n"), await OutcomeOf("diff", before, after, "/no"));
     }
 
     [Fact]
@@ -331,7 +331,7 @@ public sealed class DiffTests : IDisposable
         Assert.Equal((1, "binary files a/f and b/f differ\n", ""), await OutcomeOf("diff", "-u", before, after, "/f"));
         Assert.Equal((0, "", ""), await OutcomeOf("diff", "-u", before, after, "/same"));
         Assert.Equal((1, "--- /dev/null\t1970-01-01 00:00:00.000000000 +0000\n+++ b/new\t2020-01-01 00:00:00.000000000 +0000\n@@ -0,0 +1 @@\n+x\n", ""), await OutcomeOf("diff", "-u", before, after, "/new"));
-        Assert.Equal((2, "", $"lazymount: cannot compare the text of '/d': it is a directory in {before}; name a file\n"), await OutcomeOf("diff", "-u", before, after, "/d"));
+        Assert.Equal((2, "", $"lazymount: cannot compare the text of '/d': it is a directory in '{before}'; name a file\n"), await OutcomeOf("diff", "-u", before, after, "/d"));
         Assert.Equal((2, "", "lazymount: --unified needs the PATH of a file\n"), await OutcomeOf("diff", "-u", before, after));
     }
 
@@ -339,7 +339,7 @@ public sealed class DiffTests : IDisposable
     public async Task Unified_IsForTextsThatFitMemory()
     {
         string image = Image(new TarBytes().Version1("f", (16 << 20) + 1, Encoding.ASCII.GetBytes("0\n".PadRight(512, '\0'))));
-        Assert.Equal((2, "", $"lazymount: cannot compare the text of '/f': it has 16.0 MiB in {image}, more than 16.0 MiB; copy both out with 'lazymount cp' and use diff\n"), await OutcomeOf("diff", "-u", image, image, "/f"));
+        Assert.Equal((2, "", $"lazymount: cannot compare the text of '/f': it has 16.0 MiB in '{image}', more than 16.0 MiB; copy both out with 'lazymount cp' and use diff\n"), await OutcomeOf("diff", "-u", image, image, "/f"));
     }
 
     [Fact]
@@ -409,7 +409,7 @@ public sealed class DiffTests : IDisposable
         File.WriteAllBytes(layout.BlobFile(digests[1]), new byte[new FileInfo(layout.BlobFile(digests[1])).Length]);
         CommandRun run = await RunAsync("diff", layout.Reference("v0"), layout.Reference("v1"));
         Assert.Equal((2, ""), (run.ExitCode, run.Output));
-        Assert.StartsWith($"lazymount: cannot read '/a' of {layout.Reference("v1")}: ", run.Error, StringComparison.Ordinal);
+        Assert.StartsWith($"lazymount: cannot read '/a' in '{layout.Reference("v1")}': ", run.Error, StringComparison.Ordinal);
         Assert.Equal(2, (await RunAsync("diff", layout.Reference("v0"), layout.Reference("v7"))).ExitCode);
         Assert.Equal(3, (await RunAsync("diff", layout.Reference("v0"), "127.0.0.1:1/a")).ExitCode);
     }

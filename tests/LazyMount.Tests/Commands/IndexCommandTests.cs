@@ -77,7 +77,7 @@ public sealed class IndexCommandTests : IDisposable
     {
         CommandRun run = await CommandRun.RunAsync("index", "push", "docker-archive:x.tar");
         Assert.Equal(1, run.ExitCode);
-        Assert.Contains("docker-archive:x.tar is an archive", run.Error);
+        Assert.Contains("cannot push to 'docker-archive:x.tar': nothing is added to an archive", run.Error);
     }
 
     [Fact]

@@ -144,7 +144,7 @@ public sealed class LayerHistoryTests : IDisposable
     {
         string image = Secret(out _).Reference("v1");
         foreach (string[] options in (string[][])[[], ["--json"]])
-            Assert.Equal(new CommandRun(1, "", $"lazymount: cannot log '/nonesuch': no layer of {image} has it or ever had it; 'lazymount ls' shows what there is\n"), await RunAsync(["log", .. options, image, "/nonesuch"]));
+            Assert.Equal(new CommandRun(1, "", $"lazymount: cannot log '/nonesuch': no layer of '{image}' has it or ever had it; 'lazymount ls' shows what there is\n"), await RunAsync(["log", .. options, image, "/nonesuch"]));
         Assert.Equal(2, (await RunAsync("log", image)).ExitCode);
     }
 

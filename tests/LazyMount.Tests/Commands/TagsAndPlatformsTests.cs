@@ -209,7 +209,7 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
     [InlineData("oci:dir:@0", "write oci:dir")]
     [InlineData("", "it names no repository; write NAME, such as debian")]
     [InlineData("docker://", "it names no repository")]
-    [InlineData("127.0.0.1:5000", "cannot list the tags of 127.0.0.1:5000: it names a registry and no repository; write 127.0.0.1:5000/NAME")]
+    [InlineData("127.0.0.1:5000", "cannot list the tags of '127.0.0.1:5000': it names a registry and no repository; write 127.0.0.1:5000/NAME")]
     [InlineData("127.0.0.1:5000/", "write 127.0.0.1:5000/NAME")]
     [InlineData("docker://localhost:5000", "write docker://localhost:5000/NAME")]
     [InlineData("[::1]:5000", "write [::1]:5000/NAME")]
@@ -246,6 +246,16 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
         Assert.DoesNotContain("nearest", (await RunAsync("manifest", $"{registry.Host}/cmd/near:zzz")).Error, StringComparison.Ordinal);
         Assert.DoesNotContain("nearest", (await RunAsync("manifest", $"{registry.Host}/cmd/nowhere:zzz")).Error, StringComparison.Ordinal);
     }
+
+    [Theory]
+    [InlineData("", "", 0)]
+    [InlineData("latest", "latset", 1)]
+    [InlineData("Mount", "moutn", 1)]
+    [InlineData("abc", "", 3)]
+    [InlineData("kitten", "sitting", 3)]
+    [InlineData("ca", "abc", 3)] // no letter is changed twice
+    public void EditDistance_CountsTypingErrors(string a, string b, int distance)
+        => Assert.Equal((distance, distance), (EditDistance.Between(a, b), EditDistance.Between(b, a)));
 
     [Theory]
     [InlineData("v1.2", "v1.3,v1,v2,w9", "v1,v1.3")]
