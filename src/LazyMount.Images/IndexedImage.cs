@@ -52,7 +52,7 @@ public sealed class IndexedImage : IAsyncDisposable
 
     /// <summary>The bytes that nobody sees; see <see cref="WastedBytes.Measure"/>.</summary>
     /// <exception cref="ImageException">The layers make no tree, or an index cannot be read.</exception>
-    public WastedBytes MeasureWaste(int pathCount) => Ask(() => WastedBytes.Measure(_layers, pathCount));
+    public WastedBytes MeasureWaste(int pathCount, int pathDepth = int.MaxValue) => Ask(() => WastedBytes.Measure(_layers, pathCount, pathDepth));
 
     private T Ask<T>(Func<T> question)
     {

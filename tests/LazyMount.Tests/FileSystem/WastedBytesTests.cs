@@ -23,6 +23,20 @@ public sealed class WastedBytesTests
     [Fact]
     public void OnlyTheFirstPaths_AreListed() => Assert.Equal(["/c 3 0 Deleted"], Lines(Measure(1, L.File("a", 1).File("b", 2).File("c", 3), L.File(".wh.a").File(".wh.b").File(".wh.c"))));
 
+    [Theory]
+    [InlineData(1, "/a 12 0,1 Replaced,Deleted", "/x 8 0 Deleted")]
+    [InlineData(2, "/a/b 11 0,1 Replaced,Deleted", "/x 8 0 Deleted", "/a/e 1 0 Deleted")]
+    [InlineData(3, "/x 8 0 Deleted", "/a/b/d 6 0,1 Replaced,Deleted", "/a/b/c 5 0 Deleted", "/a/e 1 0 Deleted")]
+    public void DeeperPaths_AreSummedByDirectory(int depth, params string[] lines)
+    {
+        LayerIndex[] layers =
+        [
+            L.File("a/b/c/1", 2).File("a/b/c/2", 3).File("a/b/d", 2).File("a/e", 1).File("x", 8).Build(),
+            L.File("a/b/d", 4).Build(), L.File(".wh.a").File(".wh.x").Build(),
+        ];
+        Assert.Equal(lines, Lines(WastedBytes.Measure(layers, 20, depth)));
+    }
+
     [Fact]
     public void PathOfSeveralReasons_NamesThem()
         => Assert.Equal(["/a 3 0,1 Replaced,Deleted"], Lines(Measure(L.File("a", 1), L.File("a", 2), L.File(".wh.a"))));
