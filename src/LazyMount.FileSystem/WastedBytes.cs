@@ -62,14 +62,15 @@ public sealed record WastedBytes(IReadOnlyList<LayerWaste> Layers, IReadOnlyList
     /// <summary>Measures the waste of an image. Reads no content.</summary>
     /// <param name="layers">All layers, lowest first.</param>
     /// <param name="pathCount">The most paths to list.</param>
+    /// <param name="pathDepth">Paths of more names than this are summed in their directory of so many names.</param>
     /// <param name="cancellationToken">Ends it between two layers.</param>
     /// <exception cref="InvalidDataException">The layers make no tree.</exception>
-    public static WastedBytes Measure(IReadOnlyList<LayerIndex> layers, int pathCount, CancellationToken cancellationToken)
+    public static WastedBytes Measure(IReadOnlyList<LayerIndex> layers, int pathCount, int pathDepth, CancellationToken cancellationToken)
     {
         MergedTree tree = Merge(layers, cancellationToken, out WasteReason[] reasons);
         var files = new long[layers.Count];
         var sizes = new long[layers.Count, 1 + (int)WasteReason.Duplicate];
-        var paths = new WastedPaths(tree);
+        var paths = new WastedPaths(tree, pathDepth);
         for (int target = 1; target < reasons.Length; target++)
         {
             if (tree.EntryOf(target).Type != EntryType.File)
@@ -141,12 +142,13 @@ public sealed record WastedBytes(IReadOnlyList<LayerWaste> Layers, IReadOnlyList
         return entry.SparseMap > 0 ? tree.Layers[tree.LayerOf(target)].SparseMaps[entry.SparseMap - 1].StoredSize : entry.Size;
     }
 
-    /// <summary>Sums waste by path, whichever layers list the path. Takes memory for the paths that have waste.</summary>
-    private sealed class WastedPaths(MergedTree tree)
+    /// <summary>Sums waste by path, or by directory where paths are deeper than asked for, whichever layers list the path. Takes memory for the paths that have waste.</summary>
+    private sealed class WastedPaths(MergedTree tree, int depth)
     {
         private readonly TreeSlots _paths = new(0, default);
         private readonly int[]?[] _known = new int[]?[tree.Layers.Count]; // by layer and path of the layer: its slot; 0: not known yet
         private readonly List<long> _sizes = [0]; // by slot
+        private readonly List<int> _depths = [0]; // by slot
         private readonly List<int> _files = [];
 
         public void Add(int target, long size)
@@ -202,7 +204,17 @@ public sealed record WastedBytes(IReadOnlyList<LayerWaste> Layers, IReadOnlyList
             int slot = known[path];
             while (names.TryPop(out path))
             {
+                int directoryDepth = _depths[slot];
+                if (directoryDepth >= depth)
+                {
+                    known[path] = slot;
+                    continue;
+                }
                 slot = known[path] = _paths.FindOrAdd(slot, paths.Name(path));
+                if (_depths.Count < _paths.Count)
+                {
+                    _depths.Add(directoryDepth + 1);
+                }
                 if (!_paths.IsDirectory(slot))
                 {
                     _paths.Replace(slot, TreeSlots.ImplicitDirectory, isDirectory: true);

@@ -52,7 +52,8 @@ public sealed class IndexedImage : IAsyncDisposable
 
     /// <summary>The bytes that nobody sees; see <see cref="WastedBytes.Measure"/>.</summary>
     /// <exception cref="ImageException">The layers make no tree, or an index cannot be read.</exception>
-    public WastedBytes MeasureWaste(int pathCount, CancellationToken cancellationToken) => Ask(() => WastedBytes.Measure(_layers, pathCount, cancellationToken));
+    public WastedBytes MeasureWaste(int pathCount, int pathDepth, CancellationToken cancellationToken)
+        => Ask(() => WastedBytes.Measure(_layers, pathCount, pathDepth, cancellationToken));
 
     private T Ask<T>(Func<T> question)
     {

@@ -28,17 +28,26 @@ public sealed class ResolvedImage : IAsyncDisposable
         IImageSource source = await OpenSourceAsync(Image.Pinned(reference, options.Root), options, loggers, cancellationToken);
         try
         {
-            Image image = await Image.ResolveAsync(reference, source, options.Platform, options.Cache, cancellationToken, options.Root);
+            Image image = await FindAsync(reference, () => Image.ResolveAsync(reference, source, options.Platform, options.Cache, cancellationToken, options.Root));
             return new ResolvedImage(image, source, options.Cache);
         }
-        catch (Exception e)
+        catch
         {
             await source.DisposeAsync();
-            if (e is ImageException { Error: ImageError.NotFound or ImageError.Denied or ImageError.Unreachable } failure && LocalImage.Suggest(reference) is { } suggestion)
-            {
-                throw new ImageException(failure.Error, $"{e.Message}; {suggestion}", e);
-            }
             throw;
+        }
+    }
+
+    /// <summary>Looks for what a reference names. A failure also asks whether a file or directory of that name was meant.</summary>
+    public static async Task<T> FindAsync<T>(ImageReference reference, Func<Task<T>> find)
+    {
+        try
+        {
+            return await find();
+        }
+        catch (ImageException e) when (e.Error is ImageError.NotFound or ImageError.Denied or ImageError.Unreachable && LocalImage.Suggest(reference) is { })
+        {
+            throw new ImageException(e.Error, $"{e.Message}; {LocalImage.Suggest(reference)}", e);
         }
     }
 

@@ -50,12 +50,19 @@ public sealed class OciLayoutBuilder
     }
 
     /// <summary>An entry of the history in the next image's config; without one, the config has no history.</summary>
-    public OciLayoutBuilder AddHistory(string createdBy, bool isEmpty = false)
+    public OciLayoutBuilder AddHistory(string createdBy, bool isEmpty = false, string? author = null, string? comment = null)
     {
         var entry = new JsonObject { ["created"] = "2024-02-29T12:30:00.25+01:00", ["created_by"] = createdBy };
         if (isEmpty)
         {
             entry["empty_layer"] = true;
+        }
+        foreach ((string name, string? text) in ((string, string?)[])[("author", author), ("comment", comment)])
+        {
+            if (text is not null)
+            {
+                entry[name] = text;
+            }
         }
         (_history ??= []).Add(entry);
         return this;

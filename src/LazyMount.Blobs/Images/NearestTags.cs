@@ -36,21 +36,7 @@ public static class NearestTags
     {
         if (Math.Min(a.Length, b.Length) >= 2 && (a.StartsWith(b, StringComparison.Ordinal) || b.StartsWith(a, StringComparison.Ordinal)))
             return 1;
-        if (Math.Abs(a.Length - b.Length) > bound)
-            return bound + 1;
-        int[] row = [.. Enumerable.Range(0, b.Length + 1)];
-        for (int i = 1; i <= a.Length; i++)
-        {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= b.Length; j++)
-            {
-                int replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-                diagonal = row[j];
-                row[j] = Math.Min(replaced, Math.Min(row[j], row[j - 1]) + 1);
-            }
-        }
-        return row[b.Length];
+        return Math.Abs(a.Length - b.Length) > bound ? bound + 1 : EditDistance.Between(a, b);
     }
 
     private static long[] VersionOf(string tag)

@@ -154,7 +154,7 @@ internal sealed class DockerArchive(ImageReference reference, ArchiveFile archiv
                 : throw new ImageException(ImageError.NotFound, $"cannot choose an image of '{reference}': {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0");
         }
         return images.FirstOrDefault(image => image.RepoTags.Any(name => ImageReference.TryNormalizeName(name) == reference.Tag))
-            ?? throw new ImageException(ImageError.NotFound, $"cannot find the image '{reference.Tag}' in '{archive.Path}': {List(images)}; choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0");
+            ?? throw new ImageException(ImageError.NotFound, $"cannot find the image '{reference.Tag}' in '{archive.Path}': {List(images)}; {NearestTags.Suggest(reference.Tag, [.. images.SelectMany(image => image.RepoTags).Select(name => ImageReference.TryNormalizeName(name) ?? name).Distinct()]) ?? $"choose one with {reference.Place}:NAME:TAG or by its number with {reference.Place}:@0"}");
     }
 
     private static string List(IReadOnlyList<DockerManifestItem> images)

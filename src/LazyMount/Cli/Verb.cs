@@ -45,6 +45,4 @@ internal sealed class Verb(string name, string description, string examples) : C
         Description = "Path inside the image; relative ones start at its root",
         Arity = ArgumentArity.OneOrMore,
     };
-
-    public static Option<bool> JsonOption(string shape) => new("--json") { Description = $"Write JSON: {shape}" };
 }

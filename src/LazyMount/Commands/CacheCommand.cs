@@ -26,7 +26,7 @@ internal static class CacheCommand
     /// <summary>`cache info`, which is `df` too.</summary>
     public static Verb CreateInfo(CommandHost host, string name)
     {
-        var json = Verb.JsonOption("{ directory, limit, bytes, files, kinds: [{ kind, files, bytes }] }");
+        var json = JsonOption.Document(ListingJson.Default.CacheListing);
         var verb = new Verb(name, "Show where the cache is and what it holds.",
             """
             lazymount cache info
@@ -45,11 +45,11 @@ internal static class CacheCommand
             {
                 var listing = new CacheListing
                 {
-                    Directory = cache.Root,
+                    CacheDirectory = cache.Root,
                     Limit = usage.Limit,
                     Bytes = usage.Bytes,
                     Files = usage.Files,
-                    Kinds = [.. usage.Kinds.Select(kind => new CacheKindListing { Kind = kind.Key, Files = kind.Value.Files, Bytes = kind.Value.Bytes })],
+                    Contents = [.. usage.Kinds.Select(kind => new CachePartListing { Content = kind.Key, Files = kind.Value.Files, Bytes = kind.Value.Bytes })],
                 };
                 host.Output.WriteDocument(listing, ListingJson.Default.CacheListing);
                 return Task.FromResult(ExitCode.Done);
@@ -71,7 +71,7 @@ internal static class CacheCommand
     {
         var keep = new Option<string?>("--keep") { Description = "Keep the most recently used files up to this size, such as 2G [0]", HelpName = "SIZE" };
         var olderThan = new Option<string?>("--unused-for") { Description = "Delete only files that were not used for this long, such as 12h or 7d", HelpName = "TIME" };
-        var json = Verb.JsonOption("{ files, bytes } that were deleted");
+        var json = JsonOption.Document(ListingJson.Default.PruneListing);
         var verb = new Verb("prune", "Delete the least recently used files of the cache. Running mounts fetch again what they need.",
             """
             lazymount cache prune
@@ -103,7 +103,7 @@ internal static class CacheCommand
 
     private static Verb CreateVerify(CommandHost host)
     {
-        var json = Verb.JsonOption("{ files, bytes, damaged: [path], unverifiable }");
+        var json = JsonOption.Document(ListingJson.Default.VerifyListing);
         var verb = new Verb("verify", "Read every file in the cache and delete damaged ones. They are fetched again when they are needed. Exits with 1 if any was damaged. Every read is verified anyway: use this when a disk is suspect.",
             """
             lazymount cache verify

@@ -30,9 +30,9 @@ internal static class DiffCommand
         var stat = new Option<bool>("--stat") { Description = "Show how many names differ in each top directory, and their bytes" };
         var nameOnly = new Option<bool>("--name-only") { Description = "Show only the paths; of a renamed file the new one" };
         var unified = new Option<bool>("--unified", "-u") { Description = "Show how the text of the file PATH differs, as diff -u does" };
-        var ignore = new Option<string[]>("--ignore") { Description = "Do not compare time, owner, mode, attributes or content (repeatable)", HelpName = "WHAT[,WHAT]", DefaultValueFactory = _ => [] };
+        var ignore = new Option<string[]>("--ignore") { Description = "Do not compare time, owner, mode, xattrs or content (repeatable)", HelpName = "WHAT[,WHAT]", DefaultValueFactory = _ => [] };
         var noRenames = new Option<bool>("--no-renames") { Description = "Show a renamed file as one deleted and one added" };
-        var json = Verb.JsonOption("one object a line, { status, path, from, changes, before, after }; with --stat one document");
+        var json = JsonOption.Either(new JsonForm(ListingJson.Default.DifferenceListing, IsLines: true), new JsonForm(ListingJson.Default.DifferenceSumsListing, IsLines: false, "--stat"));
         var verb = new Verb("diff",
             "Show what differs between two images, or two layers of an image. "
             + "A line is A (added), D (deleted), M (changed) or R (renamed), and a path. Files of equal size are read to be compared, unless they are in a layer that both images have or a table of contents has their digests; --ignore content reads nothing. "
@@ -277,11 +277,11 @@ internal static class DiffCommand
         string name = ImagePathText.Decode(path);
         if (!FileMode.IsRegular(attributes.Mode))
         {
-            throw new CommandException($"cannot compare the text of '{name}': it is a {EntryFormat.TypeName(attributes.Mode)} in {opened.Image.Image.Reference}; name a file");
+            throw new CommandException($"cannot compare the text of '{name}': it is a {EntryFormat.TypeName(attributes.Mode)} in '{opened.Image.Image.Reference}'; name a file");
         }
         if (attributes.Size > MaxText)
         {
-            throw new CommandException($"cannot compare the text of '{name}': it has {ByteSize.Format(attributes.Size)} in {opened.Image.Image.Reference}, more than {ByteSize.Format(MaxText)}; copy both out with 'lazymount cp' and use diff");
+            throw new CommandException($"cannot compare the text of '{name}': it has {ByteSize.Format(attributes.Size)} in '{opened.Image.Image.Reference}', more than {ByteSize.Format(MaxText)}; copy both out with 'lazymount cp' and use diff");
         }
         byte[] bytes = new byte[attributes.Size];
         var data = new FileData();

@@ -20,11 +20,11 @@ internal static class DoctorCommand
 
     public static Command Create(CommandHost host)
     {
-        var json = Verb.JsonOption("an array of { name, state (ok, note or missing), detail, mend }");
+        var json = JsonOption.Document(ListingJson.Default.IReadOnlyListCheckListing);
         var verb = new Verb("doctor", "Check what this machine has of what lazymount needs. Nothing is fetched, mounted or changed. Credentials are counted and never shown. Exits with 1 if something is missing.",
             """
             lazymount doctor
-            lazymount doctor --json | jq -r '.[] | select(.state != "ok") | .mend'
+            lazymount doctor --json | jq -r '.[] | select(.status != "ok") | .mend'
             """)
         { json };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
@@ -32,23 +32,23 @@ internal static class DoctorCommand
             IReadOnlyList<CheckListing> checks = await CheckAsync(settings, cancellationToken);
             if (parsed.GetValue(json))
             {
-                host.Output.WriteDocument(checks, CheckJson.Default.IReadOnlyListCheckListing);
+                host.Output.WriteDocument(checks, ListingJson.Default.IReadOnlyListCheckListing);
             }
             else
             {
                 Write(host.Output, checks);
             }
-            return checks.Any(check => check.State == Missing) ? ExitCode.Failed : ExitCode.Done;
+            return checks.Any(check => check.Status == Missing) ? ExitCode.Failed : ExitCode.Done;
         });
         return verb;
     }
 
     private static void Write(CommandOutput output, IReadOnlyList<CheckListing> checks)
     {
-        int width = checks.Max(check => check.Name.Length);
+        int width = checks.Max(check => check.Check.Length);
         foreach (CheckListing check in checks)
         {
-            output.WriteLine($"{check.State,-7}  {check.Name.PadRight(width)}  {CommandOutput.Displayable(check.Detail)}{(check.Mend is { } mend ? $"; {CommandOutput.Displayable(mend)}" : "")}");
+            output.WriteLine($"{check.Status,-7}  {check.Check.PadRight(width)}  {CommandOutput.Displayable(check.Detail)}{(check.Mend is { } mend ? $"; {CommandOutput.Displayable(mend)}" : "")}");
         }
     }
 
@@ -70,7 +70,7 @@ internal static class DoctorCommand
         }
         Add("erofs", ErofsFace.WhyNot() is null ? Ok : Note, ErofsFace.WhyNot() is { } reason ? $"mounts use FUSE, because {reason}" : "mounts use the kernel's EROFS");
         AddDirectory("cache", settings.CacheDirectory, isPrivate: false, "choose another directory with --cache-dir");
-        if (checks[^1].State == Ok)
+        if (checks[^1].Status == Ok)
         {
             CacheUsage usage = settings.OpenCache().Measure();
             checks[^1] = checks[^1] with { Detail = $"{checks[^1].Detail}, {ByteSize.Format(usage.Bytes)} of {ByteSize.Format(usage.Limit)} used" };
@@ -97,7 +97,7 @@ internal static class DoctorCommand
         }
         return checks;
 
-        void Add(string name, string state, string detail, string? mend = null) => checks.Add(new CheckListing { Name = name, State = state, Detail = detail, Mend = mend });
+        void Add(string name, string status, string detail, string? mend = null) => checks.Add(new CheckListing { Check = name, Status = status, Detail = detail, Mend = mend });
 
         void AddDirectory(string name, string path, bool isPrivate, string otherwise)
         {

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Output;
@@ -43,7 +42,7 @@ internal static class DuCommand
         var apparent = new Option<bool>("--apparent-size") { Description = "Count the bytes of files, holes included, instead of 512-byte blocks" };
         var bytes = new Option<bool>("--bytes", "-b") { Description = "Write bytes: --apparent-size in bytes" };
         var total = new Option<bool>("--total", "-c") { Description = "Add a line with the sum of all PATHs" };
-        var json = Verb.JsonOption("a line for each directory, with \"usage\" in bytes");
+        var json = JsonOption.Lines(ListingJson.Default.UsageListing);
         var verb = new Verb("du", "Sum the sizes of the files in directories of an image. A file with several names is counted once.",
             """
             lazymount du -h -d 1 debian:12 /usr
@@ -90,7 +89,7 @@ internal static class DuCommand
                     }
                     if (isJson)
                     {
-                        WriteJson(lines, opened.Tree, entry);
+                        lines.Write(Describe(opened.Tree, entry), ListingJson.Default.UsageListing);
                         return;
                     }
                     WriteSize(host.Output, entry.Bytes, unit);
@@ -100,8 +99,7 @@ internal static class DuCommand
             }
             if (parsed.GetValue(total) && parsed.GetValue(json))
             {
-                lines.Begin().WriteNumber("total", usage.Total);
-                lines.End();
+                lines.Write(new UsageListing { Usage = usage.Total }, ListingJson.Default.UsageListing);
             }
             else if (parsed.GetValue(total))
             {
@@ -121,12 +119,11 @@ internal static class DuCommand
             _ => ((bytes / 1024) + (bytes % 1024 == 0 ? 0 : 1)).ToString(CultureInfo.InvariantCulture),
         } + "\t");
 
-    private static void WriteJson(JsonLines lines, ImageTree tree, DiskUsageEntry entry)
+    private static UsageListing Describe(ImageTree tree, DiskUsageEntry entry) => new()
     {
-        Utf8JsonWriter json = lines.Begin();
-        EntryJson.WriteBytes(json, "path", "pathBase64", entry.Path);
-        json.WriteString("type", EntryFormat.TypeName(tree.Mode(entry.Node)));
-        json.WriteNumber("usage", entry.Bytes);
-        lines.End();
-    }
+        Path = EntryListing.Text(entry.Path),
+        PathBase64 = EntryListing.Exact(entry.Path),
+        Type = EntryFormat.TypeName(tree.Mode(entry.Node)),
+        Usage = entry.Bytes,
+    };
 }

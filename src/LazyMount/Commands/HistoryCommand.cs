@@ -15,7 +15,6 @@ internal static class HistoryCommand
         lazymount history debian:12
         lazymount history --json debian:12 | jq -r '.[] | select(.empty | not) | .createdBy'
         """,
-        "an array of { layer, digest, compressedSize, created, createdBy, author, comment, empty }",
         ListingJson.Default.IReadOnlyListHistoryListing,
         (image, _, _) =>
         {
@@ -34,7 +33,7 @@ internal static class HistoryCommand
     private static HistoryListing Describe(HistoryStep step, Image image) => new()
     {
         Layer = step.Layer,
-        Digest = step.Layer is int layer ? image.Layers[layer].Digest.ToString() : null,
+        LayerDigest = step.Layer is int layer ? image.Layers[layer].Digest.ToString() : null,
         CompressedSize = step.Layer is int number ? image.Layers[number].Size : null,
         Created = CreatedOf(step.Entry),
         CreatedBy = Known(step.Entry?.CreatedBy),
@@ -56,7 +55,7 @@ internal static class HistoryCommand
                 LayersCommand.Number(listing.Layer),
                 entry?.Created is { } created ? EntryFormat.ShortTime(created.Seconds) : "-",
                 listing.CompressedSize is { } size ? output.Size(size) : "-",
-                listing.Digest is { } digest ? output.DigestText(digest) : "-",
+                listing.LayerDigest is { } digest ? output.DigestText(digest) : "-",
                 Known(entry?.Command) ?? Known(entry?.Comment) ?? "-");
         }
         table.Write(output);

@@ -16,7 +16,6 @@ internal static class IndexBuildCommand
         lazymount index build debian:12
         lazymount index build --json oci:./layout:v1 | jq 'map(.indexSize) | add'
         """,
-        IndexCommand.Shape,
         ListingJson.Default.IReadOnlyListIndexListing,
         async (image, finder, cancellationToken) =>
         {

@@ -25,13 +25,10 @@ internal static class IndexCommand
         IndexShowCommand.Create(host),
     };
 
-    /// <summary>The JSON of <see cref="IndexListing"/>s, for help.</summary>
-    internal const string Shape = "an array of { layer, digest, compressedSize, where, origin, proof, indexSize, entries, spans }";
-
     internal static IndexListing Describe(int layer, Descriptor descriptor, string where, IndexOrigin origin, Voucher by, long? size, LayerIndex? index) => new()
     {
         Layer = layer,
-        Digest = descriptor.Digest.ToString(),
+        LayerDigest = descriptor.Digest.ToString(),
         CompressedSize = descriptor.Size,
         Where = where,
         Origin = LayersCommand.NameOf(origin),
@@ -47,7 +44,7 @@ internal static class IndexCommand
         foreach (IndexListing index in listings)
         {
             table.Add(LayersCommand.Number(index.Layer), output.Size(index.CompressedSize), index.Where, index.Origin, index.Proof,
-                LayersCommand.Number(index.Entries), LayersCommand.Number(index.Spans), index.IndexSize is { } size ? output.Size(size) : "-", Share(index.IndexSize, index.CompressedSize), output.DigestText(index.Digest));
+                LayersCommand.Number(index.Entries), LayersCommand.Number(index.Spans), index.IndexSize is { } size ? output.Size(size) : "-", Share(index.IndexSize, index.CompressedSize), output.DigestText(index.LayerDigest));
         }
         table.Write(output);
     }

@@ -23,7 +23,7 @@ internal static class IndexPushCommand
         var bind = new Option<string?>("--bind") { Description = "Tag an image index that names the image and the indexes by digest. A reference by the digest of that image index is lazy, and its digest vouches for all of it. Of a multi-platform image all platforms are indexed, or the one of --platform", HelpName = "TAG" };
         var force = new Option<bool>("--force") { Description = "Let --bind replace a tag that names something else" };
         var format = new Option<string?>("--format") { Description = "What to publish: lazymount: our own index, the smallest; soci: a SOCI index (version 1), which other tools read too; soci2: an image with a SOCI index (version 2), with --bind, which changes the image's digest [lazymount]", HelpName = "lazymount|soci|soci2" };
-        var json = Verb.JsonOption("{ digest, artifactType, indexSize, compressedSize, layers: [{ layer, digest, compressedSize, indexDigest, indexSize, reason }] }; with --bind { reference, tag, digest, sourceDigest, images: [{ platform, manifest, newManifest, index: { … as without --bind } }] }");
+        var json = JsonOption.Either(new JsonForm(ListingJson.Default.PushListing, IsLines: false), new JsonForm(ListingJson.Default.BoundListing, IsLines: false, "--bind"));
         var verb = new Verb("push", "Publish the indexes of an image's layers in its repository or OCI layout. They become an artifact that refers to the image's manifest; with --bind they are also in an image index. The image's manifest stays as it is (except with --format soci2). Needs the right to push there. Layers that are not indexed yet are streamed first. Without --bind one platform of a multi-platform image is published at a time.",
             """
             lazymount index push registry.example/app:v1
@@ -45,19 +45,19 @@ internal static class IndexPushCommand
             var publisher = new IndexPublisher(target, finder.OpenBlobAsync);
             if (request.Tag is { } tag)
             {
-                ImageSet images = await Image.ResolveAllAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken);
+                ImageSet images = await ResolvedImage.FindAsync(request.Reference, () => Image.ResolveAllAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken));
                 BoundImage bound = await BoundImage.BeginAsync(images, target, tag, request.Replaces, cancellationToken);
                 Output(host, parsed.GetValue(json), await BindAsync(host, request, images, bound, finder, publisher, cancellationToken), ListingJson.Default.BoundListing, Write);
             }
             else
             {
-                Image one = await Image.ResolveAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken);
+                Image one = await ResolvedImage.FindAsync(request.Reference, () => Image.ResolveAsync(request.Reference, source, options.Platform, options.Cache, cancellationToken));
                 PushedIndexes pushed = await PushAsync(host, one, request.Format, finder, publisher, cancellationToken);
                 PushListing listing = Describe(pushed) ?? throw NothingToPublish(request.Reference, pushed);
                 Output(host, parsed.GetValue(json), listing, ListingJson.Default.PushListing, (output, each) =>
                 {
                     Write(output, each.Layers);
-                    output.WriteLine($"{each.Digest} in {request.Reference.Place}: {each.IndexSize} bytes, {IndexCommand.Share(each.IndexSize, each.CompressedSize)} of the layers");
+                    output.WriteLine($"{each.ArtifactDigest} in {request.Reference.Place}: {each.IndexSize} bytes, {IndexCommand.Share(each.IndexSize, each.CompressedSize)} of the layers");
                 });
             }
             return ExitCode.Done;
@@ -89,7 +89,7 @@ internal static class IndexPushCommand
         }
         if (reference.Transport is Transport.OciArchive or Transport.DockerArchive)
         {
-            throw new CommandException($"{reference} is an archive, to which nothing is added: copy the image to a registry or to an OCI layout directory first, with skopeo copy");
+            throw new CommandException($"cannot push to '{reference}': nothing is added to an archive; copy the image to a registry or to an OCI layout directory first, with skopeo copy");
         }
         if (tag is not null)
         {
@@ -125,12 +125,12 @@ internal static class IndexPushCommand
             listings.Add(new BoundImageListing
             {
                 Platform = image.Platform?.ToString(),
-                Manifest = image.ManifestDescriptor.Digest.ToString(),
-                NewManifest = changed?.Digest.ToString(),
-                Index = Describe(pushed),
+                ManifestDigest = image.ManifestDescriptor.Digest.ToString(),
+                NewManifestDigest = changed?.Digest.ToString(),
+                Artifact = Describe(pushed),
             });
         }
-        if (listings.TrueForAll(each => each.Index is null))
+        if (listings.TrueForAll(each => each.Artifact is null))
         {
             throw NothingToPublish(request.Reference, last!);
         }
@@ -140,7 +140,7 @@ internal static class IndexPushCommand
         {
             Reference = (tagged.Transport == Transport.Registry ? tagged.WithDigest(index.Digest) : tagged).ToString(),
             Tag = request.Tag!,
-            Digest = index.Digest.ToString(),
+            ImageIndexDigest = index.Digest.ToString(),
             SourceDigest = images.Root.Descriptor.Digest.ToString(),
             Images = listings,
         };
@@ -150,18 +150,18 @@ internal static class IndexPushCommand
         => await publisher.PushAsync(image, await IndexBuildCommand.BuildAsync(host, finder, image, cancellationToken), format, cancellationToken);
 
     private static CommandException NothingToPublish(ImageReference reference, PushedIndexes pushed)
-        => new($"{reference} has no layer to publish an index of: {(pushed.Layers.Count == 0 ? "it has no layers" : $"of layer 0, {pushed.Layers[0].Reason}")}");
+        => new($"cannot push indexes of '{reference}': {(pushed.Layers.Count == 0 ? "it has no layers" : $"none of its layers can have one, layer 0 because {pushed.Layers[0].Reason}")}");
 
     private static PushListing? Describe(PushedIndexes pushed) => pushed.Manifest is not { } manifest ? null : new PushListing
     {
-        Digest = manifest.Digest.ToString(),
+        ArtifactDigest = manifest.Digest.ToString(),
         ArtifactType = manifest.ArtifactType!,
         IndexSize = manifest.Size + pushed.Layers.Select(each => each.Blob).OfType<Descriptor>().DistinctBy(each => each.Digest).Sum(each => each.Size),
         CompressedSize = pushed.Layers.Select(each => each.Layer).DistinctBy(each => each.Digest).Sum(each => each.Size),
         Layers = [.. pushed.Layers.Select((each, i) => new PushedLayerListing
         {
             Layer = i,
-            Digest = each.Layer.Digest.ToString(),
+            LayerDigest = each.Layer.Digest.ToString(),
             CompressedSize = each.Layer.Size,
             IndexDigest = each.Blob?.Digest.ToString(),
             IndexSize = each.Blob?.Size,
@@ -183,18 +183,18 @@ internal static class IndexPushCommand
     {
         foreach (BoundImageListing image in listing.Images)
         {
-            output.WriteLine($"{Printable.Of(image.Platform ?? "image")} {image.Manifest}{(image.NewManifest is { } changed ? $" becomes {changed}" : "")}{(image.Index is null ? ": no layer needs an index" : "")}");
-            Write(output, image.Index?.Layers ?? []);
+            output.WriteLine($"{Printable.Of(image.Platform ?? "image")} {image.ManifestDigest}{(image.NewManifestDigest is { } changed ? $" becomes {changed}" : "")}{(image.Artifact is null ? ": no layer needs an index" : "")}");
+            Write(output, image.Artifact?.Layers ?? []);
         }
-        if (listing.SourceDigest != listing.Digest)
+        if (listing.SourceDigest != listing.ImageIndexDigest)
         {
-            output.WriteLine(listing.Images.Any(image => image.NewManifest is not null)
-                ? $"{listing.SourceDigest} becomes {listing.Digest}: signatures are of the old digest"
-                : $"{listing.SourceDigest} and its indexes are in {listing.Digest}");
+            output.WriteLine(listing.Images.Any(image => image.NewManifestDigest is not null)
+                ? $"{listing.SourceDigest} becomes {listing.ImageIndexDigest}: signatures are of the old digest"
+                : $"{listing.SourceDigest} and its indexes are in {listing.ImageIndexDigest}");
         }
         output.WriteLine(listing.Reference.Contains('@', StringComparison.Ordinal)
             ? $"{listing.Reference} is lazy and pinned; the tag {listing.Tag} names it"
-            : $"{listing.Reference} names {listing.Digest}, which is lazy, and pinned by its digest");
+            : $"{listing.Reference} names {listing.ImageIndexDigest}, which is lazy, and pinned by its digest");
     }
 
     private static void Write(CommandOutput output, IReadOnlyList<PushedLayerListing> layers)
@@ -207,7 +207,7 @@ internal static class IndexPushCommand
         foreach (PushedLayerListing layer in layers)
         {
             table.Add(LayersCommand.Number(layer.Layer), LayersCommand.Number(layer.CompressedSize), LayersCommand.Number(layer.IndexSize),
-                IndexCommand.Share(layer.IndexSize, layer.CompressedSize), layer.Digest, layer.IndexDigest ?? $"none: {layer.Reason}");
+                IndexCommand.Share(layer.IndexSize, layer.CompressedSize), layer.LayerDigest, layer.IndexDigest ?? $"none: {layer.Reason}");
         }
         table.Write(output);
     }

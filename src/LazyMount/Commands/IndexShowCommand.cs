@@ -16,7 +16,6 @@ internal static class IndexShowCommand
         lazymount index show debian:12
         lazymount index show --json debian:12 | jq '.[] | select(.where == "published")'
         """,
-        IndexCommand.Shape,
         ListingJson.Default.IReadOnlyListIndexListing,
         async (image, finder, cancellationToken) =>
         {

@@ -22,7 +22,6 @@ internal static class LayersCommand
         lazymount layers debian:12
         lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
         """,
-        "an array of { layer, digest, mediaType, compressedSize, indexed, index, proof, indexSize, format, uncompressedSize, entries, spans, created, createdBy }",
         ListingJson.Default.IReadOnlyListLayerListing,
         async (image, finder, cancellationToken) =>
         {
@@ -37,11 +36,11 @@ internal static class LayersCommand
     private static LayerListing Describe(int layer, Descriptor descriptor, IndexOffer offer, HistoryEntry? history) => new()
     {
         Layer = layer,
-        Digest = descriptor.Digest.ToString(),
+        LayerDigest = descriptor.Digest.ToString(),
         MediaType = descriptor.MediaType,
         CompressedSize = descriptor.Size,
         Indexed = offer.Stored is not null,
-        Index = offer.Origin is { } origin ? NameOf(origin) : null,
+        Origin = offer.Origin is { } origin ? NameOf(origin) : null,
         Proof = offer.By is { } by ? LayerProofs.NameOf(by) : null,
         IndexSize = offer.Size,
         Format = offer.Stored?.Format.ToString().ToLowerInvariant(),
@@ -79,7 +78,7 @@ internal static class LayersCommand
             string[] cells =
             [
                 Number(layer.Layer), output.Size(layer.CompressedSize), layer.UncompressedSize is { } size ? output.Size(size) : "-", Number(layer.Entries), Number(layer.Spans),
-                layer.Index ?? "-", layer.Proof ?? "-", layer.IndexSize is { } indexSize ? output.Size(indexSize) : "-", layer.Digest, Printable.Of(layer.MediaType),
+                layer.Origin ?? "-", layer.Proof ?? "-", layer.IndexSize is { } indexSize ? output.Size(indexSize) : "-", layer.LayerDigest, Printable.Of(layer.MediaType),
             ];
             table.Add(isWide ? [.. cells, layer.Command ?? "-"] : cells);
         }
@@ -93,8 +92,8 @@ internal static class LayersCommand
         foreach (LayerListing layer in listings)
         {
             table.Add(
-                Number(layer.Layer), output.Size(layer.CompressedSize), Number(layer.Entries), layer.Index ?? "-", layer.Proof ?? "-",
-                output.DigestText(layer.Digest), layer.Command ?? "-");
+                Number(layer.Layer), output.Size(layer.CompressedSize), Number(layer.Entries), layer.Origin ?? "-", layer.Proof ?? "-",
+                output.DigestText(layer.LayerDigest), layer.Command ?? "-");
         }
         table.Write(output);
     }

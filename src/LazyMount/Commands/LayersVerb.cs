@@ -16,22 +16,21 @@ internal static class LayersVerb
     /// <param name="name">The command's name.</param>
     /// <param name="description">Its help.</param>
     /// <param name="examples">Examples for its help, one a line.</param>
-    /// <param name="shape">The JSON that <c>--json</c> writes, for its help.</param>
     /// <param name="json">How the rows become JSON.</param>
     /// <param name="list">Makes the rows.</param>
     /// <param name="write">Writes the rows as a table.</param>
     public static Command Create<TRow>(
-        CommandHost host, string name, string description, string examples, string shape, JsonTypeInfo<IReadOnlyList<TRow>> json,
+        CommandHost host, string name, string description, string examples, JsonTypeInfo<IReadOnlyList<TRow>> json,
         Func<Image, IndexFinder, CancellationToken, Task<IReadOnlyList<TRow>>> list, Action<CommandOutput, IReadOnlyList<TRow>> write)
-        => Create(host, name, description, examples, shape, json, list, (output, rows, _) => write(output, rows));
+        => Create(host, name, description, examples, json, list, (output, rows, _) => write(output, rows));
 
     /// <summary>The same with further options of the command, which the writer of the table asks for.</summary>
     public static Command Create<TRow>(
-        CommandHost host, string name, string description, string examples, string shape, JsonTypeInfo<IReadOnlyList<TRow>> json,
+        CommandHost host, string name, string description, string examples, JsonTypeInfo<IReadOnlyList<TRow>> json,
         Func<Image, IndexFinder, CancellationToken, Task<IReadOnlyList<TRow>>> list, Action<CommandOutput, IReadOnlyList<TRow>, ParseResult> write, params Option[] options)
     {
         var image = ImageArgument.Create();
-        var asJson = Verb.JsonOption(shape);
+        var asJson = JsonOption.Document(json);
         var verb = new Verb(name, description, examples) { image, asJson };
         foreach (Option option in options)
         {

@@ -15,7 +15,7 @@ internal static class ListCommand
 {
     public static Command Create(CommandHost host)
     {
-        var json = Verb.JsonOption("an array of { mountPoint, mountPointBase64 (of a name that is not UTF-8), image, state (alive, busy, restarting, stuck, failed or dead), trouble, face (fuse or erofs), manifestDigest, proof, layer, view (image-file or layers), pid, worker, restarts, survivesCrashes, since, logFile, cacheDirectory }");
+        var json = JsonOption.Document(ListingJson.Default.IReadOnlyListMountListing);
         var verb = new Verb("list", "List mounted images.",
             """
             lazymount list
@@ -98,7 +98,7 @@ internal static class ListCommand
         Worker = state is Restarting or Dead or Failed ? null : record?.Worker,
         Restarts = record?.Restarts,
         SurvivesCrashes = record?.SurvivesCrashes,
-        Since = record?.Since,
+        Since = record?.Since.UtcDateTime,
         LogFile = record?.LogFile,
         CacheDirectory = record?.CacheDirectory,
     };

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
@@ -18,7 +17,7 @@ internal static class LogCommand
     {
         var image = ImageArgument.Create();
         var path = new Argument<string>("PATH") { Description = "Path inside the image, also one that is deleted; a relative one starts at the root" };
-        var json = Verb.JsonOption("one event a line, an entry with \"layer\", \"layerDigest\", \"action\", \"changes\", \"by\", \"how\", \"contentLayer\" and \"below\"");
+        var json = JsonOption.Lines(ListingJson.Default.EventListing);
         var verb = new Verb("log",
             "Show what each layer did to a path, lowest first. ACTION is added, changed, linked (a new hard link), hidden (by what the layer did to a directory or link on the way) or deleted (a whiteout of the path itself). MODE, OWNER, SIZE and TIME are those after the layer; of a path that is gone, those before. For a directory, DETAILS sums the names and bytes below it that were added (+), changed (~) and deleted (-). 'lazymount cat --layer N' reads a file that a later layer deleted.",
             """
@@ -35,7 +34,7 @@ internal static class LogCommand
             await using IndexedImage opened = await host.OpenIndexedAsync(parsedReference, settings, loggers, cancellationToken);
             IEnumerable<PathEvent> events = opened.LogOf(ImagePathText.Encode(text), cancellationToken);
             bool isKnown = parsed.GetValue(json) ? WriteJson(host.Output, events, opened.Image) : Write(host, events, reference);
-            return isKnown ? ExitCode.Done : throw new CommandException($"cannot log '{text}': no layer of {parsedReference} has it or ever had it; 'lazymount ls' shows what there is");
+            return isKnown ? ExitCode.Done : throw new CommandException($"cannot log '{text}': no layer of '{parsedReference}' has it or ever had it; 'lazymount ls' shows what there is");
         });
         return verb;
     }
@@ -108,69 +107,32 @@ internal static class LogCommand
         foreach (PathEvent each in events)
         {
             any = true;
-            PathNode node = each.Node;
-            Utf8JsonWriter json = lines.Begin();
-            json.WriteNumber("layer", each.Layer);
-            json.WriteString("layerDigest", image.Layers[each.Layer].Digest.ToString());
-            json.WriteString("action", NameOf(each.Action));
-            EntryJson.WriteBytes(json, "path", "pathBase64", each.Path);
-            EntryJson.WriteBytes(json, "name", "nameBase64", each.Path.AsSpan(each.Path.AsSpan().LastIndexOf((byte)'/') + 1));
-            json.WriteString("type", EntryFormat.TypeName(node.Mode));
-            json.WriteString("mode", EntryFormat.Octal(node.Mode));
-            json.WriteNumber("uid", node.Uid);
-            json.WriteNumber("gid", node.Gid);
-            json.WriteNumber("size", node.Size);
-            json.WriteString("mtime", EntryFormat.FullTime(node.MtimeSeconds, node.MtimeNanoseconds));
-            if (FileMode.IsSymlink(node.Mode))
-            {
-                EntryJson.WriteBytes(json, "target", "targetBase64", node.LinkTarget.Span);
-            }
-            if (EntryFormat.IsDevice(node.Mode))
-            {
-                json.WriteNumber("major", node.Device.Major);
-                json.WriteNumber("minor", node.Device.Minor);
-            }
-            if (node.Layer >= 0)
-            {
-                json.WriteNumber("contentLayer", node.Layer);
-            }
-            if (each.Action is PathAction.Changed or PathAction.Linked)
-            {
-                json.WriteStartArray("changes");
-                foreach (string change in NamesOf(each.Changes))
-                {
-                    json.WriteStringValue(change);
-                }
-                json.WriteEndArray();
-            }
-            if (each.By is { } by)
-            {
-                EntryJson.WriteBytes(json, "by", "byBase64", by);
-            }
-            if (each.Covering is { } how)
-            {
-                json.WriteString("how", NameOf(how));
-            }
-            if (each.Below is { } below)
-            {
-                json.WriteStartObject("below");
-                Write(json, "added", below.Added);
-                Write(json, "changed", below.Changed);
-                Write(json, "deleted", below.Deleted);
-                json.WriteEndObject();
-            }
-            lines.End();
+            lines.Write(Describe(each, layer => image.Layers[layer].Digest.ToString()), ListingJson.Default.EventListing);
         }
         return any;
-
-        static void Write(Utf8JsonWriter json, string name, NameSum sum)
-        {
-            json.WriteStartObject(name);
-            json.WriteNumber("names", sum.Names);
-            json.WriteNumber("size", sum.Size);
-            json.WriteEndObject();
-        }
     }
+
+    private static EventListing Describe(PathEvent each, Func<int, string> digestOf)
+    {
+        LayerEntryListing entry = LayerEntryListing.Of(each, digestOf);
+        return new EventListing
+        {
+            Layer = each.Layer,
+            LayerDigest = digestOf(each.Layer),
+            Action = NameOf(each.Action),
+            Path = entry.Path,
+            PathBase64 = entry.PathBase64,
+            Changes = [.. NamesOf(each.Changes)],
+            Before = IsGone(each) ? entry : null,
+            After = IsGone(each) ? null : entry,
+            By = each.By is { } by ? EntryListing.Text(by) : null,
+            ByBase64 = each.By is { } exact ? EntryListing.Exact(exact) : null,
+            How = each.Covering is { } how ? NameOf(how) : null,
+            Below = each.Below is not { } below ? null : new ChangeSumsListing { Added = Describe(below.Added), Deleted = Describe(below.Deleted), Changed = Describe(below.Changed) },
+        };
+    }
+
+    private static NameSumListing Describe(NameSum sum) => new() { Names = sum.Names, Size = sum.Size };
 
     private static string NameOf(PathAction action) => action switch
     {

@@ -15,7 +15,7 @@ internal static class PlatformsCommand
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
-        var json = Verb.JsonOption("an array of { platform, kind, digest, size, mediaType, artifactType, subject }");
+        var json = JsonOption.Document(ListingJson.Default.IReadOnlyListPlatformListing);
         var verb = new Verb("platforms", "List the platforms and artifacts of an image index. They are in the order of the index: images with their platforms, attestations and other artifacts. SIZE is that of the manifest in bytes. An image without an image index is listed with the platform of its config.",
             """
             lazymount platforms debian:12
@@ -26,7 +26,7 @@ internal static class PlatformsCommand
         {
             ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
-            IReadOnlyList<PlatformListing> listings = await ListAsync(reference, settings.ToOpening(), loggers, cancellationToken);
+            IReadOnlyList<PlatformListing> listings = await ResolvedImage.FindAsync(reference, () => ListAsync(reference, settings.ToOpening(), loggers, cancellationToken));
             if (parsed.GetValue(json))
             {
                 host.Output.WriteDocument(listings, ListingJson.Default.IReadOnlyListPlatformListing);
@@ -55,8 +55,8 @@ internal static class PlatformsCommand
             {
                 Platform = image.Platform?.ToString(),
                 Kind = image.ArtifactType is null ? "image" : "artifact",
-                Digest = image.ManifestDescriptor.Digest.ToString(),
-                Size = image.ManifestBytes.Length,
+                ManifestDigest = image.ManifestDescriptor.Digest.ToString(),
+                ManifestSize = image.ManifestBytes.Length,
                 MediaType = image.ManifestDescriptor.MediaType,
                 ArtifactType = image.ArtifactType,
             },
@@ -73,8 +73,8 @@ internal static class PlatformsCommand
             IndexEntryKind.Attestation => "attestation",
             _ => "artifact",
         },
-        Digest = entry.DigestText,
-        Size = entry.Descriptor?.Size is >= 0 and long size ? size : null,
+        ManifestDigest = entry.DigestText,
+        ManifestSize = entry.Descriptor?.Size is >= 0 and long size ? size : null,
         MediaType = entry.MediaType,
         ArtifactType = entry.Descriptor?.ArtifactType is { Length: > 0 } type ? type : null,
         Subject = entry.SubjectText,
@@ -88,8 +88,8 @@ internal static class PlatformsCommand
             table.Add(
                 listing.Platform ?? "-",
                 listing.Kind,
-                listing.Size is { } size ? output.Size(size) : "-",
-                listing.Digest.Length > 0 ? output.DigestText(Printable.Of(listing.Digest)) : "-",
+                listing.ManifestSize is { } size ? output.Size(size) : "-",
+                listing.ManifestDigest.Length > 0 ? output.DigestText(Printable.Of(listing.ManifestDigest)) : "-",
                 listing.Subject is { } subject ? $"of {output.DigestText(Printable.Of(subject))}" : Printable.Of(listing.ArtifactType ?? listing.MediaType));
         }
         table.Write(output);

@@ -38,7 +38,7 @@ internal static class PullCommand
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, settings.ToOpening(), loggers, cancellationToken);
             if (to is null && resolved.Source.IsLocal)
             {
-                throw new UsageException($"{reference} is on this machine already: there is nothing to pull but to an OCI layout, oci:DIR:TAG");
+                throw new UsageException($"cannot pull '{reference}': it is on this machine already; to copy it, name an OCI image layout as oci:DIR:TAG");
             }
             bool isNamedByImage = to is { Tag: null } && reference.Name is not null;
             to = isNamedByImage ? to!.WithTag(reference.Name!) : to;
@@ -125,7 +125,7 @@ internal static class PullCommand
         {
             if (layers.FirstOrDefault(layer => !IsReadable(layer) && !resolved.Cache.HasAll(layer)) is { } lost)
             {
-                throw new CommandException($"all of {resolved.Image.Reference} was fetched, but the cache {resolved.Cache.Root} could not keep it: {lost.Digest} is not there as a whole; free some space there, raise --cache-limit, or choose another directory with --cache-dir");
+                throw new CommandException($"cannot keep '{resolved.Image.Reference}' in the cache '{resolved.Cache.Root}': layer {lost.Digest} is not complete there after it was fetched; free some space there, raise --cache-limit, or choose another directory with --cache-dir");
             }
         }
 

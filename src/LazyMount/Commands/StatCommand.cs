@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Text;
-using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Output;
@@ -16,7 +15,7 @@ internal static class StatCommand
         var image = ImageArgument.Create();
         var paths = Verb.PathsArgument();
         var dereference = new Option<bool>("--dereference", "-L") { Description = "Follow a symlink at the end of the path" };
-        var json = Verb.JsonOption("an entry a line, with \"layerDigest\", \"proof\" and \"xattrs\" (values in base64)");
+        var json = JsonOption.Lines(ListingJson.Default.StatListing);
         var verb = new Verb("stat", "Show the attributes of entries and the layers that they came from.",
             """
             lazymount stat debian:12 /bin
@@ -88,23 +87,13 @@ internal static class StatCommand
         using var lines = new JsonLines(output);
         foreach (ResolvedPath one in found)
         {
-            Utf8JsonWriter json = lines.Begin();
-            EntryJson.WriteProperties(json, tree, one.Node, one.Path);
-            if (tree.LayerNumberOf(one.Node) is >= 0 and int layer)
+            var listing = new StatListing
             {
-                json.WriteString("layerDigest", layerOf(layer).Digest);
-                json.WriteString("proof", layerOf(layer).Proof);
-            }
-            json.WriteStartArray("xattrs");
-            foreach ((byte[] name, byte[] value) in tree.XattrsOf(one.Node))
-            {
-                json.WriteStartObject();
-                EntryJson.WriteBytes(json, "name", "nameBase64", name);
-                json.WriteBase64String("valueBase64", value);
-                json.WriteEndObject();
-            }
-            json.WriteEndArray();
-            lines.End();
+                Xattrs = [.. tree.XattrsOf(one.Node).Select(xattr => new XattrListing { Key = EntryListing.Text(xattr.Name), KeyBase64 = EntryListing.Exact(xattr.Name), ValueBase64 = xattr.Value })],
+            };
+            listing.Fill(tree, one.Node, one.Path, layer => layerOf(layer).Digest);
+            listing.Proof = listing.Layer is int layer ? layerOf(layer).Proof : null;
+            lines.Write(listing, ListingJson.Default.StatListing);
         }
     }
 

@@ -15,7 +15,7 @@ internal static partial class TagsCommand
     public static Command Create(CommandHost host)
     {
         var repository = new Argument<string>("REPOSITORY") { Description = "A registry's repository: NAME without tag and digest; or oci:DIR, oci-archive:FILE, docker-archive:FILE" };
-        var json = Verb.JsonOption("one object a line, { tag }");
+        var json = JsonOption.Lines(ListingJson.Default.TagListing);
         var verb = new Verb("tags", "List the tags of a repository. They are in the order in which its registry lists them.",
             """
             lazymount tags debian
@@ -27,20 +27,20 @@ internal static partial class TagsCommand
             string text = parsed.GetRequiredValue(repository);
             if (text is "" or "docker://")
             {
-                throw new UsageException($"cannot list the tags of \"{text}\": it names no repository; write NAME, such as debian");
+                throw new UsageException($"cannot list the tags of '{text}': it names no repository; write NAME, such as debian");
             }
             if (RegistryPattern().IsMatch(text))
             {
-                throw new UsageException($"cannot list the tags of {text}: it names a registry and no repository; write {text.TrimEnd('/')}/NAME");
+                throw new UsageException($"cannot list the tags of '{text}': it names a registry and no repository; write {text.TrimEnd('/')}/NAME");
             }
             ImageReference reference = ImageArgument.Parse(text);
             if (reference.Digest is not null || reference.SourceIndex is not null || text.EndsWith($":{reference.Tag}", StringComparison.Ordinal))
             {
-                throw new UsageException($"tags needs a repository without tag and digest: write {CommandOutput.Displayable(reference.Place)}{(HostAndPortPattern().IsMatch(text) ? $", or {text}/NAME if {text} is a registry" : "")}");
+                throw new UsageException($"cannot list the tags of '{text}': a repository has neither tag nor digest; write {CommandOutput.Displayable(reference.Place)}{(HostAndPortPattern().IsMatch(text) ? $", or {text}/NAME if {text} is a registry" : "")}");
             }
             if (settings.Offline && reference.Transport == Transport.Registry)
             {
-                throw new UsageException($"the tags of {reference.Place} are known to its registry only, and with --offline nothing is fetched: leave --offline out");
+                throw new UsageException($"cannot list the tags of '{reference.Place}': only its registry has them, and --offline fetches nothing; leave --offline out");
             }
             using ILoggerFactory loggers = Loggers.ForCommand(settings);
             await using IImageSource source = await ResolvedImage.OpenSourceAsync(reference, settings.ToOpening(), loggers, cancellationToken);
@@ -72,8 +72,7 @@ internal static partial class TagsCommand
             }
             else
             {
-                json.Begin().WriteString("tag", each.Current);
-                json.End();
+                json.Write(new TagListing { Tag = each.Current }, ListingJson.Default.TagListing);
             }
         }
     }

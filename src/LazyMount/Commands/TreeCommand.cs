@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Listing;
@@ -13,6 +14,8 @@ namespace LazyMount.Commands;
 /// <summary>`lazymount tree`: an image's directories drawn as a tree, as tree(1) draws them.</summary>
 internal static class TreeCommand
 {
+    private const int LargestBuffer = 64 << 10;
+
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
@@ -33,7 +36,7 @@ internal static class TreeCommand
         };
         var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot" };
         var color = ColorOption.Create();
-        var json = Verb.JsonOption("one entry; directories have their entries as \"children\", also those with a dot");
+        var json = JsonOption.Document(ListingJson.Default.TreeListing, "; also of names that begin with a dot");
         var verb = new Verb("tree", "Draw the directories of an image as a tree.",
             """
             lazymount tree -L 2 debian:12 /usr
@@ -85,7 +88,7 @@ internal static class TreeCommand
 
     internal static void WriteJson(CommandOutput output, ImageTree tree, ResolvedPath start, int depth, CancellationToken cancellationToken)
     {
-        using Utf8JsonWriter json = EntryJson.CreateWriter(output);
+        using var json = new Utf8JsonWriter(output.Stream, CommandOutput.JsonOptions(isIndented: output.IsTerminal)); // deep trees would be mostly indentation
         var hasChildren = new Stack<bool>(); // of entries whose object is not ended, each in the "children" of the one before
         Begin(start.Node, start.Path, depth);
         foreach (WalkedName walked in TreeWalk.Below(tree, start.Node, start.Path, depth, _ => true))
@@ -100,8 +103,12 @@ internal static class TreeCommand
 
         void Begin(ulong node, ReadOnlyMemory<byte> path, int depthLeft)
         {
+            if (json.BytesPending > LargestBuffer)
+            {
+                json.Flush(); // the writer itself keeps everything
+            }
             json.WriteStartObject();
-            EntryJson.WriteProperties(json, tree, node, path.Span);
+            WriteProperties(json, EntryListing.Of(tree, node, path.Span));
             hasChildren.Push(FileMode.IsDirectory(tree.Mode(node)) && depthLeft > 0);
             if (hasChildren.Peek())
             {
@@ -119,6 +126,28 @@ internal static class TreeCommand
                     json.WriteEndArray();
                 }
                 json.WriteEndObject();
+            }
+        }
+    }
+
+    // Into the object that is open. The serializer would end it, and refuse deep trees.
+    private static void WriteProperties(Utf8JsonWriter json, EntryListing entry)
+    {
+        foreach (JsonPropertyInfo property in ListingJson.Default.EntryListing.Properties)
+        {
+            switch (property.Get!(entry))
+            {
+                case null:
+                    break;
+                case string text:
+                    json.WriteString(property.Name, text);
+                    break;
+                case byte[] bytes:
+                    json.WriteBase64String(property.Name, bytes);
+                    break;
+                case object number:
+                    json.WriteNumber(property.Name, Convert.ToDecimal(number, CultureInfo.InvariantCulture));
+                    break;
             }
         }
     }

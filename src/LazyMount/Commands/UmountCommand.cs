@@ -70,7 +70,7 @@ internal static class UmountCommand
             }
             if (mount is null && !mounts.Any(record.IsOf))
             {
-                throw new CommandException($"cannot unmount {directory}: it is unmounted already, but programs or other mount namespaces still use it; end its daemon with `kill {record.Pid}`");
+                throw new CommandException($"cannot unmount '{directory}': it is unmounted already, but programs or other mount namespaces still use it; end its daemon with `kill {record.Pid}`");
             }
             if (mount is not null && record.MountPoint != directory && mounts.Any(mount => record.IsOf(mount) && mount.Directory == record.MountPoint))
             {

@@ -1,7 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text;
-using System.Text.Unicode;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
@@ -21,25 +19,29 @@ internal static class WasteCommand
     {
         var image = ImageArgument.Create();
         var count = new Option<string?>("--paths", "-n") { Description = $"List this many paths, those with the most waste [{UsualPaths}]", HelpName = "N" };
+        var depth = new Option<string?>("--max-depth", "-d") { Description = "Sum what is below directories of this depth: 2 lists /usr/lib and its like [every path by itself]", HelpName = "N" };
         var failAbove = new Option<string?>("--fail-above") { Description = "Exit with 1 when more is wasted: bytes, or a share of all files' bytes", HelpName = "SIZE|PERCENT%" };
-        var json = Verb.JsonOption("{ files, size, wastedSize, replacedSize, deletedSize, duplicateSize, efficiency, layers, paths }");
+        var json = JsonOption.Document(ListingJson.Default.WasteListing);
         var verb = new Verb("waste",
             "Show bytes of files that no one can see. REPLACED are bytes of files at whose paths something else stands, DELETED those of files that a higher layer deleted, DUPLICATE those of files whose content a lower layer has in a visible file: that is known only where the indexes of layers have digests of files, as those of eStargz and zstd:chunked. Sizes are uncompressed, without holes; a file of several names is counted once. No content is read. With --fail-above, the exit code is 1 when more is wasted, 2 when the image cannot be measured and 3 when its source cannot be reached.",
             """
             lazymount waste myapp:v1
+            lazymount waste -d 2 myapp:v1
             lazymount waste --fail-above 5% myapp:v1
             lazymount waste --json -n 1000 myapp:v1 | jq -r '.paths[].path'
             """)
-        { image, count, failAbove, json };
+        { image, count, depth, failAbove, json };
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             ImageReference reference = ImageArgument.Parse(parsed.GetRequiredValue(image));
             int paths = parsed.GetValue(count) is not { } number ? UsualPaths
                 : int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int given) ? given : throw new UsageException($"--paths '{number}' is not a number of paths, such as 20");
+            int levels = parsed.GetValue(depth) is not { } levelText ? int.MaxValue
+                : int.TryParse(levelText, NumberStyles.None, CultureInfo.InvariantCulture, out int most) && most > 0 ? most : throw new UsageException($"--max-depth '{levelText}' is not a number of names above 0, such as 2");
             WasteLimit? limit = parsed.GetValue(failAbove) is not { } text ? null
                 : WasteLimit.TryParse(text, out WasteLimit read) ? read : throw new UsageException($"--fail-above '{text}' is neither a size, such as 10M, nor a percentage, such as 5%");
             verb.ExitCodeOfFailure = limit is null ? ExitCode.Failed : ExitCode.Usage; // 1 says that there is too much waste, and nothing else
-            WastedBytes waste = await MeasureAsync(host, reference, settings, paths, parsed.GetValue(json), cancellationToken);
+            WastedBytes waste = await MeasureAsync(host, reference, settings, (paths, levels), parsed.GetValue(json), cancellationToken);
             if (limit?.IsBelow(waste) != true)
             {
                 return ExitCode.Done;
@@ -51,11 +53,11 @@ internal static class WasteCommand
         return verb;
     }
 
-    private static async Task<WastedBytes> MeasureAsync(CommandHost host, ImageReference reference, CommandSettings settings, int paths, bool asJson, CancellationToken cancellationToken)
+    private static async Task<WastedBytes> MeasureAsync(CommandHost host, ImageReference reference, CommandSettings settings, (int Count, int Depth) paths, bool asJson, CancellationToken cancellationToken)
     {
         using ILoggerFactory loggers = Loggers.ForCommand(settings);
         await using IndexedImage opened = await host.OpenIndexedAsync(reference, settings, loggers, cancellationToken);
-        WastedBytes waste = opened.MeasureWaste(paths, cancellationToken);
+        WastedBytes waste = opened.MeasureWaste(paths.Count, paths.Depth, cancellationToken);
         if (asJson)
         {
             host.Output.WriteDocument(Describe(waste, opened.Image), ListingJson.Default.WasteListing);
@@ -71,7 +73,7 @@ internal static class WasteCommand
     private static WasteListing Describe(WastedBytes waste, Image image) => new()
     {
         Files = waste.Files,
-        Size = waste.Size,
+        StoredSize = waste.Size,
         WastedSize = waste.Wasted,
         ReplacedSize = waste.Layers.Sum(layer => layer.Replaced),
         DeletedSize = waste.Layers.Sum(layer => layer.Deleted),
@@ -80,9 +82,9 @@ internal static class WasteCommand
         Layers = [.. waste.Layers.Select(layer => new LayerWasteListing
         {
             Layer = layer.Layer,
-            Digest = image.Layers[layer.Layer].Digest.ToString(),
+            LayerDigest = image.Layers[layer.Layer].Digest.ToString(),
             Files = layer.Files,
-            Size = layer.Size,
+            StoredSize = layer.Size,
             WastedSize = layer.Wasted,
             ReplacedSize = layer.Replaced,
             DeletedSize = layer.Deleted,
@@ -90,10 +92,10 @@ internal static class WasteCommand
         })],
         Paths = [.. waste.Paths.Select(path => new PathWasteListing
         {
-            Path = Encoding.UTF8.GetString(path.Path),
-            PathBase64 = Utf8.IsValid(path.Path) ? null : path.Path,
-            Size = path.Size,
-            Layers = path.Layers,
+            Path = EntryListing.Text(path.Path),
+            PathBase64 = EntryListing.Exact(path.Path),
+            WastedSize = path.Size,
+            LayerNumbers = path.Layers,
             Reasons = [.. path.Reasons.Select(NameOf)],
         })],
     };

@@ -40,7 +40,7 @@ internal static class NodeComparison
     public static IReadOnlyList<(Changes Change, string Name)> Names { get; } =
     [
         (Changes.Type, "type"), (Changes.Mode, "mode"), (Changes.Owner, "owner"), (Changes.Size, "size"), (Changes.Content, "content"),
-        (Changes.Time, "time"), (Changes.Target, "target"), (Changes.Device, "device"), (Changes.Attributes, "attributes"),
+        (Changes.Time, "time"), (Changes.Target, "target"), (Changes.Device, "device"), (Changes.Attributes, "xattrs"),
     ];
 
     public static Changes Find(ImageTree before, in NodeAttributes old, ImageTree after, in NodeAttributes current)

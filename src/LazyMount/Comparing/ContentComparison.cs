@@ -99,7 +99,7 @@ internal sealed class ContentComparison
             }
             catch (Exception e) when (Failure.IsExpected(e) || e is InvalidDataException)
             {
-                throw new CommandException($"cannot read '{NameOf(tree, file)}' of {side.Opened.Image.Image.Reference}: {e.Message.TrimEnd('.')}", Failure.ExitCodeOf(e), e);
+                throw new CommandException($"cannot read '{NameOf(tree, file)}' in '{side.Opened.Image.Image.Reference}': {e.Message.TrimEnd('.')}", Failure.ExitCodeOf(e), e);
             }
             ContentHash its = ContentHash.Finish(hash);
             for (int i = FirstOf(sorted, file); i < sorted.Length && sorted[i] == file; i++)

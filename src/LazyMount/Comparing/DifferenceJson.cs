@@ -1,13 +1,9 @@
-using System.Text.Json;
 using LazyMount.Output;
 using LazyMount.Trees;
 
 namespace LazyMount.Comparing;
 
-/// <summary>
-/// Differences as JSON Lines, in the entry form of <see cref="EntryJson"/>:
-/// <code>{"status":"renamed","path":"/new","from":"/old","changes":["mode"],"before":{entry},"after":{entry}}</code>
-/// </summary>
+/// <summary>Writes differences as JSON Lines.</summary>
 /// <param name="output">Where to.</param>
 /// <param name="before">The first image.</param>
 /// <param name="after">The second image.</param>
@@ -17,27 +13,26 @@ internal sealed class DifferenceJson(CommandOutput output, OpenedTree before, Op
 
     public void Write(Difference difference)
     {
-        Utf8JsonWriter json = _lines.Begin();
-        json.WriteString("status", StatusOf(difference.Kind));
-        EntryJson.WriteBytes(json, "path", "pathBase64", (difference.After ?? difference.Before)!.Value.Path);
-        if (difference is { Kind: DifferenceKind.Renamed, Before: { } old })
-        {
-            EntryJson.WriteBytes(json, "from", "fromBase64", old.Path);
-        }
-        json.WriteStartArray("changes");
-        foreach ((_, string name) in NodeComparison.Names.Where(each => (difference.Changes & each.Change) != 0))
-        {
-            json.WriteStringValue(name);
-        }
-        json.WriteEndArray();
-        WriteEntry(json, "before", before, difference.Before);
-        WriteEntry(json, "after", after, difference.After);
-        _lines.End();
+        byte[] path = (difference.After ?? difference.Before)!.Value.Path;
+        byte[]? from = difference is { Kind: DifferenceKind.Renamed, Before: { } old } ? old.Path : null;
+        _lines.Write(
+            new DifferenceListing
+            {
+                Action = ActionOf(difference.Kind),
+                Path = EntryListing.Text(path),
+                PathBase64 = EntryListing.Exact(path),
+                From = from is null ? null : EntryListing.Text(from),
+                FromBase64 = from is null ? null : EntryListing.Exact(from),
+                Changes = [.. NodeComparison.Names.Where(each => (difference.Changes & each.Change) != 0).Select(each => each.Name)],
+                Before = Describe(before, difference.Before),
+                After = Describe(after, difference.After),
+            },
+            ListingJson.Default.DifferenceListing);
     }
 
     public void Dispose() => _lines.Dispose();
 
-    private static string StatusOf(DifferenceKind kind) => kind switch
+    private static string ActionOf(DifferenceKind kind) => kind switch
     {
         DifferenceKind.Added => "added",
         DifferenceKind.Deleted => "deleted",
@@ -45,18 +40,6 @@ internal sealed class DifferenceJson(CommandOutput output, OpenedTree before, Op
         _ => "renamed",
     };
 
-    private static void WriteEntry(Utf8JsonWriter json, string property, OpenedTree side, ComparedEntry? entry)
-    {
-        if (entry is not { } it)
-        {
-            return;
-        }
-        json.WriteStartObject(property);
-        EntryJson.WriteProperties(json, side.Tree, it.Node, it.Path);
-        if (side.Tree.LayerNumberOf(it.Node) is >= 0 and int layer)
-        {
-            json.WriteString("layerDigest", side.Image.Image.Layers[layer].Digest.ToString());
-        }
-        json.WriteEndObject();
-    }
+    private static LayerEntryListing? Describe(OpenedTree side, ComparedEntry? entry)
+        => entry is { } it ? LayerEntryListing.Of(side.Tree, it.Node, it.Path, layer => side.Image.Image.Layers[layer].Digest.ToString()) : null;
 }

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Output;
@@ -11,10 +10,10 @@ namespace LazyMount.Comparing;
 /// <summary>How many names differ in each directory directly below the root, and the bytes of these files.</summary>
 internal sealed class DifferenceSums(ImageTree before, ImageTree after)
 {
-    private static readonly string[] s_kinds = ["added", "deleted", "changed", "renamed"]; // in the order of DifferenceKind
+    private const int Kinds = (int)DifferenceKind.Renamed + 1;
 
     private readonly SortedDictionary<string, Sum[]> _directories = new(StringComparer.Ordinal); // the key holds bytes as Latin-1
-    private readonly Sum[] _total = new Sum[s_kinds.Length];
+    private readonly Sum[] _total = new Sum[Kinds];
 
     private struct Sum
     {
@@ -40,7 +39,7 @@ internal sealed class DifferenceSums(ImageTree before, ImageTree after)
         string directory = Encoding.Latin1.GetString(end > 0 ? path[..end] : FileMode.IsDirectory(tree.Mode(entry.Node)) ? path : path[..1]);
         if (!_directories.TryGetValue(directory, out Sum[]? sums))
         {
-            _directories[directory] = sums = new Sum[s_kinds.Length];
+            _directories[directory] = sums = new Sum[Kinds];
         }
         long bytes = FileMode.IsRegular(tree.Mode(entry.Node)) ? tree.Size(entry.Node) : 0;
         sums[(int)difference.Kind].Add(bytes);
@@ -59,41 +58,36 @@ internal sealed class DifferenceSums(ImageTree before, ImageTree after)
         table.Write(output);
     }
 
-    /// <summary>Writes one document: <c>{"directories":[{"path":"/etc","added":{"entries":1,"size":10},…}],"total":{…}}</c>.</summary>
+    /// <summary>Writes one document.</summary>
     public void WriteJson(CommandOutput output)
-    {
-        using Utf8JsonWriter json = EntryJson.CreateWriter(output);
-        json.WriteStartObject();
-        json.WriteStartArray("directories");
-        foreach ((string directory, Sum[] sums) in _directories)
-        {
-            json.WriteStartObject();
-            EntryJson.WriteBytes(json, "path", "pathBase64", Encoding.Latin1.GetBytes(directory));
-            WriteSums(json, sums);
-            json.WriteEndObject();
-        }
-        json.WriteEndArray();
-        json.WriteStartObject("total");
-        WriteSums(json, _total);
-        json.WriteEndObject();
-        json.WriteEndObject();
-        json.Flush();
-        output.WriteLine();
-    }
+        => output.WriteDocument(
+            new DifferenceSumsListing
+            {
+                Directories = [.. _directories.Select(directory => Describe(Encoding.Latin1.GetBytes(directory.Key), directory.Value))],
+                Total = new ChangeSumsListing
+                {
+                    Added = Of(_total, DifferenceKind.Added),
+                    Deleted = Of(_total, DifferenceKind.Deleted),
+                    Changed = Of(_total, DifferenceKind.Changed),
+                    Renamed = Of(_total, DifferenceKind.Renamed),
+                },
+            },
+            ListingJson.Default.DifferenceSumsListing);
 
     private static void AddRow(TextTable table, string name, Sum[] sums, CommandOutput output)
         => table.Add([name, .. sums.SelectMany((sum, kind) => kind == (int)DifferenceKind.Renamed ? (string[])[Number(sum.Count)] : [Number(sum.Count), output.Size(sum.Bytes)])]);
 
     private static string Number(long value) => value.ToString(CultureInfo.InvariantCulture);
 
-    private static void WriteSums(Utf8JsonWriter json, Sum[] sums)
+    private static DirectorySumsListing Describe(byte[] path, Sum[] sums) => new()
     {
-        for (int kind = 0; kind < sums.Length; kind++)
-        {
-            json.WriteStartObject(s_kinds[kind]);
-            json.WriteNumber("entries", sums[kind].Count);
-            json.WriteNumber("size", sums[kind].Bytes);
-            json.WriteEndObject();
-        }
-    }
+        Path = EntryListing.Text(path),
+        PathBase64 = EntryListing.Exact(path),
+        Added = Of(sums, DifferenceKind.Added),
+        Deleted = Of(sums, DifferenceKind.Deleted),
+        Changed = Of(sums, DifferenceKind.Changed),
+        Renamed = Of(sums, DifferenceKind.Renamed),
+    };
+
+    private static NameSumListing Of(Sum[] sums, DifferenceKind kind) => new() { Names = sums[(int)kind].Count, Size = sums[(int)kind].Bytes };
 }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Files;
 
@@ -37,7 +38,7 @@ internal sealed record CopyDestination(string Path, string Directory, byte[]? Na
         }
         if (count > 1)
         {
-            throw Refusal(path, error == 0 ? "it is not a directory, and only a directory takes several files" : "there is no such directory; make it first");
+            throw Refusal(path, error == 0 ? "it is not a directory, and only a directory takes several files" : FileProblem.NoDirectory(path));
         }
         if (error == 0 && there.Type != FileCalls.RegularFile)
         {
@@ -48,7 +49,7 @@ internal sealed record CopyDestination(string Path, string Directory, byte[]? Na
         string parent = slash < 0 ? "." : slash == 0 ? "/" : ImagePathText.Decode(trimmed[..slash]);
         if (name is [(byte)'.'] or [(byte)'.', (byte)'.'])
         {
-            throw Refusal(path, $"there is no directory '{parent}'; make it first");
+            throw Refusal(path, FileProblem.NoDirectory(parent));
         }
         CheckWritable(path, parent);
         return new CopyDestination(path, parent, name, endsInSlash);
@@ -65,7 +66,7 @@ internal sealed record CopyDestination(string Path, string Directory, byte[]? Na
         if (opened < 0)
         {
             throw Refusal(path, Marshal.GetLastPInvokeError() == FileCalls.ENOENT
-                ? $"there is no directory '{directory}'; make it first"
+                ? FileProblem.NoDirectory(directory)
                 : $"cannot open the directory '{directory}': {Marshal.GetLastPInvokeErrorMessage()}");
         }
         bool isWritable = FileCalls.IsWritable(opened);

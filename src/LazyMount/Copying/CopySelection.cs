@@ -1,3 +1,4 @@
+using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
 using LazyMount.Trees;
@@ -27,7 +28,7 @@ internal static class CopySelection
         {
             if (destination.NeedsDirectory && !FileMode.IsDirectory(opened.Tree.Mode(sources[0].Found.Node)))
             {
-                throw destination.Refusal("there is no such directory; make it first");
+                throw destination.Refusal(FileProblem.NoDirectory(destination.Path));
             }
             return new TreePaths(opened.Tree, TreePaths.NoNode, [new TreeName(name, sources[0].Found.Node)]);
         }

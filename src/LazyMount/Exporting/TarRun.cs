@@ -31,7 +31,7 @@ internal static class TarRun
         }
         catch (InvalidDataException e)
         {
-            throw new CommandException($"cannot export {opened.Image.Image.Reference}: {e.Message}", ExitCode.Failed, e);
+            throw new CommandException($"cannot export '{opened.Image.Image.Reference}': {e.Message}", ExitCode.Failed, e);
         }
     }
 }

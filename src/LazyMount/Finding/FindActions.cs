@@ -21,7 +21,7 @@ internal static class FindActions
     }
 
     /// <summary>An object of JSON a line.</summary>
-    public static void PrintJson(FindRun run) => EntryJson.WriteLine(run.Json, run.Tree, run.Node, run.AbsolutePath);
+    public static void PrintJson(FindRun run) => run.Json.Write(EntryListing.Of(run.Tree, run.Node, run.AbsolutePath), ListingJson.Default.EntryListing);
 
     /// <summary>The letter of a type in <c>-type</c> and <c>%y</c>.</summary>
     public static char TypeLetter(uint mode) => (mode & FileMode.TypeMask) switch

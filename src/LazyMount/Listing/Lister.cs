@@ -47,7 +47,7 @@ internal sealed class Lister(CommandOutput output, ImageTree tree, ListingStyle 
         {
             if (style.ListsDirectories || !FileMode.IsDirectory(tree.Mode(path.Node)))
             {
-                EntryJson.WriteLine(lines, tree, path.Node, path.Path.Span);
+                lines.Write(EntryListing.Of(tree, path.Node, path.Path.Span), ListingJson.Default.EntryListing);
                 continue;
             }
             for (levels.Push(Ordered(NamesIn(path)).GetEnumerator()); levels.TryPeek(out IEnumerator<NamedNode>? level);)
@@ -58,7 +58,7 @@ internal sealed class Lister(CommandOutput output, ImageTree tree, ListingStyle 
                     levels.Pop().Dispose();
                     continue;
                 }
-                EntryJson.WriteLine(lines, tree, level.Current.Node, level.Current.Path.Span);
+                lines.Write(EntryListing.Of(tree, level.Current.Node, level.Current.Path.Span), ListingJson.Default.EntryListing);
                 if (style.IsRecursive && FileMode.IsDirectory(tree.Mode(level.Current.Node)))
                 {
                     levels.Push(Ordered(NamesIn(level.Current)).GetEnumerator());

@@ -8,6 +8,7 @@ namespace LazyMount.Listing;
 internal sealed class LongColumns
 {
     private int _inode, _links, _uid, _gid, _major, _minor, _size;
+    private bool _hasAccessLists; // then there is a column for the mark
 
     private LongColumns()
     {
@@ -20,6 +21,7 @@ internal sealed class LongColumns
         foreach (NamedNode name in names)
         {
             NodeAttributes attributes = tree.Attributes(name.Node);
+            columns._hasAccessLists = columns._hasAccessLists || EntryFormat.HasAccessList(tree, name.Node, attributes.Mode);
             Widen(ref columns._inode, EntryFormat.Digits(attributes.Inode));
             Widen(ref columns._links, EntryFormat.Digits(attributes.LinkCount));
             Widen(ref columns._uid, EntryFormat.Digits(attributes.Uid));
@@ -46,7 +48,8 @@ internal sealed class LongColumns
             ? $"{EntryFormat.Number(attributes.DeviceMajor)}, {EntryFormat.Number(attributes.DeviceMinor).PadLeft(_minor)}"
             : Size(attributes, style);
         string inode = style.ShowsInodes ? EntryFormat.Number(attributes.Inode).PadLeft(_inode) + " " : "";
-        output.Write($"{inode}{EntryFormat.ModeString(attributes.Mode)} {EntryFormat.Number(attributes.LinkCount).PadLeft(_links)} "
+        string mark = !_hasAccessLists ? "" : EntryFormat.HasAccessList(tree, name.Node, attributes.Mode) ? "+" : " ";
+        output.Write($"{inode}{EntryFormat.ModeString(attributes.Mode)}{mark} {EntryFormat.Number(attributes.LinkCount).PadLeft(_links)} "
             + $"{EntryFormat.Number(attributes.Uid).PadLeft(_uid)} {EntryFormat.Number(attributes.Gid).PadLeft(_gid)} {size.PadLeft(_size)} "
             + $"{EntryFormat.ShortTime(attributes.MtimeSeconds)} ");
         EntryFormat.WriteNameAndTarget(output, tree, name, style.Colors);

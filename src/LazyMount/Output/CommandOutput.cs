@@ -1,8 +1,10 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using LazyMount.Cli;
+using Spectre.Console;
 
 namespace LazyMount.Output;
 
@@ -53,10 +55,21 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal, int width = 
         _stream.WriteByte((byte)'\n');
     }
 
+    /// <summary>How JSON is written: text outside ASCII stays as it is, and trees may be deep.</summary>
+    public static JsonWriterOptions JsonOptions(bool isIndented) => new()
+    {
+        Indented = isIndented,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        MaxDepth = int.MaxValue,
+    };
+
     /// <summary>Writes a document of JSON and ends the line.</summary>
     public void WriteDocument<T>(T document, JsonTypeInfo<T> type)
     {
-        JsonSerializer.Serialize(_stream, document, type);
+        using (var json = new Utf8JsonWriter(_stream, JsonOptions(isIndented: true)))
+        {
+            JsonSerializer.Serialize(json, document, type);
+        }
         WriteLine();
     }
 
@@ -73,17 +86,11 @@ internal sealed class CommandOutput(Stream stream, bool isTerminal, int width = 
         }
     }
 
-    /// <summary>Columns that a name takes when <see cref="WriteName"/> has written it: one for each character.</summary>
-    public static int WidthOf(ReadOnlySpan<byte> name)
-    {
-        int width = 0;
-        for (; !name.IsEmpty; width++)
-        {
-            Rune.DecodeFromUtf8(name, out _, out int consumed);
-            name = name[consumed..];
-        }
-        return width;
-    }
+    /// <summary>Columns of a terminal that a name takes when <see cref="WriteName"/> has written it.</summary>
+    public static int WidthOf(ReadOnlySpan<byte> name) => Ascii.IsValid(name) ? name.Length : WidthOf(Displayable(name));
+
+    /// <summary>Columns of a terminal that text takes: two for an ideogram or emoji, none for a combining character.</summary>
+    public static int WidthOf(string text) => Ascii.IsValid(text) ? text.Length : text.GetCellWidth();
 
     public void Flush() => _stream.Flush();
 

@@ -53,6 +53,17 @@ internal static class EntryFormat
     private static char Special(uint mode, uint bit, char execute, char letter)
         => (mode & bit) == 0 ? execute : execute == 'x' ? letter : char.ToUpperInvariant(letter);
 
+    /// <summary>
+    /// Whether <c>ls -l</c> marks a node with "+": it has an access list or a default one. As ls(1) on a mount, that takes a list of the three
+    /// entries of the permission bits for one, though a disk would not keep it.
+    /// </summary>
+    public static bool HasAccessList(ImageTree tree, ulong node, uint mode)
+    {
+        const int Least = 4 + (3 * 8); // a head, and three entries
+        return tree.HasXattrs && !FileMode.IsSymlink(mode)
+            && (tree.ReadXattr(node, "system.posix_acl_access"u8, default) >= Least || tree.ReadXattr(node, "system.posix_acl_default"u8, default) >= Least);
+    }
+
     /// <summary>Permission bits as four octal digits.</summary>
     public static string Octal(uint mode) => Convert.ToString(mode & 0xFFF, 8).PadLeft(4, '0');
 

@@ -1,5 +1,6 @@
-using System.Text.Encodings.Web;
+using System.Buffers;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 
 namespace LazyMount.Output;
 
@@ -7,24 +8,26 @@ namespace LazyMount.Output;
 /// Results as JSON Lines: one compact object a line, so that a reader can use each result when it comes. Documents, which are read as a
 /// whole, are written by <see cref="CommandOutput.WriteDocument"/>. Not thread-safe.
 /// </summary>
-internal sealed class JsonLines(CommandOutput output) : IDisposable
+internal sealed class JsonLines : IDisposable
 {
-    private readonly Utf8JsonWriter _json = new(output.Stream, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, MaxDepth = int.MaxValue });
+    private readonly CommandOutput _output;
+    private readonly ArrayBufferWriter<byte> _line = new(); // a writer on the stream would flush it, and so call the kernel, for each line
+    private readonly Utf8JsonWriter _json;
 
-    /// <summary>Begins a line; its properties are written with the writer that is returned.</summary>
-    public Utf8JsonWriter Begin()
+    public JsonLines(CommandOutput output)
     {
-        _json.WriteStartObject();
-        return _json;
+        _output = output;
+        _json = new Utf8JsonWriter(_line, CommandOutput.JsonOptions(isIndented: false));
     }
 
-    /// <summary>Ends the line.</summary>
-    public void End()
+    /// <summary>Writes an object as a line.</summary>
+    public void Write<T>(T line, JsonTypeInfo<T> type)
     {
-        _json.WriteEndObject();
-        _json.Flush();
+        JsonSerializer.Serialize(_json, line, type);
+        _output.Write(_line.WrittenSpan);
+        _output.WriteLine();
         _json.Reset();
-        output.WriteLine();
+        _line.ResetWrittenCount();
     }
 
     public void Dispose() => _json.Dispose();

@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Text;
+
 namespace LazyMount.Output;
 
 /// <summary>
@@ -20,7 +23,7 @@ internal sealed class TextTable(params string[] headings)
 
     public void Write(CommandOutput output)
     {
-        int[] widths = [.. Enumerable.Range(0, headings.Length).Select(column => _rows.Max(row => row[column].Length))];
+        int[] widths = [.. Enumerable.Range(0, headings.Length).Select(column => _rows.Max(row => CommandOutput.WidthOf(row[column])))];
         int shown = headings.Length;
         for (int excess = output.Width is { } width ? widths.Sum() + (Gap * (shown - 1)) - width : 0; excess > 0 && Cuttable.Count > 0; excess--)
         {
@@ -40,11 +43,39 @@ internal sealed class TextTable(params string[] headings)
         {
             for (int column = 0; column < shown; column++)
             {
-                string cell = row[column].Length <= widths[column] ? row[column] : row[column][..(widths[column] - 1)] + "…";
+                string cell = Cut(row[column], widths[column]);
                 bool isLast = column == shown - 1;
-                output.Write(RightAligned.Contains(column) ? cell.PadLeft(widths[column]) : isLast ? cell : cell.PadRight(widths[column]));
+                string padding = new(' ', widths[column] - CommandOutput.WidthOf(cell));
+                output.Write(RightAligned.Contains(column) ? padding + cell : isLast ? cell : cell + padding);
                 output.Write(isLast ? "\n" : new string(' ', Gap));
             }
+        }
+    }
+
+    private static string Cut(string cell, int width)
+    {
+        if (CommandOutput.WidthOf(cell) <= width)
+        {
+            return cell;
+        }
+        var cut = new StringBuilder();
+        foreach (string element in Elements(cell))
+        {
+            if (CommandOutput.WidthOf(cut + element) >= width)
+            {
+                break;
+            }
+            cut.Append(element);
+        }
+        return cut.Append('…').ToString();
+    }
+
+    // What a reader takes for one character.
+    private static IEnumerable<string> Elements(string text)
+    {
+        for (TextElementEnumerator elements = StringInfo.GetTextElementEnumerator(text); elements.MoveNext();)
+        {
+            yield return elements.GetTextElement();
         }
     }
 }

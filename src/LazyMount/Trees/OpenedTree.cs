@@ -46,10 +46,10 @@ internal sealed class OpenedTree : IAsyncDisposable
         => PathResolver.Resolve(Tree, path, follow, out ResolvedPath resolved) switch
         {
             Errno.None => resolved,
-            Errno.ENOENT => throw PathError(path, "no such file or directory"),
-            Errno.ENOTDIR => throw PathError(path, "a part of the path is not a directory"),
-            Errno.ELOOP => throw PathError(path, "too many levels of symbolic links"),
-            Errno errno => throw PathError(path, errno.ToString()),
+            Errno.ENOENT => throw PathError("find", path, "no such file or directory"),
+            Errno.ENOTDIR => throw PathError("find", path, "a part of the path is not a directory"),
+            Errno.ELOOP => throw PathError("find", path, "too many levels of symbolic links"),
+            Errno errno => throw PathError("find", path, errno.ToString()),
         };
 
     /// <summary>Writes a regular file's bytes to the output as they are.</summary>
@@ -60,7 +60,7 @@ internal sealed class OpenedTree : IAsyncDisposable
         NodeAttributes attributes = Tree.Attributes(node);
         if (!FileMode.IsRegular(attributes.Mode))
         {
-            throw PathError(bytes, FileMode.IsDirectory(attributes.Mode) ? "is a directory" : $"is a {EntryFormat.TypeName(attributes.Mode)}, not a file");
+            throw PathError("read", bytes, $"it is a {EntryFormat.TypeName(attributes.Mode)}; name a file");
         }
         await ReadAsync(node, path, output.Stream, cancellationToken);
     }
@@ -121,8 +121,8 @@ internal sealed class OpenedTree : IAsyncDisposable
         }
     }
 
-    private CommandException PathError(ReadOnlySpan<byte> path, string reason)
-        => new($"{ImagePathText.Decode(path)}: {reason} in {Image.Image.Reference}");
+    private CommandException PathError(string verb, ReadOnlySpan<byte> path, string reason)
+        => new($"cannot {verb} '{ImagePathText.Decode(path)}' in '{Image.Image.Reference}': {reason}");
 
     public async ValueTask DisposeAsync()
     {

@@ -44,7 +44,7 @@ internal sealed class UnpackRun(CommandHost host, string name, string bar)
             }
             if (Failure.IsExpected(e) || e is InvalidDataException)
             {
-                throw new CommandException($"cannot {name} {opened.Image.Image.Reference} into '{path}': {e.Message.TrimEnd('.')}; {rest}", Failure.ExitCodeOf(e), e);
+                throw new CommandException($"cannot {name} '{opened.Image.Image.Reference}' into '{path}': {e.Message.TrimEnd('.')}; {rest}", Failure.ExitCodeOf(e), e);
             }
             throw;
         }

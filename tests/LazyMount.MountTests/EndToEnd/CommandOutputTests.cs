@@ -155,7 +155,7 @@ public sealed class CommandOutputTests : IDisposable
         Output("ls", _image);
         using JsonDocument json = Json("layers", "--json", _image);
         JsonElement[] layers = [.. json.RootElement.EnumerateArray()];
-        Assert.Equal(_layers, layers.Select(layer => layer.GetProperty("digest").GetString()));
+        Assert.Equal(_layers, layers.Select(layer => layer.GetProperty("layerDigest").GetString()));
         Assert.Equal([5, 5], layers.Select(layer => layer.GetProperty("entries").GetInt32()));
         Assert.All(layers, layer => Assert.Equal("gzip", layer.GetProperty("format").GetString()));
         Assert.All(layers, layer => Assert.Equal("layer", layer.GetProperty("proof").GetString()));
@@ -180,6 +180,7 @@ public sealed class CommandOutputTests : IDisposable
         Assert.Contains(directory, Output("list"), StringComparison.Ordinal);
         using JsonDocument json = Json("list", "--json");
         JsonElement mount = json.RootElement.EnumerateArray().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
+        Assert.EndsWith("Z", mount.GetProperty("since").GetString(), StringComparison.Ordinal);
         Assert.Equal("alive", mount.GetProperty("state").GetString());
         Assert.Equal("layer", mount.GetProperty("proof").GetString());
         Assert.Contains($"proofs of the layers of '{_image}': 2 layer", File.ReadAllText(mount.GetProperty("logFile").GetString()!), StringComparison.Ordinal);

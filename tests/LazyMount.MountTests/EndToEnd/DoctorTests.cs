@@ -38,7 +38,7 @@ public sealed class DoctorTests : IDisposable
         ToolResult result = _lazymount.Run("--authfile", file, "doctor", "--json").EnsureSuccess();
         Assert.DoesNotContain("hunter2", result.Output, StringComparison.Ordinal);
         Assert.DoesNotContain("bWU6aHVudGVyMg", result.Output, StringComparison.Ordinal);
-        string detail = JsonDocument.Parse(result.Output).RootElement.EnumerateArray().Single(check => check.GetProperty("name").GetString() == "credentials").GetProperty("detail").GetString()!;
+        string detail = JsonDocument.Parse(result.Output).RootElement.EnumerateArray().Single(check => check.GetProperty("check").GetString() == "credentials").GetProperty("detail").GetString()!;
         Assert.Contains("2 registries (registry.example, other.example)", detail, StringComparison.Ordinal);
         Assert.Contains("docker-credential-pass", detail, StringComparison.Ordinal);
     }

@@ -171,7 +171,7 @@ public sealed class ErofsExportTests : IDisposable
         string image = Write(new TarBytes().Directory("d").Pax(records).File("d/file", "x"));
         ToolResult result = _lazymount.Run("export", "--format", "erofs", "-o", _lazymount.Directory["image"], image);
         Assert.Equal(1, result.ExitCode);
-        Assert.Equal($"lazymount: cannot export {image}: '/d/file' has {says}, which EROFS cannot hold\n", result.Error);
+        Assert.Equal($"lazymount: cannot export '{image}': '/d/file' has {says}, which EROFS cannot hold\n", result.Error);
         Assert.False(File.Exists(_lazymount.Directory["image"]));
         Assert.Contains("file", _lazymount.Run("ls", image, "/d").EnsureSuccess().Output, StringComparison.Ordinal);
     }

@@ -61,7 +61,7 @@ public sealed class FindTests(ManyKindsImage image) : IClassFixture<ManyKindsIma
     [Fact]
     public void Xattr_FindsNamesOfExtendedAttributes()
     {
-        Assert.Equal("/xattrs/blue\n/xattrs/round\n", image.Ours("\"$L\" find \"$I\" -xattr").EnsureSuccess().Output);
+        Assert.Equal("/acls/inherited\n/acls/listed\n/acls/plain\n/xattrs/blue\n/xattrs/round\n", image.Ours("\"$L\" find \"$I\" -xattr").EnsureSuccess().Output);
         Assert.Equal("/xattrs/blue\n", image.Ours("\"$L\" find \"$I\" -xattrname 'user.c*'").EnsureSuccess().Output);
     }
 

@@ -53,6 +53,11 @@ public sealed class ManyKindsImage : IDisposable
             tar.Pax(("mtime", (now - (long)age).ToString(CultureInfo.InvariantCulture))).File($"times/{name}");
         }
         tar.Directory("xattrs").Pax(("SCHILY.xattr.user.color", "blue")).File("xattrs/blue").Pax(("SCHILY.xattr.user.shape", "round")).File("xattrs/round");
+        // user::rw- user:1:r-- group::r-- mask::r-- other::r--, and a list that says what the mode says anyway
+        string extended = AccessList((1, 6, -1), (2, 4, 1), (4, 4, -1), (16, 4, -1), (32, 4, -1)), plain = AccessList((1, 6, -1), (4, 4, -1), (32, 4, -1));
+        tar.Directory("acls").Pax((Access, extended)).File("acls/listed", "x").Pax((Access, plain)).File("acls/plain").File("acls/none").Symlink("acls/link", "listed")
+            .Pax((Default, plain)).Directory("acls/inherited").Directory("acls/inherited/inside");
+        tar.Directory("wide").File($"wide/{Bytes("日本語")}").File($"wide/{Bytes("e\u0301te\u0301")}").File($"wide/{Bytes("한글.txt")}").File("wide/ascii").File($"wide/{Bytes("\U0001F600\U0001F600")}").File("wide/more-ascii");
         Layout = new OciLayoutBuilder(LazyMount.Directory["layout"]);
         Layout.AddLayer(tar).WriteImage("v1");
         Image = Layout.Reference("v1");
@@ -87,6 +92,14 @@ public sealed class ManyKindsImage : IDisposable
         string text = Encoding.Latin1.GetString(result.OutputBytes);
         return isSorted ? string.Join('\n', text.Split('\n').Order(StringComparer.Ordinal)) : text;
     }
+
+    private const string Access = "SCHILY.xattr.system.posix_acl_access", Default = "SCHILY.xattr.system.posix_acl_default";
+
+    // linux/posix_acl_xattr.h: version 2, then tag, permissions and id of each entry. The bytes as Latin-1, as TarBytes takes text.
+    private static string AccessList(params (short Tag, short Permissions, int Id)[] entries)
+        => Encoding.Latin1.GetString([2, 0, 0, 0, .. entries.SelectMany(entry => (byte[])[.. BitConverter.GetBytes(entry.Tag), .. BitConverter.GetBytes(entry.Permissions), .. BitConverter.GetBytes(entry.Id)])]);
+
+    private static string Bytes(string text) => Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(text));
 
     private static int Octal(string digits) => Convert.ToInt32(digits, 8);
 }

@@ -174,8 +174,8 @@ public sealed class RandomReadTests(SharedRegistry registry, RandomReadImages im
         ToolResult result = _lazymount.Run("layers", "--json", _image);
         result.EnsureSuccess();
         using JsonDocument layers = JsonDocument.Parse(result.Output);
-        Assert.Equal(origins, layers.RootElement.EnumerateArray().Select(layer => layer.GetProperty("index").GetString()));
-        return [.. layers.RootElement.EnumerateArray().Select(layer => layer.GetProperty("digest").GetString()!)];
+        Assert.Equal(origins, layers.RootElement.EnumerateArray().Select(layer => layer.GetProperty("origin").GetString()));
+        return [.. layers.RootElement.EnumerateArray().Select(layer => layer.GetProperty("layerDigest").GetString()!)];
     }
 
     /// <summary>Chunks and transcodings, not configurations and manifests.</summary>

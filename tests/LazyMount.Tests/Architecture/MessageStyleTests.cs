@@ -10,7 +10,7 @@ public sealed partial class MessageStyleTests
     private static readonly string[] s_places =
     [
         "LazyMount.Blobs", "LazyMount.Compression", "LazyMount.FileSystem", "LazyMount.Fuse", "LazyMount.Images", "LazyMount.Indexes", "LazyMount.Layers",
-        "LazyMount/Mounting", "LazyMount/Unpacking", "LazyMount/Exporting",
+        "LazyMount/Mounting", "LazyMount/Unpacking", "LazyMount/Exporting", "LazyMount/Commands", "LazyMount/Comparing", "LazyMount/Copying", "LazyMount/Trees",
     ];
 
     [Fact]

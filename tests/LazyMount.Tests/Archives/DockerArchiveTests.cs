@@ -69,7 +69,7 @@ public sealed class DockerArchiveTests : ArchiveCase
 
         // Their digests are those of the bytes that are there, so that an index made from a registry's copy serves too.
         CommandRun layers = await RunAsync("layers", "--json", Reference);
-        Assert.Equal([DigestOf(low), DigestOf(high)], JsonNode.Parse(layers.Output)!.AsArray().Select(layer => (string)layer!["digest"]!));
+        Assert.Equal([DigestOf(low), DigestOf(high)], JsonNode.Parse(layers.Output)!.AsArray().Select(layer => (string)layer!["layerDigest"]!));
         Assert.Equal(["True", "True"], JsonNode.Parse(layers.Output)!.AsArray().Select(layer => layer!["indexed"]!.GetValue<bool>().ToString()));
     }
 
@@ -113,6 +113,8 @@ public sealed class DockerArchiveTests : ArchiveCase
         string refusal = await RefusalAsync(Reference);
         Assert.Contains(": it has 'app:v1', 'registry.example.org:5000/app:v2', 'debian', 'docker.io/me/other:x'; choose one", refusal, StringComparison.Ordinal);
         Assert.Contains("cannot find the image 'docker.io/library/app:latest' in ", await RefusalAsync($"{Reference}:app"), StringComparison.Ordinal);
+        Assert.EndsWith("; did you mean 'registry.example.org:5000/app:v2'?", await RefusalAsync($"{Reference}:registry.example.org:5000/apq:v2"), StringComparison.Ordinal);
+        Assert.EndsWith($"; choose one with {Reference}:NAME:TAG or by its number with {Reference}:@0", await RefusalAsync($"{Reference}:nothing.example/like/any/of/them:1"), StringComparison.Ordinal);
         Assert.Contains("cannot find the image @3 in ", await RefusalAsync($"{Reference}:@3"), StringComparison.Ordinal);
     }
 

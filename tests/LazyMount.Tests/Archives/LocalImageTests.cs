@@ -1,5 +1,6 @@
 using LazyMount.Layers.Archives;
 using LazyMount.TestKit;
+using LazyMount.Tests.Commands;
 using Xunit;
 
 namespace LazyMount.Tests.Archives;
@@ -53,6 +54,18 @@ public sealed class LocalImageTests : ArchiveCase
         Assert.Equal($"'oci:{directory}'?", await HintAsync(directory));
         System.IO.File.Delete($"{directory}/oci-layout");
         Assert.Equal($"'oci:{directory}'?", await HintAsync(directory));
+    }
+
+    [Theory]
+    [InlineData("ls")]
+    [InlineData("layers")]
+    [InlineData("platforms")]
+    public async Task EveryCommand_Asks(params string[] command)
+    {
+        Layout();
+        CommandRun run = await CommandRun.RunAsync([.. command, "--offline", "--cache-dir", Directory["cache"], $"{_here}/layout:v1"]);
+        Assert.Equal(3, run.ExitCode);
+        Assert.EndsWith($"; did you mean 'oci:{_here}/layout:v1'?\n", run.Error, StringComparison.Ordinal);
     }
 
     [Fact]

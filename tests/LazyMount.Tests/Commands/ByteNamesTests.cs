@@ -33,7 +33,7 @@ public sealed class ByteNamesTests : IDisposable
 
             Assert.Equal((0, "content", ""), Run("cat", image, $"/d/{text}"));
             Assert.Equal((0, latin1 + "\nplain\n", ""), Sorted(Run("ls", image, "/d")));
-            Assert.Equal((1, $"lazymount: /no/{Displayed(latin1)}: no such file or directory in {image}\n"), ErrorOf(Run("cat", image, $"/no/{text}")));
+            Assert.Equal((1, $"lazymount: cannot find '/no/{Displayed(latin1)}' in '{image}': no such file or directory\n"), ErrorOf(Run("cat", image, $"/no/{text}")));
 
             // What is written has exactly this name, and nothing else is there.
             Directory.CreateDirectory(target);

@@ -164,9 +164,9 @@ public sealed class CpTests : IDisposable
     [Theory]
     [InlineData(1, "cannot copy to '/dev/null': it is not a regular file; name another one, or - for a tar archive on standard output", "/f", "/dev/null")]
     [InlineData(1, "cannot copy to '/dev/stdout': it is a symbolic link; remove it, or name the file that it leads to", "/f", "/dev/stdout")]
-    [InlineData(1, "cannot copy to '/proc/no/such': there is no directory '/proc/no'; make it first", "/f", "/proc/no/such")]
-    [InlineData(1, "cannot copy to '/tmp/no-such-name/': there is no such directory; make it first", "/f", "/tmp/no-such-name/")]
-    [InlineData(1, "cannot copy to '/tmp/no-such-name': there is no such directory; make it first", "/f", "/d", "/tmp/no-such-name")]
+    [InlineData(1, "cannot copy to '/proc/no/such': there is no directory '/proc/no'; make it first with mkdir -p '/proc/no'", "/f", "/proc/no/such")]
+    [InlineData(1, "cannot copy to '/tmp/no-such-name/': there is no directory '/tmp/no-such-name/'; make it first with mkdir -p '/tmp/no-such-name/'", "/f", "/tmp/no-such-name/")]
+    [InlineData(1, "cannot copy to '/tmp/no-such-name': there is no directory '/tmp/no-such-name'; make it first with mkdir -p '/tmp/no-such-name'", "/f", "/d", "/tmp/no-such-name")]
     [InlineData(1, "cannot copy '/d/f': it is in '/d', which is copied too; copy them one after the other", "/d", "/d/f", "/tmp")]
     [InlineData(1, "cannot copy '/d': it is '/l', which is copied too; copy them one after the other", "-L", "/l", "/d", "/tmp")]
     [InlineData(1, "cannot copy '/f': another path has the name 'f' too; copy them one after the other", "/d/f", "/f", "/tmp")]
@@ -183,7 +183,7 @@ public sealed class CpTests : IDisposable
     {
         string image = Image(new TarBytes().File("f", "x")), target = _directory.CreateDirectory("target");
         CommandRun run = await RunAsync("cp", image, "/f", "/no", target);
-        Assert.Equal((1, $"lazymount: /no: no such file or directory in {image}\n"), (run.ExitCode, run.Error));
+        Assert.Equal((1, $"lazymount: cannot find '/no' in '{image}': no such file or directory\n"), (run.ExitCode, run.Error));
         Assert.Empty(Directory.EnumerateFileSystemEntries(target));
     }
 
@@ -205,7 +205,7 @@ public sealed class CpTests : IDisposable
         }
         CommandRun run = await RunAsync("cp", image, "/d", "/l", "/h", target);
         Assert.Equal(1, run.ExitCode);
-        Assert.StartsWith($"lazymount: cannot copy {image} into '{target}': ", run.Error, StringComparison.Ordinal);
+        Assert.StartsWith($"lazymount: cannot copy '{image}' into '{target}': ", run.Error, StringComparison.Ordinal);
         Assert.EndsWith("; what had been written is removed again\n", run.Error, StringComparison.Ordinal);
         Assert.Equal(["d"], Directory.EnumerateFileSystemEntries(target).Select(Path.GetFileName));
         Assert.Equal("before", File.ReadAllText(Path.Combine(target, "d/a")));

@@ -37,21 +37,21 @@ public sealed class IndexCommandTests : IDisposable
     [Fact]
     public async Task PushedIndexes_AreShownAndServeAnotherCache()
     {
-        Assert.Equal(["-", "-"], Values(await RunAsync("a", "layers", "--json", _image), "index"));
+        Assert.Equal(["-", "-"], Values(await RunAsync("a", "layers", "--json", _image), "origin"));
         Assert.Equal(["built", "built"], Values(await RunAsync("a", "index", "build", "--json", _image), "origin"));
-        Assert.Equal(["built", "built"], Values(await RunAsync("a", "layers", "--json", _image), "index"));
+        Assert.Equal(["built", "built"], Values(await RunAsync("a", "layers", "--json", _image), "origin"));
 
         using JsonDocument pushed = JsonDocument.Parse(await RunAsync("a", "index", "push", "--json", _image));
         Assert.Equal(2, pushed.RootElement.GetProperty("layers").GetArrayLength());
         string table = await RunAsync("a", "index", "push", _image);
-        Assert.Contains(pushed.RootElement.GetProperty("digest").GetString()!, table);
+        Assert.Contains(pushed.RootElement.GetProperty("artifactDigest").GetString()!, table);
         Assert.Contains(" % of the layers\n", table);
 
         string listed = await RunAsync("b", "layers", "--json", _image);
-        Assert.Equal(["published", "published"], Values(listed, "index"));
+        Assert.Equal(["published", "published"], Values(listed, "origin"));
         Assert.Equal(["False", "False"], Values(listed, "indexed"));
         Assert.All(Values(listed, "indexSize"), size => Assert.InRange(int.Parse(size, System.Globalization.CultureInfo.InvariantCulture), 1, 100_000));
-        Assert.Equal(["-", "-"], Values(await RunAsync("b", "layers", "--index-trust=none", "--json", _image), "index"));
+        Assert.Equal(["-", "-"], Values(await RunAsync("b", "layers", "--index-trust=none", "--json", _image), "origin"));
         string shown = await RunAsync("b", "index", "show", "--json", _image);
         Assert.Equal(["published", "published"], Values(shown, "where"));
         Assert.Equal(["3", "100"], Values(shown, "entries"));
@@ -77,7 +77,7 @@ public sealed class IndexCommandTests : IDisposable
     {
         CommandRun run = await CommandRun.RunAsync("index", "push", "docker-archive:x.tar");
         Assert.Equal(1, run.ExitCode);
-        Assert.Contains("docker-archive:x.tar is an archive", run.Error);
+        Assert.Contains("cannot push to 'docker-archive:x.tar': nothing is added to an archive", run.Error);
     }
 
     [Fact]

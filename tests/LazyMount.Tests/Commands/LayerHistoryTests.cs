@@ -34,7 +34,7 @@ public sealed class LayerHistoryTests : IDisposable
         Assert.Equal(3, actual.Count);
         foreach ((JsonNode? umoci, JsonNode? ours) in expected.Zip(actual))
         {
-            Assert.Equal((string?)umoci!["layer"]?["digest"], (string?)ours!["digest"]);
+            Assert.Equal((string?)umoci!["layer"]?["digest"], (string?)ours!["layerDigest"]);
             Assert.Equal((long?)umoci["layer"]?["size"], (long?)ours["compressedSize"]);
             Assert.Equal((string?)umoci["created"], (string?)ours["created"]);
             foreach ((string theirs, string name) in ((string, string)[])[("created_by", "createdBy"), ("author", "author"), ("comment", "comment")])
@@ -57,7 +57,7 @@ public sealed class LayerHistoryTests : IDisposable
 
         CommandRun run = await RunAsync("history", "--json", layout.Reference("none"));
         Assert.Equal($"lazymount: the history of {layout.Reference("none")} does not tell what made which layer: its config has no history\n", run.Error);
-        Assert.Equal(none, JsonNode.Parse(run.Output)!.AsArray().Select(step => (string?)step!["digest"]));
+        Assert.Equal(none, JsonNode.Parse(run.Output)!.AsArray().Select(step => (string?)step!["layerDigest"]));
         run = await RunAsync("history", layout.Reference("short"));
         Assert.Equal((0, $"lazymount: the history of {layout.Reference("short")} does not tell what made which layer: the history in its config names 1 layer(s), but the image has 2\n"), (run.ExitCode, run.Error));
         Assert.Equal([.. none, "-", "-"], run.Output.TrimEnd('\n').Split('\n').Skip(1).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Select(words => Array.Find(words, word => word.StartsWith("sha256:", StringComparison.Ordinal)) ?? words[0]));
@@ -131,12 +131,12 @@ public sealed class LayerHistoryTests : IDisposable
         run = await RunAsync("log", "--json", image, "root/key");
         JsonNode[] events = [.. run.Output.TrimEnd('\n').Split('\n').Select(line => JsonNode.Parse(line)!)];
         Assert.Equal("", run.Error);
-        Assert.Equal($$"""{"layer":2,"layerDigest":"{{digests[2]}}","action":"deleted","path":"/root/key","name":"key","type":"file","mode":"0600","uid":7,"gid":0,"size":9,"mtime":"2020-01-01T00:00:00Z","contentLayer":1}""", events[2].ToJsonString());
+        Assert.Equal($$"""{"layer":2,"layerDigest":"{{digests[2]}}","action":"deleted","path":"/root/key","changes":[],"before":{"path":"/root/key","name":"key","type":"file","mode":"0600","uid":7,"gid":0,"size":9,"mtime":"2020-01-01T00:00:00Z","layer":1,"layerDigest":"{{digests[1]}}"}""" + "}", events[2].ToJsonString());
         Assert.Equal("[\"content\",\"owner\"]", events[1]["changes"]!.ToJsonString());
 
         Assert.Equal(["3 hidden -rw-r--r-- 0:0 1 2020-01-01 00:00 by /root: opaque"], Words((await RunAsync("log", image, "/root/other")).Output)[^1..]);
         Assert.Equal("3 changed drwxr-xr-x 0:0 - 2020-01-01 00:00 below: +0 ~0 -1 (1)", Words((await RunAsync("log", image, "/root")).Output)[^1]);
-        Assert.Equal("""{"added":{"names":0,"size":0},"changed":{"names":0,"size":0},"deleted":{"names":1,"size":1}}""", JsonNode.Parse((await RunAsync("log", "--json", image, "/root")).Output.TrimEnd('\n').Split('\n')[^1])!["below"]!.ToJsonString());
+        Assert.Equal("""{"added":{"names":0,"size":0},"deleted":{"names":1,"size":1},"changed":{"names":0,"size":0}}""", JsonNode.Parse((await RunAsync("log", "--json", image, "/root")).Output.TrimEnd('\n').Split('\n')[^1])!["below"]!.ToJsonString());
         Assert.Equal(["1 linked -rw-r--r-- 0:0 1 2020-01-01 00:00 with /root/other"], Words((await RunAsync("log", image, "/link")).Output)[1..]);
     }
 
@@ -145,7 +145,7 @@ public sealed class LayerHistoryTests : IDisposable
     {
         string image = Secret(out _).Reference("v1");
         foreach (string[] options in (string[][])[[], ["--json"]])
-            Assert.Equal(new CommandRun(1, "", $"lazymount: cannot log '/nonesuch': no layer of {image} has it or ever had it; 'lazymount ls' shows what there is\n"), await RunAsync(["log", .. options, image, "/nonesuch"]));
+            Assert.Equal(new CommandRun(1, "", $"lazymount: cannot log '/nonesuch': no layer of '{image}' has it or ever had it; 'lazymount ls' shows what there is\n"), await RunAsync(["log", .. options, image, "/nonesuch"]));
         Assert.Equal(2, (await RunAsync("log", image)).ExitCode);
     }
 
@@ -176,9 +176,9 @@ public sealed class LayerHistoryTests : IDisposable
             .Split('\n').Where(line => line.StartsWith('-')).Sum(line => long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[2], CultureInfo.InvariantCulture)));
 
         JsonNode waste = JsonNode.Parse((await RunAsync("waste", "--json", image)).Output)!;
-        Assert.Equal((all, all - visible), ((long)waste["size"]!, (long)waste["wastedSize"]!));
+        Assert.Equal((all, all - visible), ((long)waste["storedSize"]!, (long)waste["wastedSize"]!));
         Assert.Equal(visible / (double)all, (double)waste["efficiency"]!, 12);
-        Assert.Equal("""[{"path":"/root/key","size":15,"layers":[0,1],"reasons":["replaced","deleted"]}]""", waste["paths"]!.ToJsonString());
+        Assert.Equal("""[{"path":"/root/key","wastedSize":15,"layerNumbers":[0,1],"reasons":["replaced","deleted"]}]""", waste["paths"]!.ToJsonString());
         Assert.Equal([6, 9, 0, 0], waste["layers"]!.AsArray().Select(layer => (int)layer!["wastedSize"]!));
         Assert.Equal("[]", JsonNode.Parse((await RunAsync("waste", "--json", "-n", "0", image)).Output)!["paths"]!.ToJsonString());
 
@@ -245,10 +245,10 @@ public sealed class LayerHistoryTests : IDisposable
         using var server = new RegistryServer();
         Skopeo.Push($"oci:{_directory["chunked"]}:v1", server, "chunked:v1");
         string chunked = $"{server.Host}/chunked:v1";
-        Assert.Equal("zstd:chunked", (string?)JsonNode.Parse((await RunAsync("layers", "--json", chunked)).Output)![1]!["index"]);
+        Assert.Equal("zstd:chunked", (string?)JsonNode.Parse((await RunAsync("layers", "--json", chunked)).Output)![1]!["origin"]);
         JsonNode waste = JsonNode.Parse((await RunAsync("waste", "--json", chunked)).Output)!;
-        Assert.Equal((4_500_004, 1_500_000, 1_500_000), ((int)waste["size"]!, (int)waste["wastedSize"]!, (int)waste["duplicateSize"]!));
-        Assert.Equal("""[{"path":"/c/copy","size":1500000,"layers":[1],"reasons":["duplicate"]}]""", waste["paths"]!.ToJsonString());
+        Assert.Equal((4_500_004, 1_500_000, 1_500_000), ((int)waste["storedSize"]!, (int)waste["wastedSize"]!, (int)waste["duplicateSize"]!));
+        Assert.Equal("""[{"path":"/c/copy","wastedSize":1500000,"layerNumbers":[1],"reasons":["duplicate"]}]""", waste["paths"]!.ToJsonString());
         Assert.Equal(0, (int)JsonNode.Parse((await RunAsync("waste", "--json", layout.Reference("v1"))).Output)!["wastedSize"]!); // no digests, no claim
     }
 

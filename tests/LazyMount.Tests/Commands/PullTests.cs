@@ -265,7 +265,7 @@ public sealed class PullTests : IDisposable
         {
             CommandRun run = await CommandRun.RunAsync("pull", _image, "--cache-dir", cache);
             Assert.Equal((1, ""), (run.ExitCode, run.Output));
-            Assert.StartsWith($"lazymount: all of {_image} was fetched, but the cache {cache} could not keep it: {_layers[0]} is not there as a whole; ", run.Error);
+            Assert.StartsWith($"lazymount: cannot keep '{_image}' in the cache '{cache}': layer {_layers[0]} is not complete there after it was fetched; ", run.Error);
         }
         finally
         {

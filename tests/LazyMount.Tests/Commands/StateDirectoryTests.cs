@@ -135,7 +135,7 @@ public sealed class StateDirectoryTests : IDisposable
         MountListing[] listings =
         [
             new MountListing { MountPoint = "/mnt/a", Image = "source-a", State = "alive", Face = "fuse" },
-            new MountListing { MountPoint = "/mnt/b", Image = "image-b", State = "dead", Face = "erofs", Proof = "manifest", Pid = int.MaxValue, Since = new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero) },
+            new MountListing { MountPoint = "/mnt/b", Image = "image-b", State = "dead", Face = "erofs", Proof = "manifest", Pid = int.MaxValue, Since = new DateTime(2026, 1, 2, 3, 4, 5, DateTimeKind.Utc) },
         ];
         string[] lines = CommandRun.Written(output => ListCommand.Write(output, listings)).Split('\n');
         Assert.StartsWith("STATE  PID", lines[0]);

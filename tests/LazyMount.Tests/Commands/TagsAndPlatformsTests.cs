@@ -209,7 +209,7 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
     [InlineData("oci:dir:@0", "write oci:dir")]
     [InlineData("", "it names no repository; write NAME, such as debian")]
     [InlineData("docker://", "it names no repository")]
-    [InlineData("127.0.0.1:5000", "cannot list the tags of 127.0.0.1:5000: it names a registry and no repository; write 127.0.0.1:5000/NAME")]
+    [InlineData("127.0.0.1:5000", "cannot list the tags of '127.0.0.1:5000': it names a registry and no repository; write 127.0.0.1:5000/NAME")]
     [InlineData("127.0.0.1:5000/", "write 127.0.0.1:5000/NAME")]
     [InlineData("docker://localhost:5000", "write docker://localhost:5000/NAME")]
     [InlineData("[::1]:5000", "write [::1]:5000/NAME")]
@@ -248,6 +248,16 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
     }
 
     [Theory]
+    [InlineData("", "", 0)]
+    [InlineData("latest", "latset", 1)]
+    [InlineData("Mount", "moutn", 1)]
+    [InlineData("abc", "", 3)]
+    [InlineData("kitten", "sitting", 3)]
+    [InlineData("ca", "abc", 3)] // no letter is changed twice
+    public void EditDistance_CountsTypingErrors(string a, string b, int distance)
+        => Assert.Equal((distance, distance), (EditDistance.Between(a, b), EditDistance.Between(b, a)));
+
+    [Theory]
     [InlineData("v1.2", "v1.3,v1,v2,w9", "v1,v1.3")]
     [InlineData("latest", "v1,lates,v2", "lates")]
     [InlineData("latest", "main,1.2.10,v1.3,1.2.9", "v1.3,1.2.10,1.2.9")]
@@ -281,7 +291,7 @@ public sealed class TagsAndPlatformsTests(OpenRegistry registry) : IClassFixture
             ["linux/arm64/v8 image 11", "unknown/unknown attestation 12 of sha256:" + d, "- artifact 13 application/vnd.example", "- index 14", "- image -", "- image -"],
             json.RootElement.EnumerateArray().Select(each => string.Join(' ', new[]
             {
-                Get(each, "platform") ?? "-", Get(each, "kind"), Get(each, "size") ?? "-", Get(each, "subject") is { } of ? "of " + of : Get(each, "artifactType"),
+                Get(each, "platform") ?? "-", Get(each, "kind"), Get(each, "manifestSize") ?? "-", Get(each, "subject") is { } of ? "of " + of : Get(each, "artifactType"),
             }.Where(text => text is not null))));
         // By the digest of the index, and without a tag.
         Assert.Equal(run.Output, (await RunAsync("platforms", "--json", $"oci:{_directory["index"]}@sha256:{digest}")).Output);

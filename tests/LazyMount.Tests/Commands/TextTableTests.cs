@@ -29,6 +29,14 @@ public sealed class TextTableTests
     public void OnATerminalThatIsTooNarrow_TheLastColumnIsLeftOut()
         => Assert.Equal(["A", "12345678"], Write(isTerminal: true, 10, ["A", "B"], ["12345678", "yyyyyyyyyyyy"]));
 
+    [Fact]
+    public void Columns_CountWhatATerminalShows()
+    {
+        Assert.Equal(["A          B", "日本       1", "e\u0301te\u0301        2", "\U0001F600plain    3"], Write(isTerminal: true, 40, ["A", "B"], ["日本".PadRight(7), "1"], ["e\u0301te\u0301".PadRight(9), "2"], ["\U0001F600plain  ", "3"]));
+        Assert.Equal(["A  B", "1  日本日…"], Write(isTerminal: true, 11, ["A", "B"], ["1", "日本日本日本"]));
+        Assert.Equal(["A  B", "1  e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301…"], Write(isTerminal: true, 11, ["A", "B"], ["1", string.Concat(Enumerable.Repeat("e\u0301", 20))]));
+    }
+
     private static string[] Write(bool isTerminal, int width, string[] headings, params string[][] rows)
     {
         using var bytes = new MemoryStream();

@@ -179,7 +179,7 @@ public sealed class TreeOutputTests
     {
         JsonElement one = JsonLines(output => StatCommand.WriteJson(output, s_tree, [Find("/etc/odd\u00ff\n")], layer => ($"sha256:{layer}", "layer")))[0];
         Assert.Equal("sha256:1", one.GetProperty("layerDigest").GetString());
-        Assert.Equal("""[{"name":"user.a","valueBase64":"dGV4dA=="},{"name":"user.b","valueBase64":"AQ=="}]""", one.GetProperty("xattrs").GetRawText());
+        Assert.Equal("""[{"key":"user.a","valueBase64":"dGV4dA=="},{"key":"user.b","valueBase64":"AQ=="}]""", one.GetProperty("xattrs").GetRawText());
     }
 
     [Fact]

@@ -68,7 +68,7 @@ public sealed class PathLogPropertyTests : IDisposable
             {
                 CheckPath(path, [.. image.LogOf(Encoding.UTF8.GetBytes(path), TestContext.Current.CancellationToken)], [.. trees.Take(tars.Length).Select(tree => tree.Tree)], [.. alone.Select(tree => tree.Tree)]);
             }
-            WastedBytes waste = image.MeasureWaste(1000, TestContext.Current.CancellationToken);
+            WastedBytes waste = image.MeasureWaste(1000, int.MaxValue, TestContext.Current.CancellationToken);
             Assert.Equal(layers.Sum(layer => (long)layer.Count(entry => entry.Type == '-')) * FileSize, waste.Size);
             Assert.Equal(trees[tars.Length - 1].Tree.TotalFileSize, waste.Size - waste.Wasted);
             Assert.Equal(waste.Wasted, waste.Paths.Sum(path => path.Size));

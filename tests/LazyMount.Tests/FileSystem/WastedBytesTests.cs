@@ -23,6 +23,20 @@ public sealed class WastedBytesTests
     [Fact]
     public void OnlyTheFirstPaths_AreListed() => Assert.Equal(["/c 3 0 Deleted"], Lines(Measure(1, L.File("a", 1).File("b", 2).File("c", 3), L.File(".wh.a").File(".wh.b").File(".wh.c"))));
 
+    [Theory]
+    [InlineData(1, "/a 12 0,1 Replaced,Deleted", "/x 8 0 Deleted")]
+    [InlineData(2, "/a/b 11 0,1 Replaced,Deleted", "/x 8 0 Deleted", "/a/e 1 0 Deleted")]
+    [InlineData(3, "/x 8 0 Deleted", "/a/b/d 6 0,1 Replaced,Deleted", "/a/b/c 5 0 Deleted", "/a/e 1 0 Deleted")]
+    public void DeeperPaths_AreSummedByDirectory(int depth, params string[] lines)
+    {
+        LayerIndex[] layers =
+        [
+            L.File("a/b/c/1", 2).File("a/b/c/2", 3).File("a/b/d", 2).File("a/e", 1).File("x", 8).Build(),
+            L.File("a/b/d", 4).Build(), L.File(".wh.a").File(".wh.x").Build(),
+        ];
+        Assert.Equal(lines, Lines(WastedBytes.Measure(layers, 20, depth, TestContext.Current.CancellationToken)));
+    }
+
     [Fact]
     public void PathOfSeveralReasons_NamesThem()
         => Assert.Equal(["/a 3 0,1 Replaced,Deleted"], Lines(Measure(L.File("a", 1), L.File("a", 2), L.File(".wh.a"))));
@@ -59,17 +73,17 @@ public sealed class WastedBytesTests
     public void SameContentInALowerLayer_IsADuplicate_WhereDigestsTell()
     {
         LayerIndex lower = WithDigests(L.File("a", 10).File("a2", 10).File("gone", 30), "x", "x", "y"), upper = WithDigests(L.File("b", 10).File("b2", 10).File("c", 30).File(".wh.gone", 0), "x", "x", "y");
-        WastedBytes waste = WastedBytes.Measure([lower, upper], 10, TestContext.Current.CancellationToken);
+        WastedBytes waste = WastedBytes.Measure([lower, upper], 10, int.MaxValue, TestContext.Current.CancellationToken);
         Assert.Equal([new LayerWaste(0, 3, 50, 0, 30, 0), new LayerWaste(1, 3, 50, 0, 0, 20)], waste.Layers); // what is gone is moved, not twice there
         Assert.Equal(["/gone 30 0 Deleted", "/b 10 1 Duplicate", "/b2 10 1 Duplicate"], Lines(waste));
-        Assert.Equal(30, WastedBytes.Measure([lower, L.File("b", 10).File("b2", 10).File(".wh.gone", 0).Build()], 10, TestContext.Current.CancellationToken).Wasted);
+        Assert.Equal(30, WastedBytes.Measure([lower, L.File("b", 10).File("b2", 10).File(".wh.gone", 0).Build()], 10, int.MaxValue, TestContext.Current.CancellationToken).Wasted);
     }
 
     [Fact]
     public void DifferentContent_IsNoDuplicate()
     {
-        Assert.Equal(0, WastedBytes.Measure([WithDigests(L.File("a", 10), "x"), WithDigests(L.File("b", 10), "y")], 10, TestContext.Current.CancellationToken).Wasted);
-        Assert.Equal(0, WastedBytes.Measure([WithDigests(L.File("a", 10), "x"), WithDigests(L.File("b", 11), "x")], 10, TestContext.Current.CancellationToken).Wasted);
+        Assert.Equal(0, WastedBytes.Measure([WithDigests(L.File("a", 10), "x"), WithDigests(L.File("b", 10), "y")], 10, int.MaxValue, TestContext.Current.CancellationToken).Wasted);
+        Assert.Equal(0, WastedBytes.Measure([WithDigests(L.File("a", 10), "x"), WithDigests(L.File("b", 11), "x")], 10, int.MaxValue, TestContext.Current.CancellationToken).Wasted);
     }
 
     [Fact]
@@ -88,7 +102,7 @@ public sealed class WastedBytesTests
         Assert.True(events.MoveNext());
         cancelled.Cancel();
         Assert.Throws<OperationCanceledException>(() => events.MoveNext());
-        Assert.Throws<OperationCanceledException>(() => WastedBytes.Measure(layers, 10, cancelled.Token));
+        Assert.Throws<OperationCanceledException>(() => WastedBytes.Measure(layers, 10, int.MaxValue, cancelled.Token));
     }
 
     // A layer whose table of contents has the digest of each file, here of the text in its place.
@@ -102,7 +116,7 @@ public sealed class WastedBytesTests
 
     private static WastedBytes Measure(params LayerBuilder[] layers) => Measure(10, layers);
 
-    private static WastedBytes Measure(int paths, params LayerBuilder[] layers) => WastedBytes.Measure([.. layers.Select(layer => layer.Build())], paths, TestContext.Current.CancellationToken);
+    private static WastedBytes Measure(int paths, params LayerBuilder[] layers) => WastedBytes.Measure([.. layers.Select(layer => layer.Build())], paths, int.MaxValue, TestContext.Current.CancellationToken);
 
     private static (long Size, long Wasted) Totals(params LayerBuilder[] layers) => Measure(layers) is var waste ? (waste.Size, waste.Wasted) : default;
 

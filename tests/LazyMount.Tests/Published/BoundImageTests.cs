@@ -86,7 +86,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
         string image = Push(Layout(1).Reference("all"), "bound/lazy");
         byte[] before = RawManifestOf($"docker://{image}");
         JsonElement bound = await BindAsync(image, "lazy");
-        string digest = bound.GetProperty("digest").GetString()!;
+        string digest = bound.GetProperty("imageIndexDigest").GetString()!;
         Assert.Equal($"{registry.Host}/bound/lazy@{digest}", bound.GetProperty("reference").GetString());
         Assert.Equal(["linux/amd64", "linux/arm64"], bound.GetProperty("images").EnumerateArray().Select(each => each.GetProperty("platform").GetString()));
         Assert.Equal(before, RawManifestOf($"docker://{image}")); // the image itself stays
@@ -137,12 +137,12 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
     public async Task Tag_IsReplacedOnlyByForce_AndAgainMakesTheSame()
     {
         string image = Push(Layout(4).Reference("one"), "bound/tags");
-        string digest = (await BindAsync(image, "lazy")).GetProperty("digest").GetString()!;
+        string digest = (await BindAsync(image, "lazy")).GetProperty("imageIndexDigest").GetString()!;
         await using (var recording = new RecordingRegistry(registry.Host))
         {
             // Also without --force, and nothing is put: the tag names it.
             JsonElement again = await BindAsync(image.Replace(registry.Host, recording.Host, StringComparison.Ordinal), "lazy");
-            Assert.Equal(digest, again.GetProperty("digest").GetString());
+            Assert.Equal(digest, again.GetProperty("imageIndexDigest").GetString());
             Assert.DoesNotContain(recording.Answers, answer => answer.Method == "PUT" && answer.Path.EndsWith("/lazy", StringComparison.Ordinal));
         }
         CommandRun refused = await RunAsync("index", "push", "--bind", "v1", image);
@@ -151,8 +151,8 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
         Assert.Contains("--force", refused.Error);
 
         // The image's own tag moves to the image index; from there the same is made once more.
-        Assert.Equal(digest, (await BindAsync(image, "v1", "--force")).GetProperty("digest").GetString());
-        Assert.Equal(digest, (await BindAsync(image, "v1")).GetProperty("digest").GetString());
+        Assert.Equal(digest, (await BindAsync(image, "v1", "--force")).GetProperty("imageIndexDigest").GetString());
+        Assert.Equal(digest, (await BindAsync(image, "v1")).GetProperty("imageIndexDigest").GetString());
         Assert.Equal(digest, OciLayoutBuilder.DigestOf(RawManifestOf($"docker://{image}")));
     }
 
@@ -163,9 +163,9 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
         JsonElement one = await BindAsync(image, "lazy", "--platform", "linux/arm64");
         Assert.Equal("linux/arm64", Assert.Single(one.GetProperty("images").EnumerateArray()).GetProperty("platform").GetString());
         Assert.Equal(3, JsonNode.Parse(RawManifestOf($"docker://{registry.Host}/bound/platforms:lazy"))!["manifests"]!.AsArray().Count);
-        string both = (await BindAsync($"{registry.Host}/bound/platforms:lazy", "lazy", "--force")).GetProperty("digest").GetString()!;
+        string both = (await BindAsync($"{registry.Host}/bound/platforms:lazy", "lazy", "--force")).GetProperty("imageIndexDigest").GetString()!;
         Assert.Equal(4, JsonNode.Parse(RawManifestOf($"docker://{registry.Host}/bound/platforms:lazy"))!["manifests"]!.AsArray().Count);
-        Assert.Equal(both, (await BindAsync($"{registry.Host}/bound/platforms:lazy", "lazy", "--platform", "linux/arm64")).GetProperty("digest").GetString());
+        Assert.Equal(both, (await BindAsync($"{registry.Host}/bound/platforms:lazy", "lazy", "--platform", "linux/arm64")).GetProperty("imageIndexDigest").GetString());
     }
 
     [Fact]
@@ -185,7 +185,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
     public async Task SkopeoCopyAll_KeepsTheDigest_AndTheCopyIsLazyAndBound()
     {
         string image = Push(Layout(7).Reference("all"), "bound/copied");
-        string digest = (await BindAsync(image, "lazy")).GetProperty("digest").GetString()!;
+        string digest = (await BindAsync(image, "lazy")).GetProperty("imageIndexDigest").GetString()!;
         Directory.CreateDirectory(_directory["copy"]);
         Copy($"docker://{registry.Host}/bound/copied:lazy", $"oci:{_directory["copy"]}:lazy");
         Assert.Equal(digest, OciLayoutBuilder.DigestOf(RawManifestOf($"oci:{_directory["copy"]}:lazy")));
@@ -223,9 +223,9 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
         string repository = $"bound/lies-{lie.Replace(' ', '-').Replace("'", "", StringComparison.Ordinal)}";
         string image = Push(Layout(9).Reference("one"), repository);
         JsonElement bound = await BindAsync(image, "lazy");
-        string digest = bound.GetProperty("digest").GetString()!, manifest = bound.GetProperty("images")[0].GetProperty("manifest").GetString()!;
-        JsonElement pushed = bound.GetProperty("images")[0].GetProperty("index");
-        string artifact = pushed.GetProperty("digest").GetString()!;
+        string digest = bound.GetProperty("imageIndexDigest").GetString()!, manifest = bound.GetProperty("images")[0].GetProperty("manifestDigest").GetString()!;
+        JsonElement pushed = bound.GetProperty("images")[0].GetProperty("artifact");
+        string artifact = pushed.GetProperty("artifactDigest").GetString()!;
         await using var lying = new RecordingRegistry(registry.Host);
         lying.Lie = (path, body) => path.EndsWith(lie switch
         {
@@ -276,7 +276,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
     {
         string image = Push(Layout(10).Reference("one"), "bound/scope");
         JsonElement bound = await BindAsync(image, "lazy");
-        string reference = bound.GetProperty("reference").GetString()!, manifest = bound.GetProperty("images")[0].GetProperty("manifest").GetString()!;
+        string reference = bound.GetProperty("reference").GetString()!, manifest = bound.GetProperty("images")[0].GetProperty("manifestDigest").GetString()!;
         BlobCache cache = NewCache();
         Assert.All(await OpenAsync(reference, cache), index => Assert.Equal(IndexOrigin.Published, index.Origin));
         // Whoever may push an image index that names this manifest must not say what the manifest's own digest shows.
@@ -288,15 +288,15 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
     {
         string image = Push(Layout(11).Reference("all"), "bound/soci2");
         JsonElement bound = await BindAsync(image, "soci", "--format", "soci2");
-        string digest = bound.GetProperty("digest").GetString()!;
+        string digest = bound.GetProperty("imageIndexDigest").GetString()!;
         Assert.Equal(OciLayoutBuilder.DigestOf(RawManifestOf($"docker://{image}")), bound.GetProperty("sourceDigest").GetString());
         JsonArray entries = JsonNode.Parse(RawManifestOf($"docker://{registry.Host}/bound/soci2:soci"))!["manifests"]!.AsArray();
         Assert.Equal(4, entries.Count);
         for (int i = 0; i < 2; i++)
         {
             JsonElement listed = bound.GetProperty("images")[i];
-            string changed = listed.GetProperty("newManifest").GetString()!, index = listed.GetProperty("index").GetProperty("digest").GetString()!;
-            Assert.NotEqual(changed, listed.GetProperty("manifest").GetString());
+            string changed = listed.GetProperty("newManifestDigest").GetString()!, index = listed.GetProperty("artifact").GetProperty("artifactDigest").GetString()!;
+            Assert.NotEqual(changed, listed.GetProperty("manifestDigest").GetString());
             // As soci/soci_convert.go makes them.
             Assert.Equal((changed, index), ((string?)entries[i]!["digest"], (string?)entries[i]!["annotations"]!["com.amazon.soci.index-digest"]));
             Assert.Equal((index, SociIndex.Version2, changed), ((string?)entries[i + 2]!["digest"], (string?)entries[i + 2]!["artifactType"], (string?)entries[i + 2]!["annotations"]!["com.amazon.soci.image-manifest-digest"]));
@@ -307,7 +307,7 @@ public sealed class BoundImageTests(OpenRegistry registry) : IClassFixture<OpenR
         }
         // The small layer has no ztoc.
         Assert.Equal([(IndexOrigin.Built, Voucher.Layer), (IndexOrigin.Soci, Voucher.Manifest)], (await OpenAsync($"{registry.Host}/bound/soci2@{digest}")).Select(index => (index.Origin, index.Proof.By)));
-        Assert.Equal(digest, (await BindAsync($"{registry.Host}/bound/soci2:soci", "soci", "--format", "soci2")).GetProperty("digest").GetString());
+        Assert.Equal(digest, (await BindAsync($"{registry.Host}/bound/soci2:soci", "soci", "--format", "soci2")).GetProperty("imageIndexDigest").GetString());
     }
 
     [Theory]
