@@ -120,19 +120,20 @@ internal static class MountFailure
     }
 
     public static FuseException Busy(string directory)
-        => new($"cannot unmount '{directory}': it is busy; end the processes that use it{UsersOf(directory)}, or detach it with lazymount umount -l '{directory}'") { IsBusy = true };
+        => new($"cannot unmount '{directory}': it is busy; end the processes {UsersOf(directory)}, or detach it with lazymount umount -l '{directory}'") { IsBusy = true };
 
     private static string UsersOf(string directory)
     {
         const int Most = 4;
+        string otherwise = $"that fuser -vm '{directory}' shows";
         try
         {
             IReadOnlyList<string> users = MountUsers.Find(directory, Most);
-            return users.Count == 0 ? "" : $", {string.Join(", ", users.Take(Most - 1))}{(users.Count == Most ? " and others" : "")}";
+            return users.Count == 0 ? otherwise : $"that use it, {string.Join(", ", users.Take(Most - 1))}{(users.Count == Most ? " and others" : "")}";
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return ""; // no /proc
+            return otherwise; // no /proc
         }
     }
 

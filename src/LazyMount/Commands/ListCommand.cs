@@ -105,17 +105,20 @@ internal static class ListCommand
 
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {
-        var table = new TextTable("STATE", "PID", "SINCE", "FACE", "PROOF", "MOUNT POINT", "IMAGE") { Cuttable = [5, 6] };
+        bool hasParts = listings.Any(listing => (listing.Layer, listing.View) != default);
+        var table = new TextTable(["STATE", "PID", "SINCE", "FACE", "PROOF", .. hasParts ? (string[])["SHOWS"] : [], "MOUNT POINT", "IMAGE"]) { Cuttable = hasParts ? [6, 7] : [5, 6] };
         foreach (MountListing listing in listings)
         {
-            table.Add(
+            string shows = listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}") : listing.View ?? "files";
+            table.Add([
                 listing.State,
                 listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
                 listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
                 listing.Face,
                 listing.Proof ?? "-",
+                .. hasParts ? (string[])[shows] : [],
                 listing.MountPointBase64 is { } exact ? PathText.Decode(exact) : listing.MountPoint,
-                listing.Image + (listing.Layer is int layer ? $" (layer {layer})" : "") + (listing.View is { } view ? $" (view {view})" : ""));
+                listing.Image]);
         }
         table.Write(output);
         foreach (MountListing listing in listings.Where(listing => listing.Trouble is not null))

@@ -25,7 +25,11 @@ internal static class RestartCommand
         {
             StateDirectory state = StateDirectory.Open();
             string[] given = parsed.GetValue(directories) ?? [];
-            if (parsed.GetValue(all) == given.Length > 0 || given.Contains(""))
+            if (given.Contains(""))
+            {
+                throw new UsageException("restart needs a directory");
+            }
+            if (parsed.GetValue(all) == given.Length > 0)
             {
                 throw new UsageException("restart needs either directories or --all");
             }

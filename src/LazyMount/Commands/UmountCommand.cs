@@ -29,7 +29,11 @@ internal static class UmountCommand
         {
             int exitCode = ExitCode.Done;
             string[] given = parsed.GetValue(directories) ?? [];
-            if (parsed.GetValue(all) == given.Length > 0 || given.Contains(""))
+            if (given.Contains(""))
+            {
+                throw new UsageException("umount needs a directory");
+            }
+            if (parsed.GetValue(all) == given.Length > 0)
             {
                 throw new UsageException("umount needs either directories or --all");
             }

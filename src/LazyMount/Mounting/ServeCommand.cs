@@ -96,7 +96,7 @@ internal static class ServeCommand
     {
         if (exitCode == ExitCode.Done && !mounted.GoesOn && settings is { LogFile: null, Verbose: false } && logPath is not null)
         {
-            StateDirectory.Open().RemoveLog(logPath);
+            StateDirectory.RemoveLog(logPath);
         }
         return exitCode;
     }

@@ -114,7 +114,7 @@ internal sealed class StateDirectory
     public void Remove(MountRecord record) => Delete(RecordFileOf(record.MountPoint));
 
     /// <summary>Removes the log of a mount, with its older part.</summary>
-    public void RemoveLog(string log)
+    public static void RemoveLog(string log)
     {
         Delete(log);
         Delete(log + DaemonLog.OlderPart);

@@ -19,6 +19,7 @@ public sealed class FuseAbiTests
         ["offsetof fuse_in_header total_extlen"] = 38,
         ["value STATX"] = 39,
         ["value HASRESEND"] = 40,
+        ["value NOTIFYRESEND"] = 40,
         ["offsetof fuse_init_out max_stack_depth"] = 40,
         ["offsetof fuse_open_out backing_id"] = 40,
         ["offsetof fuse_init_out request_timeout"] = 43,
