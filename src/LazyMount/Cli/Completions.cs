@@ -77,7 +77,7 @@ internal sealed partial class Completions(Command root, CommandSettings settings
         => HelpText.Shown(command.Subcommands).Select(sub => new Completion(sub.Name, HelpText.SummaryOf(sub)));
 
     private static IEnumerable<Completion> OptionNames(Command command)
-        => UsageErrors.OptionsOf(command).Where(option => !option.Hidden).SelectMany(option => option.Aliases.Prepend(option.Name).Select(name => new Completion(name, option.Description ?? "")));
+        => UsageErrors.OptionsOf(command).Where(option => !option.Hidden).SelectMany(option => option.Aliases.Prepend(option.Name).Select(name => new Completion(name, HelpText.DescriptionOf(option))));
 
     // "auto|erofs|fuse" names the values; words in capitals stand for something.
     private static IEnumerable<Completion> ValuesOf(Option option, string typed, string prefix)

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using LazyMount.Output;
 
 namespace LazyMount.Cli;
 
@@ -66,7 +67,7 @@ internal static class HelpText
         {
             output.WriteLine();
             output.WriteLine("Options:");
-            WriteTerms(output, [.. OwnOptions(command).Select(option => (TermOf(option), option.Description ?? ""))], width);
+            WriteTerms(output, [.. OwnOptions(command).Select(option => (TermOf(option), DescriptionOf(option)))], width);
         }
         if (command is Verb { Examples.Length: > 0 } shown)
         {
@@ -87,7 +88,7 @@ internal static class HelpText
     public static void WriteOptions(TextWriter output, Command root, int width)
     {
         output.WriteLine("Options that all commands accept:");
-        WriteTerms(output, [.. OwnOptions(root).Select(option => (TermOf(option), option.Description ?? ""))], width);
+        WriteTerms(output, [.. OwnOptions(root).Select(option => (TermOf(option), DescriptionOf(option)))], width);
     }
 
     /// <summary>The options that are a command's own and are shown.</summary>
@@ -95,6 +96,9 @@ internal static class HelpText
 
     /// <summary>The commands that are shown.</summary>
     public static IEnumerable<Command> Shown(IEnumerable<Command> commands) => commands.Where(command => !command.Hidden && command is not Verb { StandsFor: not null });
+
+    /// <summary>What an option does.</summary>
+    public static string DescriptionOf(Option option) => option is JsonOption json ? json.Help : option.Description ?? "";
 
     /// <summary>What a command does, in one line.</summary>
     public static string SummaryOf(Command command) => command is Verb verb ? verb.Summary : command.Description ?? "";

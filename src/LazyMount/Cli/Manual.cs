@@ -141,7 +141,7 @@ internal sealed class Manual(Command root, IReadOnlyList<CommandGroup> groups, s
     {
         foreach (Option option in HelpText.OwnOptions(command))
         {
-            page.Term(Page.Bold(HelpText.TermOf(option)), option.Description ?? "");
+            page.Term(Page.Bold(HelpText.TermOf(option)), HelpText.DescriptionOf(option));
         }
     }
 

@@ -26,7 +26,7 @@ internal static class CacheCommand
     /// <summary>`cache info`, which is `df` too.</summary>
     public static Verb CreateInfo(CommandHost host, string name)
     {
-        var json = JsonOption.Document(ListingJson.Default.CacheListing);
+        var json = JsonOption.Document(() => ListingJson.Default.CacheListing);
         var verb = new Verb(name, "Show where the cache is and what it holds.",
             """
             lazymount cache info
@@ -71,7 +71,7 @@ internal static class CacheCommand
     {
         var keep = new Option<string?>("--keep") { Description = "Keep the most recently used files up to this size, such as 2G [0]", HelpName = "SIZE" };
         var olderThan = new Option<string?>("--unused-for") { Description = "Delete only files that were not used for this long, such as 12h or 7d", HelpName = "TIME" };
-        var json = JsonOption.Document(ListingJson.Default.PruneListing);
+        var json = JsonOption.Document(() => ListingJson.Default.PruneListing);
         var verb = new Verb("prune", "Delete the least recently used files of the cache. Running mounts fetch again what they need.",
             """
             lazymount cache prune
@@ -103,7 +103,7 @@ internal static class CacheCommand
 
     private static Verb CreateVerify(CommandHost host)
     {
-        var json = JsonOption.Document(ListingJson.Default.VerifyListing);
+        var json = JsonOption.Document(() => ListingJson.Default.VerifyListing);
         var verb = new Verb("verify", "Read every file in the cache and delete damaged ones. They are fetched again when they are needed. Exits with 1 if any was damaged. Every read is verified anyway: use this when a disk is suspect.",
             """
             lazymount cache verify

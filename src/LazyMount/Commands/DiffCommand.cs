@@ -32,7 +32,7 @@ internal static class DiffCommand
         var unified = new Option<bool>("--unified", "-u") { Description = "Show how the text of the file PATH differs, as diff -u does" };
         var ignore = new Option<string[]>("--ignore") { Description = "Do not compare time, owner, mode, xattrs or content (repeatable)", HelpName = "WHAT[,WHAT]", DefaultValueFactory = _ => [] };
         var noRenames = new Option<bool>("--no-renames") { Description = "Show a renamed file as one deleted and one added" };
-        var json = JsonOption.Either(new JsonForm(ListingJson.Default.DifferenceListing, IsLines: true), new JsonForm(ListingJson.Default.DifferenceSumsListing, IsLines: false, "--stat"));
+        var json = JsonOption.Either(new JsonForm(() => ListingJson.Default.DifferenceListing, IsLines: true), new JsonForm(() => ListingJson.Default.DifferenceSumsListing, IsLines: false, "--stat"));
         var verb = new Verb("diff",
             "Show what differs between two images, or two layers of an image. "
             + "A line is A (added), D (deleted), M (changed) or R (renamed), and a path. Files of equal size are read to be compared, unless they are in a layer that both images have or a table of contents has their digests; --ignore content reads nothing. "

@@ -20,7 +20,7 @@ internal static class DoctorCommand
 
     public static Command Create(CommandHost host)
     {
-        var json = JsonOption.Document(ListingJson.Default.IReadOnlyListCheckListing);
+        var json = JsonOption.Document(() => ListingJson.Default.IReadOnlyListCheckListing);
         var verb = new Verb("doctor", "Check what this machine has of what lazymount needs. Nothing is fetched, mounted or changed. Credentials are counted and never shown. Exits with 1 if something is missing.",
             """
             lazymount doctor

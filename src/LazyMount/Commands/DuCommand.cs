@@ -42,7 +42,7 @@ internal static class DuCommand
         var apparent = new Option<bool>("--apparent-size") { Description = "Count the bytes of files, holes included, instead of 512-byte blocks" };
         var bytes = new Option<bool>("--bytes", "-b") { Description = "Write bytes: --apparent-size in bytes" };
         var total = new Option<bool>("--total", "-c") { Description = "Add a line with the sum of all PATHs" };
-        var json = JsonOption.Lines(ListingJson.Default.UsageListing);
+        var json = JsonOption.Lines(() => ListingJson.Default.UsageListing);
         var verb = new Verb("du", "Sum the sizes of the files in directories of an image. A file with several names is counted once.",
             """
             lazymount du -h -d 1 debian:12 /usr

@@ -38,7 +38,7 @@ internal static class FindCommand
         var image = ImageArgument.Create();
         // FindWords has put paths and expression behind "--".
         var words = new Argument<string[]>("PATH|EXPRESSION") { Description = "Paths inside the image [/], then tests and actions [-print]", Arity = ArgumentArity.ZeroOrMore };
-        var json = JsonOption.Lines(ListingJson.Default.EntryListing, "; not if the expression has an action");
+        var json = JsonOption.Lines(() => ListingJson.Default.EntryListing, "; not if the expression has an action");
         var verb = new Verb("find", Description,
             """
             lazymount find debian:12 /etc -name '*.conf' -size +4k

@@ -15,7 +15,7 @@ internal static class HistoryCommand
         lazymount history debian:12
         lazymount history --json debian:12 | jq -r '.[] | select(.empty | not) | .createdBy'
         """,
-        ListingJson.Default.IReadOnlyListHistoryListing,
+        () => ListingJson.Default.IReadOnlyListHistoryListing,
         (image, _, _) =>
         {
             ImageHistory history = ImageHistory.Read(image.ConfigBytes.Span, image.Layers.Count);

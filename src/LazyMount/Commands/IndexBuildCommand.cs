@@ -16,7 +16,7 @@ internal static class IndexBuildCommand
         lazymount index build debian:12
         lazymount index build --json oci:./layout:v1 | jq 'map(.indexSize) | add'
         """,
-        ListingJson.Default.IReadOnlyListIndexListing,
+        () => ListingJson.Default.IReadOnlyListIndexListing,
         async (image, finder, cancellationToken) =>
         {
             IReadOnlyList<LayerIndex> indexes = await BuildAsync(host, finder, image, cancellationToken);

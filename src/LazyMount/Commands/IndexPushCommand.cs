@@ -23,7 +23,7 @@ internal static class IndexPushCommand
         var bind = new Option<string?>("--bind") { Description = "Tag an image index that names the image and the indexes by digest. A reference by the digest of that image index is lazy, and its digest vouches for all of it. Of a multi-platform image all platforms are indexed, or the one of --platform", HelpName = "TAG" };
         var force = new Option<bool>("--force") { Description = "Let --bind replace a tag that names something else" };
         var format = new Option<string?>("--format") { Description = "What to publish: lazymount: our own index, the smallest; soci: a SOCI index (version 1), which other tools read too; soci2: an image with a SOCI index (version 2), with --bind, which changes the image's digest [lazymount]", HelpName = "lazymount|soci|soci2" };
-        var json = JsonOption.Either(new JsonForm(ListingJson.Default.PushListing, IsLines: false), new JsonForm(ListingJson.Default.BoundListing, IsLines: false, "--bind"));
+        var json = JsonOption.Either(new JsonForm(() => ListingJson.Default.PushListing, IsLines: false), new JsonForm(() => ListingJson.Default.BoundListing, IsLines: false, "--bind"));
         var verb = new Verb("push", "Publish the indexes of an image's layers in its repository or OCI layout. They become an artifact that refers to the image's manifest; with --bind they are also in an image index. The image's manifest stays as it is (except with --format soci2). Needs the right to push there. Layers that are not indexed yet are streamed first. Without --bind one platform of a multi-platform image is published at a time.",
             """
             lazymount index push registry.example/app:v1

@@ -16,7 +16,7 @@ internal static class IndexShowCommand
         lazymount index show debian:12
         lazymount index show --json debian:12 | jq '.[] | select(.where == "published")'
         """,
-        ListingJson.Default.IReadOnlyListIndexListing,
+        () => ListingJson.Default.IReadOnlyListIndexListing,
         async (image, finder, cancellationToken) =>
         {
             IReadOnlyList<(IndexOffer Published, LayerIndex? Index)?> published = await finder.ReadPublishedAsync(image, cancellationToken);

@@ -22,7 +22,7 @@ internal static class LayersCommand
         lazymount layers debian:12
         lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
         """,
-        ListingJson.Default.IReadOnlyListLayerListing,
+        () => ListingJson.Default.IReadOnlyListLayerListing,
         async (image, finder, cancellationToken) =>
         {
             IReadOnlyList<IndexOffer> offers = await finder.FindIndexesAsync(image, cancellationToken);

@@ -20,13 +20,13 @@ internal static class LayersVerb
     /// <param name="list">Makes the rows.</param>
     /// <param name="write">Writes the rows as a table.</param>
     public static Command Create<TRow>(
-        CommandHost host, string name, string description, string examples, JsonTypeInfo<IReadOnlyList<TRow>> json,
+        CommandHost host, string name, string description, string examples, Func<JsonTypeInfo<IReadOnlyList<TRow>>> json,
         Func<Image, IndexFinder, CancellationToken, Task<IReadOnlyList<TRow>>> list, Action<CommandOutput, IReadOnlyList<TRow>> write)
         => Create(host, name, description, examples, json, list, (output, rows, _) => write(output, rows));
 
     /// <summary>The same with further options of the command, which the writer of the table asks for.</summary>
     public static Command Create<TRow>(
-        CommandHost host, string name, string description, string examples, JsonTypeInfo<IReadOnlyList<TRow>> json,
+        CommandHost host, string name, string description, string examples, Func<JsonTypeInfo<IReadOnlyList<TRow>>> json,
         Func<Image, IndexFinder, CancellationToken, Task<IReadOnlyList<TRow>>> list, Action<CommandOutput, IReadOnlyList<TRow>, ParseResult> write, params Option[] options)
     {
         var image = ImageArgument.Create();
@@ -44,7 +44,7 @@ internal static class LayersVerb
             IReadOnlyList<TRow> rows = await list(resolved.Image, resolved.OpenIndexes(settings.ToOpening(), loggers), cancellationToken);
             if (parsed.GetValue(asJson))
             {
-                host.Output.WriteDocument(rows, json);
+                host.Output.WriteDocument(rows, json());
             }
             else
             {

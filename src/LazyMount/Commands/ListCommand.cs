@@ -15,7 +15,7 @@ internal static class ListCommand
 {
     public static Command Create(CommandHost host)
     {
-        var json = JsonOption.Document(ListingJson.Default.IReadOnlyListMountListing);
+        var json = JsonOption.Document(() => ListingJson.Default.IReadOnlyListMountListing);
         var verb = new Verb("list", "List mounted images.",
             """
             lazymount list

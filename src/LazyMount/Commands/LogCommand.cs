@@ -17,7 +17,7 @@ internal static class LogCommand
     {
         var image = ImageArgument.Create();
         var path = new Argument<string>("PATH") { Description = "Path inside the image, also one that is deleted; a relative one starts at the root" };
-        var json = JsonOption.Lines(ListingJson.Default.EventListing);
+        var json = JsonOption.Lines(() => ListingJson.Default.EventListing);
         var verb = new Verb("log",
             "Show what each layer did to a path, lowest first. ACTION is added, changed, linked (a new hard link), hidden (by what the layer did to a directory or link on the way) or deleted (a whiteout of the path itself). MODE, OWNER, SIZE and TIME are those after the layer; of a path that is gone, those before. For a directory, DETAILS sums the names and bytes below it that were added (+), changed (~) and deleted (-). 'lazymount cat --layer N' reads a file that a later layer deleted.",
             """

@@ -29,7 +29,7 @@ internal static class LsCommand
         var inode = new Option<bool>("--inode", "-i") { Description = "Show inode numbers" };
         var onePerLine = new Option<bool>("-1") { Description = "Write a name a line [columns on a terminal]" };
         var color = ColorOption.Create();
-        var json = JsonOption.Lines(ListingJson.Default.EntryListing, "; also of names that begin with a dot");
+        var json = JsonOption.Lines(() => ListingJson.Default.EntryListing, "; also of names that begin with a dot");
         var verb = new Verb("ls", "List directories of an image.",
             """
             lazymount ls debian:12 /etc

@@ -15,7 +15,7 @@ internal static class PlatformsCommand
     public static Command Create(CommandHost host)
     {
         var image = ImageArgument.Create();
-        var json = JsonOption.Document(ListingJson.Default.IReadOnlyListPlatformListing);
+        var json = JsonOption.Document(() => ListingJson.Default.IReadOnlyListPlatformListing);
         var verb = new Verb("platforms", "List the platforms and artifacts of an image index. They are in the order of the index: images with their platforms, attestations and other artifacts. SIZE is that of the manifest in bytes. An image without an image index is listed with the platform of its config.",
             """
             lazymount platforms debian:12

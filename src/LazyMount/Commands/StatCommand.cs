@@ -15,7 +15,7 @@ internal static class StatCommand
         var image = ImageArgument.Create();
         var paths = Verb.PathsArgument();
         var dereference = new Option<bool>("--dereference", "-L") { Description = "Follow a symlink at the end of the path" };
-        var json = JsonOption.Lines(ListingJson.Default.StatListing);
+        var json = JsonOption.Lines(() => ListingJson.Default.StatListing);
         var verb = new Verb("stat", "Show the attributes of entries and the layers that they came from.",
             """
             lazymount stat debian:12 /bin

@@ -15,7 +15,7 @@ internal static partial class TagsCommand
     public static Command Create(CommandHost host)
     {
         var repository = new Argument<string>("REPOSITORY") { Description = "A registry's repository: NAME without tag and digest; or oci:DIR, oci-archive:FILE, docker-archive:FILE" };
-        var json = JsonOption.Lines(ListingJson.Default.TagListing);
+        var json = JsonOption.Lines(() => ListingJson.Default.TagListing);
         var verb = new Verb("tags", "List the tags of a repository. They are in the order in which its registry lists them.",
             """
             lazymount tags debian

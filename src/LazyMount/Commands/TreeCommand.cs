@@ -36,7 +36,7 @@ internal static class TreeCommand
         };
         var all = new Option<bool>("--all", "-a") { Description = "Show names that begin with a dot" };
         var color = ColorOption.Create();
-        var json = JsonOption.Document(ListingJson.Default.TreeListing, "; also of names that begin with a dot");
+        var json = JsonOption.Document(() => ListingJson.Default.TreeListing, "; also of names that begin with a dot");
         var verb = new Verb("tree", "Draw the directories of an image as a tree.",
             """
             lazymount tree -L 2 debian:12 /usr

@@ -21,7 +21,7 @@ internal static class WasteCommand
         var count = new Option<string?>("--paths", "-n") { Description = $"List this many paths, those with the most waste [{UsualPaths}]", HelpName = "N" };
         var depth = new Option<string?>("--max-depth", "-d") { Description = "Sum what is below directories of this depth: 2 lists /usr/lib and its like [every path by itself]", HelpName = "N" };
         var failAbove = new Option<string?>("--fail-above") { Description = "Exit with 1 when more is wasted: bytes, or a share of all files' bytes", HelpName = "SIZE|PERCENT%" };
-        var json = JsonOption.Document(ListingJson.Default.WasteListing);
+        var json = JsonOption.Document(() => ListingJson.Default.WasteListing);
         var verb = new Verb("waste",
             "Show bytes of files that no one can see. REPLACED are bytes of files at whose paths something else stands, DELETED those of files that a higher layer deleted, DUPLICATE those of files whose content a lower layer has in a visible file: that is known only where the indexes of layers have digests of files, as those of eStargz and zstd:chunked. Sizes are uncompressed, without holes; a file of several names is counted once. No content is read. With --fail-above, the exit code is 1 when more is wasted, 2 when the image cannot be measured and 3 when its source cannot be reached.",
             """

@@ -45,7 +45,7 @@ public sealed class HelpTests
         foreach (Command command in AllCommands())
         {
             Assert.True(HelpText.SummaryOf(command).Length is > 1 and <= Columns, $"{command.Name}: {HelpText.SummaryOf(command)}");
-            Assert.All(UsageErrors.OptionsOf(command), option => Assert.False(string.IsNullOrEmpty(option.Description) && !option.Hidden, $"{command.Name} {option.Name}"));
+            Assert.All(UsageErrors.OptionsOf(command), option => Assert.False(HelpText.DescriptionOf(option).Length == 0 && !option.Hidden, $"{command.Name} {option.Name}"));
         }
     }
 

@@ -71,7 +71,7 @@ public sealed partial class JsonTests : IDisposable
             Assert.True(run.ExitCode == 0 || command is "diff" or "doctor", $"{command}: {run.Error}");
             AssertWritten(form, run.Output);
         }
-        AssertWritten(new JsonForm(ListingJson.Default.IReadOnlyListMountListing, IsLines: false), CommandRun.Written(output => output.WriteDocument([Mount()], ListingJson.Default.IReadOnlyListMountListing)));
+        AssertWritten(new JsonForm(() => ListingJson.Default.IReadOnlyListMountListing, IsLines: false), CommandRun.Written(output => output.WriteDocument([Mount()], ListingJson.Default.IReadOnlyListMountListing)));
 
         (string, string)[] documented = [.. JsonPage.Objects.SelectMany(type => JsonPage.FieldsOf(type).Select(field => (JsonPage.TitleOf(type), field.Name)))];
         string[] unseen = [.. documented.Except(_seen).Except([("check", "mend")]).Select(each => $"{each.Item1}.{each.Item2}")]; // that one is for machines that lack something
