@@ -65,12 +65,15 @@ internal static class ServeCommand
     private static async Task<int> StartAsync(
         MountRequest request, MountDirectory target, int? ready, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
     {
+        // Until it holds the mount, who kills the keeper means the mount.
+        Interop.DieWithParent(true);
         string? logPath = settings.LogFile ?? (ready is null ? null : StateDirectory.Create().LogFileOf(target.Path));
         using DaemonLog? log = ready is null ? null : settings.LogFile is null ? DaemonLog.Start(logPath!) : DaemonLog.Append(logPath!);
         using var loggers = new ConciseLogs(log is null ? Loggers.ForForeground(settings) : Loggers.ForDaemon(settings, log), settings.Verbose);
         try
         {
             await using MountedImage mounted = await MountedImage.StartAsync(request, target, settings, logPath, host, loggers, cancellationToken);
+            Interop.DieWithParent(false);
             target.Dispose(); // it may be unmounted and removed from now on
             if (ready is int pipe)
             {
