@@ -84,6 +84,9 @@ public sealed partial class ImageTree : IDisposable
     /// <summary>True when some node has extended attributes.</summary>
     public bool HasXattrs => _header.HasXattrs;
 
+    /// <summary>True when some node has a POSIX access control list.</summary>
+    public bool HasAccessLists => _header.HasAccessLists;
+
     /// <summary>True when some file has holes.</summary>
     public bool HasSparseFiles => _header.HasSparseFiles;
 

@@ -39,7 +39,7 @@ public sealed class FuseMount : IAsyncDisposable
         string? number = null;
         try
         {
-            Negotiated negotiated = Negotiate(device, path);
+            Negotiated negotiated = Negotiate(device, path, AccessLists.AreEnforced(fileSystem.Tree) ? InitFlags.PosixAcl : InitFlags.None);
             number = device.FileSystemNumber();
             if (number is not null && !MountPlaces.Of(number).Exists(place => place.MountPoint == directory.Path))
             {
@@ -48,6 +48,7 @@ public sealed class FuseMount : IAsyncDisposable
             number ??= NumberOf(path);
             session = new FuseSession(device, fileSystem, new FuseOperations(fileSystem.Tree, negotiated, options.Uid, options.Gid), options.Threads, logger);
             RaiseReadAhead(number);
+            _ = FileIdentity.TryOf(path); // The kernel asks for the root's attributes now. An overlayfs that is mounted before it has would show mode 0 for ever.
             logger.Mounted(options.Source, path, MountPoint.FuseType, negotiated.Minor, negotiated.Flags, session.Threads);
             return new FuseMount(new HeldMount(path, number, negotiated.Minor, (ulong)negotiated.Flags, null), session, logger);
         }

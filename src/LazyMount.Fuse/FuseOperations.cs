@@ -236,7 +236,9 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
         {
             return FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
         }
-        return Xattr(request, reply, tree.WriteXattrNames(request.NodeId, reply[FuseReply.HeaderSize..]));
+        Span<byte> names = reply[FuseReply.HeaderSize..];
+        int length = tree.WriteXattrNames(request.NodeId, names);
+        return Xattr(request, reply, length <= names.Length ? TrustedXattrs.Hide(names[..length], request.ThreadId) : length);
     }
 
     /// <summary>SEEK_DATA and SEEK_HOLE. Where no file has holes the kernel may do without us: it takes all for data.</summary>

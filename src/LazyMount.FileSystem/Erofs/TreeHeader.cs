@@ -26,7 +26,7 @@ internal struct TreeHeader
     public const uint HasDetail = 0x8000;
 
     /// <summary>Raised with every change of the format or of what merging makes.</summary>
-    public const uint Version = 1;
+    public const uint Version = 2;
 
     private const ulong Magic = 0x0A454552544D4C00; // "\0LMTREE\n"
 
@@ -62,7 +62,7 @@ internal struct TreeHeader
     /// <summary>The key under which the file is kept, so that a file under another's name is noticed.</summary>
     public byte[] Key;
 
-    public bool HasXattrs, HasSparseFiles;
+    public bool HasXattrs, HasSparseFiles, HasAccessLists;
 
     public readonly byte[] ToBytes()
     {
@@ -70,7 +70,7 @@ internal struct TreeHeader
         var fields = new ErofsFormat.Fields(bytes);
         fields.U64(Magic);
         fields.U32(Version);
-        fields.U32((HasXattrs ? 1u : 0) | (HasSparseFiles ? 2u : 0));
+        fields.U32((HasXattrs ? 1u : 0) | (HasSparseFiles ? 2u : 0) | (HasAccessLists ? 4u : 0));
         foreach (long value in (ReadOnlySpan<long>)[MetadataSize, ImageSize, DetailsAt, NodesAt, FilesAt, ReasonAt, TotalFileSize, EpochSeconds])
             fields.U64((ulong)value);
         foreach (uint value in (ReadOnlySpan<uint>)[(uint)NodeCount, (uint)NameCount, (uint)FileCount, (uint)ReasonLength, EpochNanoseconds, XattrBlock, (uint)FirstNumber, (uint)DanglingLinks, (uint)LayerCount])
@@ -96,6 +96,7 @@ internal struct TreeHeader
         {
             HasXattrs = (flags & 1) != 0,
             HasSparseFiles = (flags & 2) != 0,
+            HasAccessLists = (flags & 4) != 0,
             MetadataSize = longs[0],
             ImageSize = longs[1],
             DetailsAt = longs[2],

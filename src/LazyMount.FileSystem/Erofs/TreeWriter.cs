@@ -143,6 +143,7 @@ public sealed class TreeWriter
             _types[position] = ErofsFormat.TypeOf(node.Mode);
             _places[position] = ((ulong)(node.Layer + 1) << PlaceBits) | (ulong)node.DataOffset;
             _header.HasXattrs |= node.XattrSet >= 0;
+            _header.HasAccessLists |= node.XattrSet >= 0 && _xattrs.HasAccessList(node.XattrSet);
             _header.HasSparseFiles |= node.IsSparse;
             if (FileMode.IsRegular(node.Mode))
             {

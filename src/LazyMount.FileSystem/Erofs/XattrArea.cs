@@ -13,25 +13,30 @@ internal sealed class XattrArea
 {
     private const uint FilterSeed = 0x25BBE08F; // EROFS_XATTR_FILTER_SEED
 
+    private const byte AccessIndex = 2, DefaultIndex = 3;
+
     // Index and the beginning of the names that it stands for; ACLs are whole names.
     private static readonly (byte Index, byte[] Prefix)[] s_prefixes =
-        [(2, "system.posix_acl_access"u8.ToArray()), (3, "system.posix_acl_default"u8.ToArray()), (1, "user."u8.ToArray()), (4, "trusted."u8.ToArray()), (6, "security."u8.ToArray())];
+        [(AccessIndex, "system.posix_acl_access"u8.ToArray()), (DefaultIndex, "system.posix_acl_default"u8.ToArray()), (1, "user."u8.ToArray()), (4, "trusted."u8.ToArray()), (6, "security."u8.ToArray())];
 
     private readonly IReadOnlyList<Xattr[]> _sets;
     private readonly uint[]?[] _shared; // by set: offsets of its shared attributes in the area, null for one that stands inline
     private readonly string?[] _reasons; // by set: see WhyNot
     private readonly long[] _sizes; // by set: see SizeBehindInode
+    private readonly bool[] _accessLists; // by set: see HasAccessList
 
     /// <param name="tree">The tree.</param>
     public XattrArea(FlatTree tree)
     {
         (_sets, _shared) = (tree.XattrSets, new uint[]?[tree.XattrSets.Count]);
-        (_reasons, _sizes) = (new string?[_sets.Count], new long[_sets.Count]); // asked for several times for every inode
+        // Asked for several times for every inode.
+        (_reasons, _sizes, _accessLists) = (new string?[_sets.Count], new long[_sets.Count], new bool[_sets.Count]);
         int[] uses = tree.CountXattrSets();
         long size = 0;
         for (int set = 0; set < _sets.Count; set++)
         {
             _reasons[set] = WhyNotOneOf(set);
+            _accessLists[set] = Array.Exists(_sets[set], static xattr => IndexOf(xattr.Name.Span).Index is AccessIndex or DefaultIndex);
             if (uses[set] > 1 && _reasons[set] is null)
             {
                 var offsets = new uint[Math.Min(_sets[set].Length, ErofsFormat.MaxSharedXattrs)];
@@ -57,6 +62,9 @@ internal sealed class XattrArea
 
     /// <summary>Why EROFS cannot keep a set, as a clause; null when it can.</summary>
     public string? WhyNot(int set) => _reasons[set];
+
+    /// <summary>True when a set has a POSIX access control list.</summary>
+    public bool HasAccessList(int set) => _accessLists[set];
 
     private string? WhyNotOneOf(int set)
     {
@@ -141,7 +149,7 @@ internal sealed class XattrArea
     {
         foreach ((byte index, byte[] prefix) in s_prefixes)
         {
-            if (index is 2 or 3 ? name.SequenceEqual(prefix) : name.StartsWith(prefix) && name.Length > prefix.Length)
+            if (index is AccessIndex or DefaultIndex ? name.SequenceEqual(prefix) : name.StartsWith(prefix) && name.Length > prefix.Length)
                 return (index, prefix.Length);
         }
         return (0, 0);

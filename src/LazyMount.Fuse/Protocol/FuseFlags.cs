@@ -11,12 +11,14 @@ internal enum InitFlags : ulong
     AsyncDio = 1ul << 15,
     NoOpenSupport = 1ul << 17,
     ParallelDirOps = 1ul << 18,
+    PosixAcl = 1ul << 20,
     MaxPages = 1ul << 22,
     CacheSymlinks = 1ul << 23,
     NoOpenDirSupport = 1ul << 24,
     ExplicitInvalData = 1ul << 25,
     InitExt = 1ul << 30,
     HasResend = 1ul << 39,
+    AllowIdMap = 1ul << 40,
 }
 
 /// <summary>How the kernel treats an opened file. The kernel's names without FOPEN_.</summary>

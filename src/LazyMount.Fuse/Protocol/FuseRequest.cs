@@ -72,6 +72,9 @@ internal readonly ref struct FuseRequest
 
     public ulong NodeId => Header.nodeid;
 
+    /// <summary>The thread that asks, as the PID namespace that mounted counts it; 0 when it has no number there.</summary>
+    public uint ThreadId => Header.pid;
+
     /// <summary>LOOKUP, GETXATTR: the name, without its zero byte.</summary>
     public ReadOnlySpan<byte> Name
     {

@@ -60,7 +60,7 @@ internal static class Negotiation
     private const InitFlags Wanted =
         InitFlags.AsyncRead | InitFlags.ExportSupport | InitFlags.DoReadDirPlus | InitFlags.NoOpenSupport
         | InitFlags.ParallelDirOps | InitFlags.MaxPages | InitFlags.CacheSymlinks | InitFlags.NoOpenDirSupport
-        | InitFlags.ExplicitInvalData | InitFlags.InitExt | InitFlags.HasResend;
+        | InitFlags.ExplicitInvalData | InitFlags.InitExt | InitFlags.HasResend | InitFlags.AllowIdMap;
 
     /// <summary>Builds the reply to an INIT request.</summary>
     /// <param name="request">The request.</param>

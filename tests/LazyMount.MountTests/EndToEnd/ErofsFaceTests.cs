@@ -352,31 +352,6 @@ public sealed class ErofsFaceTests : IDisposable
         Assert.Equal("content\nmore\nbig\nfile\ncontent\n", Shell($"WORK={work} unshare --mount --propagation private bash -ec '{Script}'", directory).EnsureSuccess().Output);
     }
 
-    [Fact]
-    public void IdMappedMount_ShowsOtherOwners()
-    {
-        Assert.SkipUnless(System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.X64, "makes system calls by their number");
-        string directory = _lazymount.Mount(_image, "--as", "erofs"), mapped = _lazymount.NewMountPoint();
-        // open_tree, mount_setattr(MOUNT_ATTR_IDMAP) and move_mount, with the user namespace of a process.
-        const string Perl = """
-            my ($dir, $to, $pid) = @ARGV; my $none = "";
-            open(my $ns, "<", "/proc/$pid/ns/user") or die;
-            (my $tree = syscall(428, -100, $dir, 1)) >= 0 or die "open_tree $!";
-            my $attributes = pack("Q4", 0x100000, 0, 0, fileno($ns));
-            syscall(442, $tree, $none, 0x1000, $attributes, 32) == 0 or die "mount_setattr $!";
-            syscall(429, $tree, $none, -100, $to, 4) == 0 or die "move_mount $!";
-            """;
-        using Tool user = Tool.Start("unshare", ["--user", "sleep", "300"]);
-        WaitUntil(() => File.ResolveLinkTarget($"/proc/{user.ProcessId}/ns/user", false)?.Name != File.ResolveLinkTarget("/proc/self/ns/user", false)?.Name, "the user namespace");
-        File.WriteAllText($"/proc/{user.ProcessId}/uid_map", "0 1000 65536");
-        File.WriteAllText($"/proc/{user.ProcessId}/gid_map", "0 1000 65536");
-        Tool.Run("perl", "-e", Perl, directory, mapped, $"{user.ProcessId}").EnsureSuccess();
-        Assert.Equal("1000:1000\n0:0\n", Tool.Run("stat", "-c", "%u:%g", mapped + "/file", directory + "/file").EnsureSuccess().Output);
-        Assert.Equal(_content.Length, File.ReadAllBytes(mapped + "/big").Length);
-        _lazymount.Run("umount", directory).EnsureSuccess(); // with its bind mounts
-        Assert.False(LazyMountCli.IsMounted(mapped));
-    }
-
     /// <summary>What the kernel cannot open as one path is shortened in the mount table, and found all the same.</summary>
     [Fact]
     public void LongReference_IsShortened()
@@ -394,23 +369,6 @@ public sealed class ErofsFaceTests : IDisposable
         Assert.Equal(("erofs", "alive", image), Listed(directory));
         Assert.EndsWith("dddd_layout:v1", File.ReadLines("/proc/self/mounts").Single(line => line.Contains($" {directory} ", StringComparison.Ordinal)).Split(' ')[0], StringComparison.Ordinal);
         _lazymount.Run("umount", directory).EnsureSuccess();
-    }
-
-    /// <summary>Access lists are the kernel's business: it enforces them.</summary>
-    [Fact]
-    public void AccessLists_AreEnforced()
-    {
-        // Version 2; user::rw-, user:65534:r--, group::---, mask::r--, other::---
-        byte[] list = [2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 254, 255, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255];
-        var layout = new OciLayoutBuilder(_lazymount.Directory["layout3"]);
-        layout.AddLayer(new TarBytes().Directory("./", 0b111_101_101)
-            .Pax(("SCHILY.xattr.system.posix_acl_access", string.Concat(list.Select(one => (char)one)))).File("listed", "for nobody\n", 0b110_100_000)
-            .File("private", "for root\n", 0b110_000_000)).WriteImage("v1");
-        _lazymount.Directory.OpenToAll();
-        string directory = _lazymount.Mount(layout.Reference("v1"), "--as", "erofs");
-        Assert.Contains("user:nobody:r--", Tool.Run("getfacl", "--absolute-names", directory + "/listed").EnsureSuccess().Output, StringComparison.Ordinal);
-        Assert.Equal("for nobody\n", Tool.Run("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat", directory + "/listed").EnsureSuccess().Output);
-        Assert.NotEqual(0, Tool.Run("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat", directory + "/private").ExitCode);
     }
 
     [Fact]

@@ -15,7 +15,7 @@ public sealed class RefusedReplyTests
         using var directory = new TemporaryDirectory();
         string root = directory.CreateDirectory("mnt");
         using FuseDevice device = FuseDevice.Open();
-        Assert.Equal(0, Interop.Mount("test:refused", root, "fuse.lazymount", Interop.MS_RDONLY, $"fd={device.Descriptor},rootmode=40000,user_id=0,group_id=0"));
+        Assert.Equal(0, Interop.Mount("test:refused", root, "fuse.lazymount", Interop.MS_RDONLY, $"fd={device.Descriptor},rootmode=40000,user_id=0,group_id=0,default_permissions"));
         try
         {
             using var buffer = new NativeBuffer(Negotiation.RequestBufferSize);
@@ -43,7 +43,7 @@ public sealed class RefusedReplyTests
         using FuseDevice device = FuseDevice.Open();
         using var directory = new TemporaryDirectory();
         string root = directory.CreateDirectory("mnt");
-        Assert.Equal(0, Interop.Mount("test:late", root, "fuse.lazymount", Interop.MS_RDONLY, $"fd={device.Descriptor},rootmode=40000,user_id=0,group_id=0"));
+        Assert.Equal(0, Interop.Mount("test:late", root, "fuse.lazymount", Interop.MS_RDONLY, $"fd={device.Descriptor},rootmode=40000,user_id=0,group_id=0,default_permissions"));
         Assert.Equal(0, device.Answer(0x7777777, Errno.EIO)); // ENOENT: there is no such request
         MountPoint.TryUnmount(root, lazy: true, out _);
         Assert.Equal(0, device.Answer(0x7777777, Errno.EIO));

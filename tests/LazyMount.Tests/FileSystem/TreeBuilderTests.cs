@@ -314,6 +314,17 @@ public sealed class TreeBuilderTests
     }
 
     [Theory]
+    [InlineData("system.posix_acl_access", true)]
+    [InlineData("system.posix_acl_default", true)]
+    [InlineData("system.posix_acl", false)]
+    [InlineData("user.k", false)]
+    public void AccessLists_AreKnownOfTheTree(string name, bool isOne)
+    {
+        Assert.Equal(isOne, Build(L.File("a").File("b", xattrs: [("user.z", "v"), (name, "v")])).HasAccessLists);
+        Assert.False(Build(L.File("a", xattrs: [(name, "v")]), L.File("a")).HasAccessLists);
+    }
+
+    [Theory]
     [InlineData(2048, true)]
     [InlineData(2049, false)]
     [InlineData(50_000, false)]

@@ -22,6 +22,7 @@ public sealed class FuseAbiTests
         ["value NOTIFYRESEND"] = 40,
         ["offsetof fuse_init_out max_stack_depth"] = 40,
         ["offsetof fuse_open_out backing_id"] = 40,
+        ["value ALLOWIDMAP"] = 41,
         ["offsetof fuse_init_out request_timeout"] = 43,
         ["value NOTIFYINCEPOCH"] = 44,
     };

@@ -1,5 +1,6 @@
 using System.Text;
 using LazyMount.FileSystem;
+using LazyMount.Fuse;
 using LazyMount.Fuse.Protocol;
 using Xunit;
 
@@ -230,6 +231,20 @@ public sealed class FuseOperationsTests
         AssertError(Errno.ERANGE, ListXattr(_tree, "x", 14));
         Assert.Equal(0u, ListXattr(_tree, "dir", 0).U32(0));
         Assert.Empty(ListXattr(_tree, "dir", 10).Body!);
+    }
+
+    /// <summary>The requests of these tests come from thread 0, of which nothing is known.</summary>
+    [Theory]
+    [InlineData("user.a\0user.b\0", "user.a\0user.b\0")]
+    [InlineData("trusted.a\0user.b\0", "user.b\0")]
+    [InlineData("security.x\0trusted.a\0trusted.b\0user.b\0", "security.x\0user.b\0")]
+    [InlineData("trusted.a\0", "")]
+    [InlineData("trusted\0", "trusted\0")]
+    [InlineData("", "")]
+    public void TrustedNames_AreHiddenFromThoseWhoMayNotSeeThem(string names, string left)
+    {
+        byte[] list = Encoding.UTF8.GetBytes(names);
+        Assert.Equal(left, Encoding.UTF8.GetString(list.AsSpan(0, TrustedXattrs.Hide(list, threadId: 0))));
     }
 
     [Fact]
