@@ -25,7 +25,7 @@ internal sealed class MountedImage : IAsyncDisposable
 
     private readonly OpenedImage _opened;
     private readonly FuseMount _mount;
-    private readonly HeldRecord _record;
+    private readonly HeldRecord? _record; // null: it could not be written
     private readonly TerminationSignals? _signals;
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _gone = new();
@@ -33,7 +33,7 @@ internal sealed class MountedImage : IAsyncDisposable
     private Timer? _watchdog;
 
     private MountedImage(
-        OpenedImage opened, FuseMount mount, HeldRecord record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, TerminationSignals? signals, ILogger logger)
+        OpenedImage opened, FuseMount mount, HeldRecord? record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, TerminationSignals? signals, ILogger logger)
     {
         (_opened, _mount, _record, _signals, _logger) = (opened, mount, record, signals, logger);
         _working = WorkAsync(prefetched);
@@ -56,7 +56,7 @@ internal sealed class MountedImage : IAsyncDisposable
         {
             throw new CommandException($"cannot mount as EROFS: {whyFuse}; mount with --as fuse");
         }
-        StateDirectory state = StateDirectory.Create();
+        StateDirectory? state = StateDirectory.TryCreate(host.Note);
         OpenedImage? opened = null;
         FuseMount? mount = null;
         try
@@ -68,7 +68,7 @@ internal sealed class MountedImage : IAsyncDisposable
             // :: Step 5: the mount, and its record.
             mount = whyFuse is null ? TryMountErofs(request, target, opened, image, loggers, logger) : null;
             mount ??= FuseMount.Mount(target, request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
-            HeldRecord record = state.Write(new MountRecord
+            HeldRecord? record = state?.TryWrite(new MountRecord
             {
                 MountPoint = mount.Directory,
                 Device = mount.Device,
@@ -82,7 +82,7 @@ internal sealed class MountedImage : IAsyncDisposable
                 Since = DateTimeOffset.UtcNow,
                 LogFile = logPath,
                 CacheDirectory = settings.CacheDirectory,
-            });
+            }, host.Note);
             if (whyFuse is not null && request.Face is null)
             {
                 logger.ShownByFuse(whyFuse);
@@ -172,7 +172,7 @@ internal sealed class MountedImage : IAsyncDisposable
         await _gone.CancelAsync();
         await _mount.DisposeAsync();
         await _working;
-        _record.Remove();
+        _record?.Remove();
         await _opened.DisposeAsync();
         _gone.Dispose();
         await _watchdog!.DisposeAsync();

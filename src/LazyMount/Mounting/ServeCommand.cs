@@ -46,11 +46,32 @@ internal static class ServeCommand
         return command;
     }
 
+    // A log file that the user has named must be there; the one in the state directory need not.
+    private static DaemonLog OpenLog(CommandSettings settings, MountDirectory target, CommandHost host, out string? path)
+    {
+        if ((path = settings.LogFile) is not null)
+        {
+            return DaemonLog.Append(path);
+        }
+        try
+        {
+            if ((path = StateDirectory.TryCreate(host.Note)?.LogFileOf(target.Path)) is not null)
+            {
+                return DaemonLog.Start(path);
+            }
+        }
+        catch (CommandException e)
+        {
+            path = null;
+            host.Note($"note: the mount has no log file: {e.Message}");
+        }
+        return DaemonLog.Append("/dev/null");
+    }
+
     private static async Task<int> RunAsync(
         MountRequest request, MountDirectory target, int ready, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
     {
-        string logPath = settings.LogFile ?? StateDirectory.Create().LogFileOf(target.Path);
-        using DaemonLog log = settings.LogFile is null ? DaemonLog.Start(logPath) : DaemonLog.Append(logPath);
+        using DaemonLog log = OpenLog(settings, target, host, out string? logPath);
         using var loggers = new ConciseLogs(Loggers.ForDaemon(settings, log), settings.Verbose);
         try
         {
@@ -63,7 +84,7 @@ internal static class ServeCommand
         {
             // Once the terminal is left nobody sees the message. Before, the sentence is enough for what we expect.
             loggers.CreateLogger("LazyMount.Mount").MountFailed(e, request.Directory, e.Message);
-            if (settings.Verbose || !Failure.IsExpected(e))
+            if (logPath is not null && (settings.Verbose || !Failure.IsExpected(e)))
             {
                 host.Error.WriteLine($"lazymount: the log of this mount is '{logPath}'");
             }
