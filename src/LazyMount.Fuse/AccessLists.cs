@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using LazyMount.Blobs.Files;
 using LazyMount.FileSystem;
 
 namespace LazyMount.Fuse;
@@ -10,20 +12,37 @@ internal static class AccessLists
     /// namespace that does not map every id the kernel refuses lists that name others, and with them the files: the modes alone count there,
     /// as the namespace could not have set such a list.
     /// </summary>
-    public static bool AreEnforced(ImageTree tree) => tree.HasAccessLists && s_mapsEveryId.Value;
+    public static bool AreEnforced(ImageTree tree) => tree.HasAccessLists && UserNamespace.OwnMapsEveryId;
 
-    private static readonly Lazy<bool> s_mapsEveryId = new(() => MapsEveryId("/proc/self/uid_map") && MapsEveryId("/proc/self/gid_map"));
+    /// <summary>The attribute of the list that the kernel checks.</summary>
+    public static ReadOnlySpan<byte> Name => "system.posix_acl_access"u8;
 
-    // In the initial user namespace, or one like it, the map is "0 0 4294967295".
-    private static bool MapsEveryId(string map)
+    /// <summary>Takes permissions away from a list, as chmod(2) would: those of the group from the mask, where there is one.</summary>
+    /// <param name="umask">Permission bits.</param>
+    /// <param name="list">The attribute's value: a version, and for each entry its tag, permissions and id (acl(5)).</param>
+    public static void TakeAway(uint umask, Span<byte> list)
     {
-        try
+        const int Header = 4, Entry = 8, Owner = 1, Group = 4, Mask = 0x10, Other = 0x20;
+        Span<byte> group = default;
+        for (Span<byte> rest = list.Length > Header ? list[Header..] : default; rest.Length >= Entry; rest = rest[Entry..])
         {
-            return File.ReadAllText(map).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries) is ["0", _, "4294967295"];
+            switch (BinaryPrimitives.ReadUInt16LittleEndian(rest))
+            {
+                case Owner:
+                    rest[2] &= (byte)~(umask >> 6);
+                    break;
+                case Group when group.IsEmpty:
+                case Mask:
+                    group = rest;
+                    break;
+                case Other:
+                    rest[2] &= (byte)~umask;
+                    break;
+            }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        if (!group.IsEmpty)
         {
-            return true; // no /proc, or a kernel without user namespaces
+            group[2] &= (byte)~(umask >> 3);
         }
     }
 }

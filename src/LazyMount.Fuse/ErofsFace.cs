@@ -21,7 +21,7 @@ public static class ErofsFace
         {
             return "only root may mount EROFS";
         }
-        if (File.Exists("/sys/fs/selinux/enforce"))
+        if (File.Exists(FuseSupport.SELinux))
         {
             return "SELinux is on, and would take the files' labels from the image";
         }

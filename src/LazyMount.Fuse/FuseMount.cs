@@ -46,7 +46,7 @@ public sealed class FuseMount : IAsyncDisposable
                 throw MountFailure.Replaced(path); // fusermount3 has resolved the path once more
             }
             number ??= NumberOf(path);
-            session = new FuseSession(device, fileSystem, new FuseOperations(fileSystem.Tree, negotiated, options.Uid, options.Gid), options.Threads, logger);
+            session = new FuseSession(device, fileSystem, new FuseOperations(fileSystem.Tree, negotiated, options.Uid, options.Gid, options.Umask), options.Threads, logger);
             RaiseReadAhead(number);
             _ = FileIdentity.TryOf(path); // The kernel asks for the root's attributes now. An overlayfs that is mounted before it has would show mode 0 for ever.
             logger.Mounted(options.Source, path, MountPoint.FuseType, negotiated.Minor, negotiated.Flags, session.Threads);
@@ -134,7 +134,7 @@ public sealed class FuseMount : IAsyncDisposable
         }
         FuseOperations operations = held.ErofsSource is { } source
             ? new BackingFileOperations(fileSystem.Tree, negotiated, source)
-            : new FuseOperations(fileSystem.Tree, negotiated, options.Uid, options.Gid);
+            : new FuseOperations(fileSystem.Tree, negotiated, options.Uid, options.Gid, options.Umask);
         var session = new FuseSession(files, fileSystem, operations, logger);
         logger.Resumed(options.Source, held.Directory, session.Threads);
         return new FuseMount(held, session, logger);
@@ -298,14 +298,9 @@ public sealed class FuseMount : IAsyncDisposable
 
     private static FuseDevice AttachAsRoot(MountDirectory directory, FuseMountOptions options)
     {
-        nuint flags = Interop.MS_RDONLY;
-        flags |= options.Suid ? 0 : Interop.MS_NOSUID;
-        flags |= options.Dev ? 0 : Interop.MS_NODEV;
-        flags |= options.NoExec ? Interop.MS_NOEXEC : 0;
-
         FuseDevice device = FuseDevice.Open();
-        string data = string.Create(CultureInfo.InvariantCulture, $"fd={device.Descriptor},rootmode=40000,user_id={Interop.GetEffectiveUserId()},group_id={Interop.GetEffectiveGroupId()},allow_other,default_permissions,max_read={Negotiation.MaxRead}");
-        if (Interop.Mount(options.Source, directory.DescriptorPath, MountPoint.FuseType, flags, data) < 0)
+        string data = string.Create(CultureInfo.InvariantCulture, $"fd={device.Descriptor},rootmode=40000,user_id={Interop.GetEffectiveUserId()},group_id={Interop.GetEffectiveGroupId()},allow_other,default_permissions,max_read={Negotiation.MaxRead}{options.ContextData}");
+        if (Interop.Mount(options.Source, directory.DescriptorPath, MountPoint.FuseType, options.MountFlags, data) < 0)
         {
             int errno = Marshal.GetLastPInvokeError();
             device.Dispose();

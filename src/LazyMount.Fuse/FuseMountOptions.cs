@@ -15,6 +15,12 @@ public sealed record FuseMountOptions
     /// <summary>Show every node as of this group, or null.</summary>
     public uint? Gid { get; init; }
 
+    /// <summary>Permission bits that are taken from every file.</summary>
+    public uint Umask { get; init; }
+
+    /// <summary>The SELinux label of all files, or null. Root only, and without effect where SELinux is off.</summary>
+    public string? Context { get; init; }
+
     /// <summary>Honour setuid bits and file capabilities (root only; off by default).</summary>
     public bool Suid { get; init; }
 
@@ -29,4 +35,10 @@ public sealed record FuseMountOptions
 
     /// <summary>Reader threads; 0: one per core, 2 to 4.</summary>
     public int Threads { get; init; }
+
+    /// <summary>As mount(2) has them.</summary>
+    internal nuint MountFlags => Interop.MS_RDONLY | (Suid ? 0 : Interop.MS_NOSUID) | (Dev ? 0 : Interop.MS_NODEV) | (NoExec ? Interop.MS_NOEXEC : 0);
+
+    /// <summary>What is added to the data of mount(2) for the label.</summary>
+    internal string ContextData => Context is not null && File.Exists(FuseSupport.SELinux) ? $",context=\"{Context}\"" : "";
 }

@@ -9,7 +9,7 @@ namespace LazyMount.Fuse;
 /// Answers every request that the tree alone can answer, without waiting for anybody (step 6 of docs/path-of-a-read.md): the tree's file is in
 /// the page cache or on the local disk. READ is <see cref="FuseReader"/>'s, INTERRUPT is <see cref="Interrupts"/>'s.
 /// </summary>
-internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid)
+internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, uint? gid, uint umask = 0)
 {
     /// <summary>The longest symbolic link target that the kernel takes: a page less one.</summary>
     private const int MaxLinkTarget = 4095;
@@ -226,7 +226,12 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
         {
             return FuseReply.Error(reply, request.Unique, Errno.ENOSYS);
         }
-        int length = tree.ReadXattr(request.NodeId, request.Name, reply[FuseReply.HeaderSize..]);
+        Span<byte> value = reply[FuseReply.HeaderSize..];
+        int length = tree.ReadXattr(request.NodeId, request.Name, value);
+        if (umask != 0 && length > 0 && length <= value.Length && request.Name.SequenceEqual(AccessLists.Name))
+        {
+            AccessLists.TakeAway(umask, value[..length]);
+        }
         return length < 0 ? FuseReply.Error(reply, request.Unique, Errno.ENODATA) : Xattr(request, reply, length);
     }
 
@@ -278,8 +283,13 @@ internal class FuseOperations(ImageTree tree, Negotiated negotiated, uint? uid, 
     private NodeAttributes Attributes(ulong id)
     {
         NodeAttributes attributes = tree.Attributes(id);
-        return uid is null && gid is null
+        return uid is null && gid is null && umask == 0
             ? attributes
-            : attributes with { Uid = uid ?? attributes.Uid, Gid = gid ?? attributes.Gid };
+            : attributes with
+            {
+                Uid = uid ?? attributes.Uid,
+                Gid = gid ?? attributes.Gid,
+                Mode = FileMode.IsSymlink(attributes.Mode) ? attributes.Mode : attributes.Mode & ~umask,
+            };
     }
 }

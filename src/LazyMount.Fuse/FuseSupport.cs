@@ -3,6 +3,9 @@ namespace LazyMount.Fuse;
 /// <summary>What this process can mount with on this machine, found out without a mount.</summary>
 public static class FuseSupport
 {
+    /// <summary>Is there where SELinux is on.</summary>
+    internal const string SELinux = "/sys/fs/selinux/enforce";
+
     /// <summary>Why /dev/fuse cannot be opened and what to do, as a sentence; null when it can.</summary>
     public static string? WhyNoDevice()
     {

@@ -162,6 +162,12 @@ internal static class MountFailure
             : new($"cannot unmount '{directory}': {Reason(stderr)}; run as root, or see fusermount3(1)");
     }
 
+    public static FuseException Remount(string directory, int errno) => new(errno switch
+    {
+        Interop.EPERM or Interop.EACCES => $"cannot remount '{directory}': permission denied; run as root",
+        _ => $"cannot remount '{directory}': {Describe(errno)}; unmount it with lazymount umount '{directory}', and mount it again",
+    });
+
     private static string Reason(string stderr)
     {
         string line = stderr.AsSpan().Trim().ToString();

@@ -32,6 +32,24 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     public static IReadOnlyList<MountPoint> List()
         => [.. MountInfo.ReadAll().Where(mount => mount.Face is not null).Select(mount => new MountPoint(mount.MountPoint, mount.Image, mount.Device) { Server = mount.Server })];
 
+    /// <summary>The mount that a directory shows, when it is one of ours; else null.</summary>
+    public static MountPoint? At(string directory)
+        => MountInfo.Find(PathOf(directory)) is { Face: not null } mount && mount.IsReachable() ? new(mount.MountPoint, mount.Image, mount.Device) { Server = mount.Server } : null;
+
+    /// <summary>Whether it shows this image. The mount table has long references of EROFS mounts in a shorter form.</summary>
+    public bool Shows(string image) => Server is null ? Source == image : new ErofsSource(Server, Source).ToString() == new ErofsSource(Server, image).ToString();
+
+    /// <summary>Changes what the kernel allows on this mount: programs, setuid bits, devices. It stays read-only.</summary>
+    /// <exception cref="FuseException">They may not be changed.</exception>
+    public void SetFlags(FuseMountOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        if (Interop.Mount("none", Directory, "none", Interop.MS_REMOUNT | Interop.MS_BIND | options.MountFlags, "") < 0)
+        {
+            throw MountFailure.Remount(Directory, Marshal.GetLastPInvokeError());
+        }
+    }
+
     /// <summary>
     /// Nobody serves the mount any more: every access to a FUSE mount gives ENOTCONN, and an EROFS mount fails where the kernel has nothing
     /// in its caches. Waits up to a second for a FUSE mount that does not answer, and counts it as alive.

@@ -1,4 +1,5 @@
 using System.Globalization;
+using LazyMount.Blobs.Files;
 
 namespace LazyMount.Fuse;
 
@@ -33,7 +34,6 @@ internal static class TrustedXattrs
     // False where it cannot be told. The thread waits for our answer, so the number is still its own.
     private static bool MayBeSeenBy(uint threadId)
     {
-        const string InitialUserNamespace = "user:[4026531837]"; // PROC_USER_INIT_INO
         const string Label = "CapEff:\t";
         string thread = string.Create(CultureInfo.InvariantCulture, $"/proc/{threadId}");
         try
@@ -42,7 +42,7 @@ internal static class TrustedXattrs
             return line is not null
                 && ulong.TryParse(line.AsSpan(Label.Length), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong capabilities)
                 && (capabilities & (1ul << SystemAdministration)) != 0
-                && File.ResolveLinkTarget($"{thread}/ns/user", returnFinalTarget: false)?.Name == InitialUserNamespace;
+                && UserNamespace.IsInitialOf(thread) == true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

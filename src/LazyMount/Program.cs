@@ -16,15 +16,17 @@ internal static class Program
         }
         using var signals = new TerminationSignals();
         Terminal? output = Terminal.Of(Interop.StandardOutput), error = Terminal.Of(Interop.StandardError);
-        int exitCode = await CommandLine.RunAsync(new CommandHost
+        bool isHelper = MountHelper.IsCalled(Environment.GetCommandLineArgs() is [var program, ..] ? program : null, ImagePathText.Restore(arguments), out string[] given);
+        var host = new CommandHost
         {
-            Arguments = ImagePathText.Restore(arguments),
+            Arguments = given,
             Output = new CommandOutput(new StandardStream(Interop.StandardOutput, signals.Token), output is not null, output?.Width ?? Terminal.UsualWidth),
             Error = new MessageWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }, error is not null),
             ErrorTerminal = error,
             Signals = signals,
             Keeper = arguments is [ServeCommand.Name, ..] ? KeeperLink.TryOpen() : null,
-        });
+        };
+        int exitCode = await (isHelper ? MountHelper.RunAsync(host) : CommandLine.RunAsync(host));
         if (ExitCode.SignalOf(exitCode) is int signal)
         {
             Interop.EndBySignal(signal);

@@ -57,6 +57,13 @@ internal static partial class Interop
             throw LastError(path);
     }
 
+    /// <summary>Whether this process may make files in a directory: neither its mode nor a read-only file system forbids it.</summary>
+    public static bool MayWrite(string directory)
+    {
+        const int Write = 2, Search = 1; // W_OK, X_OK
+        return Access(PathText.ToNative(directory), Write | Search) == 0;
+    }
+
     public static bool TrySetMode(string path, int mode) => ChangeMode(PathText.ToNative(path), mode) == 0;
 
     /// <summary>False when another open file has the lock.</summary>
@@ -172,6 +179,9 @@ internal static partial class Interop
 
     [LibraryImport("libc", EntryPoint = "mkdir", SetLastError = true)]
     private static partial int MakeDirectory(byte[] path, int mode);
+
+    [LibraryImport("libc", EntryPoint = "access", SetLastError = true)]
+    private static partial int Access(byte[] path, int mode);
 
     [LibraryImport("libc", EntryPoint = "chmod", SetLastError = true)]
     private static partial int ChangeMode(byte[] path, int mode);

@@ -23,6 +23,10 @@ internal sealed class CommandHost
     /// <summary>The terminal that standard error is: somebody watches, so progress is shown. Else null.</summary>
     public Terminal? ErrorTerminal { get; init; }
 
+    /// <summary>The same with other arguments.</summary>
+    public CommandHost With(IReadOnlyList<string> arguments)
+        => new() { Arguments = arguments, Output = Output, Error = Error, ErrorTerminal = ErrorTerminal, Signals = Signals };
+
     /// <summary>Columns that help is wrapped to: the terminal's, within what is easy to read.</summary>
     public int HelpWidth => Math.Clamp(Output.Width ?? Terminal.UsualWidth, 40, 100);
 

@@ -1,3 +1,5 @@
+using LazyMount.Mounting;
+
 namespace LazyMount.Cli;
 
 /// <summary>A subject that no single command explains.</summary>
@@ -14,6 +16,40 @@ internal static class HelpTopics
 
     /// <summary>The name of the topic that lists all commands.</summary>
     public const string Commands = "commands";
+
+    /// <summary>The name of the topic about mount(8).</summary>
+    public const string Fstab = "fstab";
+
+    /// <summary>The variables of the environment that count, as the topic "files" and lazymount-files(5) list them.</summary>
+    public static IReadOnlyList<(string Name, string Text)> Variables =>
+    [
+        ("LAZYMOUNT_CACHE", "The cache [root: /var/cache/lazymount; other users: $XDG_CACHE_HOME/lazymount or ~/.cache/lazymount]"),
+        ("LAZYMOUNT_STATE", "Records and logs of mounts [$XDG_STATE_HOME/lazymount; without it, root: /var/lib/lazymount, other users: ~/.local/state/lazymount]"),
+        ("XDG_CACHE_HOME, XDG_STATE_HOME", "See above. A relative path is ignored. Root of a user namespace uses the directories of root where it may write to them, else those of other users"),
+        ("HOME, XDG_CONFIG_HOME", "Where the files below are that begin with ~"),
+        ("COLUMNS, TERM, NO_COLOR, LS_COLORS", "How text is shown on a terminal"),
+        ("REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, DOCKER_CONFIG, XDG_RUNTIME_DIR", "Where credentials are; see 'lazymount help registries'"),
+        ("CONTAINERS_REGISTRIES_CONF, REGISTRIES_CONFIG_PATH", "A registries.conf of podman in place of the system's"),
+        ("HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY", "Proxies"),
+        ("SSL_CERT_FILE, SSL_CERT_DIR", "Certificates of authorities"),
+    ];
+
+    /// <summary>The files that are read and written.</summary>
+    public static IReadOnlyList<(string Name, string Text)> Files =>
+    [
+        ("/var/cache/lazymount, ~/.cache/lazymount", "The cache, of root and of other users: chunks of layers by digest, manifests, layer indexes and trees. Every file is verified when it is read. A directory that another user owns or may write to is refused. 'lazymount cache' shows, prunes and verifies it."),
+        ("/var/lib/lazymount, ~/.local/state/lazymount", "One record and one log file for each mount. 'lazymount list --json' names the log file."),
+        ("~/.docker/config.json, ~/.dockercfg, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json", "Credentials of registries, and names of credential helpers."),
+        ("/etc/containerd/certs.d/HOST/hosts.toml, /etc/docker/certs.d/HOST/, /etc/containers/certs.d/HOST/, ~/.config/containers/certs.d/HOST/", "Mirrors, certificates of servers and of this client."),
+        ("/etc/containers/registries.conf, registries.conf.d/*.conf, ~/.config/containers/registries.conf", "Mirrors and blocked registries of podman. A short name always means Docker Hub."),
+        ("/dev/fuse, fusermount3", "A mount needs the device; users other than root need the program as well (Debian: fuse3). user_allow_other in /etc/fuse.conf permits -o allow_other."),
+    ];
+
+    private static string TextOf(IReadOnlyList<(string Name, string Text)> terms) => string.Join("\n\n", terms.Select(term => $"{term.Name}: {term.Text}"));
+
+    // An expression, so that it does not matter which is made first.
+    private static string MountOptionLines
+        => string.Join('\n', MountOptions.Words.Select(word => $"  {word.Term,-14}  {word.Description}{(word.IsForRoot ? " (root only)" : "")}"));
 
     public static IReadOnlyList<HelpTopic> All { get; } =
     [
@@ -62,16 +98,24 @@ internal static class HelpTopics
 
             mount --verify-full downloads every layer that is not proved by its own digest, and fails the mount if a layer differs from what is shown.
             """),
-        new("environment", "variables and files",
-            """
-            LAZYMOUNT_CACHE  the cache [root: /var/cache/lazymount; other users: $XDG_CACHE_HOME/lazymount or ~/.cache/lazymount]
+        new(Fstab, "mount(8), /etc/fstab and systemd",
+            $$"""
+            'mount -t lazymount IMAGE DIR' mounts an image, and so does a line of /etc/fstab:
 
-            LAZYMOUNT_STATE  records and logs of mounts [root: /var/lib/lazymount; other users: $XDG_STATE_HOME/lazymount or ~/.local/state/lazymount]
+              debian:12           /srv/debian  lazymount  _netdev,nofail        0 0
+              oci:/srv/layout:v1  /srv/app     lazymount  platform=linux/arm64  0 0
 
-            COLUMNS, TERM, NO_COLOR, LS_COLORS  how text is shown on a terminal
+            mount(8) starts mount.lazymount, which is lazymount by another name; the type fuse.lazymount means the same. The mount is read-only: rw, which mount(8) passes where ro is not given, is ignored. Paths must be absolute. A directory that shows the image already stays as it is, so 'mount -a' can be repeated. With remount, only exec, suid and dev can be changed.
 
-            REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, DOCKER_CONFIG, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR  see 'lazymount help registries'
+            These options are also those of 'lazymount mount -o':
+
+            {{MountOptionLines}}
+
+            All long options of 'lazymount mount' are options of mount(8) without their dashes, such as platform=linux/arm64, plain-http, prefetch=/usr/lib, as=fuse. Those for credentials are not: use authfile=FILE. Quote values with commas: prefetch="/a,b". Generic words that mean nothing to an image are ignored: auto, nofail, _netdev, user, x-*, comment=, noatime, async and their like.
+
+            The documentation has example units of systemd.
             """),
+        new("files", "variables and files", $"Variables:\n\n{TextOf(Variables)}\n\nFiles:\n\n{TextOf(Files)}"),
         new("exit-codes", "what the exit code says",
             """
               0  done

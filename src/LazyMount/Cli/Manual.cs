@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
+using LazyMount.Mounting;
 
 namespace LazyMount.Cli;
 
@@ -22,6 +23,8 @@ internal sealed class Manual(Command root, IReadOnlyList<CommandGroup> groups, s
             yield return ($"{PageOf(command)}.1", PageFor(command));
         }
         yield return ($"{FilesPage}.5", Files());
+        yield return ($"{MountHelper.Name}.8", Helper());
+        yield return ($"{MountHelper.TypeName}.8", $".so man8/{MountHelper.Name}.8");
     }
 
     private static IEnumerable<Command> Commands(Command command)
@@ -112,30 +115,42 @@ internal sealed class Manual(Command root, IReadOnlyList<CommandGroup> groups, s
             ? HelpText.Shown(parent.Subcommands).Prepend(parent).Where(each => each != command)
             : groups.Where(group => group.Commands.Contains(command)).SelectMany(group => HelpText.Shown(group.Commands)).Where(each => each != command);
 
+    private string Helper()
+    {
+        var page = new Page(MountHelper.Name, 8, version, date);
+        page.Section("NAME").Line($@"{MountHelper.Name} \- mount a container image by mount(8) and fstab(5)");
+        page.Section("SYNOPSIS").Line($@"\fBmount \-t lazymount\fR [\fB\-o\fR \fIOPTIONS\fR] \fIIMAGE\fR \fIDIR\fR").Line(".br")
+            .Line($@"\fB{MountHelper.Name}\fR \fIIMAGE\fR \fIDIR\fR [\fB\-sfnv\fR] [\fB\-N\fR \fINAMESPACE\fR] [\fB\-o\fR \fIOPTIONS\fR] [\fB\-t\fR \fITYPE\fR]");
+        page.Section("DESCRIPTION").Paragraphs(HelpTopics.All.Single(topic => topic.Name == HelpTopics.Fstab).Text!);
+        page.Section("OPTIONS");
+        page.Term(Page.Bold("-f"), "Check the arguments, mount nothing.");
+        page.Term(Page.Bold("-s"), "Ignore mount options that are unknown.");
+        page.Term(Page.Bold("-v"), "Say more, as lazymount does with -v.");
+        page.Term(Page.Bold("-N"), "Mount in this mount namespace, by nsenter(1).");
+        page.Term(Page.Bold("-n, -t"), "Are accepted and mean nothing.");
+        page.Section("EXIT STATUS").Line("Those of mount(8): 0 done, 1 wrong usage, 32 the mount failed.");
+        page.Section("SEE ALSO").Line($"{Page.Bold("lazymount(1)")}, {Page.Bold("lazymount-mount(1)")}, {Page.Bold("mount(8)")}, {Page.Bold("fstab(5)")}, {Page.Bold("systemd.mount(5)")}");
+        return page.ToString();
+    }
+
     private string Files()
     {
         var page = new Page(FilesPage, 5, version, date);
         page.Section("NAME").Line($@"{Page.Text(FilesPage)} \- files and variables that lazymount reads and writes");
         page.Section("DESCRIPTION").Paragraphs("lazymount needs no configuration of its own. It reads that of docker, podman and containerd, and keeps what it fetched in a cache that may be deleted at any time.");
         page.Section("FILES");
-        foreach ((string file, string text) in FileTexts)
+        foreach ((string file, string text) in HelpTopics.Files)
         {
             page.Term(Page.Bold(file), text);
         }
-        page.Section("ENVIRONMENT").Paragraphs(HelpTopics.All.Single(topic => topic.Name == "environment").Text!);
+        page.Section("ENVIRONMENT");
+        foreach ((string name, string text) in HelpTopics.Variables)
+        {
+            page.Term(Page.Bold(name), text);
+        }
         page.Section("SEE ALSO").Line($"{Page.Bold("lazymount(1)")}, {Page.Bold("containers-registries.conf(5)")}, {Page.Bold("containers-auth.json(5)")}");
         return page.ToString();
     }
-
-    private static (string File, string Text)[] FileTexts =>
-    [
-        ("/var/cache/lazymount, ~/.cache/lazymount", "The cache, of root and of other users: chunks of layers by digest, manifests, layer indexes and trees. Every file is verified when it is read. A directory that another user owns or may write to is refused. 'lazymount cache' shows, prunes and verifies it."),
-        ("/var/lib/lazymount, ~/.local/state/lazymount", "One record and one log file for each mount. 'lazymount list --json' names the log file."),
-        ("~/.docker/config.json, ~/.dockercfg, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json", "Credentials of registries, and names of credential helpers."),
-        ("/etc/containerd/certs.d/HOST/hosts.toml, /etc/docker/certs.d/HOST/, /etc/containers/certs.d/HOST/, ~/.config/containers/certs.d/HOST/", "Mirrors, certificates of servers and of this client."),
-        ("/etc/containers/registries.conf, registries.conf.d/*.conf, ~/.config/containers/registries.conf", "Mirrors and blocked registries of podman. A short name always means Docker Hub."),
-        ("/dev/fuse, fusermount3", "A mount needs the device; users other than root need the program as well (Debian: fuse3). user_allow_other in /etc/fuse.conf permits -o allow_other."),
-    ];
 
     private static void Options(Page page, Command command)
     {

@@ -25,6 +25,10 @@ internal static class MountCommand
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             MountRequest request = arguments.Read(parsed, ref settings);
+            if (parsed.GetValue(arguments.Fake))
+            {
+                return ExitCode.Done;
+            }
             using MountDirectory target = MountDirectory.Open(request.Directory);
             if (!parsed.GetValue(arguments.Foreground))
             {

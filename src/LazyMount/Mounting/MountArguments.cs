@@ -37,7 +37,7 @@ internal sealed class MountArguments
 
     private readonly Option<string[]> _options = new("--options", "-o")
     {
-        Description = "Options as of mount(8), separated by commas: ro, allow_other, uid=N, gid=N, noexec, and for root suid, dev",
+        Description = "Options as of mount(8), separated by commas: allow_other, uid=N, gid=N, umask=MASK, noexec, and for root suid, dev (lazymount help fstab)",
         HelpName = "OPTIONS",
         DefaultValueFactory = _ => [],
     };
@@ -69,8 +69,12 @@ internal sealed class MountArguments
     /// <summary>Stay in front.</summary>
     public Option<bool> Foreground { get; } = new("--foreground", "-f") { Description = "Stay in front, log to standard error, unmount at Ctrl-C" };
 
+    /// <summary>Only check the arguments: for <see cref="MountHelper"/>.</summary>
+    public Option<bool> Fake { get; } = new("--fake") { Description = "Check the arguments, mount nothing", Hidden = true };
+
     public void AddTo(Command command, CommandHost host)
     {
+        command.Add(Fake);
         command.Add(_image);
         command.Add(_directory);
         command.Add(Foreground);
@@ -118,7 +122,7 @@ internal sealed class MountArguments
         string? onlyFuse = request.View == MountView.ImageFile ? "--view image-file shows one file"
             : parsed.GetValue(_verify) ? "with --verify-full, files must fail later, and EROFS cannot take back what the kernel has cached"
             : settings.VerifiesFully ? "with --prefetch all, files must fail later, and EROFS cannot take back what the kernel has cached"
-            : request.Options.Uid is not null || request.Options.Gid is not null ? "EROFS has no uid= and gid= options"
+            : request.Options is { Uid: not null } or { Gid: not null } or { Umask: not 0 } ? "EROFS has no uid=, gid= and umask= options"
             : null;
         return face == MountFace.Erofs && onlyFuse is not null
             ? throw new UsageException($"cannot use --as erofs: {onlyFuse}; leave out one of the two, or use --as fuse")

@@ -31,7 +31,7 @@ internal sealed class MountedImage : IAsyncDisposable
 
     private readonly OpenedImage _opened;
     private readonly FuseMount _mount;
-    private readonly HeldRecord _record;
+    private readonly HeldRecord? _record; // null: it could not be written
     private readonly CommandHost _host;
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _gone = new();
@@ -40,7 +40,7 @@ internal sealed class MountedImage : IAsyncDisposable
     private volatile bool _yields;
 
     private MountedImage(
-        OpenedImage opened, FuseMount mount, HeldRecord record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, CommandHost host, ILogger logger)
+        OpenedImage opened, FuseMount mount, HeldRecord? record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, CommandHost host, ILogger logger)
     {
         (_opened, _mount, _record, _host, _logger) = (opened, mount, record, host, logger);
         _working = WorkAsync(prefetched);
@@ -67,7 +67,7 @@ internal sealed class MountedImage : IAsyncDisposable
         {
             throw new CommandException($"cannot mount as EROFS: {whyFuse}; mount with --as fuse");
         }
-        StateDirectory state = StateDirectory.Create();
+        StateDirectory? state = StateDirectory.TryCreate(host.Note);
         OpenedImage? opened = null;
         FuseMount? mount = null;
         try
@@ -79,7 +79,7 @@ internal sealed class MountedImage : IAsyncDisposable
             // :: Step 5: the mount, and its record.
             mount = whyFuse is null ? TryMountErofs(request, target, opened, image, host.Keeper?.Keeper, loggers, logger) : null;
             mount ??= FuseMount.Mount(target, request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
-            HeldRecord record = state.Write(new MountRecord
+            HeldRecord? record = state?.TryWrite(new MountRecord
             {
                 MountPoint = mount.Directory,
                 Device = mount.Device,
@@ -95,7 +95,7 @@ internal sealed class MountedImage : IAsyncDisposable
                 Since = DateTimeOffset.UtcNow,
                 LogFile = logPath,
                 CacheDirectory = settings.CacheDirectory,
-            });
+            }, host.Note);
             if (host.Keeper is { } keeper)
             {
                 await HoldAsync(keeper, mount, record, opened, cancellationToken);
@@ -163,9 +163,12 @@ internal sealed class MountedImage : IAsyncDisposable
             SafeFileHandle[] devices = [.. keeper.Held.Where(file => file.Role == HeldFiles.Device).Select(file => file.File)];
             RequestLedger? ledger = keeper.FileOf(HeldFiles.Ledger) is { } memory ? RequestLedger.TryOpen(memory, keeper.IsAfterDeath) : null;
             FuseMount mount = FuseMount.Resume(held.Mount, devices, served, request.Options.ToFuse(opened.Image.Reference.ToAbsolute().ToString()), ledger, loggers);
-            SafeFileHandle file = keeper.FileOf(HeldFiles.Record)!;
-            StoredRecord.Change(file, record => record with { Worker = Environment.ProcessId, Restarts = record.Restarts + 1, RestartError = null, Trouble = null });
-            HeldRecord record = StateDirectory.Open().Inherit(file, held.Mount.Directory);
+            HeldRecord? record = null;
+            if (keeper.FileOf(HeldFiles.Record) is { } file)
+            {
+                StoredRecord.Change(file, record => record with { Worker = Environment.ProcessId, Restarts = record.Restarts + 1, RestartError = null, Trouble = null });
+                record = StateDirectory.Open().Inherit(file, held.Mount.Directory);
+            }
             return new MountedImage(opened, mount, record, Prefetch.RangesOf(request.Prefetch, opened), host, logger);
         }
         catch
@@ -176,15 +179,19 @@ internal sealed class MountedImage : IAsyncDisposable
     }
 
     // Gives the keeper what another process needs to go on with the mount.
-    private static async Task HoldAsync(KeeperLink keeper, FuseMount mount, HeldRecord record, OpenedImage opened, CancellationToken cancellationToken)
+    private static async Task HoldAsync(KeeperLink keeper, FuseMount mount, HeldRecord? record, OpenedImage opened, CancellationToken cancellationToken)
     {
         using SafeFileHandle state = (await HeldState.OfAsync(mount, opened, cancellationToken)).ToMemory();
         using SafeFileHandle requests = RequestLedger.CreateMemory();
-        List<(string, SafeFileHandle)> files = [(HeldFiles.State, state), (HeldFiles.Record, record.File), .. mount.Devices.Select(device => (HeldFiles.Device, device))];
+        List<(string, SafeFileHandle)> files = [(HeldFiles.State, state), .. mount.Devices.Select(device => (HeldFiles.Device, device))];
         if (!requests.IsInvalid)
         {
             files.Add((HeldFiles.Ledger, requests));
             mount.Ledger = RequestLedger.TryOpen(requests, afterDeath: false);
+        }
+        if (record is not null)
+        {
+            files.Add((HeldFiles.Record, record.File));
         }
         if (opened.Image.Source.Archive is { } archive)
         {
@@ -287,7 +294,7 @@ internal sealed class MountedImage : IAsyncDisposable
         _host.Keeper?.End();
         await _mount.DisposeAsync();
         await _working;
-        _record.Remove();
+        _record?.Remove();
         await _opened.DisposeAsync();
         _gone.Dispose();
         await _watchdog!.DisposeAsync();

@@ -62,13 +62,35 @@ internal static class ServeCommand
         return command;
     }
 
+    // A log file that the user has named must be there; the one in the state directory need not.
+    private static DaemonLog OpenLog(CommandSettings settings, MountDirectory target, CommandHost host, out string? path)
+    {
+        if ((path = settings.LogFile) is not null)
+        {
+            return DaemonLog.Append(path);
+        }
+        try
+        {
+            if ((path = StateDirectory.TryCreate(host.Note)?.LogFileOf(target.Path)) is not null)
+            {
+                return DaemonLog.Start(path);
+            }
+        }
+        catch (CommandException e)
+        {
+            path = null;
+            host.Note($"note: the mount has no log file: {e.Message}");
+        }
+        return DaemonLog.Append("/dev/null");
+    }
+
     private static async Task<int> StartAsync(
         MountRequest request, MountDirectory target, int? ready, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
     {
         // Until it holds the mount, who kills the keeper means the mount.
         Interop.DieWithParent(true);
-        string? logPath = settings.LogFile ?? (ready is null ? null : StateDirectory.Create().LogFileOf(target.Path));
-        using DaemonLog? log = ready is null ? null : settings.LogFile is null ? DaemonLog.Start(logPath!) : DaemonLog.Append(logPath!);
+        string? logPath = settings.LogFile;
+        using DaemonLog? log = ready is null ? null : OpenLog(settings, target, host, out logPath);
         using var loggers = new ConciseLogs(log is null ? Loggers.ForForeground(settings) : Loggers.ForDaemon(settings, log), settings.Verbose);
         try
         {
@@ -86,7 +108,7 @@ internal static class ServeCommand
         {
             // Once the terminal is left nobody sees the message. Before, the sentence is enough for what we expect.
             loggers.CreateLogger("LazyMount.Mount").MountFailed(e, request.Directory, e.Message);
-            if (settings.Verbose || !Failure.IsExpected(e))
+            if (logPath is not null && (settings.Verbose || !Failure.IsExpected(e)))
             {
                 host.Error.WriteLine($"lazymount: the log of this mount is '{logPath}'");
             }
@@ -108,8 +130,8 @@ internal static class ServeCommand
     {
         KeeperLink keeper = host.Keeper!;
         SafeFileHandle? record = keeper.FileOf(HeldFiles.Record);
-        string? logPath = record is null || isInFront ? null : StoredRecord.Read(record)?.LogFile;
-        using DaemonLog? log = logPath is null ? null : settings.LogFile is null ? DaemonLog.Continue(logPath) : DaemonLog.Append(logPath);
+        string? logPath = settings.LogFile ?? (record is null ? null : StoredRecord.Read(record)?.LogFile);
+        using DaemonLog? log = isInFront ? null : logPath is null ? DaemonLog.Append("/dev/null") : settings.LogFile is null ? DaemonLog.Continue(logPath) : DaemonLog.Append(logPath);
         log?.TakeStandardOutput();
         using var loggers = new ConciseLogs(log is null ? Loggers.ForForeground(settings) : Loggers.ForDaemon(settings, log), settings.Verbose);
         try

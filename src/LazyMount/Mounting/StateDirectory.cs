@@ -45,6 +45,21 @@ internal sealed class StateDirectory
         return new StateDirectory(root);
     }
 
+    /// <summary>As <see cref="Create()"/>, for a mount: one that cannot be used is told, and the mount does without.</summary>
+    /// <param name="tell">Takes a sentence for the user.</param>
+    public static StateDirectory? TryCreate(Action<string> tell)
+    {
+        try
+        {
+            return Create();
+        }
+        catch (CommandException e)
+        {
+            tell($"note: the mount has no record and no log file: {e.Message}");
+            return null;
+        }
+    }
+
     /// <summary>Where the daemon of a mount point logs to.</summary>
     public string LogFileOf(string mountPoint) => Path.Combine(Root, NameOf(mountPoint) + ".log");
 
@@ -79,6 +94,20 @@ internal sealed class StateDirectory
         catch (Exception e) when (FileProblem.IsOne(e))
         {
             throw new CommandException($"cannot write '{path}': {FileProblem.Reason(e)}; {FileProblem.Advice(e, "the state directory", Otherwise)}", inner: e);
+        }
+    }
+
+    /// <summary>As <see cref="Write"/>; a record that cannot be written is told, and the mount does without.</summary>
+    public HeldRecord? TryWrite(MountRecord record, Action<string> tell)
+    {
+        try
+        {
+            return Write(record);
+        }
+        catch (CommandException e)
+        {
+            tell($"note: the mount has no record: {e.Message}");
+            return null;
         }
     }
 

@@ -88,6 +88,26 @@ public sealed class AccessListTests : IDisposable
         Assert.Equal(6, seen[0].Split("user.known=").Length - 1);
     }
 
+    /// <summary>What umask= takes away, chmod(1) takes away in the tree on ext4, from its lists too.</summary>
+    [Theory]
+    [InlineData("027", "g-w,o-rwx")]
+    [InlineData("0450", "u-r,g-rx")]
+    [InlineData("777", "a-rwx")]
+    public void Umask_TakesAwayWhatChmodWould(string umask, string chmod)
+    {
+        string directory = _lazymount.Mount(_image, "-o", "umask=" + umask), mounts = _lazymount.Directory.CreateDirectory("mounts");
+        const string Script = """
+            set -e; find "$1" -depth -exec chmod "$4" {} +
+            mount --bind "$1" "$3"; mount -o remount,bind,ro,nosuid,nodev "$3"
+            bash -c "$LOOK" bash "$3"; echo ======; bash -c "$LOOK" bash "$2"
+            """;
+        using Tool tool = Tool.Start(
+            "unshare", ["--mount", "--propagation", "private", "bash", "-c", Script, "bash", _tree, directory, mounts, chmod], new Dictionary<string, string?> { ["LOOK"] = Look });
+        string[] seen = tool.WaitForExit().EnsureSuccess().Output.Split("======\n");
+        Assert.Equal(seen[0], seen[1]);
+        Assert.Contains("user:1000:rwx", seen[0], StringComparison.Ordinal);
+    }
+
     /// <summary>Such a root has all capabilities, but not in the namespace that counts.</summary>
     [Theory]
     [InlineData("fuse")]

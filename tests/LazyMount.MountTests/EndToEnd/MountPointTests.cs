@@ -308,17 +308,6 @@ public sealed class MountPointTests : IDisposable
     }
 
     [Fact]
-    public void UnwritableState_LeavesNoMount()
-    {
-        string file = _lazymount.Directory["file"];
-        File.WriteAllText(file, "");
-        _lazymount.Environment["LAZYMOUNT_STATE"] = file + "/state";
-        string directory = _lazymount.NewMountPoint();
-        Sentence.AssertOne(Mount(directory), 1, file);
-        Assert.False(LazyMountCli.IsMounted(directory));
-    }
-
-    [Fact]
     public void NoFuseDevice_IsSaid()
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);

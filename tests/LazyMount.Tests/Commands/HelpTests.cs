@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LazyMount.Cli;
 using LazyMount.Output;
+using LazyMount.TestKit;
 using Xunit;
 
 namespace LazyMount.Tests.Commands;
@@ -61,6 +62,19 @@ public sealed class HelpTests
         Assert.Contains(await LinesOf(["help", "images"]), line => line.Contains("oci:DIR:TAG", StringComparison.Ordinal));
         Assert.Contains(await LinesOf(["help", "options"]), line => line.StartsWith("  --offline ", StringComparison.Ordinal));
         Assert.Contains(await LinesOf(["help", "commands"]), line => line.StartsWith("  inspect ", StringComparison.Ordinal));
+    }
+
+    /// <summary>Whatever looks like a variable in the source is one that users must know of, or one of these.</summary>
+    [Fact]
+    public async Task EveryVariable_IsInTheTopicOfFiles()
+    {
+        string[] others = ["LAZYMOUNT_ARGUMENTS", "CLR_OPENSSL_VERSION_OVERRIDE", "GLIBC_TUNABLES", "REQUEST_METHOD", "SIF_MAGIC"];
+        HashSet<string> named = [.. string.Join(' ', await LinesOf(["help", "files"])).Split([' ', ',', ':', '$', '/', '[', ';'], StringSplitOptions.RemoveEmptyEntries)];
+        var found = Directory.EnumerateFiles(Path.Combine(RepositoryRoot.Path, "src"), "*.cs", SearchOption.AllDirectories)
+            .Where(file => !file.Contains("/obj/", StringComparison.Ordinal))
+            .SelectMany(file => System.Text.RegularExpressions.Regex.Matches(File.ReadAllText(file), "\"([A-Z]+_[A-Z_]+)\"").Select(match => match.Groups[1].Value)).ToHashSet();
+        Assert.Contains("LAZYMOUNT_STATE", found);
+        Assert.Empty(found.Except(others).Except(named));
     }
 
     [Theory]

@@ -42,8 +42,8 @@ internal sealed class TestTree
         return node;
     }
 
-    public FuseOperations Operations(InitFlags flags = InitFlags.None, uint? uid = null, uint? gid = null)
-        => new(Tree, new Negotiated(45, flags), uid, gid);
+    public FuseOperations Operations(InitFlags flags = InitFlags.None, uint? uid = null, uint? gid = null, uint umask = 0)
+        => new(Tree, new Negotiated(45, flags), uid, gid, umask);
 
     /// <summary>Sends a request; checks the reply's header and returns its error and body.</summary>
     public Reply Ask(RequestBytes bytes, FuseOperations? operations = null)
