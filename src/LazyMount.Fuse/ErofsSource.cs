@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 
 namespace LazyMount.Fuse;
@@ -17,7 +16,7 @@ internal sealed record ErofsSource(ServingProcess Server, string Image)
     /// <summary>The source of an EROFS mount in the mount table.</summary>
     /// <param name="server">The process that stands for the mount; null: this one.</param>
     /// <param name="image">What is mounted.</param>
-    public static ErofsSource Of(int? server, string image) => new(server is int pid ? ServingProcess.Of(pid) : ServingProcess.Own(), image);
+    public static ErofsSource Of(ServingProcess? server, string image) => new(server ?? ServingProcess.Own(), image);
 
     /// <summary>Null for a mount that is not ours.</summary>
     public static ErofsSource? TryParse(string source)
@@ -26,15 +25,7 @@ internal sealed record ErofsSource(ServingProcess Server, string Image)
         {
             return null;
         }
-        string server = source[Prefix.Length..colon];
-        int at = server.IndexOf('@', StringComparison.Ordinal), dash = server.IndexOf('-', StringComparison.Ordinal);
-        ulong space = 0;
-        return at >= 0 && (dash < 0 || dash > at)
-            && int.TryParse(server[..at], NumberStyles.None, CultureInfo.InvariantCulture, out int pid)
-            && ulong.TryParse(dash < 0 ? server[(at + 1)..] : server[(at + 1)..dash], NumberStyles.None, CultureInfo.InvariantCulture, out ulong start)
-            && (dash < 0 || ulong.TryParse(server[(dash + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out space))
-            ? new ErofsSource(new ServingProcess(pid, start, dash < 0 ? null : space), source[(colon + 1)..])
-            : null;
+        return ServingProcess.TryParse(source[Prefix.Length..colon]) is { } server ? new ErofsSource(server, source[(colon + 1)..]) : null;
     }
 
     /// <summary>
@@ -43,7 +34,7 @@ internal sealed record ErofsSource(ServingProcess Server, string Image)
     /// </summary>
     public override string ToString()
     {
-        string head = string.Create(CultureInfo.InvariantCulture, $"{Prefix}{Server.Pid}@{Server.Start}{(Server.PidNamespace is { } space ? $"-{space}" : "")}:");
+        string head = $"{Prefix}{Server}:";
         int room = FileSystemContext.MaxValue - 1 - head.Length;
         string[] steps = (head + Image).Split('/');
         if (Encoding.UTF8.GetByteCount(Image) <= room && !steps.Contains("..") && steps[^1] is not ("" or "."))

@@ -31,7 +31,7 @@ public sealed record FuseMountOptions
     public bool NoExec { get; init; }
 
     /// <summary>The process that stands for the mount in the mount table, as long as it lives; null: this one.</summary>
-    public int? Server { get; init; }
+    public ServingProcess? Server { get; init; }
 
     /// <summary>Reader threads; 0: one per core, 2 to 4.</summary>
     public int Threads { get; init; }

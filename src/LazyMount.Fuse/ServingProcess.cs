@@ -6,13 +6,26 @@ namespace LazyMount.Fuse;
 /// <param name="Pid">Its number in its own PID namespace.</param>
 /// <param name="Start">When it started, in clock ticks since the machine did: a number is given out again.</param>
 /// <param name="PidNamespace">The inode number of its PID namespace; null for the initial one.</param>
-internal sealed record ServingProcess(int Pid, ulong Start, ulong? PidNamespace)
+public sealed record ServingProcess(int Pid, ulong Start, ulong? PidNamespace)
 {
     /// <summary>This process.</summary>
     public static ServingProcess Own() => new(Environment.ProcessId, StartOf("/proc/self") ?? 0, s_namespace.Value);
 
-    /// <summary>A process of our own PID namespace.</summary>
-    public static ServingProcess Of(int pid) => new(pid, StartOf(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}")) ?? 0, s_namespace.Value);
+    /// <summary>PID@START, or PID@START-NAMESPACE where it runs in a PID namespace of its own.</summary>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Pid}@{Start}{(PidNamespace is { } space ? $"-{space}" : "")}");
+
+    /// <summary>Reads what <see cref="ToString"/> wrote; null for other text.</summary>
+    public static ServingProcess? TryParse(string text)
+    {
+        int at = text.IndexOf('@', StringComparison.Ordinal), dash = text.IndexOf('-', StringComparison.Ordinal);
+        ulong space = 0;
+        return at >= 0 && (dash < 0 || dash > at)
+            && int.TryParse(text[..at], NumberStyles.None, CultureInfo.InvariantCulture, out int pid)
+            && ulong.TryParse(dash < 0 ? text[(at + 1)..] : text[(at + 1)..dash], NumberStyles.None, CultureInfo.InvariantCulture, out ulong start)
+            && (dash < 0 || ulong.TryParse(text[(dash + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out space))
+            ? new ServingProcess(pid, start, dash < 0 ? null : space)
+            : null;
+    }
 
     /// <summary>Its number in our own PID namespace; null when it is in another one.</summary>
     public int? OurPid => PidNamespace == s_namespace.Value ? Pid : null;

@@ -72,13 +72,6 @@ internal static unsafe partial class Interop
         _ = ControlProcess(SetDumpable, 0, 0, 0, 0);
     }
 
-    /// <summary>Whether this process is killed when the one that started it ends.</summary>
-    public static void DieWithParent(bool dies)
-    {
-        const int SetParentDeathSignal = 1, Kill = 9;
-        _ = ControlProcess(SetParentDeathSignal, dies ? (nuint)Kill : 0, 0, 0, 0);
-    }
-
     [LibraryImport("libc", EntryPoint = "waitpid", SetLastError = true)]
     private static partial int WaitPid(int pid, out int status, int options);
 
@@ -98,9 +91,6 @@ internal static unsafe partial class Interop
             }
         }
     }
-
-    [LibraryImport("libc", EntryPoint = "getppid")]
-    public static partial int ParentId();
 
     /// <summary>struct pollfd.</summary>
     internal struct PollEntry

@@ -45,6 +45,7 @@ internal sealed unsafe class Keeper
     private readonly string[] _arguments;
     private readonly bool _isForeground;
     private readonly string _program;
+    private readonly ServingProcess _self = ServingProcess.Own();
     private readonly SafeFileHandle _wake = Interop.EventFile();
     private readonly List<PosixSignalRegistration> _signals = [];
     private SafeFileHandle? _programFile; // what the last good worker runs
@@ -299,7 +300,7 @@ internal sealed unsafe class Keeper
             Interop.Inherit(theirs.Handle);
             (string program, SafeFileHandle? file) = Program(isFirst || replaces);
             List<string> environment = EnvironmentWithout(SocketVariable, HeldVariable);
-            environment.Add(string.Create(CultureInfo.InvariantCulture, $"{SocketVariable}={theirs.Handle.DangerousGetHandle()}"));
+            environment.Add(string.Create(CultureInfo.InvariantCulture, $"{SocketVariable}={theirs.Handle.DangerousGetHandle()} {_self}"));
             if (!isFirst)
             {
                 string files = string.Join(' ', _held.Select(held => string.Create(CultureInfo.InvariantCulture, $"{held.Role}={held.File.DangerousGetHandle()}")));

@@ -39,13 +39,15 @@ internal sealed class KeeperLink : IDisposable
     private static readonly TimeSpan s_letsGo = TimeSpan.FromSeconds(2);
 
     private readonly ControlSocket _socket;
-    private readonly ManualResetEventSlim _hasLetGo = new();
+    private readonly AutoResetEvent _answered = new(false);
+    private volatile bool _isHeld, _isToYield;
+    private volatile Action? _onYield;
 
-    private KeeperLink(ControlSocket socket, int keeper, string? reason, IReadOnlyList<(string Role, SafeFileHandle File)> held)
-        => (_socket, Keeper, Reason, Held) = (socket, keeper, reason, held);
+    private KeeperLink(ControlSocket socket, ServingProcess keeper, string? reason, IReadOnlyList<(string Role, SafeFileHandle File)> held)
+        => (_socket, Keeper, Reason, Held, _isHeld) = (socket, keeper, reason, held, reason is not null);
 
     /// <summary>The keeper's process.</summary>
-    public int Keeper { get; }
+    public ServingProcess Keeper { get; }
 
     /// <summary>Why this worker follows another one: "restart", or "death" and of what; null for the first.</summary>
     public string? Reason { get; }
@@ -63,7 +65,7 @@ internal sealed class KeeperLink : IDisposable
         Environment.SetEnvironmentVariable(LazyMount.Keeping.Keeper.SocketVariable, null);
         Environment.SetEnvironmentVariable(LazyMount.Keeping.Keeper.HeldVariable, null);
         Daemon.TakeStartDirectory();
-        if (!int.TryParse(socket, NumberStyles.None, CultureInfo.InvariantCulture, out int fd))
+        if (socket?.Split(' ') is not [var number, var keeper] || !int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int fd) || ServingProcess.TryParse(keeper) is not { } process)
         {
             return null;
         }
@@ -71,7 +73,7 @@ internal sealed class KeeperLink : IDisposable
         IEnumerable<(string, SafeFileHandle)> files = words.Where(word => word.Contains('=', StringComparison.Ordinal)).Select(word => word.Split('='))
             .Select(pair => (pair[0], new SafeFileHandle(int.Parse(pair[1], CultureInfo.InvariantCulture), ownsHandle: true)));
         string reason = string.Join(' ', words.TakeWhile(word => !word.Contains('=', StringComparison.Ordinal)));
-        return new KeeperLink(new ControlSocket(new SafeFileHandle(fd, ownsHandle: true)), Interop.ParentId(), held is null ? null : reason, [.. files]);
+        return new KeeperLink(new ControlSocket(new SafeFileHandle(fd, ownsHandle: true)), process, held is null ? null : reason, [.. files]);
     }
 
     /// <summary>The file of a role, or null.</summary>
@@ -82,8 +84,9 @@ internal sealed class KeeperLink : IDisposable
     {
         if (_socket.TrySend(Holds + string.Join(' ', files.Select(file => file.Role)), [.. files.Select(file => file.File)]))
         {
-            _ = _socket.Receive(out _);
+            _answered.WaitOne();
         }
+        _isHeld = true;
     }
 
     /// <summary>Tells the keeper that this worker could serve, and waits until the one before has ended. False when the keeper is gone.</summary>
@@ -94,7 +97,7 @@ internal sealed class KeeperLink : IDisposable
     {
         if (_socket.TrySend(Ends.ToString()))
         {
-            _hasLetGo.Wait(s_letsGo);
+            _answered.WaitOne(s_letsGo);
         }
     }
 
@@ -104,29 +107,46 @@ internal sealed class KeeperLink : IDisposable
     /// <summary>Tells the service manager something, if there is one.</summary>
     public void Notify(string state) => _socket.TrySend(Says + state);
 
-    /// <summary>Listens to the keeper from now on, on a thread of its own.</summary>
-    /// <param name="yield">What to do when a successor is ready.</param>
-    public void Listen(Action yield) => new Thread(() =>
+    /// <summary>Listens to the keeper from now on, on a thread of its own. Until it holds the mount, its end ends this process too: who kills it means the mount.</summary>
+    public void Listen() => new Thread(() =>
     {
         while (_socket.Receive(out _) is { } message)
         {
             if (message == YieldMessage)
             {
-                yield();
+                _isToYield = true;
+                _onYield?.Invoke();
             }
             else
             {
-                _hasLetGo.Set();
+                _answered.Set();
             }
         }
-        _hasLetGo.Set();
+        if (!_isHeld)
+        {
+            Interop.Kill(Environment.ProcessId, 9);
+        }
+        _answered.Set();
     })
     { IsBackground = true, Name = "keeper" }.Start();
+
+    /// <summary>What to do when a successor is ready.</summary>
+    public Action OnYield
+    {
+        set
+        {
+            _onYield = value;
+            if (_isToYield)
+            {
+                value();
+            }
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         _socket.Dispose();
-        _hasLetGo.Dispose();
+        _answered.Dispose();
     }
 }

@@ -44,7 +44,14 @@ internal sealed class MountedImage : IAsyncDisposable
     {
         (_opened, _mount, _record, _host, _logger) = (opened, mount, record, host, logger);
         _working = WorkAsync(prefetched);
-        _host.Keeper?.Listen(Yield);
+        if (_host.Keeper is { } keeper)
+        {
+            keeper.OnYield = Yield;
+            if (keeper.Reason is not null)
+            {
+                keeper.Listen();
+            }
+        }
     }
 
     /// <summary>Another process goes on with the mount.</summary>
@@ -89,7 +96,7 @@ internal sealed class MountedImage : IAsyncDisposable
                 Proof = opened.Proofs.Weakest,
                 Layer = settings.Layer?.Find(opened.Image),
                 View = request.View == MountView.Tree ? null : MountArguments.NameOf(request.View),
-                Pid = host.Keeper?.Keeper ?? Environment.ProcessId,
+                Pid = host.Keeper?.Keeper.Pid ?? Environment.ProcessId,
                 Worker = Environment.ProcessId,
                 SurvivesCrashes = host.Keeper is not null && mount.Held.SendsAgain,
                 Since = DateTimeOffset.UtcNow,
@@ -216,7 +223,7 @@ internal sealed class MountedImage : IAsyncDisposable
     }
 
     /// <summary>Mounts by the kernel's EROFS; null, with the reason in the log, when that cannot be and FUSE will do.</summary>
-    private static FuseMount? TryMountErofs(MountRequest request, MountDirectory target, OpenedImage opened, string image, int? server, ILoggerFactory loggers, ILogger logger)
+    private static FuseMount? TryMountErofs(MountRequest request, MountDirectory target, OpenedImage opened, string image, ServingProcess? server, ILoggerFactory loggers, ILogger logger)
     {
         try
         {

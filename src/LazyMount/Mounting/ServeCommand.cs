@@ -87,15 +87,13 @@ internal static class ServeCommand
     private static async Task<int> StartAsync(
         MountRequest request, MountDirectory target, int? ready, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
     {
-        // Until it holds the mount, who kills the keeper means the mount.
-        Interop.DieWithParent(true);
+        host.Keeper?.Listen();
         string? logPath = settings.LogFile;
         using DaemonLog? log = ready is null ? null : OpenLog(settings, target, host, out logPath);
         using var loggers = new ConciseLogs(log is null ? Loggers.ForForeground(settings) : Loggers.ForDaemon(settings, log), settings.Verbose);
         try
         {
             await using MountedImage mounted = await MountedImage.StartAsync(request, target, settings, logPath, host, loggers, cancellationToken);
-            Interop.DieWithParent(false);
             target.Dispose(); // it may be unmounted and removed from now on
             if (ready is int pipe)
             {

@@ -380,7 +380,9 @@ public sealed class ErofsFaceTests : IDisposable
             using (Tool mount = _lazymount.Start("mount", "-f", "--as", "erofs", _image, directory))
             {
                 Thread.Sleep(10 + (i * 4));
-                mount.Signal(SigKill);
+                LazyMountCli.KillAllOf(directory);
+                mount.Signal(SigKill); // it may not have become the keeper yet
+                LazyMountCli.KillAllOf(directory);
                 mount.WaitForExit();
             }
             if (LazyMountCli.IsMounted(directory))
