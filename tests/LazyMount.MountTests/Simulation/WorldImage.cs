@@ -48,7 +48,7 @@ internal sealed class WorldImage
         Array.ForEach(tars, tar => oracle.AddLayer(tar));
         oracle.WriteImage("v1");
         string unpacked = Umoci.Unpack(oracle.Reference("v1"), directory["unpacked"]);
-        Tree = new WorldTree(unpacked);
+        Tree = new WorldTree(unpacked, "1577836800.000000000");
         Tool.Run("rm", "-rf", directory["unpacked"], directory["oracle"]);
     }
 

@@ -9,9 +9,12 @@ internal sealed class WorldTree
     private readonly Dictionary<string, HashSet<string>> _listings = [];
 
     /// <param name="directory">Where another program has unpacked the image.</param>
-    public WorldTree(string directory)
+    /// <param name="directoryTime">The time of all directories in the tars: umoci changes it when it removes what a whiteout hides.</param>
+    public WorldTree(string directory, string directoryTime)
     {
         Snapshot = TreeSnapshot.Take(directory);
+        foreach (string each in Snapshot.Nodes.Where(node => node.Value.Type == 'd').Select(node => node.Key).ToList())
+            Snapshot.Replace(each, node => node with { Mtime = directoryTime });
         foreach ((string path, TreeNode node) in Snapshot.Nodes)
         {
             if (node.Type == '-')
