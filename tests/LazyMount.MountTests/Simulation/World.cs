@@ -411,10 +411,16 @@ internal sealed class World : IDisposable
         switch (trouble)
         {
             case Trouble.FlipBits when IsChunks(file):
-                int[] present = [.. CacheSegment.Present(file).Where(_ => _random.Next(2) == 0)];
-                foreach (int chunk in present)
-                    CacheSegment.Flip(file, chunk, _random.Next(Math.Max(1, CacheSegment.LengthOf(file, chunk))), rehash: false);
-                return present.Length;
+                int flipped = 0;
+                foreach (int chunk in CacheSegment.Present(file).Where(_ => _random.Next(2) == 0))
+                {
+                    if (CacheSegment.LengthOf(file, chunk) is > 0 and var length) // it may have been cut
+                    {
+                        CacheSegment.Flip(file, chunk, _random.Next(length), rehash: false);
+                        flipped++;
+                    }
+                }
+                return flipped;
             case Trouble.FlipBits:
                 using (var stream = new FileStream(file, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0))
                 {
