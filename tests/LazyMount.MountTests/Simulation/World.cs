@@ -30,7 +30,7 @@ internal sealed class World : IDisposable
     private readonly Stopwatch _clock = Stopwatch.StartNew();
     private WorldReaders? _readers;
     private string? _failure;
-    private int _keeper, _mounts, _early, _faultyFor;
+    private int _keeper, _mounts, _early, _faultyFor, _killed;
     private bool _isKept;
 
     private enum Trouble
@@ -72,7 +72,7 @@ internal sealed class World : IDisposable
         _damagesMetadata = disk == DiskKind.Dying || _random.Next(4) == 0;
         string face = isRoot && _random.Next(2) == 0 ? "erofs" : "fuse";
         _options = ["--as", face, "--read-timeout", "10s", "--index-trust", isBound ? "bound" : "auto"];
-        if (_random.Next(6) == 0)
+        if (_random.Next(6) == 0 && face == "fuse")
             _options = [.. _options, "--prefetch", "all"];
         DrawWeights();
         _directory = _lazymount.NewMountPoint();
@@ -312,6 +312,7 @@ internal sealed class World : IDisposable
     private void Kill(int worker)
     {
         _broken.WorkerDies();
+        _killed = worker;
         int reading = _readers!.Reading;
         if (Libc.kill(worker, 9) == 0)
         {
@@ -360,14 +361,16 @@ internal sealed class World : IDisposable
     {
         if (!_isKept)
             return;
+        long before = _readers!.Answers + 10; // more than are under way: the worker lives
+        WaitUntil(() => _readers.Answers >= before || !HasNotFailed(), TimeSpan.FromSeconds(20));
         int[] workers = WaitForWorkers();
-        if (workers.Length == 0)
+        if (workers.Length == 0 || _readers.Answers < before)
             return;
         Note($"keeper {_keeper} is killed");
         _ = Libc.kill(_keeper, 9);
         Figures.Count("keepers killed");
         _isKept = false;
-        long answers = _readers!.Answers + 5;
+        long answers = _readers.Answers + 5;
         WaitUntil(() => _readers.Answers >= answers || !HasNotFailed(), TimeSpan.FromSeconds(10));
         bool done = _readers.WhileNobodyReads(() =>
         {
@@ -453,7 +456,7 @@ internal sealed class World : IDisposable
 
     private static bool IsChunks(string file) => file.Contains("/chunks/", StringComparison.Ordinal) && Path.GetFileName(file).All(char.IsAsciiDigit);
 
-    private static bool IsMetadata(string file) => file.Contains("/trees/", StringComparison.Ordinal) || file.Contains("/layers/", StringComparison.Ordinal);
+    private static bool IsMetadata(string file) => file.Contains("/trees/", StringComparison.Ordinal) || file.Contains("layers/", StringComparison.Ordinal);
 
     // ---- The mount
 
@@ -511,7 +514,7 @@ internal sealed class World : IDisposable
         try
         {
             return [.. Directory.GetDirectories($"/proc/{_keeper}/task").SelectMany(task => File.ReadAllText($"{task}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries))
-                .Select(text => int.Parse(text, CultureInfo.InvariantCulture)).Where(IsAlive)];
+                .Select(text => int.Parse(text, CultureInfo.InvariantCulture)).Where(process => process != _killed && IsAlive(process))];
         }
         catch (IOException)
         {
