@@ -72,8 +72,8 @@ public sealed partial class ImageTree : IDisposable
     /// <summary>What the file holds besides inodes.</summary>
     internal TreeHeader Header => _header;
 
-    /// <summary>The digest of the file: another tree, or the same by another version of the program, has another.</summary>
-    public Digest Digest => _file.Digest;
+    /// <summary>Another tree has another digest, and the same tree by another version of the program may have another. What the tree was made from does not count.</summary>
+    public Digest Digest => Digest.FromSha256(_header.Tree);
 
     /// <summary>Number of names in the tree, the root's included.</summary>
     public int Count => _header.NameCount;

@@ -402,6 +402,13 @@ public sealed class CheckedFile : IDisposable
         /// <summary>Appends zeros up to the end of a block.</summary>
         public void FillBlock() => FillTo((Length + BlockSize - 1) & -BlockSize);
 
+        /// <summary>A digest of the data so far: a hash of their whole buffers, and what has no whole buffer yet.</summary>
+        public byte[] DigestSoFar()
+        {
+            _putting.GetAwaiter().GetResult();
+            return SHA256.HashData([.. _hash.GetCurrentHash(), .. _buffer.AsSpan(0, _filled)]);
+        }
+
         /// <summary>Writes the checksums after the data.</summary>
         /// <returns>SHA-256 of the data.</returns>
         /// <exception cref="IOException">There are more data than such a file may have.</exception>

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using LazyMount.Blobs.Images;
@@ -54,7 +55,6 @@ internal sealed record RegistryRequest(string Path, string Subject)
 internal sealed class RegistryClient : IDisposable
 {
     private const int MaxRedirects = 5;
-    private const long GuessTime = 5_000; // milliseconds
 
     // A server that waits for the rest of what it takes for a request line must not cost the whole connect time-out.
     private static readonly TimeSpan s_probeTimeout = TimeSpan.FromSeconds(3);
@@ -68,7 +68,7 @@ internal sealed class RegistryClient : IDisposable
     private readonly SemaphoreSlim _probing = new(1, 1);
     private volatile Uri? _root;
     private volatile bool _isDisposed;
-    private (Uri Root, long Until)? _guessed; // guarded by _probing
+    private (Uri Root, long Since)? _guessed; // guarded by _probing
     private long _rangesFrom = long.MinValue; // Environment.TickCount64
 
     /// <param name="endpoint">Whom it asks.</param>
@@ -360,16 +360,17 @@ internal sealed class RegistryClient : IDisposable
     {
         if (_root is { } known)
             return known;
+        long since = Stopwatch.GetTimestamp();
         await _probing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             if (_root is { } found)
                 return found;
-            // Those who waited meanwhile share what one has found out, though it is not certain.
-            if (_guessed is { } guess && Environment.TickCount64 < guess.Until)
+            // Those who waited meanwhile share what one has found out, though it is not certain. Those who come later ask again: the server may be back.
+            if (_guessed is { } guess && guess.Since > since)
                 return guess.Root;
             Uri root = await ProbeAsync(subject, cancellationToken).ConfigureAwait(false);
-            _guessed = (root, Environment.TickCount64 + GuessTime);
+            _guessed = (root, Stopwatch.GetTimestamp());
             return root;
         }
         finally

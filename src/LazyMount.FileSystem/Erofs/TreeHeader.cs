@@ -11,15 +11,15 @@ namespace LazyMount.FileSystem.Erofs;
 ///          <see cref="HasDetail"/> (2), where its bytes begin in the layer's tar, or its detail in the details (6)
 /// 8 each   a record for every file with bytes, in the order of their addresses in the image: first block (4), nid (4)
 /// …    why EROFS cannot hold the tree, a clause; empty when it can
-/// 160  this header
+/// 192  this header
 /// </code>
 /// The number of an inode's record, plus 1, is its i_ino. Little-endian.
 /// </summary>
 internal struct TreeHeader
 {
-    public const int Size = 160, KeySize = 32;
+    public const int Size = 192, KeySize = 32;
 
-    private const int KeyAt = Size - KeySize;
+    private const int KeyAt = Size - KeySize, TreeAt = KeyAt - KeySize;
     public const int NodeSize = 16, FileSize = 8, DetailSize = 40, ExtentSize = 24, DetailXattrSize = 6;
 
     /// <summary>A bit of a record's layer: the record leads to a detail.</summary>
@@ -62,6 +62,12 @@ internal struct TreeHeader
     /// <summary>The key under which the file is kept, so that a file under another's name is noticed.</summary>
     public byte[] Key;
 
+    /// <summary>
+    /// Digest of everything else in the file: of what the tree is. The key says what it was made from, and the same tree can be made from
+    /// other indexes: by another way of reading a layer, or in memory without a key.
+    /// </summary>
+    public byte[] Tree;
+
     public bool HasXattrs, HasSparseFiles, HasAccessLists;
 
     public readonly byte[] ToBytes()
@@ -75,6 +81,7 @@ internal struct TreeHeader
             fields.U64((ulong)value);
         foreach (uint value in (ReadOnlySpan<uint>)[(uint)NodeCount, (uint)NameCount, (uint)FileCount, (uint)ReasonLength, EpochNanoseconds, XattrBlock, (uint)FirstNumber, (uint)DanglingLinks, (uint)LayerCount])
             fields.U32(value);
+        Tree.CopyTo(bytes, TreeAt);
         Key.CopyTo(bytes, KeyAt);
         return bytes;
     }
@@ -114,6 +121,7 @@ internal struct TreeHeader
             FirstNumber = (int)numbers[6],
             DanglingLinks = (int)numbers[7],
             LayerCount = (int)numbers[8],
+            Tree = bytes[TreeAt..KeyAt].ToArray(),
             Key = bytes[KeyAt..].ToArray(),
         };
         return header is { NodeCount: > 0, NameCount: > 0, FileCount: >= 0, ReasonLength: >= 0, FirstNumber: >= 0, TotalFileSize: >= 0 }

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
+using System.Security.Cryptography;
 using System.Text;
 using LazyMount.Blobs.Cache;
 using LazyMount.Indexes.Model;
@@ -111,6 +112,8 @@ public sealed class TreeWriter
             to.Write(_block.AsSpan(0, TreeHeader.FileSize));
         }
         to.Write(Encoding.UTF8.GetBytes(_reason ?? ""));
+        byte[] none = new byte[TreeHeader.KeySize];
+        _header.Tree = SHA256.HashData([.. to.DigestSoFar(), .. (_header with { Key = none, Tree = none }).ToBytes()]);
         to.Write(_header.ToBytes());
         Debug.Assert(to.Length == Size, "written as it was laid out");
     }

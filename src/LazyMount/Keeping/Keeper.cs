@@ -227,8 +227,12 @@ internal sealed unsafe class Keeper
         int code = Interop.Wait(worker.Pid);
         if (worker == _successor)
         {
-            // It has said why. The old one goes on; if it has died meanwhile, another is started.
+            // It has written the reason to the record, unless it was killed. The old worker goes on; if that has died meanwhile, another is started.
             _successor = null;
+            if (code < 0 && FileOf(HeldFiles.Record) is { } record)
+            {
+                StoredRecord.Change(record, old => old with { Restarts = old.Restarts + 1, RestartError = $"the new process died of signal {-code}" });
+            }
             return;
         }
         _worker = null;

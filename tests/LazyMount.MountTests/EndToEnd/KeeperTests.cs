@@ -223,6 +223,29 @@ public sealed class KeeperTests : IDisposable
         Assert.False(LazyMountCli.IsMounted(directory));
     }
 
+    /// <summary>The command waited for ever: a worker that is killed says nothing.</summary>
+    [Fact]
+    public void SuccessorKilled_TheCommandSaysSo_AndTheOldWorkerGoesOn()
+    {
+        string directory = _lazymount.Mount(_image, "--as", "fuse");
+        int worker = Assert.Single(LazyMountCli.WorkersOf(directory));
+        ToolResult? refused = null;
+        for (int i = 0; i < 50 && refused is null; i++)
+        {
+            using Tool restart = _lazymount.Start("restart", directory);
+            WaitUntil(() => LazyMountCli.WorkersOf(directory).Length == 2 || restart.HasExited);
+            foreach (int successor in LazyMountCli.WorkersOf(directory).Where(process => process != worker))
+                Kill(successor, "KILL");
+            ToolResult result = restart.WaitForExit();
+            refused = result.ExitCode != 0 && LazyMountCli.WorkersOf(directory).Contains(worker) ? result : null; // it may have been ready before
+            WaitUntil(() => LazyMountCli.WorkersOf(directory).Length == 1);
+            worker = Assert.Single(LazyMountCli.WorkersOf(directory));
+        }
+        Assert.NotNull(refused);
+        Sentence.AssertOne(refused, 1, directory, "signal 9", "old process goes on");
+        Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
+    }
+
     [Fact]
     public void Restart_OfWhatIsNoMount_IsRefused()
     {

@@ -11,7 +11,7 @@ internal static unsafe partial class Libc
 {
     public const int ReadOnly = 0, WriteOnly = 1, ReadWrite = 2, Create = 0x40, Truncate = 0x200, Append = 0x400, CloseOnExec = 0x80000;
     public const int AtFdCwd = -100, NoFollow = 0x100, ForceSync = 0x2000, BasicStats = 0x7ff;
-    public const int ENOENT = 2, EACCES = 13, ENOTDIR = 20, EISDIR = 21, EINVAL = 22, ENOTTY = 25, EROFS = 30, ERANGE = 34, ENAMETOOLONG = 36, ENODATA = 61, EOPNOTSUPP = 95;
+    public const int ENOENT = 2, EINTR = 4, EIO = 5, EACCES = 13, EFAULT = 14, ENOTDIR = 20, EISDIR = 21, EINVAL = 22, ENOTTY = 25, EROFS = 30, ERANGE = 34, ENAMETOOLONG = 36, ENODATA = 61, EOPNOTSUPP = 95;
 
     /// <summary>O_DIRECT has no page cache between a read and the server; its value is the architecture's.</summary>
     public static int Direct => RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x10000 : 0x4000;
@@ -36,7 +36,7 @@ internal static unsafe partial class Libc
         public int Reserved;
     }
 
-    private const int DontNeed = 4; // POSIX_FADV_DONTNEED
+    public const int DontNeed = 4; // POSIX_FADV_DONTNEED
 
     /// <summary>A path's bytes (Latin-1 characters) with their terminating zero.</summary>
     public static byte[] Z(string path) => Encoding.Latin1.GetBytes(path + "\0");
@@ -112,7 +112,7 @@ internal static unsafe partial class Libc
     }
 
     [LibraryImport("libc", SetLastError = true)] public static partial int statx(int directory, byte[] path, int flags, uint mask, out Statx result);
-    [LibraryImport("libc")] private static partial int posix_fadvise(int fd, long offset, long length, int advice);
+    [LibraryImport("libc")] public static partial int posix_fadvise(int fd, long offset, long length, int advice);
     [LibraryImport("libc", SetLastError = true)] public static partial int open(byte[] path, int flags, int mode);
     [LibraryImport("libc", SetLastError = true)] public static partial int close(int fd);
     [LibraryImport("libc", SetLastError = true)] public static partial nint pread(int fd, byte[] buffer, nint count, long offset);
@@ -143,5 +143,6 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", SetLastError = true)] public static partial void* mmap(void* address, nint length, int protection, int flags, int fd, long offset);
     [LibraryImport("libc", SetLastError = true)] public static partial int munmap(void* address, nint length);
     [LibraryImport("libc", SetLastError = true)] public static partial int pipe(int* fds);
+    [LibraryImport("libc", SetLastError = true)] public static partial int kill(int process, int signal);
     [LibraryImport("libc")] public static partial uint geteuid();
 }

@@ -50,6 +50,48 @@ public sealed class ConnectionsTests : IDisposable
         }
     }
 
+    /// <summary>HTTPS, which was guessed while nobody answered, stayed the scheme for five seconds.</summary>
+    [Fact]
+    public async Task LoopbackRegistryThatIsBack_IsAskedForItsSchemeAgain_AtOnce()
+    {
+        using var relay = new TcpListener(IPAddress.Loopback, 0);
+        relay.Start();
+        bool isAway = true;
+        Task relaying = RelayAsync();
+        await using var source = new RegistrySource(ImageReference.Parse($"{relay.LocalEndpoint}/app:v1"), Options, RegistrySourceTests.Impatient, NullLoggerFactory.Instance);
+        await Assert.ThrowsAnyAsync<ImageException>(() => source.GetRootAsync(Token));
+        Volatile.Write(ref isAway, false);
+        Assert.Equal(s_image.Manifest, (await source.GetRootAsync(Token)).Bytes);
+        relay.Stop();
+        await relaying;
+
+        // Accepts connections and closes them while the registry is away, as a proxy before it does.
+        async Task RelayAsync()
+        {
+            try
+            {
+                while (true)
+                    _ = ServeAsync(await relay.AcceptTcpClientAsync());
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                // Stopped.
+            }
+        }
+
+        async Task ServeAsync(TcpClient client)
+        {
+            using (client)
+            using (var server = new TcpClient())
+            {
+                if (Volatile.Read(ref isAway))
+                    return;
+                await server.ConnectAsync(IPEndPoint.Parse(_registry.Host));
+                await Task.WhenAny(client.GetStream().CopyToAsync(server.GetStream()), server.GetStream().CopyToAsync(client.GetStream()));
+            }
+        }
+    }
+
     [Fact]
     public async Task CertificateOfAKnownIssuer_IsTrusted_AndHttp2IsSpoken()
     {

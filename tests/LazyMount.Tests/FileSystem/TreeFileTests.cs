@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Oci;
 using LazyMount.FileSystem;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Fuzz.Targets;
@@ -252,7 +253,22 @@ public sealed class TreeFileTests
         ImageTree tree = Build(
             L.Directory("d", uid: 70_000).File("d/f", 5000, mtime: -3, xattrs: [("user.a", "b")]).HardLink("h", "d/f").Symlink("s", "d/f").Device("null", 1, 3).Fifo("p").Sparse("sparse", 100_000, (5000, 500)),
             L.File("d/.wh.f", 0).File("e/odd", xattrs: [("odd", "v")]).File("d/g", 1, mtime: 12));
-        Assert.Equal("2 24960171d476b100cfb7770bf2b0e2358b3d83d772a21dee58f853971f7389ff", $"{TreeBuilder.Version} {tree.Digest.Hex}");
+        Assert.Equal("2 462e8478e88c1d4ac5ee49f3401a206f45c0eff4ef9067319ff609630591d31d", $"{TreeBuilder.Version} {tree.Digest.Hex}");
+    }
+
+    /// <summary>A mount goes on with the tree that it had, though an index had to be made again in another way, or could not be stored.</summary>
+    [Fact]
+    public void TheKey_WhichSaysWhatTheTreeWasMadeFrom_IsNotInTheDigest()
+    {
+        LayerIndex[] Layers(string name) => [L.Directory("d").File("d/f", 5000, xattrs: [("user.a", "b")]).File(name, 3).Build()];
+        Digest DigestOf(string name, byte key, Guid identity = default)
+        {
+            using ImageTree tree = TreeBuilder.InMemory(TreeBuilder.Merge(Layers(name), identity, Enumerable.Repeat(key, TreeHeader.KeySize).ToArray()));
+            return tree.Digest;
+        }
+        Assert.Equal(DigestOf("name", key: 0), DigestOf("name", key: 7));
+        Assert.NotEqual(DigestOf("name", key: 0), DigestOf("other", key: 0));
+        Assert.NotEqual(DigestOf("name", key: 0), DigestOf("name", key: 0, new Guid(1, 2, 3, new byte[8])));
     }
 
     private static List<string> Everything(ImageTree tree, int nodes = int.MaxValue)
