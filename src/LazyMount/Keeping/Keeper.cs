@@ -186,6 +186,7 @@ internal sealed unsafe class Keeper
                     (_worker, _successor) = (worker, null); // the old one has died meanwhile
                 }
                 worker.Socket.TrySend(KeeperLink.GoMessage);
+                GiveBackMemory();
                 break;
             case KeeperLink.Ends:
                 _ends = true;
@@ -208,6 +209,7 @@ internal sealed unsafe class Keeper
             file.Dispose();
         }
         _held = [.. roles.Zip(files)];
+        GiveBackMemory();
         if (!_isForeground)
         {
             // Out of the terminal, and off every file system that somebody may want to unmount.
@@ -371,6 +373,9 @@ internal sealed unsafe class Keeper
         }
         _held = [.. _held.Where(held => held.Role != HeldFiles.Device)];
     }
+
+    // What starting a worker leaves, which nothing would ever collect in a process that only waits.
+    private static void GiveBackMemory() => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
     private SafeFileHandle? FileOf(string role) => _held.FirstOrDefault(held => held.Role == role).File;
 
