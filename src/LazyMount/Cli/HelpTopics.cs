@@ -31,6 +31,7 @@ internal static class HelpTopics
         ("REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, DOCKER_CONFIG, XDG_RUNTIME_DIR", "Where credentials are; see 'lazymount help registries'"),
         ("CONTAINERS_REGISTRIES_CONF, REGISTRIES_CONFIG_PATH", "A registries.conf of podman in place of the system's"),
         ("HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY", "Proxies"),
+        ("NOTIFY_SOCKET", "Where `mount -f` tells a service manager that it is ready, or stops"),
         ("SSL_CERT_FILE, SSL_CERT_DIR", "Certificates of authorities"),
     ];
 
