@@ -101,6 +101,8 @@ internal sealed class World : IDisposable
         { IsBackground = true, Name = "world" };
         thread.Start();
         bool hasEnded = thread.Join(s_limit);
+        if (!hasEnded || thrown is TimeoutException || _failure?.StartsWith("stuck", StringComparison.Ordinal) == true)
+            NoteProcesses();
         _failure ??= hasEnded ? thrown?.ToString() : $"stuck: the script has not ended after {s_limit.TotalSeconds} s";
         foreach ((Fault fault, int count) in _proxy.Counts.Where(count => count.Key != Fault.None && count.Value > 0))
             Figures.Count($"fault: registry {fault}", count);
@@ -166,8 +168,8 @@ internal sealed class World : IDisposable
     {
         foreach (Trouble trouble in Enum.GetValues<Trouble>())
             _weights[(int)trouble] = _random.Next(3) == 0 ? 0 : _random.Next(1, 10);
-        // Most of what happens is that workers die.
-        _weights[(int)Trouble.KillWorker] = _random.Next(8) == 0 ? 0 : _random.Next(30, 200);
+        // In most worlds, most of what happens is that workers die; in the others it is damage.
+        _weights[(int)Trouble.KillWorker] = _random.Next(3) == 0 ? _random.Next(5) : _random.Next(30, 200);
         foreach (Trouble slow in (ReadOnlySpan<Trouble>)[Trouble.KillKeeper, Trouble.StopRegistry, Trouble.RemoveCache, Trouble.Restart, Trouble.RestartAndKill, Trouble.Prune])
             _weights[(int)slow] = Math.Min(_weights[(int)slow], 3);
         _weights[(int)Trouble.FillDisk] *= _disk.Kind == DiskKind.Small ? 1 : 0;
@@ -223,13 +225,13 @@ internal sealed class World : IDisposable
                 break;
             case Trouble.RemoveCache:
                 Note("the cache is removed");
-                LosesCache();
+                LosesCache(all: true);
                 Tool.Shell("rm -rf \"$1\"/*", _disk.Cache);
                 Figures.Count("fault: cache removed");
                 break;
             case Trouble.Prune:
                 Note("the cache is pruned");
-                LosesCache();
+                LosesCache(all: true);
                 Expect(_lazymount.Run("cache", "prune"), "cache prune", mayFail: _disk.Kind == DiskKind.Dying);
                 Figures.Count("fault: cache pruned");
                 break;
@@ -271,9 +273,11 @@ internal sealed class World : IDisposable
             _disk.Free();
     }
 
-    private void LosesCache()
+    private void LosesCache(bool all = false)
     {
         _broken.Cache.Begin();
+        if (all && _image.IsZstdChunked)
+            _broken.Metadata.Begin(); // as in Damage
         if (_image.IsTranscoded && _disk.Kind == DiskKind.Small)
             _broken.Transcoding.Begin(); // there may be no room to make it again
         FreeDiskSometimes();
@@ -395,6 +399,9 @@ internal sealed class World : IDisposable
             try
             {
                 if (IsMetadata(file) && trouble is Trouble.FlipBits or Trouble.CutFile)
+                    _broken.Metadata.Begin();
+                // The tree that a table of contents makes is not the one that the tar makes: a mount cannot go on with the other one.
+                if (IsMetadata(file) && _image.IsZstdChunked)
                     _broken.Metadata.Begin();
                 if (!IsChunks(file))
                     LosesCache();
@@ -519,6 +526,29 @@ internal sealed class World : IDisposable
         catch (IOException)
         {
             return [];
+        }
+    }
+
+    // For a failure that is about waiting: what the processes wait for.
+    private void NoteProcesses()
+    {
+        foreach (string file in Directory.GetFiles(_lazymount.StateDirectory, "*.json"))
+            Note($"record: {File.ReadAllText(file).ReplaceLineEndings(" ")}");
+        foreach (string process in Directory.GetDirectories("/proc").Where(process => int.TryParse(Path.GetFileName(process), out _)))
+        {
+            try
+            {
+                string command = File.ReadAllText($"{process}/cmdline").Replace('\0', ' ');
+                if (!command.Contains(_lazymount.Directory.Path, StringComparison.Ordinal))
+                    continue;
+                string[] waits = [.. Directory.GetDirectories($"{process}/task").Select(task => $"{File.ReadAllText($"{task}/comm").Trim()}:{File.ReadAllText($"{task}/wchan")}")];
+                string[] files = [.. Directory.GetFiles($"{process}/fd").Select(file => File.ResolveLinkTarget(file, returnFinalTarget: false)?.FullName ?? "").Where(file => file.Contains(_lazymount.Directory.Path, StringComparison.Ordinal))];
+                Note($"process {Path.GetFileName(process)}: {string.Join(' ', waits)}; {string.Join(' ', files)}; {command}");
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // It has ended.
+            }
         }
     }
 
