@@ -50,10 +50,10 @@ internal static class Daemon
         Interop.CloseInheritedOnExec();
         await using var pipe = new AnonymousPipeServerStream(PipeDirection.In, HandleInheritability.Inheritable);
         using SafeFileHandle? secrets = credentials is null ? null : GivenCredentials.ToMemory(credentials);
-        (string program, List<string> arguments) = CommandLineOf(host, target, secrets, ServeCommand.ReadyOption, pipe.GetClientHandleAsString());
-        var start = new ProcessStartInfo(program, arguments[1..]);
+        (string program, string[] assembly, string[] arguments) = CommandLineOf(host, target, secrets, ServeCommand.ReadyOption, pipe.GetClientHandleAsString());
+        var start = new ProcessStartInfo(program, [.. assembly, .. arguments]);
         SetEnvironment(start.Environment);
-        ImagePathText.PassTo(start, arguments[1..]);
+        ImagePathText.PassTo(start, arguments);
         using var daemon = Process.Start(start)
             ?? throw new CommandException($"cannot start the mount daemon '{program}'");
         pipe.DisposeLocalCopyOfClientHandle();
@@ -84,18 +84,14 @@ internal static class Daemon
     {
         Interop.CloseInheritedOnExec();
         using SafeFileHandle? secrets = credentials is null ? null : GivenCredentials.ToMemory(credentials);
-        (string program, List<string> arguments) = CommandLineOf(host, target, secrets, ServeCommand.ForegroundOption);
-        var environment = new Dictionary<string, string?>();
-        foreach (System.Collections.DictionaryEntry variable in Environment.GetEnvironmentVariables())
-        {
-            environment[(string)variable.Key] = (string?)variable.Value;
-        }
+        (string program, string[] assembly, string[] arguments) = CommandLineOf(host, target, secrets, ServeCommand.ForegroundOption);
+        IDictionary<string, string?> environment = new ProcessStartInfo().Environment;
         SetEnvironment(environment);
-        int errno = Interop.Execute(program, arguments, [.. environment.Select(variable => $"{variable.Key}={variable.Value}")]);
+        int errno = Interop.Execute(program, [program, .. assembly, .. arguments], [.. environment.Select(variable => $"{variable.Key}={variable.Value}")]);
         throw new CommandException($"cannot start the mount daemon '{program}': {Marshal.GetPInvokeErrorMessage(errno)}");
     }
 
-    private static (string Program, List<string> Arguments) CommandLineOf(CommandHost host, MountDirectory target, SafeFileHandle? secrets, params string[] how)
+    private static (string Program, string[] Assembly, string[] Arguments) CommandLineOf(CommandHost host, MountDirectory target, SafeFileHandle? secrets, params string[] how)
     {
         Interop.Inherit(target.Handle);
         if (secrets is not null)
@@ -104,8 +100,8 @@ internal static class Daemon
         }
         // /proc/self/exe is right even after the file was replaced, but ps would show that name.
         string program = Environment.ProcessPath is { } path && File.Exists(path) ? path : "/proc/self/exe";
-        return (program, [
-            program, .. AssemblyToRun(Environment.ProcessPath), ServeCommand.Name, Keeper.Name, .. how,
+        return (program, AssemblyToRun(Environment.ProcessPath), [
+            ServeCommand.Name, Keeper.Name, .. how,
             ServeCommand.DirectoryOption, target.Handle.DangerousGetHandle().ToString(CultureInfo.InvariantCulture),
             .. secrets is null ? (string[])[] : [ServeCommand.CredentialsOption, secrets.DangerousGetHandle().ToString(CultureInfo.InvariantCulture)],
             .. GivenCredentials.Remove(host.Arguments)]);
