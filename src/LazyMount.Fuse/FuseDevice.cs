@@ -11,7 +11,7 @@ namespace LazyMount.Fuse;
 /// One open file of /dev/fuse, joined to a connection. A request is answered on the file it was read from: the kernel
 /// looks for it nowhere else. Any thread may answer.
 /// </summary>
-internal sealed unsafe class FuseDevice(SafeFileHandle handle, RequestLedger? ledger = null) : IDisposable
+internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
 {
     public const string Path = "/dev/fuse";
 
@@ -27,7 +27,7 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle, RequestLedger? le
     public SafeFileHandle Handle => handle;
 
     /// <summary>Where requests are noted that the kernel sends again; null where nobody takes over from this process.</summary>
-    public RequestLedger? Ledger { get; set; } = ledger;
+    public RequestLedger? Ledger { get; set; }
 
     /// <summary>The file descriptor as mount(2) wants it in its options; valid while this object lives.</summary>
     public int Descriptor => (int)handle.DangerousGetHandle();

@@ -13,7 +13,7 @@ public sealed class FuseMount : IAsyncDisposable
 {
     private readonly FuseSession _session;
     private readonly ILogger _logger;
-    private volatile bool _yields;
+
     private FuseMount(HeldMount held, FuseSession session, ILogger logger)
     {
         (Held, _session, _logger) = (held, session, logger);
@@ -123,7 +123,7 @@ public sealed class FuseMount : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(fileSystem);
         ArgumentNullException.ThrowIfNull(options);
         ILogger logger = loggers.CreateLogger<FuseMount>();
-        FuseDevice[] files = [.. devices.Select(device => new FuseDevice(device, ledger))];
+        FuseDevice[] files = [.. devices.Select(device => new FuseDevice(device) { Ledger = ledger })];
         var negotiated = new Negotiated(held.Minor, (InitFlags)held.Flags);
         Span<byte> message = stackalloc byte[FuseNotification.MaxLength];
         // Before any thread reads: what is read from now on would be sent twice.
@@ -162,11 +162,10 @@ public sealed class FuseMount : IAsyncDisposable
     /// Reads no more requests; <see cref="Completion"/> completes when those that were read are answered. The mount stays, for another process
     /// that has the <see cref="Devices"/>.
     /// </summary>
-    public void Yield()
-    {
-        _yields = true;
-        _session.Yield();
-    }
+    public void Yield() => _session.Yield();
+
+    /// <summary>Another process is to go on with the mount.</summary>
+    public bool HasYielded => _session.HasYielded;
 
     /// <summary>Where it was mounted: absolute, without symbolic links.</summary>
     public string Directory => Held.Directory;
@@ -257,7 +256,7 @@ public sealed class FuseMount : IAsyncDisposable
     private async Task CompleteAsync()
     {
         await _session.Completion.ConfigureAwait(false);
-        if (!_yields)
+        if (!HasYielded)
         {
             _logger.Unmounted(Directory);
         }

@@ -23,7 +23,7 @@ internal sealed class FuseSession
     private readonly PendingReads _pending;
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _running = 1; // the constructor counts as a reader until all have started
-    private volatile bool _yields;
+    private volatile bool _hasYielded;
 
     /// <summary>Starts serving. Takes over the device, also when it throws: the device is then closed, now or soon.</summary>
     /// <exception cref="FuseException">The process has no descriptors left.</exception>
@@ -80,9 +80,12 @@ internal sealed class FuseSession
     /// </summary>
     public void Yield()
     {
-        _yields = true;
+        _hasYielded = true;
         _wait.Stop();
     }
+
+    /// <summary>Another process is to go on with the connection.</summary>
+    public bool HasYielded => _hasYielded;
 
     /// <summary>Reader threads.</summary>
     public int Threads => _devices.Length;
@@ -159,7 +162,7 @@ internal sealed class FuseSession
 
     private async Task FinishAsync()
     {
-        await _pending.EndAsync(cancels: !_yields).ConfigureAwait(false);
+        await _pending.EndAsync(cancels: !_hasYielded).ConfigureAwait(false);
         CloseDevices();
         _wait.Dispose();
         _completion.SetResult();

@@ -39,10 +39,13 @@ internal sealed record MountInfo(int Id, string Device, string Path, string Type
     public static MountInfo? Find(string directory) => ReadAll().FindLast(mount => mount.MountPoint == directory);
 
     /// <summary>The number of the mount that an open file belongs to, or null.</summary>
-    public static int? IdOf(SafeFileHandle file)
+    public static int? IdOf(SafeFileHandle file) => IdIn(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fdinfo/{file.DangerousGetHandle()}"));
+
+    /// <summary>The number of the mount in a file of /proc/PID/fdinfo (proc_pid_fdinfo(5)), or null.</summary>
+    public static int? IdIn(string information)
     {
         const string Label = "mnt_id:";
-        foreach (string line in File.ReadLines(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fdinfo/{file.DangerousGetHandle()}")))
+        foreach (string line in File.ReadLines(information))
         {
             if (line.StartsWith(Label, StringComparison.Ordinal))
             {

@@ -6,8 +6,6 @@ namespace LazyMount.Fuse;
 /// <summary>The processes that keep a mount from being unmounted, as far as /proc tells. Nothing is asked of the mount itself, which may not answer.</summary>
 public static class MountUsers
 {
-    private const string MountLabel = "mnt_id:";
-
     /// <summary>Processes that have a file or directory of a mount open, are in it, or have mapped a file of it.</summary>
     /// <param name="directory">Where it is mounted.</param>
     /// <param name="most">How many to look for.</param>
@@ -39,22 +37,21 @@ public static class MountUsers
 
     private static bool Uses(string process, string directory, HashSet<int> mounts)
         => Array.Exists(["cwd", "root", "exe"], link => IsIn(new FileInfo($"{process}/{link}").LinkTarget, directory))
-            || Directory.EnumerateFiles($"{process}/fdinfo").Any(file => mounts.Contains(MountOf(file)))
+            || Directory.EnumerateFiles($"{process}/fdinfo").Any(file => IsOf(file, mounts))
             || File.ReadLines($"{process}/maps").Any(line => line.IndexOf('/', StringComparison.Ordinal) is > 0 and int at && IsIn(line[at..], directory));
 
     private static bool IsIn(string? path, string directory)
         => path is not null && PathText.Decode(PathText.Encode(path)).StartsWith(directory, StringComparison.Ordinal) && (path.Length == directory.Length || path[directory.Length] == '/');
 
-    private static int MountOf(string file)
+    private static bool IsOf(string file, HashSet<int> mounts)
     {
         try
         {
-            string? line = File.ReadLines(file).FirstOrDefault(line => line.StartsWith(MountLabel, StringComparison.Ordinal));
-            return line is not null && int.TryParse(line[MountLabel.Length..], NumberStyles.None | NumberStyles.AllowLeadingWhite, CultureInfo.InvariantCulture, out int id) ? id : -1;
+            return MountInfo.IdIn(file) is int id && mounts.Contains(id);
         }
         catch (IOException)
         {
-            return -1; // closed meanwhile
+            return false; // closed meanwhile
         }
     }
 }

@@ -17,7 +17,10 @@ public sealed unsafe class RequestLedger : IDisposable
     public const int MostDeaths = 3;
 
     private const int SlotsAt = 16, SlotSize = 16, Slots = 1023;
-    private const int Size = SlotsAt + (Slots * SlotSize);
+
+    /// <summary>Bytes of memory that a ledger takes, zeros at first.</summary>
+    public const int Size = SlotsAt + (Slots * SlotSize);
+
     private const ulong SentAgain = 1ul << 63; // FUSE_UNIQUE_RESEND
 
     private readonly Lock _gate = new();
@@ -31,19 +34,8 @@ public sealed unsafe class RequestLedger : IDisposable
         _afterDeath = afterDeath;
     }
 
-    /// <summary>New memory for a ledger; invalid when the system has none.</summary>
-    public static SafeFileHandle CreateMemory()
-    {
-        SafeFileHandle memory = Interop.MemoryFile("lazymount-requests", Interop.MFD_CLOEXEC);
-        if (!memory.IsInvalid && Interop.Truncate(memory, Size) < 0)
-        {
-            memory.SetHandleAsInvalid();
-        }
-        return memory;
-    }
-
     /// <summary>The ledger in some memory. Null when it cannot be mapped.</summary>
-    /// <param name="memory">From <see cref="CreateMemory"/>, of this process or an earlier one.</param>
+    /// <param name="memory">A file in memory of <see cref="Size"/> bytes, of this process or an earlier one.</param>
     /// <param name="afterDeath">The process before this one died, so that whatever is sent again was out then.</param>
     public static RequestLedger? TryOpen(SafeFileHandle memory, bool afterDeath)
     {

@@ -36,8 +36,9 @@ internal static partial class Interop
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     private static partial int ControlFileDescriptor(int fd, int command, int flags);
 
+    /// <summary>poll(2).</summary>
     [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
-    private static partial int Poll(ref PollDescriptor file, nuint count, int milliseconds);
+    public static partial int Poll(Span<PollDescriptor> files, nuint count, int milliseconds);
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     private static partial int ControlLock(SafeFileHandle file, int command, ref FileLock settings);
@@ -169,8 +170,9 @@ internal static partial class Interop
             && Open(ImagePathText.Encode(path + '\0'), WriteOnly | NonBlocking | CloseOnExecFlag, 0) is { IsInvalid: false } again ? again : null;
     }
 
+    /// <summary>struct pollfd. A file below 0 is none.</summary>
     [StructLayout(LayoutKind.Sequential)]
-    private struct PollDescriptor
+    public struct PollDescriptor
     {
         public int File;
         public short Events, Happened;
@@ -182,7 +184,7 @@ internal static partial class Interop
         const short Output = 4; // POLLOUT
         const int Milliseconds = 50;
         var descriptor = new PollDescriptor { File = (int)file.DangerousGetHandle(), Events = Output };
-        _ = Poll(ref descriptor, 1, Milliseconds);
+        _ = Poll(new Span<PollDescriptor>(ref descriptor), 1, Milliseconds);
     }
 
     /// <summary>struct flock with 64-bit offsets, the same on all 64-bit architectures.</summary>

@@ -14,6 +14,12 @@ internal static class Program
         {
             return Keeper.Run(ImagePathText.Restore(arguments)[2..]);
         }
+        KeeperLink? keeper = null;
+        if (arguments is [ServeCommand.Name, ..])
+        {
+            Daemon.TakeStartDirectory();
+            keeper = KeeperLink.TryOpen();
+        }
         using var signals = new TerminationSignals();
         Terminal? output = Terminal.Of(Interop.StandardOutput), error = Terminal.Of(Interop.StandardError);
         bool isHelper = MountHelper.IsCalled(Environment.GetCommandLineArgs() is [var program, ..] ? program : null, ImagePathText.Restore(arguments), out string[] given);
@@ -24,7 +30,7 @@ internal static class Program
             Error = new MessageWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }, error is not null),
             ErrorTerminal = error,
             Signals = signals,
-            Keeper = arguments is [ServeCommand.Name, ..] ? KeeperLink.TryOpen() : null,
+            Keeper = keeper,
         };
         int exitCode = await (isHelper ? MountHelper.RunAsync(host) : CommandLine.RunAsync(host));
         if (ExitCode.SignalOf(exitCode) is int signal)

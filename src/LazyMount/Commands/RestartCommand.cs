@@ -1,6 +1,5 @@
 using System.CommandLine;
 using LazyMount.Cli;
-using LazyMount.Fuse;
 using LazyMount.Keeping;
 using LazyMount.Mounting;
 
@@ -13,28 +12,18 @@ internal static class RestartCommand
 
     public static Command Create(CommandHost host)
     {
-        var directories = new Argument<string[]>("DIR") { Description = "Mounted directories", Arity = ArgumentArity.ZeroOrMore };
-        var all = new Option<bool>("--all") { Description = "Restart all mounts of this user; root: of all whose records are in the same place" };
+        var directories = new MountedDirectories("A directory that an image is mounted on", new Option<bool>("--all", "-a") { Description = "Restart all mounts that this user has made" });
         var verb = new Verb("restart", "Let the program that is on disk now serve mounts, as after an upgrade. Programs that use them go on.",
             """
             lazymount restart /mnt
             lazymount restart --all
-            """)
-        { directories, all };
+            """);
+        directories.AddTo(verb);
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             StateDirectory state = StateDirectory.Open();
-            string[] given = parsed.GetValue(directories) ?? [];
-            if (given.Contains(""))
-            {
-                throw new UsageException("restart needs a directory");
-            }
-            if (parsed.GetValue(all) == given.Length > 0)
-            {
-                throw new UsageException("restart needs either directories or --all");
-            }
             int exitCode = ExitCode.Done;
-            foreach (string directory in parsed.GetValue(all) ? state.MountPoints() : given.Select(MountPoint.PathOf))
+            foreach (string directory in directories.Read(parsed, state.MountPoints))
             {
                 try
                 {

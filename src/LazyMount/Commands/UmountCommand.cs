@@ -15,8 +15,7 @@ internal static class UmountCommand
 
     public static Command Create(CommandHost host)
     {
-        var directories = new Argument<string[]>("DIR") { Description = "A directory that an image is mounted on", Arity = ArgumentArity.ZeroOrMore };
-        var all = new Option<bool>("--all", "-a") { Description = "Unmount all images that are mounted here" };
+        var directories = new MountedDirectories("A directory that an image is mounted on", new Option<bool>("--all", "-a") { Description = "Unmount all images that are mounted here" });
         var lazy = new Option<bool>("--lazy", "-l") { Description = "Detach now even if in use; the daemon ends when the last user leaves" };
         var verb = new Verb("umount", "Unmount images and wait until their daemons have ended. Cleans up after a daemon that was killed, too.",
             """
@@ -24,21 +23,13 @@ internal static class UmountCommand
             lazymount umount -l /mnt/a /mnt/b
             lazymount umount --all
             """)
-        { directories, lazy, all };
+        { lazy };
+        directories.AddTo(verb);
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             int exitCode = ExitCode.Done;
-            string[] given = parsed.GetValue(directories) ?? [];
-            if (given.Contains(""))
-            {
-                throw new UsageException("umount needs a directory");
-            }
-            if (parsed.GetValue(all) == given.Length > 0)
-            {
-                throw new UsageException("umount needs either directories or --all");
-            }
-            // The last one first: it may lie on another.
-            foreach (string directory in parsed.GetValue(all) ? MountPoint.List().Select(mount => mount.Directory).Distinct().Reverse().ToArray() : given.Select(MountPoint.PathOf))
+            // Of all, the last one first: it may lie on another.
+            foreach (string directory in directories.Read(parsed, () => MountPoint.List().Select(mount => mount.Directory).Distinct().Reverse()))
             {
                 try
                 {

@@ -8,7 +8,6 @@ namespace LazyMount;
 internal static unsafe partial class Interop
 {
     public const int NoSignal = 0x4000; // MSG_NOSIGNAL
-    public const int ESRCH = 3;
 
     [LibraryImport("libc", EntryPoint = "socketpair", SetLastError = true)]
     private static partial int SocketPair(int domain, int type, int protocol, int* pair);
@@ -91,16 +90,6 @@ internal static unsafe partial class Interop
             }
         }
     }
-
-    /// <summary>struct pollfd.</summary>
-    internal struct PollEntry
-    {
-        public int File;
-        public short Events, Happened;
-    }
-
-    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
-    public static partial int Poll(PollEntry* files, nuint count, int milliseconds);
 
     [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
     private static partial SafeFileHandle EventFile(uint initial, int flags);

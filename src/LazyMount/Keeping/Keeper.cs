@@ -20,7 +20,7 @@ namespace LazyMount.Keeping;
 /// <para>The keeper does nothing else, so that it needs little memory and has nothing to die of. It must never touch the mount: nobody would answer
 /// it when the worker is dead. All its work is done by one thread; signals only wake it.</para>
 /// </summary>
-internal sealed unsafe class Keeper
+internal sealed class Keeper
 {
     /// <summary>The name of the hidden command.</summary>
     public const string Name = "keep";
@@ -57,6 +57,7 @@ internal sealed unsafe class Keeper
     private volatile bool _restartWanted;
     private bool _ends; // the worker has said that the mount ends
     private int _deaths; // in a row without an answer
+    private string _lastDeath = "";
     private long _firstDeath;
     private long _notBefore; // when the next worker is started
 
@@ -121,7 +122,7 @@ internal sealed unsafe class Keeper
     // Returns the exit code by ending the process: there is nothing to come back to.
     private void WaitForSomething()
     {
-        Interop.PollEntry* files = stackalloc Interop.PollEntry[4];
+        Span<Interop.PollDescriptor> files = stackalloc Interop.PollDescriptor[4];
         int count = 0;
         Worker?[] of = new Worker?[3];
         foreach (Worker? one in (ReadOnlySpan<Worker?>)[_worker, _successor])
@@ -129,13 +130,13 @@ internal sealed unsafe class Keeper
             if (one is not null)
             {
                 of[count] = one;
-                files[count++] = new Interop.PollEntry { File = (int)one.Socket.Handle.DangerousGetHandle(), Events = 1 };
+                files[count++] = new Interop.PollDescriptor { File = (int)one.Socket.Handle.DangerousGetHandle(), Events = 1 };
             }
         }
-        files[count] = new Interop.PollEntry { File = (int)_wake.DangerousGetHandle(), Events = 1 };
+        files[count] = new Interop.PollDescriptor { File = (int)_wake.DangerousGetHandle(), Events = 1 };
         // While nobody serves, an unmount is seen by the connection's end. It is an error, which is always waited for.
         SafeFileHandle? unserved = _worker is null ? FileOf(HeldFiles.Device) : null;
-        files[count + 1] = new Interop.PollEntry { File = unserved is null ? -1 : (int)unserved.DangerousGetHandle() };
+        files[count + 1] = new Interop.PollDescriptor { File = unserved is null ? -1 : (int)unserved.DangerousGetHandle() };
         int timeout = _worker is null && _successor is null
             ? (int)Math.Clamp(Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), _notBefore).TotalMilliseconds + 1, 0, int.MaxValue) : -1;
         if (Interop.Poll(files, (nuint)count + 2, timeout) <= 0)
@@ -287,8 +288,6 @@ internal sealed unsafe class Keeper
         }
     }
 
-    private string _lastDeath = "";
-
     // In the record, for `list`.
     private void Note(string reason, bool isOver = true)
     {
@@ -310,7 +309,7 @@ internal sealed unsafe class Keeper
             if (!isFirst)
             {
                 string files = string.Join(' ', _held.Select(held => string.Create(CultureInfo.InvariantCulture, $"{held.Role}={held.File.DangerousGetHandle()}")));
-                environment.Add($"{HeldVariable}={(replaces ? "restart" : $"death {_lastDeath.Replace(' ', '-')}")} {files}");
+                environment.Add($"{HeldVariable}={(replaces ? "restart" : $"death {_lastDeath}")} {files}");
             }
             int pid = Interop.Spawn(program, [_program, .. Daemon.AssemblyToRun(_program), ServeCommand.Name, .. _arguments], environment);
             if (pid < 0)

@@ -1,6 +1,5 @@
 using System.Globalization;
 using LazyMount.Fuse;
-using LazyMount.Mounting;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Keeping;
@@ -64,7 +63,6 @@ internal sealed class KeeperLink : IDisposable
         string? socket = Environment.GetEnvironmentVariable(LazyMount.Keeping.Keeper.SocketVariable), held = Environment.GetEnvironmentVariable(LazyMount.Keeping.Keeper.HeldVariable);
         Environment.SetEnvironmentVariable(LazyMount.Keeping.Keeper.SocketVariable, null);
         Environment.SetEnvironmentVariable(LazyMount.Keeping.Keeper.HeldVariable, null);
-        Daemon.TakeStartDirectory();
         if (socket?.Split(' ') is not [var number, var keeper] || !int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int fd) || ServingProcess.TryParse(keeper) is not { } process)
         {
             return null;

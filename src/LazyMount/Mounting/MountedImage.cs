@@ -37,7 +37,6 @@ internal sealed class MountedImage : IAsyncDisposable
     private readonly CancellationTokenSource _gone = new();
     private readonly Task _working;
     private Timer? _watchdog;
-    private volatile bool _yields;
 
     private MountedImage(
         OpenedImage opened, FuseMount mount, HeldRecord? record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, CommandHost host, ILogger logger)
@@ -55,7 +54,7 @@ internal sealed class MountedImage : IAsyncDisposable
     }
 
     /// <summary>Another process goes on with the mount.</summary>
-    public bool GoesOn => _yields;
+    public bool GoesOn => _mount.HasYielded;
 
     /// <summary>Opens an image, mounts it and writes the record. Returns when the mount is ready. When it fails nothing stays mounted.</summary>
     /// <param name="request">What to mount.</param>
@@ -146,7 +145,7 @@ internal sealed class MountedImage : IAsyncDisposable
         ILogger logger = loggers.CreateLogger("LazyMount.Mount");
         if (keeper.IsAfterDeath)
         {
-            logger.WorkerDied(keeper.Reason!["death ".Length..].Replace('-', ' '));
+            logger.WorkerDied(keeper.Reason!["death ".Length..]);
         }
         HeldState held = HeldState.Read(keeper.FileOf(HeldFiles.State)!);
         OpeningOptions options = settings.ToOpening() with { Root = held.Root, Archive = keeper.FileOf(HeldFiles.Archive) };
@@ -189,13 +188,9 @@ internal sealed class MountedImage : IAsyncDisposable
     private static async Task HoldAsync(KeeperLink keeper, FuseMount mount, HeldRecord? record, OpenedImage opened, CancellationToken cancellationToken)
     {
         using SafeFileHandle state = (await HeldState.OfAsync(mount, opened, cancellationToken)).ToMemory();
-        using SafeFileHandle requests = RequestLedger.CreateMemory();
-        List<(string, SafeFileHandle)> files = [(HeldFiles.State, state), .. mount.Devices.Select(device => (HeldFiles.Device, device))];
-        if (!requests.IsInvalid)
-        {
-            files.Add((HeldFiles.Ledger, requests));
-            mount.Ledger = RequestLedger.TryOpen(requests, afterDeath: false);
-        }
+        using SafeFileHandle requests = Interop.MemoryFile("lazymount-requests", new byte[RequestLedger.Size]);
+        List<(string, SafeFileHandle)> files = [(HeldFiles.State, state), (HeldFiles.Ledger, requests), .. mount.Devices.Select(device => (HeldFiles.Device, device))];
+        mount.Ledger = RequestLedger.TryOpen(requests, afterDeath: false);
         if (record is not null)
         {
             files.Add((HeldFiles.Record, record.File));
@@ -214,7 +209,6 @@ internal sealed class MountedImage : IAsyncDisposable
     // A successor is ready: it gets what is not answered soon. Where the kernel cannot send again, everything is answered first.
     private void Yield()
     {
-        _yields = true;
         _mount.Yield();
         if (_mount.Held.SendsAgain)
         {
@@ -292,7 +286,7 @@ internal sealed class MountedImage : IAsyncDisposable
         // :: Step 10: in reverse order: the mount, the record, the layers, the source.
         StartWatchdog();
         await _gone.CancelAsync();
-        if (_yields)
+        if (GoesOn)
         {
             await _working;
             await _opened.DisposeAsync();
