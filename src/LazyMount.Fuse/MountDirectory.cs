@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using LazyMount.Blobs.Files;
@@ -12,6 +13,9 @@ namespace LazyMount.Fuse;
 /// </summary>
 public sealed class MountDirectory : IDisposable
 {
+    // A mount command that was killed ends a moment after its end is seen; one that has just mounted lets go soon.
+    private static readonly TimeSpan s_othersLetGo = TimeSpan.FromSeconds(2);
+
     private MountDirectory(SafeFileHandle handle) => Handle = handle;
 
     /// <summary>The open directory. Belongs to this object.</summary>
@@ -76,7 +80,10 @@ public sealed class MountDirectory : IDisposable
         var opened = new MountDirectory(handle);
         try
         {
-            opened.Lock(directory);
+            if (opened.LockAfterOthers(directory))
+            {
+                Check(MountInfo.Find(path), directory);
+            }
             opened.EnsureEmpty(directory);
             return opened;
         }
@@ -119,13 +126,22 @@ public sealed class MountDirectory : IDisposable
         }
     }
 
-    private void Lock(string directory)
+    // True when another process had the lock first.
+    private bool LockAfterOthers(string directory)
     {
         // File systems that know no locks, or none of directories, are mounted on without one.
-        if (Interop.FLock(Handle, Interop.LOCK_EX | Interop.LOCK_NB) < 0 && Marshal.GetLastPInvokeError() == Interop.EAGAIN)
+        bool hasWaited = false;
+        long began = Stopwatch.GetTimestamp();
+        while (Interop.FLock(Handle, Interop.LOCK_EX | Interop.LOCK_NB) < 0 && Marshal.GetLastPInvokeError() == Interop.EAGAIN)
         {
-            throw MountFailure.BeingMounted(directory);
+            if (Stopwatch.GetElapsedTime(began) > s_othersLetGo)
+            {
+                throw MountFailure.BeingMounted(directory);
+            }
+            hasWaited = true;
+            Thread.Sleep(20);
         }
+        return hasWaited;
     }
 
     private void EnsureEmpty(string directory)

@@ -45,9 +45,13 @@ public sealed class ResolvedImage : IAsyncDisposable
         {
             return await find();
         }
-        catch (ImageException e) when (e.Error is ImageError.NotFound or ImageError.Denied or ImageError.Unreachable && LocalImage.Suggest(reference) is { })
+        catch (ImageException e) when (e.Error is ImageError.NotFound or ImageError.Denied or ImageError.Unreachable)
         {
-            throw new ImageException(e.Error, $"{e.Message}; {LocalImage.Suggest(reference)}", e);
+            if (LocalImage.Suggest(reference) is not { } suggestion)
+            {
+                throw;
+            }
+            throw new ImageException(e.Error, $"{e.Message}; {suggestion}", e);
         }
     }
 

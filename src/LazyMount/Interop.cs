@@ -61,16 +61,6 @@ internal static partial class Interop
         return file;
     }
 
-    [LibraryImport("libc", EntryPoint = "access", SetLastError = true)]
-    private static partial int Access(ReadOnlySpan<byte> path, int mode);
-
-    /// <summary>This user may make files in a directory.</summary>
-    public static bool MayWrite(string directory)
-    {
-        const int Execute = 1, Write = 2;
-        return Access(ImagePathText.Encode(directory + '\0'), Write | Execute) == 0;
-    }
-
     public static bool IsTerminal(int fd) => IsATty(fd) == 1;
 
     /// <summary>struct winsize of tty_ioctl(4).</summary>

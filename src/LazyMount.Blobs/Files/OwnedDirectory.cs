@@ -10,6 +10,9 @@ public static class OwnedDirectory
     private const int OthersWrite = 0x12, OthersMode = 0x3F; // 0022, 0077
     private const int Sticky = 0x200;                        // 01000: names belong to their owners
 
+    /// <summary>Whether this process may make files in a directory: neither its mode nor a read-only file system forbids it.</summary>
+    public static bool MayWrite(string directory) => Interop.MayWrite(directory);
+
     /// <summary>Makes the directory if it is missing, and says why it is not to be believed.</summary>
     /// <param name="path">The directory. A symbolic link to one is looked at like the directory itself.</param>
     /// <param name="otherwise">How to choose another directory, such as "choose another directory with --cache-dir".</param>

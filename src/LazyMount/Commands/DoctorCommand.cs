@@ -110,7 +110,7 @@ internal static class DoctorCommand
                     there = above;
                 }
                 string? problem = there == path ? OwnedDirectory.Ensure(path, otherwise, isPrivate) : null;
-                bool mayWrite = Interop.MayWrite(there);
+                bool mayWrite = OwnedDirectory.MayWrite(there);
                 string free = ByteSize.Format(new DriveInfo(there).AvailableFreeSpace);
                 Add(name, problem is null && mayWrite ? Ok : Missing,
                     problem is not null ? $"cannot use '{path}': {problem}" : mayWrite ? $"{path}{(there == path ? "" : " (made when needed)")}, {free} free" : $"cannot write to '{there}'", problem is null && !mayWrite ? otherwise : null);

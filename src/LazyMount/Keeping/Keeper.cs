@@ -64,8 +64,6 @@ internal sealed class Keeper
     private sealed record Worker(int Pid, ControlSocket Socket, long Started)
     {
         public bool IsReady { get; set; }
-
-        public bool IsYielding { get; set; }
     }
 
     private Keeper(string[] arguments)
@@ -124,7 +122,7 @@ internal sealed class Keeper
     {
         Span<Interop.PollDescriptor> files = stackalloc Interop.PollDescriptor[4];
         int count = 0;
-        Worker?[] of = new Worker?[3];
+        Worker?[] of = new Worker?[2];
         foreach (Worker? one in (ReadOnlySpan<Worker?>)[_worker, _successor])
         {
             if (one is not null)
@@ -145,6 +143,7 @@ internal sealed class Keeper
         }
         if (files[count + 1].Happened != 0)
         {
+            RemoveRecord();
             Exit(ExitCode.Done);
         }
         if (files[count].Happened != 0)
@@ -179,15 +178,10 @@ internal sealed class Keeper
                 worker.IsReady = true;
                 if (worker == _successor && _worker is { } old)
                 {
-                    old.IsYielding = old.Socket.TrySend(KeeperLink.YieldMessage);
+                    old.Socket.TrySend(KeeperLink.YieldMessage);
                     break;
                 }
-                if (worker == _successor)
-                {
-                    (_worker, _successor) = (worker, null); // the old one has died meanwhile
-                }
-                worker.Socket.TrySend(KeeperLink.GoMessage);
-                GiveBackMemory();
+                LetServe(worker);
                 break;
             case KeeperLink.Ends:
                 _ends = true;
@@ -224,6 +218,14 @@ internal sealed class Keeper
         }
     }
 
+    private void LetServe(Worker worker)
+    {
+        _successor = worker == _successor ? null : _successor;
+        _worker = worker;
+        worker.Socket.TrySend(KeeperLink.GoMessage);
+        GiveBackMemory();
+    }
+
     private void HasEnded(Worker worker)
     {
         worker.Socket.Dispose();
@@ -243,10 +245,14 @@ internal sealed class Keeper
         {
             Exit(code);
         }
-        if (worker.IsYielding && _successor is { } next)
+        if (_signal != 0)
         {
-            next.Socket.TrySend(KeeperLink.GoMessage);
-            (_worker, _successor, _deaths) = (next, null, 0);
+            return; // ends without another worker
+        }
+        if (_successor is { IsReady: true } ready)
+        {
+            LetServe(ready);
+            _deaths = 0;
             return;
         }
         bool hasAnswered = FileOf(HeldFiles.Ledger) is { } ledger && RequestLedger.TakeAnswered(ledger);
@@ -254,16 +260,6 @@ internal sealed class Keeper
         if (FileOf(HeldFiles.NoResend) is not null)
         {
             Exit(code); // the kernel cannot send again what the worker had read
-        }
-        if (_successor is { IsReady: true } ready)
-        {
-            ready.Socket.TrySend(KeeperLink.GoMessage);
-            (_worker, _successor) = (ready, null);
-            return;
-        }
-        if (_signal != 0)
-        {
-            return; // ends without another worker
         }
         long now = Stopwatch.GetTimestamp();
         if (hasAnswered || Stopwatch.GetElapsedTime(worker.Started) > s_livesLong || _deaths == 0)
@@ -390,7 +386,17 @@ internal sealed class Keeper
                 Interop.Wait(pid);
             }
         }
+        RemoveRecord();
         return ExitCode.OfSignal(_signal);
+    }
+
+    // The worker does it where one lives.
+    private void RemoveRecord()
+    {
+        if (FileOf(HeldFiles.Record) is { } record && StoredRecord.Read(record)?.MountPoint is { } mountPoint)
+        {
+            StateDirectory.Open().Inherit(record, mountPoint).Remove();
+        }
     }
 
     private void OnSignal(PosixSignalContext context, int number)

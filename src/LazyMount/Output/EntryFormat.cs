@@ -60,7 +60,7 @@ internal static class EntryFormat
     public static bool HasAccessList(ImageTree tree, ulong node, uint mode)
     {
         const int Least = 4 + (3 * 8); // a head, and three entries
-        return tree.HasXattrs && !FileMode.IsSymlink(mode)
+        return tree.HasAccessLists && !FileMode.IsSymlink(mode)
             && (tree.ReadXattr(node, "system.posix_acl_access"u8, default) >= Least || tree.ReadXattr(node, "system.posix_acl_default"u8, default) >= Least);
     }
 

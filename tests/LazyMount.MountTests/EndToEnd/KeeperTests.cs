@@ -150,6 +150,23 @@ public sealed class KeeperTests : IDisposable
         Assert.False(LazyMountCli.IsMounted(mount));
     }
 
+    /// <summary>A restart that is under way hinders no end, whichever of the three processes the signal finds.</summary>
+    [Fact]
+    public void SignalDuringARestart_Unmounts()
+    {
+        for (int i = 0; i < 8; i++)
+        {
+            string directory = _lazymount.Mount(_image, "--as", "fuse");
+            int keeper = Assert.Single(LazyMountCli.DaemonsOf(directory));
+            Kill(keeper, "HUP");
+            Thread.Sleep(6 * i);
+            Kill(keeper, "TERM");
+            WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
+            Assert.False(LazyMountCli.IsMounted(directory));
+            Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
+        }
+    }
+
     [Theory]
     [InlineData("TERM")]
     [InlineData("INT")]
@@ -221,6 +238,7 @@ public sealed class KeeperTests : IDisposable
         Kill(keeper, "CONT");
         WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
         Assert.False(LazyMountCli.IsMounted(directory));
+        Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
     }
 
     /// <summary>The command waited for ever: a worker that is killed says nothing.</summary>
