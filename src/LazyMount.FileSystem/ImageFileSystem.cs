@@ -20,6 +20,10 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         : this(TreeBuilder.OfFile("image.erofs"u8.ToArray(), image.Size, image.Time), layers, logger)
         => _image = image;
 
+    /// <summary>Stands in for a tree that nobody needs any more: nothing of it can be read (<see cref="IsRefused"/>).</summary>
+    public static ImageFileSystem OfNothing(ILogger<ImageFileSystem> logger)
+        => new(TreeBuilder.OfFile("nothing"u8.ToArray(), 0, default), [], logger) { _refused = true };
+
     /// <summary>
     /// Bytes of a span that a read may hold while it waits for the next one. What it needs of a longer span is copied, so that
     /// many reads at once cannot hold much more than they answer. Our spans have 2 MiB and those of other tools 4 MiB.

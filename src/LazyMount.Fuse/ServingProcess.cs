@@ -8,6 +8,9 @@ namespace LazyMount.Fuse;
 /// <param name="PidNamespace">The inode number of its PID namespace; null for the initial one.</param>
 public sealed record ServingProcess(int Pid, ulong Start, ulong? PidNamespace)
 {
+    /// <summary>The option by which a process says in its command line that it serves the mount of another one, which may end before it.</summary>
+    public const string ForOption = "--for";
+
     /// <summary>This process.</summary>
     public static ServingProcess Own() => new(Environment.ProcessId, StartOf("/proc/self") ?? 0, s_namespace.Value);
 
@@ -30,19 +33,26 @@ public sealed record ServingProcess(int Pid, ulong Start, ulong? PidNamespace)
     /// <summary>Its number in our own PID namespace; null when it is in another one.</summary>
     public int? OurPid => PidNamespace == s_namespace.Value ? Pid : null;
 
-    /// <summary>It has ended. False when that cannot be told from here.</summary>
+    /// <summary>It has ended, and so have those that served its mount. False when that cannot be told from here.</summary>
     public bool HasEnded()
     {
         try
         {
             // Another namespace's /proc says nothing of our numbers, and one that hides others' processes nothing of theirs.
             return NumbersOf("/proc/self").Length == 1 && Directory.Exists("/proc/1")
-                && (OurPid is { } pid ? StartOf(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}")) != Start : HasEndedElsewhere());
+                && (OurPid is { } pid ? StartOf(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}")) != Start : HasEndedElsewhere())
+                && !IsServedFor();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return false;
         }
+    }
+
+    private bool IsServedFor()
+    {
+        string words = $"\0{ForOption}\0{this}\0";
+        return Directory.EnumerateDirectories("/proc").Any(path => char.IsAsciiDigit(Path.GetFileName(path)[0]) && Read($"{path}/cmdline")?.Contains(words, StringComparison.Ordinal) == true);
     }
 
     // From the initial namespace every process is seen. From another one all of a namespace are seen, where one is: it is within ours.

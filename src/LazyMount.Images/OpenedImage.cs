@@ -43,6 +43,9 @@ public sealed class OpenedImage : IAsyncDisposable
     /// <summary>Who vouches for each layer.</summary>
     public LayerProofs Proofs { get; }
 
+    /// <summary>Layers of which the tree was made by their own table of contents.</summary>
+    public IReadOnlySet<Digest> FromTables { get; private init; } = new HashSet<Digest>();
+
     /// <summary>
     /// Streams every layer whose index others made and compares. Returns what is wrong with the first index that differs from its layer, or
     /// null when none does; layers that could not be compared, and the result, are logged.
@@ -133,7 +136,10 @@ public sealed class OpenedImage : IAsyncDisposable
             layers = readers.Open(wanted, heads, spans);
             List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified = options.VerifiesFully ? [.. wanted.Layers.Zip(layers, heads).Select(each => (each.First, each.Second, (LayerIndex)each.Third))] : [];
             var proofs = new LayerProofs([.. heads.Select(head => head.Proof.By)], shape.Alone ?? 0);
-            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, logger) { ReadTimeout = options.Registries.ReadTimeout }, shape.RootOf(tree), logger);
+            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, logger) { ReadTimeout = options.Registries.ReadTimeout }, shape.RootOf(tree), logger)
+            {
+                FromTables = heads.Where(head => head.IsFromTable).Select(head => head.Digest).ToHashSet(),
+            };
         }
         catch
         {

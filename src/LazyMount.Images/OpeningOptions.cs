@@ -27,6 +27,9 @@ public sealed record OpeningOptions
     /// <summary>An archive that is open already, which the reference names; owned by the image then. Null: it is opened.</summary>
     public SafeFileHandle? Archive { get; init; }
 
+    /// <summary>What <see cref="OpenedImage.FromTables"/> was when the image was opened before: the tree is made in the same way. Null: in the best.</summary>
+    public IReadOnlySet<Digest>? FromTables { get; init; }
+
     /// <summary>The platform to choose from an image index. Null: this machine's.</summary>
     public Platform? Platform { get; init; }
 

@@ -66,7 +66,7 @@ public sealed class ResolvedImage : IAsyncDisposable
 
     /// <summary>Where its layers' indexes come from.</summary>
     public IndexFinder OpenIndexes(OpeningOptions options, ILoggerFactory loggers)
-        => new(Cache, loggers) { Trust = options.IndexTrust, KeepsBlobs = options.KeepsBlobs };
+        => new(Cache, loggers) { Trust = options.IndexTrust, KeepsBlobs = options.KeepsBlobs, FromTables = options.FromTables };
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => Source.DisposeAsync();

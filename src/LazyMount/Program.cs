@@ -18,7 +18,7 @@ internal static class Program
         if (arguments is [ServeCommand.Name, ..])
         {
             Daemon.TakeStartDirectory();
-            keeper = KeeperLink.TryOpen();
+            keeper = KeeperLink.TryOpen(arguments);
         }
         using var signals = new TerminationSignals();
         Terminal? output = Terminal.Of(Interop.StandardOutput), error = Terminal.Of(Interop.StandardError);

@@ -26,6 +26,7 @@ public sealed class Containerd : IDisposable
             # No garbage collection: what a refused image has left may be what another, imported now, begins with.
             [plugins."io.containerd.gc.v1.scheduler"]
               mutation_threshold = 0
+              startup_delay = "24h"
             """);
         _daemon = Tool.Start("containerd", ["--config", configuration, "--log-level", "error"]);
         for (int attempt = 0; Ctr("version").ExitCode != 0; attempt++)

@@ -65,6 +65,9 @@ public record LayerHead
     /// <summary>Where it comes from.</summary>
     public IndexOrigin Origin { get; init; }
 
+    /// <summary>It was read of the layer's own table of contents, which says where the bytes of files are and not what else the tar has.</summary>
+    public bool IsFromTable => Origin is IndexOrigin.Estargz or IndexOrigin.ZstdChunked;
+
     /// <summary>Who guarantees the index, and the digests that verify the bytes read by it.</summary>
     public required Proof Proof { get; init; }
 

@@ -43,6 +43,12 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     public IndexTrust Trust { get; init; }
 
     /// <summary>
+    /// The layers whose index is read of their own table of contents, while no other layer's is: a tree that is made otherwise says of other bytes
+    /// of the tar that they are a file's. Null: by the first way that there is.
+    /// </summary>
+    public IReadOnlySet<Digest>? FromTables { get; init; }
+
+    /// <summary>
     /// Entries and paths of all layers of an image together: what the largest single layer may have, twice. Without it a
     /// thousand layers of ten million entries each would be one image.
     /// </summary>
@@ -141,7 +147,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
 
     private LayerHead? TryOpenStored(Descriptor layer, Image image, IndexPolicy policy, IndexStore store)
     {
-        LayerHead? found = store.TryOpenProved(layer) ?? (IsHere(layer, image) ? null : store.TryOpenBelieved(layer, image, policy));
+        LayerHead? found = IfWanted(store.TryOpenProved(layer)) ?? (IsBetterIndexed(layer, image) ? null : IfWanted(store.TryOpenBelieved(layer, image, policy)));
         if (found is not null && image.Source.DiffIdOf(layer.Digest) is { } diffId && diffId != found.DiffId)
         {
             found.Close();
@@ -151,7 +157,17 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     }
 
     // A layer that is in the cache whole is better indexed than believed.
-    private bool IsHere(Descriptor layer, Image image) => !image.Source.IsLocal && cache.HasAll(layer);
+    private bool IsBetterIndexed(Descriptor layer, Image image) => !image.Source.IsLocal && FromTables?.Contains(layer.Digest) != true && cache.HasAll(layer);
+
+    private LayerHead? IfWanted(LayerHead? head)
+    {
+        if (head is null || FromTables is null || FromTables.Contains(head.Digest) == head.IsFromTable)
+        {
+            return head;
+        }
+        head.Close();
+        return null;
+    }
 
     /// <summary>
     /// What was published for each layer, lowest first, each fetched and looked at but not kept: one that is of no use comes
@@ -266,12 +282,16 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
             return made;
         }
         LayerIndex? index = null;
-        if (!IsHere(layer, image))
+        if (!IsBetterIndexed(layer, image))
         {
             foreach (IIndexSource source in sources.For(layer))
             {
-                index ??= await source.TryGetAsync(layer, cancellationToken).ConfigureAwait(false) is { } found && policy.Accepts(found) ? (LayerIndex)policy.ToRead(found) : null;
+                index ??= IfWanted(await source.TryGetAsync(layer, cancellationToken).ConfigureAwait(false)) is { } found && policy.Accepts(found) ? (LayerIndex)policy.ToRead(found) : null;
             }
+        }
+        if (index is null && FromTables?.Contains(layer.Digest) == true)
+        {
+            throw new ImageException(ImageError.Unreachable, $"cannot read the table of contents of layer {layer.Digest} of '{image.Reference}' again; look at the log with -v for the reason");
         }
         index ??= await new LayerPass(cache, KeepsBlobs, _logger, memory).RunAsync(layer, image, believed: null, progress, cancellationToken).ConfigureAwait(false);
         Tell(index);

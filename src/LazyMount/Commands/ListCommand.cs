@@ -78,6 +78,7 @@ internal static class ListCommand
     private static string StateOf(MountRecord record, bool hasAnswered) => (record.Worker is int worker ? ProcessState.Of(worker) : null) switch
     {
         null when record.Worker is not null => Restarting,
+        _ when record.Trouble is not null => Restarting, // it answers, but cannot open the image
         'T' or 't' => Stuck,
         _ => hasAnswered ? Alive : Stuck,
     };

@@ -13,17 +13,19 @@ namespace LazyMount.Keeping;
 /// <param name="Root">Digest of what the reference led to.</param>
 /// <param name="Manifest">Digest of the manifest.</param>
 /// <param name="Tree">Digest of the tree: node ids and names that the kernel knows are those of this tree.</param>
+/// <param name="FromTables">As in <see cref="OpenedImage.FromTables"/>.</param>
 internal sealed record HeldState(
     HeldMount Mount,
     [property: JsonConverter(typeof(DigestConverter))] Digest Root,
     [property: JsonConverter(typeof(DigestConverter))] Digest Manifest,
-    [property: JsonConverter(typeof(DigestConverter))] Digest Tree)
+    [property: JsonConverter(typeof(DigestConverter))] Digest Tree,
+    IReadOnlyList<string> FromTables)
 {
-    private const int MaxLength = 64 << 10;
+    private const int MaxLength = 1 << 20; // of a thousand layers and more
 
     /// <summary>The state of a mount.</summary>
     public static async Task<HeldState> OfAsync(FuseMount mount, OpenedImage opened, CancellationToken cancellationToken)
-        => new(mount.Held, await RootOfAsync(opened.Image, cancellationToken), opened.Image.ManifestDescriptor.Digest, opened.Tree.Digest);
+        => new(mount.Held, await RootOfAsync(opened.Image, cancellationToken), opened.Image.ManifestDescriptor.Digest, opened.Tree.Digest, [.. opened.FromTables.Select(layer => layer.ToString())]);
 
     // A layout may name several manifests by one tag, and has no document then that says so.
     private static async Task<Digest> RootOfAsync(Image image, CancellationToken cancellationToken)

@@ -112,6 +112,10 @@ internal sealed class Keeper
             }
             if (_worker is null && _successor is null && Stopwatch.GetTimestamp() >= _notBefore)
             {
+                if (IsUnmounted())
+                {
+                    EndUnmounted();
+                }
                 _worker = Start(isFirst: false);
             }
         }
@@ -143,8 +147,7 @@ internal sealed class Keeper
         }
         if (files[count + 1].Happened != 0)
         {
-            RemoveRecord();
-            Exit(ExitCode.Done);
+            EndUnmounted();
         }
         if (files[count].Happened != 0)
         {
@@ -301,13 +304,13 @@ internal sealed class Keeper
             Interop.Inherit(theirs.Handle);
             (string program, SafeFileHandle? file) = Program(isFirst || replaces);
             List<string> environment = EnvironmentWithout(SocketVariable, HeldVariable);
-            environment.Add(string.Create(CultureInfo.InvariantCulture, $"{SocketVariable}={theirs.Handle.DangerousGetHandle()} {_self}"));
+            environment.Add(string.Create(CultureInfo.InvariantCulture, $"{SocketVariable}={theirs.Handle.DangerousGetHandle()}"));
             if (!isFirst)
             {
                 string files = string.Join(' ', _held.Select(held => string.Create(CultureInfo.InvariantCulture, $"{held.Role}={held.File.DangerousGetHandle()}")));
                 environment.Add($"{HeldVariable}={(replaces ? "restart" : $"death {_lastDeath}")} {files}");
             }
-            int pid = Interop.Spawn(program, [_program, .. Daemon.AssemblyToRun(_program), ServeCommand.Name, .. _arguments], environment);
+            int pid = Interop.Spawn(program, [_program, .. Daemon.AssemblyToRun(_program), ServeCommand.Name, ServingProcess.ForOption, _self.ToString(), .. _arguments], environment);
             if (pid < 0)
             {
                 ours.Dispose();
@@ -380,7 +383,8 @@ internal sealed class Keeper
         // Nobody serves the mount any more, so that taking it away does not wait for anybody. The record says where it is.
         if (FileOf(HeldFiles.Record) is { } record && StoredRecord.Read(record)?.MountPoint is { } directory)
         {
-            int pid = Interop.Spawn(_program, [_program, .. Daemon.AssemblyToRun(_program), "umount", "--lazy", directory], EnvironmentWithout(SocketVariable, HeldVariable));
+            // By a name of its own: one that is mount(8)'s helper would mount.
+            int pid = Interop.Spawn(_program, ["lazymount", .. Daemon.AssemblyToRun(_program), "umount", "--lazy", directory], EnvironmentWithout(SocketVariable, HeldVariable));
             if (pid > 0)
             {
                 Interop.Wait(pid);
@@ -388,6 +392,23 @@ internal sealed class Keeper
         }
         RemoveRecord();
         return ExitCode.OfSignal(_signal);
+    }
+
+    // The kernel's connection has ended.
+    private bool IsUnmounted()
+    {
+        if (FileOf(HeldFiles.Device) is not { } device)
+        {
+            return false;
+        }
+        var file = new Interop.PollDescriptor { File = (int)device.DangerousGetHandle() }; // an error is always told
+        return Interop.Poll(new Span<Interop.PollDescriptor>(ref file), 1, 0) > 0;
+    }
+
+    private void EndUnmounted()
+    {
+        RemoveRecord();
+        Exit(ExitCode.Done);
     }
 
     // The worker does it where one lives.

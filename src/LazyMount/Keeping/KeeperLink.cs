@@ -39,6 +39,7 @@ internal sealed class KeeperLink : IDisposable
 
     private readonly ControlSocket _socket;
     private readonly AutoResetEvent _answered = new(false);
+    private bool _hasTurn;
     private volatile bool _isHeld, _isToYield;
     private volatile Action? _onYield;
 
@@ -58,12 +59,13 @@ internal sealed class KeeperLink : IDisposable
     public IReadOnlyList<(string Role, SafeFileHandle File)> Held { get; }
 
     /// <summary>The link that this process was started with. Takes it out of the environment, where programs that we start would find it.</summary>
-    public static KeeperLink? TryOpen()
+    /// <param name="arguments">The process's own; they name the keeper.</param>
+    public static KeeperLink? TryOpen(string[] arguments)
     {
         string? socket = Environment.GetEnvironmentVariable(LazyMount.Keeping.Keeper.SocketVariable), held = Environment.GetEnvironmentVariable(LazyMount.Keeping.Keeper.HeldVariable);
         Environment.SetEnvironmentVariable(LazyMount.Keeping.Keeper.SocketVariable, null);
         Environment.SetEnvironmentVariable(LazyMount.Keeping.Keeper.HeldVariable, null);
-        if (socket?.Split(' ') is not [var number, var keeper] || !int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int fd) || ServingProcess.TryParse(keeper) is not { } process)
+        if (!int.TryParse(socket, NumberStyles.None, CultureInfo.InvariantCulture, out int fd) || arguments is not [_, ServingProcess.ForOption, var keeper, ..] || ServingProcess.TryParse(keeper) is not { } process)
         {
             return null;
         }
@@ -87,8 +89,18 @@ internal sealed class KeeperLink : IDisposable
         _isHeld = true;
     }
 
-    /// <summary>Tells the keeper that this worker could serve, and waits until the one before has ended. False when the keeper is gone.</summary>
-    public bool WaitForTurn() => _socket.TrySend(IsReady.ToString()) && _socket.Receive(out _) == GoMessage;
+    /// <summary>
+    /// Tells the keeper that this worker could serve, waits until the one before has ended, and listens to the keeper from then on. Does nothing when
+    /// that was done. False when the keeper is gone.
+    /// </summary>
+    public bool TakeTurn()
+    {
+        if (!_hasTurn && (_hasTurn = _socket.TrySend(IsReady.ToString()) && _socket.Receive(out _) == GoMessage))
+        {
+            Listen();
+        }
+        return _hasTurn;
+    }
 
     /// <summary>Tells the keeper that the mount ends: no other worker follows. Returns when it has let go of the connection, or is gone.</summary>
     public void End()

@@ -45,8 +45,8 @@ internal static class MountHelper
             given = arguments[1..];
             return true;
         }
-        // A copy of the program with this name starts its daemon by this name.
-        return Path.GetFileName(program) is Name or TypeName && arguments is not [ServeCommand.Name, ServeCommand.ReadyOption, ..];
+        // A copy of the program with this name starts its worker by this name.
+        return Path.GetFileName(program) is Name or TypeName && arguments is not [ServeCommand.Name, ServingProcess.ForOption, ..];
     }
 
     /// <summary>Runs the helper; returns the exit code, one of mount(8)'s.</summary>

@@ -1,7 +1,9 @@
 using System.Runtime;
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
+using LazyMount.Files;
 using LazyMount.Fuse;
 using LazyMount.Images;
 using LazyMount.Keeping;
@@ -29,7 +31,7 @@ internal sealed class MountedImage : IAsyncDisposable
 
     private static readonly TimeSpan s_stacksUnwind = TimeSpan.FromMilliseconds(200);
 
-    private readonly OpenedImage _opened;
+    private readonly OpenedImage? _opened; // null: there is no need of it any more, and everything is answered EIO
     private readonly FuseMount _mount;
     private readonly HeldRecord? _record; // null: it could not be written
     private readonly CommandHost _host;
@@ -39,17 +41,13 @@ internal sealed class MountedImage : IAsyncDisposable
     private Timer? _watchdog;
 
     private MountedImage(
-        OpenedImage opened, FuseMount mount, HeldRecord? record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, CommandHost host, ILogger logger)
+        OpenedImage? opened, FuseMount mount, HeldRecord? record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, CommandHost host, ILogger logger)
     {
         (_opened, _mount, _record, _host, _logger) = (opened, mount, record, host, logger);
-        _working = WorkAsync(prefetched);
+        _working = opened is null ? Task.CompletedTask : WorkAsync(opened, prefetched);
         if (_host.Keeper is { } keeper)
         {
             keeper.OnYield = Yield;
-            if (keeper.Reason is not null)
-            {
-                keeper.Listen();
-            }
         }
     }
 
@@ -148,12 +146,17 @@ internal sealed class MountedImage : IAsyncDisposable
             logger.WorkerDied(keeper.Reason!["death ".Length..]);
         }
         HeldState held = HeldState.Read(keeper.FileOf(HeldFiles.State)!);
-        OpeningOptions options = settings.ToOpening() with { Root = held.Root, Archive = keeper.FileOf(HeldFiles.Archive) };
-        OpenedImage opened = await OpenedImage.OpenAsync(request.Image, options, OpeningObserver.None, loggers, cancellationToken);
+        OpeningOptions options = settings.ToOpening() with
+        {
+            Root = held.Root,
+            FromTables = held.FromTables.Select(text => Digest.TryParse(text, out Digest layer) ? layer : throw new InvalidDataException($"'{text}' is no digest")).ToHashSet(),
+        };
+        OpenedImage? opened = keeper.IsAfterDeath ? await new Reopening(OpenAsync, options.Registries.ReadTimeout, keeper, held.Mount, logger).RunAsync(cancellationToken) : await OpenAsync(cancellationToken);
         try
         {
-            ImageFileSystem served = held.Mount.ErofsSource is not null || request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem;
-            if (opened.Image.ManifestDescriptor.Digest != held.Manifest || opened.Tree.Digest != held.Tree)
+            ImageFileSystem served = opened is null ? ImageFileSystem.OfNothing(loggers.CreateLogger<ImageFileSystem>())
+                : held.Mount.ErofsSource is not null || request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem;
+            if (opened is not null && (opened.Image.ManifestDescriptor.Digest != held.Manifest || opened.Tree.Digest != held.Tree))
             {
                 if (!keeper.IsAfterDeath)
                 {
@@ -162,25 +165,35 @@ internal sealed class MountedImage : IAsyncDisposable
                 logger.TreeDiffers(opened.Image.Reference.ToString(), held.Mount.Directory);
                 served.Refuse();
             }
-            if (!keeper.WaitForTurn() && !keeper.IsAfterDeath)
+            if (!keeper.TakeTurn() && !keeper.IsAfterDeath)
             {
                 throw new CommandException($"cannot restart the mount on '{held.Mount.Directory}': its keeper has ended; unmount the image, and mount it again");
             }
             SafeFileHandle[] devices = [.. keeper.Held.Where(file => file.Role == HeldFiles.Device).Select(file => file.File)];
             RequestLedger? ledger = keeper.FileOf(HeldFiles.Ledger) is { } memory ? RequestLedger.TryOpen(memory, keeper.IsAfterDeath) : null;
-            FuseMount mount = FuseMount.Resume(held.Mount, devices, served, request.Options.ToFuse(opened.Image.Reference.ToAbsolute().ToString()), ledger, loggers);
+            FuseMount mount = FuseMount.Resume(held.Mount, devices, served, request.Options.ToFuse(request.Image.ToAbsolute().ToString()), ledger, loggers);
             HeldRecord? record = null;
             if (keeper.FileOf(HeldFiles.Record) is { } file)
             {
                 StoredRecord.Change(file, record => record with { Worker = Environment.ProcessId, Restarts = record.Restarts + 1, RestartError = null, Trouble = null });
                 record = StateDirectory.Open().Inherit(file, held.Mount.Directory);
             }
-            return new MountedImage(opened, mount, record, Prefetch.RangesOf(request.Prefetch, opened), host, logger);
+            return new MountedImage(opened, mount, record, opened is null ? [] : Prefetch.RangesOf(request.Prefetch, opened), host, logger);
         }
         catch
         {
-            await opened.DisposeAsync();
+            if (opened is not null)
+            {
+                await opened.DisposeAsync();
+            }
             throw;
+        }
+
+        // The image owns the archive, also when it cannot be opened.
+        Task<OpenedImage> OpenAsync(CancellationToken token)
+        {
+            SafeFileHandle? archive = keeper.FileOf(HeldFiles.Archive) is { } file ? new SafeFileHandle(FileCalls.Duplicate((int)file.DangerousGetHandle()), ownsHandle: true) : null;
+            return OpenedImage.OpenAsync(request.Image, options with { Archive = archive }, OpeningObserver.None, loggers, token);
         }
     }
 
@@ -289,17 +302,19 @@ internal sealed class MountedImage : IAsyncDisposable
         if (GoesOn)
         {
             await _working;
-            await _opened.DisposeAsync();
+            await CloseAsync();
             return;
         }
         _host.Keeper?.End();
         await _mount.DisposeAsync();
         await _working;
         _record?.Remove();
-        await _opened.DisposeAsync();
+        await CloseAsync();
         _gone.Dispose();
         await _watchdog!.DisposeAsync();
     }
+
+    private ValueTask CloseAsync() => _opened?.DisposeAsync() ?? ValueTask.CompletedTask;
 
     private void StartWatchdog() => _watchdog ??= new Timer(_ =>
     {
@@ -308,17 +323,17 @@ internal sealed class MountedImage : IAsyncDisposable
     }, null, s_everythingEnds, Timeout.InfiniteTimeSpan);
 
     // What goes on in the background while the mount serves. One thing that fails does not stop the next.
-    private async Task WorkAsync(IReadOnlyList<(Layer Layer, long Offset, long End)> ranges)
+    private async Task WorkAsync(OpenedImage opened, IReadOnlyList<(Layer Layer, long Offset, long End)> ranges)
     {
         if (ranges.Count > 0)
         {
-            await WorkAsync("the prefetch", async () => _logger.Prefetched(await _opened.NewPrefetcher().RunAsync(ranges, _gone.Token)));
+            await WorkAsync("the prefetch", async () => _logger.Prefetched(await opened.NewPrefetcher().RunAsync(ranges, _gone.Token)));
         }
         await WorkAsync("--verify-full", async () =>
         {
-            if (await _opened.FindLieAsync(_logger, _gone.Token) is { } lie)
+            if (await opened.FindLieAsync(_logger, _gone.Token) is { } lie)
             {
-                _logger.ReadsRefused(_opened.Image.Reference.ToString(), lie);
+                _logger.ReadsRefused(opened.Image.Reference.ToString(), lie);
                 _mount.Refuse();
             }
         });

@@ -34,6 +34,7 @@ internal static class ServeCommand
         var directory = new Option<int>(DirectoryOption) { Required = true, Recursive = true };
         var credentials = new Option<int?>(CredentialsOption) { Recursive = true };
         var foreground = new Option<bool>(ForegroundOption) { Recursive = true };
+        var keeping = new Option<string?>(ServingProcess.ForOption) { Recursive = true };
         var arguments = new MountArguments();
         var verb = new Verb("mount", "Serve a mount.", "");
         arguments.AddTo(verb, host);
@@ -57,7 +58,7 @@ internal static class ServeCommand
             using MountDirectory target = MountDirectory.Inherited(parsed.GetRequiredValue(directory));
             return await StartAsync(request, target, isInFront ? null : parsed.GetValue(ready), settings, host, cancellationToken);
         });
-        var command = new Command(Name) { ready, directory, credentials, foreground, verb };
+        var command = new Command(Name) { ready, directory, credentials, foreground, keeping, verb };
         command.Hidden = true;
         return command;
     }

@@ -35,6 +35,9 @@ internal static partial class LogEvents
     [LoggerMessage(16, LogLevel.Warning, "the process that served this mount died ({Reason}); another one goes on")]
     public static partial void WorkerDied(this ILogger logger, string reason);
 
+    [LoggerMessage(18, LogLevel.Error, "the image on '{Directory}' cannot be opened again now, so that every access fails until it can: {Reason}")]
+    public static partial void CannotOpenAgain(this ILogger logger, string directory, string reason);
+
     [LoggerMessage(17, LogLevel.Critical, "no file of '{Image}' on '{Directory}' can be read any more: the tree of the image is not the one that was mounted; unmount the image, and mount it again")]
     public static partial void TreeDiffers(this ILogger logger, string image, string directory);
 

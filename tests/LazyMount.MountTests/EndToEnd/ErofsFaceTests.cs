@@ -169,7 +169,7 @@ public sealed class ErofsFaceTests : IDisposable
         const string Script = """
             export LAZYMOUNT_STATE="$DIR.state"
             state() { "$LAZYMOUNT" list | grep "$DIR" | cut -d" " -f1; }
-            unshare --pid --fork bash -c "LAZYMOUNT_STATE=\"\$DIR.other\" \"\$LAZYMOUNT\" mount -f --as erofs \"\$IMAGE\" \"\$DIR\" & read <\"\$DIR.end\"; kill -KILL \$! \$(pgrep -P \$!); wait; sleep 300" &
+            unshare --pid --fork bash -c "LAZYMOUNT_STATE=\"\$DIR.other\" \"\$LAZYMOUNT\" mount -f --as erofs \"\$IMAGE\" \"\$DIR\" & read <\"\$DIR.end\"; kill -KILL -1; wait; sleep 300" &
             for i in $(seq 600); do state | grep -q . && break; sleep 0.1; done
             state
             echo >"$DIR.end"

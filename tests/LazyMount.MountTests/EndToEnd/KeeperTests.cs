@@ -182,15 +182,19 @@ public sealed class KeeperTests : IDisposable
         Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
     }
 
-    [Fact]
-    public void KilledKeeper_LeavesTheMount()
+    [Theory]
+    [InlineData("fuse")]
+    [InlineData("erofs")]
+    public void KilledKeeper_LeavesTheMount(string face)
     {
-        string directory = _lazymount.Mount(_image);
+        Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "needs root");
+        string directory = _lazymount.Mount(_image, "--as", face);
         Kill(Assert.Single(LazyMountCli.DaemonsOf(directory)), "KILL");
         WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0);
         Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
         Assert.Equal("alive", Listed(directory).GetProperty("state").GetString());
         Sentence.AssertOne(_lazymount.Run("restart", directory), 1, directory, "keeper");
+        Sentence.AssertOne(_lazymount.Run("mount", _image, directory), 1, "is mounted there", "lazymount umount");
         _lazymount.Run("umount", directory).EnsureSuccess();
         Assert.Empty(LazyMountCli.WorkersOf(directory));
         Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
@@ -239,6 +243,100 @@ public sealed class KeeperTests : IDisposable
         WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
         Assert.False(LazyMountCli.IsMounted(directory));
         Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
+    }
+
+    /// <summary>The image cannot be opened: who reads gets errors in place of an endless wait, and right bytes as soon as it can be again.</summary>
+    [Theory]
+    [InlineData("fuse")]
+    [InlineData("erofs")]
+    public void RegistryAndCacheGone_ReadsFail_AndHeal(string face)
+    {
+        Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "needs root");
+        using var registry = new RegistryServer();
+        Tool.Run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", _image, $"docker://{registry.Host}/a:v1").EnsureSuccess();
+        string directory = _lazymount.Mount($"{registry.Host}/a:v1", "--as", face, "--read-timeout", "3s");
+        using FileStream held = File.OpenRead(Path.Combine(directory, "big"));
+        registry.Stop();
+        Directory.Delete(_lazymount.CacheDirectory, recursive: true);
+        KillWorkersOf(directory);
+        byte[] read = new byte[_content.Length];
+        Assert.Throws<IOException>(() => held.ReadExactly(read));
+        WaitUntil(() => Listed(directory).TryGetProperty("trouble", out _));
+        Assert.Equal("restarting", Listed(directory).GetProperty("state").GetString());
+        // The same when the process dies once more.
+        KillWorkersOf(directory);
+        held.Position = 0;
+        Assert.Throws<IOException>(() => held.ReadExactly(read));
+
+        registry.Start();
+        held.Position = 0;
+        held.ReadExactly(read);
+        Assert.Equal(_content, read);
+        Assert.Equal("alive", Listed(directory).GetProperty("state").GetString());
+        Assert.Contains("cannot be opened again now", Log(directory), StringComparison.Ordinal);
+        AssertUnmounts(directory, held);
+    }
+
+    [Fact]
+    public void RegistryAndCacheGone_UmountAndSignalsStillWork()
+    {
+        using var registry = new RegistryServer();
+        Tool.Run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", _image, $"docker://{registry.Host}/a:v1").EnsureSuccess();
+        foreach (string how in (string[])["umount", "keeper", "worker"])
+        {
+            string directory = _lazymount.Mount($"{registry.Host}/a:v1", "--read-timeout", "1s");
+            registry.Stop();
+            Directory.Delete(_lazymount.CacheDirectory, recursive: true);
+            KillWorkersOf(directory);
+            WaitUntil(() => Listed(directory).TryGetProperty("trouble", out _));
+            switch (how)
+            {
+                case "umount":
+                    _lazymount.Run("umount", directory).EnsureSuccess();
+                    break;
+                case "keeper":
+                    Kill(Assert.Single(LazyMountCli.DaemonsOf(directory)), "TERM");
+                    break;
+                default:
+                    Array.ForEach(LazyMountCli.WorkersOf(directory), worker => Kill(worker, "TERM"));
+                    break;
+            }
+            WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
+            Assert.False(LazyMountCli.IsMounted(directory));
+            Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
+            registry.Start();
+        }
+    }
+
+    /// <summary>
+    /// The tree of a table of contents says of other bytes that they are a file's than the tree of a pass over the layer does. When all of the layer is in the
+    /// cache, and no index, the pass would be made.
+    /// </summary>
+    [Theory]
+    [InlineData("fuse")]
+    [InlineData("erofs")]
+    public void IndexFromATableOfContents_IsMadeFromItAgain(string face)
+    {
+        Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "needs root");
+        using var registry = new RegistryServer();
+        string chunked = _lazymount.Directory["chunked"];
+        Skopeo.ConvertToZstdChunked(_lazymount.Directory["layout"], chunked, "v1");
+        Tool.Run("skopeo", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false", $"oci:{chunked}:v1", $"docker://{registry.Host}/a:v1").EnsureSuccess();
+        string directory = _lazymount.Mount($"{registry.Host}/a:v1", "--as", face);
+        using FileStream held = File.OpenRead(Path.Combine(directory, "big"));
+        _lazymount.Run("pull", $"{registry.Host}/a:v1").EnsureSuccess();
+        for (int i = 0; i < 2; i++)
+        {
+            foreach (string part in (string[])["trees", "layers", "image-layers"])
+                Tool.Run("rm", "-rf", Path.Combine(_lazymount.CacheDirectory, part));
+            KillWorkersOf(directory);
+            Tool.Run("sysctl", "-qw", "vm.drop_caches=3");
+            byte[] read = new byte[_content.Length];
+            held.Position = 0;
+            held.ReadExactly(read);
+            Assert.Equal(_content, read);
+        }
+        AssertUnmounts(directory, held);
     }
 
     /// <summary>The command waited for ever: a worker that is killed says nothing.</summary>

@@ -139,8 +139,8 @@ public sealed class MountHelperTests : IDisposable
     {
         ToolResult result = Run("""
             mount -t lazymount "$IMAGE" "$DIR"
-            kill -KILL $("$LAZYMOUNT" list --json | grep -o '"pid": *[0-9]*' | grep -o '[0-9]*')
-            until "$LAZYMOUNT" list | grep -q '^dead'; do sleep 0.05; done
+            kill -KILL $("$LAZYMOUNT" list --json | grep -oE '"(pid|worker)": *[0-9]+' | grep -o '[0-9]*')
+            until "$LAZYMOUNT" list | grep "$DIR" | grep -q '^dead'; do sleep 0.05; done
             "$HELPERS/mount.lazymount" "$IMAGE" "$DIR" -o rw && exit 9; echo $?
             "$LAZYMOUNT" umount "$DIR"
             """).EnsureSuccess();

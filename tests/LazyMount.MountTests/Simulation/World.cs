@@ -276,8 +276,6 @@ internal sealed class World : IDisposable
     private void LosesCache(bool all = false)
     {
         _broken.Cache.Begin();
-        if (all && _image.IsZstdChunked)
-            _broken.Metadata.Begin(); // as in Damage
         if (_image.IsTranscoded && _disk.Kind == DiskKind.Small)
             _broken.Transcoding.Begin(); // there may be no room to make it again
         FreeDiskSometimes();
@@ -331,7 +329,6 @@ internal sealed class World : IDisposable
         if (WaitForWorkers().Length == 0)
             return;
         bool mayFail = _broken.Registry.Holds || _broken.Metadata.Holds || _broken.Transcoding.Holds || !_isKept;
-        ToolResult result;
         if (_random.Next(3) == 0)
         {
             Note("the keeper gets SIGHUP");
@@ -340,7 +337,10 @@ internal sealed class World : IDisposable
             return;
         }
         Note("restart");
-        result = _lazymount.Run("restart", _directory);
+        using Tool restart = _lazymount.Start("restart", _directory);
+        if (_broken.Registry.Holds && !WaitUntil(() => restart.HasExited, TimeSpan.FromSeconds(20)))
+            HealRegistry(); // the new worker waits for what the registry does not give
+        ToolResult result = restart.WaitForExit();
         Expect(result, "restart", mayFail);
         if (result.ExitCode == 0)
             Figures.Count("workers replaced");
@@ -356,6 +356,8 @@ internal sealed class World : IDisposable
         int[] workers = Workers();
         if (workers.Length > 0)
             Kill(workers[_random.Next(workers.Length)]);
+        if (_broken.Registry.Holds && !WaitUntil(() => restart.HasExited, TimeSpan.FromSeconds(20)))
+            HealRegistry();
         Expect(restart.WaitForExit(), "restart", mayFail: true);
         Figures.Count("restarts disturbed");
     }
@@ -399,9 +401,6 @@ internal sealed class World : IDisposable
             try
             {
                 if (IsMetadata(file) && trouble is Trouble.FlipBits or Trouble.CutFile)
-                    _broken.Metadata.Begin();
-                // The tree that a table of contents makes is not the one that the tar makes: a mount cannot go on with the other one.
-                if (IsMetadata(file) && _image.IsZstdChunked)
                     _broken.Metadata.Begin();
                 if (!IsChunks(file))
                     LosesCache();

@@ -36,9 +36,9 @@ internal sealed class WorldBreakages
     {
         if (error != Libc.EIO)
             return false;
-        bool registry = Registry.HeldSince(since.Registry);
+        bool source = Registry.HeldSince(since.Registry) || Transcoding.HeldSince(since.Transcoding);
         return Volatile.Read(ref _deaths) - since.Deaths >= MostDeaths || Metadata.HeldSince(since.Metadata)
-            || (isData ? registry || Transcoding.HeldSince(since.Transcoding) : registry && Cache.HeldSince(since.Cache));
+            || (source && (isData || Cache.HeldSince(since.Cache)));
     }
 
     public string Describe(Moment since) => string.Create(CultureInfo.InvariantCulture,
