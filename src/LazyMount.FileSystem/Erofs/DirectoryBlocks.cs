@@ -63,7 +63,7 @@ internal readonly struct DirectoryBlocks
                     int node = NodeAt(i);
                     entries.U64(nids[node]);
                     entries.U16((uint)name);
-                    entries.U8(types[node] & 0x7Fu);
+                    entries.U8(types[node] & 0x3Fu);
                     entries.U8(0);
                     NameAt(i).CopyTo(block.AsSpan(name));
                     name += NameAt(i).Length;

@@ -26,8 +26,8 @@ public sealed class TreeWriter
     // Where in its tar a file may begin: below 256 TiB.
     private const int PlaceBits = 48;
 
-    // A bit of a type: a file that has bytes.
-    private const byte HasData = 0x80;
+    // Bits of a type: a file that has bytes; and one that has holes, too.
+    private const byte HasData = 0x80, HasHoles = 0x40;
 
     private readonly FlatTree _tree;
     private readonly Guid _identity;
@@ -155,10 +155,12 @@ public sealed class TreeWriter
             }
             _detailBytes += DetailBytes(node);
             Inode inode = Measure(position, node);
+            _types[position] |= node.IsSparse ? HasHoles : (byte)0;
             _hasChunks |= inode.Layout == ErofsFormat.DataLayout.Chunks;
             at = Place(at, inode);
             _nids[position] = checked((uint)((at >> 5) - ((long)ErofsFormat.MetadataBlock << (ErofsFormat.BlockBits - 5))));
-            _blocks[position] = (uint)inode.Blocks;
+            // Until files have addresses, how many blocks they take, so that they need not be looked up in the order of these.
+            _blocks[position] = (_types[position] & HasData) != 0 ? (uint)Math.Min(ErofsFormat.BlocksFor(node.Size), ErofsFormat.NoBlock) : (uint)inode.Blocks;
             if (inode.Blocks > 0)
                 _inBlocks.Add(position);
             at += inode.Size + inode.Tail;
@@ -195,8 +197,9 @@ public sealed class TreeWriter
         }
         foreach (int position in positions)
         {
+            long blocks = (_types[position] & HasHoles) != 0 ? PlaceChunks(position, block) : _blocks[position];
             _blocks[position] = (uint)Math.Min(block, ErofsFormat.NoBlock);
-            block += BlocksOf(position, block);
+            block += blocks;
             if (block > ErofsFormat.MaxBlocks)
             {
                 _reason ??= $"its files have more than {(ErofsFormat.MaxBlocks + 1) >> (40 - ErofsFormat.BlockBits)} TiB together, which EROFS cannot address";
@@ -282,12 +285,11 @@ public sealed class TreeWriter
 
     private static int ChunkCount(long size, int bits) => (int)Math.Min((size - 1 >> bits) + 1, int.MaxValue);
 
-    // Blocks that a file has addresses for, its first one given.
-    private long BlocksOf(int position, long first)
+    // Gives the chunks of a file with holes addresses, the first of them given. Returns their blocks.
+    private long PlaceChunks(int position, long first)
     {
         FlatTree.Node node = _tree.NodeAt(position);
-        if (node.SparseMap is not { } map)
-            return ErofsFormat.BlocksFor(node.Size);
+        SparseMap map = node.SparseMap!;
         int bits = ChunkBits(node.Size);
         var chunks = new uint[ChunkCount(node.Size, bits)];
         Array.Fill(chunks, ErofsFormat.NoBlock);
