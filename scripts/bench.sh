@@ -78,7 +78,7 @@ measure() { # NAME COMMAND...: records the command's time; a command that fails 
 
 heading() { # TITLE
   printf '\n## %s (median of %s, %s)\n\n' "$1" "$runs" "$(date -u +%F)"
-  printf '%s cores, Linux %s, %s\n\n' "$(nproc)" "$(uname -r)" "$(findmnt --noheadings --output FSTYPE --target "$BENCH_DIR")"
+  printf '%s cores, Linux %s, %s\n\n' "$(nproc)" "$(uname -r | cut -d- -f1)" "$(findmnt --noheadings --output FSTYPE --target "$BENCH_DIR")"
   echo '| what | LazyMount | the other way | ratio | target |'
   echo '|---|---|---|---|---|'
 }
