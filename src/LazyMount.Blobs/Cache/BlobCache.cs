@@ -355,9 +355,16 @@ public sealed class BlobCache
     /// <summary>Keeps a small blob that the caller has verified.</summary>
     internal void Keep(Descriptor blob, ReadOnlySpan<byte> bytes)
     {
-        using BlobStaging staging = Stage(blob);
-        staging.Append(bytes);
-        staging.Commit();
+        try
+        {
+            using BlobStaging staging = Stage(blob);
+            staging.Append(bytes);
+            staging.Commit();
+        }
+        catch (ImageException e) when (e.InnerException is { } cause && FileProblem.IsTheDisks(cause))
+        {
+            // It is fetched again next time. A mount that goes on with a full disk needs it now.
+        }
     }
 
     internal ImageException Failure(string what, Exception cause)

@@ -6,6 +6,9 @@ public static class FileProblem
     /// <summary>True for the failures of files that are a user's to mend, not bugs.</summary>
     public static bool IsOne(Exception e) => e is IOException or UnauthorizedAccessException;
 
+    /// <summary>True when the disk is full or fails, so that the same may work another time.</summary>
+    public static bool IsTheDisks(Exception e) => ErrorOf(e) is Interop.NoSpace or Interop.QuotaExceeded or Interop.Failed;
+
     /// <summary>The reason without the path: the caller's sentence names the file.</summary>
     public static string Reason(Exception e)
     {

@@ -9,7 +9,7 @@ namespace LazyMount.Blobs.Files;
 /// </summary>
 internal static partial class Interop
 {
-    public const int NotPermitted = 1, NoEntry = 2, Interrupted = 4, BadFile = 9, TryAgain = 11, NoAccess = 13, Exists = 17, NoDirectory = 20, TooLarge = 27; // EPERM … EEXIST
+    public const int NotPermitted = 1, NoEntry = 2, Interrupted = 4, Failed = 5, BadFile = 9, TryAgain = 11, NoAccess = 13, Exists = 17, NoDirectory = 20, TooLarge = 27; // EPERM … EEXIST
     public const int NoSpace = 28, ReadOnlyFileSystem = 30, QuotaExceeded = 122;                                             // ENOSPC, EROFS, EDQUOT
 
     public const int ReadOnly = 0, ReadWrite = 2, Create = 0x40, CreateNew = 0x40 | 0x80, Append = 0x400, CloseOnExec = 0x80000, PathOnly = 0x200000; // O_RDONLY … O_PATH

@@ -207,7 +207,7 @@ internal sealed class World : IDisposable
             case Trouble.SpoilRegistry:
                 _broken.Registry.Begin();
                 _proxy.Rate = 0.1 + 0.8 * _random.NextDouble();
-                _faultyFor = _random.Next(2, 20);
+                _faultyFor = _random.Next(2, 40);
                 Note($"the registry spoils {_proxy.Rate:0.00} of its answers");
                 break;
             case Trouble.StopRegistry:
@@ -396,7 +396,7 @@ internal sealed class World : IDisposable
         if (files.Length == 0)
             return;
         string name = trouble.ToString();
-        foreach (string file in Enumerable.Range(0, _random.Next(1, 8)).Select(_ => files[_random.Next(files.Length)]).Distinct())
+        foreach (string file in Enumerable.Range(0, _random.Next(1, 16)).Select(_ => files[_random.Next(files.Length)]).Distinct())
         {
             try
             {

@@ -224,6 +224,11 @@ public sealed class BlobCacheTests : IDisposable
             Assert.Equal(ImageError.Local, e.Error);
             Assert.Contains("free some space there, or choose another directory with --cache-dir", e.Message, StringComparison.Ordinal);
             Assert.Empty(Directory.GetFiles(Path.Combine(cache.Root, "v1", "blobs", "sha256")));
+            // A document is asked for again instead: a mount that goes on must not need the disk.
+            File.WriteAllBytes(Path.Combine(mount, "filler"), new byte[(1 << 20) - (64 << 10)]);
+            byte[] document = new byte[128 << 10];
+            cache.Keep(TestImage.DescriptorOf(document), document);
+            Assert.Null(cache.TryRead(TestImage.DescriptorOf(document).Digest, document.Length));
         }
         finally
         {
