@@ -361,9 +361,9 @@ public sealed class BlobCache
             staging.Append(bytes);
             staging.Commit();
         }
-        catch (ImageException e) when (e.InnerException is { } cause && FileProblem.IsTheDisks(cause))
+        catch (ImageException e) when (e.InnerException is { } cause && (FileProblem.IsTheDisks(cause) || FileProblem.IsMissing(cause)))
         {
-            // It is fetched again next time. A mount that goes on with a full disk needs it now.
+            // It is fetched again next time. A mount that goes on while the disk is full, or the cache is deleted, needs it now.
         }
     }
 

@@ -9,6 +9,9 @@ public static class FileProblem
     /// <summary>True when the disk is full or fails, so that the same may work another time.</summary>
     public static bool IsTheDisks(Exception e) => ErrorOf(e) is Interop.NoSpace or Interop.QuotaExceeded or Interop.Failed;
 
+    /// <summary>True when there is no such file, or no directory for it.</summary>
+    public static bool IsMissing(Exception e) => e is FileNotFoundException or DirectoryNotFoundException || ErrorOf(e) == Interop.NoEntry;
+
     /// <summary>The reason without the path: the caller's sentence names the file.</summary>
     public static string Reason(Exception e)
     {

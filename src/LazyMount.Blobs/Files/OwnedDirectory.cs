@@ -8,6 +8,7 @@ public static class OwnedDirectory
 {
     private const int OwnerOnly = 0x1C0;                     // 0700
     private const int OthersWrite = 0x12, OthersMode = 0x3F; // 0022, 0077
+    private const int MostTries = 10;
     private const int Sticky = 0x200;                        // 01000: names belong to their owners
 
     /// <summary>Whether this process may make files in a directory: neither its mode nor a read-only file system forbids it.</summary>
@@ -31,9 +32,19 @@ public static class OwnedDirectory
             return null;
         }
         path = Path.TrimEndingDirectorySeparator(path);
-        if (FileIdentity.TryOf(path, followsLinks: false) is null)
-            Make(path);
-        if (FileIdentity.TryOf(path, followsLinks: false) is not { } named)
+        FileIdentity? found;
+        for (int tries = 1; (found = FileIdentity.TryOf(path, followsLinks: false)) is null && tries <= MostTries; tries++)
+        {
+            try
+            {
+                Make(path);
+            }
+            catch (FileNotFoundException) when (tries < MostTries)
+            {
+                // Somebody removes the levels as we make them: a cache that is deleted.
+            }
+        }
+        if (found is not { } named)
             throw new DirectoryNotFoundException($"No such file or directory : '{path}'");
         uint me = Interop.EffectiveUser();
         if (named.Kind == FileKind.Link && !IsTrusted(named.Owner))

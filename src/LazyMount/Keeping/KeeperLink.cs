@@ -95,7 +95,16 @@ internal sealed class KeeperLink : IDisposable
     /// </summary>
     public bool TakeTurn()
     {
-        if (!_hasTurn && (_hasTurn = _socket.TrySend(IsReady.ToString()) && _socket.Receive(out _) == GoMessage))
+        if (_hasTurn || !_socket.TrySend(IsReady.ToString()))
+        {
+            return _hasTurn;
+        }
+        string? message;
+        while ((message = _socket.Receive(out _)) == YieldMessage)
+        {
+            _isToYield = true; // a successor was ready before
+        }
+        if (_hasTurn = message == GoMessage)
         {
             Listen();
         }

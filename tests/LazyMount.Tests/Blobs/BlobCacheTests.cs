@@ -211,6 +211,28 @@ public sealed class BlobCacheTests : IDisposable
     }
 
     [Fact]
+    public async Task CacheThatIsDeletedAgainAndAgain_FailsNobody()
+    {
+        using var end = new CancellationTokenSource();
+        string root = _cache.Root;
+        Task deleting = Task.Run(() =>
+        {
+            while (!end.IsCancellationRequested)
+            {
+                using Process removing = Process.Start("rm", ["-rf", root]);
+                removing.WaitForExit(); // what is made meanwhile may make it fail
+            }
+        }, TestContext.Current.CancellationToken);
+        for (int i = 0; i < 300; i++)
+        {
+            _cache.Keep(_blob, _content);
+            _ = _cache.GetDirectory("layers");
+        }
+        await end.CancelAsync();
+        await deleting;
+    }
+
+    [Fact]
     public void FullDisk_SaysSoBeforeTheBlobIsFetched()
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root to mount a small tmpfs");
