@@ -122,7 +122,7 @@ internal sealed class LayerIndexer(ILogger logger, long checkpointSpacing = Deco
         using var hash = blob.Digest.StartHash();
         using var digests = new MemoryStream();
         using var decoding = new LayerDecoding(
-            checkpointSpacing, budget, DiffId?.StartHash(), StageTranscoding is { } stage ? () => new Transcoder(stage(), blob.Size, budget) : null)
+            checkpointSpacing, budget, DiffId?.StartHash(), StageTranscoding is { } stage ? () => new Transcoder(stage, blob.Size, budget) : null)
         {
             TranscodesGzip = TranscodesGzip,
         };

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Compression;
 using LazyMount.Indexes.Model;
@@ -11,10 +12,10 @@ namespace LazyMount.Indexes.Build;
 /// something that can. The same tar always gives the same bytes. A few frames are encoded at a time; each under way takes
 /// two buffers of a span, so that is the bound of memory. One that becomes much larger than the layer's blob is given up.
 /// </summary>
-/// <param name="staging">Where the bytes go.</param>
+/// <param name="stage">Opens where the bytes go.</param>
 /// <param name="blobSize">Bytes of the layer's blob.</param>
 /// <param name="budget">Counts what the checkpoints take.</param>
-internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget budget) : IDisposable
+internal sealed class Transcoder(Func<BlobStaging> stage, long blobSize, IndexBudget budget) : IDisposable
 {
     /// <summary>
     /// Bytes on disk for each byte of the layer's blob, and those that any transcoding may have. A layer of which a transcoding
@@ -37,10 +38,14 @@ internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget
     private readonly MemoryStream _chunks = new();
     private readonly CheckpointTableBuilder _checkpoints = new(budget);
     private int _chunkFilled;
+    private BlobStaging? _staging; // from the first frame on
     private long _uncompressed, _size;
+    private ImageException? _failure; // of the cache: it is thrown when the transcoding turns out to be needed
 
     /// <summary>It was given up: it is more than <see cref="MaxGrowth"/> times as large as the blob.</summary>
     public bool IsTooLarge { get; private set; }
+
+    private bool IsGivenUp => IsTooLarge || _failure is not null;
 
     /// <summary>Digest and size of the transcoding, once complete.</summary>
     public Descriptor? Blob { get; private set; }
@@ -53,7 +58,7 @@ internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget
 
     public void Append(ReadOnlySpan<byte> tar)
     {
-        while (!tar.IsEmpty && !IsTooLarge)
+        while (!tar.IsEmpty && !IsGivenUp)
         {
             _filling ??= NextEncoder();
             tar = tar[_filling.Take(tar)..];
@@ -66,7 +71,7 @@ internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget
 
     public void Complete()
     {
-        if (IsTooLarge)
+        if (IsGivenUp)
         {
             return;
         }
@@ -74,11 +79,11 @@ internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget
         {
             EndSpan();
         }
-        while (_busy.Count > 0 && !IsTooLarge)
+        while (_busy.Count > 0 && !IsGivenUp)
         {
             WriteOldest();
         }
-        if (IsTooLarge)
+        if (IsGivenUp)
         {
             return;
         }
@@ -92,7 +97,15 @@ internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget
     }
 
     /// <summary>Publishes it under its own digest.</summary>
-    public void Commit() => staging.Commit(Blob!);
+    /// <exception cref="ImageException"><see cref="ImageError.Local"/>: the cache cannot keep it.</exception>
+    public void Commit()
+    {
+        if (_failure is not null)
+        {
+            throw _failure;
+        }
+        _staging!.Commit(Blob!);
+    }
 
     public void Dispose()
     {
@@ -100,7 +113,7 @@ internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget
         {
             encoder.Dispose();
         }
-        staging.Dispose();
+        _staging?.Dispose();
         _checkpoints.Dispose();
         _hash.Dispose();
         _chunkHash.Dispose();
@@ -131,11 +144,22 @@ internal sealed class Transcoder(BlobStaging staging, long blobSize, IndexBudget
         if (_size + bytes.Length > FreeBytes && (_size + bytes.Length - FreeBytes) / MaxGrowth > blobSize)
         {
             IsTooLarge = true;
-            staging.Dispose();
+            _staging?.Dispose();
             _idle.Push(encoder);
             return;
         }
-        staging.Append(bytes);
+        try
+        {
+            _staging ??= stage();
+            _staging.Append(bytes);
+        }
+        catch (ImageException e)
+        {
+            _failure = e;
+            _staging?.Dispose();
+            _idle.Push(encoder);
+            return;
+        }
         _checkpoints.Add(new Checkpoint(_size, 0, _uncompressed, AtMemberStart: true, default));
         _size += bytes.Length;
         _uncompressed += uncompressedLength;

@@ -182,7 +182,7 @@ public sealed class TranscodedLayerTests : IDisposable
         var cache = new BlobCache(CacheRoot);
         var random = new byte[1 << 20];
         new Random(1).NextBytes(random);
-        using var transcoder = new Transcoder(cache.StageDerived(Digest.OfSha256([1])), blobSize: 1000, new IndexBudget(IndexLimits.Default));
+        using var transcoder = new Transcoder(() => cache.StageDerived(Digest.OfSha256([1])), blobSize: 1000, new IndexBudget(IndexLimits.Default));
         for (int i = 0; i < 400 && !transcoder.IsTooLarge; i++)
         {
             transcoder.Append(random);
@@ -193,6 +193,20 @@ public sealed class TranscodedLayerTests : IDisposable
         transcoder.Complete();
         Assert.Null(transcoder.Blob);
         Assert.Empty(Directory.GetFiles(CacheRoot, "*.staging", SearchOption.AllDirectories));
+    }
+
+    /// <summary>Most layers in many frames do not need it: a full disk must not keep them from being read.</summary>
+    [Fact]
+    public void TranscodingThatCannotBeKept_FailsWhenItIsNeeded()
+    {
+        var full = new ImageException(ImageError.Local, "the disk is full");
+        using var transcoder = new Transcoder(() => throw full, blobSize: 1000, new IndexBudget(IndexLimits.Default));
+        for (int i = 0; i < 10; i++)
+        {
+            transcoder.Append(new byte[1 << 20]);
+        }
+        transcoder.Complete();
+        Assert.Same(full, Assert.Throws<ImageException>(transcoder.Commit));
     }
 
     // A tar of one file of zeros in one block of fixed codes.
