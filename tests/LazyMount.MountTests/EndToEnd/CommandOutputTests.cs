@@ -26,6 +26,21 @@ public sealed class CommandOutputTests : IDisposable
 
     public void Dispose() => _lazymount.Dispose();
 
+    /// <summary>Root of a user namespace that maps no other user: files are there, with the caller as owner and without set-user-ID bits, as with cp -a.</summary>
+    [Theory]
+    [InlineData("cp", "/.")]
+    [InlineData("unpack", "")]
+    public void OwnersThatAUserNamespaceDoesNotMap_AreSaid_AndTheFilesStay(string command, string path)
+    {
+        _layout.AddLayer(new TarBytes().File("program", "x", 0x9ED, TarBytes.OwnedBy(10, 20)).File("own", "y")).WriteImage("owners");
+        string target = _lazymount.Directory["copy"];
+        string[] words = [LazyMountCli.Binary, "--cache-dir", _lazymount.CacheDirectory, command, _layout.Reference("owners"), .. path.Length > 0 ? (string[])[path] : [], target];
+        ToolResult result = Tool.Shell("unshare --user --map-root-user bash -c 'out=$1; shift; \"$@\"; echo $?; stat -c %u:%g:%a:%F \"$out\"/{program,own,null}' bash \"$@\"", [target, .. words]);
+        Assert.Equal("1\n0:0:755:regular file\n0:0:644:regular file\n0:0:644:regular empty file\n", result.Output);
+        Assert.Contains("lazymount: cannot set the owner 10:20 of '/program' of the image: Invalid argument\n", result.Error, StringComparison.Ordinal);
+        Assert.Contains("because this user namespace or file system does not know their owners", result.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Ls_ListsNames()
     {

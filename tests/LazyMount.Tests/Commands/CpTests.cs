@@ -235,6 +235,17 @@ public sealed class CpTests : IDisposable
         Assert.Equal(["1777", "1755"], ((string[])["/program", "/d"]).Select(name => EntryFormat.Octal(tree[name].Mode)));
     }
 
+    /// <summary>As with cp -a: one file lacks the attribute, the others are there, and the exit code is 1.</summary>
+    [Fact]
+    public async Task InvalidAccessList_CostsItsFileTheAttributeAlone()
+    {
+        string image = Image(new TarBytes().Pax(("SCHILY.xattr.system.posix_acl_access", "no list")).File("bad", "x").File("good", "y")), target = _directory.CreateDirectory("target");
+        CommandRun run = await RunAsync("cp", image, "/bad", "/good", target);
+        Assert.Equal((1, "lazymount: cannot set the attribute 'system.posix_acl_access' of '/bad' of the image: Invalid argument\n"), (run.ExitCode, run.Error));
+        Assert.Equal("xy", File.ReadAllText(Path.Combine(target, "bad")) + File.ReadAllText(Path.Combine(target, "good")));
+        Assert.Equal(1577836800, new DateTimeOffset(File.GetLastWriteTimeUtc(Path.Combine(target, "bad"))).ToUnixTimeSeconds());
+    }
+
     [Fact]
     public async Task OneLayerAlone_IsCopiedWithItsWhiteouts()
     {
