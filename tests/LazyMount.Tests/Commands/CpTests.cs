@@ -164,6 +164,7 @@ public sealed class CpTests : IDisposable
     [Theory]
     [InlineData(1, "cannot copy to '/dev/null': it is not a regular file; name another one, or - for a tar archive on standard output", "/f", "/dev/null")]
     [InlineData(1, "cannot copy to '/dev/stdout': it is a symbolic link; remove it, or name the file that it leads to", "/f", "/dev/stdout")]
+    [InlineData(1, "cannot copy into '/proc': No such file or directory; name a directory that you can write to", "/f", "/proc/such")]
     [InlineData(1, "cannot copy to '/proc/no/such': there is no directory '/proc/no'; make it first with mkdir -p '/proc/no'", "/f", "/proc/no/such")]
     [InlineData(1, "cannot copy to '/tmp/no-such-name/': there is no directory '/tmp/no-such-name/'; make it first with mkdir -p '/tmp/no-such-name/'", "/f", "/tmp/no-such-name/")]
     [InlineData(1, "cannot copy to '/tmp/no-such-name': there is no directory '/tmp/no-such-name'; make it first with mkdir -p '/tmp/no-such-name'", "/f", "/d", "/tmp/no-such-name")]
