@@ -240,7 +240,7 @@ public sealed class CpTests : IDisposable
     [Fact]
     public async Task InvalidAccessList_CostsItsFileTheAttributeAlone()
     {
-        string image = Image(new TarBytes().Pax(("SCHILY.xattr.system.posix_acl_access", "no list")).File("bad", "x").File("good", "y")), target = _directory.CreateDirectory("target");
+        string image = Image(new TarBytes().Pax(("SCHILY.xattr.system.posix_acl_access", "\u0002\0\0\0\u0001\0\u0007\0\0\0\0\0")).File("bad", "x").File("good", "y")), target = _directory.CreateDirectory("target");
         CommandRun run = await RunAsync("cp", image, "/bad", "/good", target);
         Assert.Equal((1, "lazymount: cannot set the attribute 'system.posix_acl_access' of '/bad' of the image: Invalid argument\n"), (run.ExitCode, run.Error));
         Assert.Equal("xy", File.ReadAllText(Path.Combine(target, "bad")) + File.ReadAllText(Path.Combine(target, "good")));
