@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace LazyMount.Blobs.Files;
 
 /// <summary>Says in a few words why a file call failed, and what may help.</summary>
@@ -45,6 +47,10 @@ public static class FileProblem
     /// </summary>
     /// <param name="directory">The directory that is missing, as the user can name it.</param>
     public static string NoDirectory(string directory) => $"there is no directory '{directory}'; make it first with mkdir -p '{directory}'";
+
+    /// <summary>The reason and the next step when nothing can be made in a directory that the user named.</summary>
+    /// <param name="errno">What the call failed with.</param>
+    public static string NotWritable(int errno) => $"{Marshal.GetPInvokeErrorMessage(errno)}; name a directory that you can write to";
 
     // The runtime has the error number in HResult: of the exception itself, or of the cause of a refusal.
     private static int ErrorOf(Exception e) => e is UnauthorizedAccessException

@@ -52,6 +52,9 @@ internal sealed record CommandSettings
     /// <summary>Show this layer alone; null means all of them merged.</summary>
     public LayerChoice? Layer { get; init; }
 
+    /// <summary>What the reference led to when this command resolved it before; null: it is resolved.</summary>
+    public Digest? Root { get; init; }
+
     /// <summary>Show each layer beside all of them merged; not together with <see cref="Layer"/>.</summary>
     public bool ShowsLayers { get; init; }
 
@@ -67,6 +70,7 @@ internal sealed record CommandSettings
         Registries = Registries,
         IndexTrust = IndexTrust,
         Layer = Layer,
+        Root = Root,
         ShowsLayers = ShowsLayers,
         VerifiesFully = VerifiesFully,
     };

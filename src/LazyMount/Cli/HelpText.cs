@@ -48,7 +48,9 @@ internal static class HelpText
     /// <summary>One command: usage, what it does, arguments, options, examples.</summary>
     public static void WriteCommand(TextWriter output, Command command, int width)
     {
-        output.WriteLine($"Usage: {UsageOf(command)}");
+        const string Usage = "Usage: ";
+        List<string> usage = Wrap(UsageOf(command), width - Usage.Length);
+        output.WriteLine(Usage + string.Join($"\n{new string(' ', Usage.Length)}", usage));
         output.WriteLine();
         WriteParagraphs(output, command is Verb { Details.Length: > 0 } verb ? $"{verb.Summary}\n\n{verb.Details}" : SummaryOf(command), width);
         if (command.Subcommands.Count > 0)
@@ -73,9 +75,9 @@ internal static class HelpText
         {
             output.WriteLine();
             output.WriteLine("Examples:");
-            foreach (string line in Lines(shown.Examples))
+            foreach (string row in Lines(shown.Examples).SelectMany(line => CommandRows(line, width - Indent)))
             {
-                output.WriteLine($"  {line}");
+                output.WriteLine(new string(' ', Indent) + row);
             }
         }
         output.WriteLine();
@@ -165,10 +167,43 @@ internal static class HelpText
         }
     }
 
-    private static List<string> Wrap(string text, int width)
+    /// <summary>The rows of a line that a shell is given: one that is too wide goes on after a backslash, and never within quotes.</summary>
+    public static IReadOnlyList<string> CommandRows(string line, int width)
+    {
+        const string Continued = " \\", NextRow = "    ";
+        if (line.Length <= width)
+        {
+            return [line];
+        }
+        List<string> rows = Wrap(ShellWords(line), width - Continued.Length - NextRow.Length);
+        return [.. rows.Select((row, i) => (i == 0 ? "" : NextRow) + row + (i == rows.Count - 1 ? "" : Continued))];
+    }
+
+    // Spaces within quotes do not end a word.
+    private static IEnumerable<string> ShellWords(string line)
+    {
+        string word = "";
+        foreach (string part in line.Split(' '))
+        {
+            word += word.Length == 0 ? part : " " + part;
+            if (word.Count(character => character == '\'') % 2 == 0)
+            {
+                yield return word;
+                word = "";
+            }
+        }
+        if (word.Length > 0)
+        {
+            yield return word;
+        }
+    }
+
+    private static List<string> Wrap(string text, int width) => Wrap(text.Split(' ', StringSplitOptions.RemoveEmptyEntries), width);
+
+    private static List<string> Wrap(IEnumerable<string> words, int width)
     {
         List<string> rows = [""];
-        foreach (string word in text.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        foreach (string word in words)
         {
             if (rows[^1].Length == 0)
             {

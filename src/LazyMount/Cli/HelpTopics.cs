@@ -66,7 +66,7 @@ internal static class HelpTopics
               localhost:5000/app                      a registry on this machine
               docker://NAME                           the same as NAME
               oci:DIR, oci:DIR:TAG                    an OCI image layout
-              oci-archive:FILE, oci-archive:FILE:TAG  an OCI image layout in a tar file
+              oci-archive:FILE, oci-archive:FILE:TAG  an OCI layout in a tar file
               docker-archive:FILE                     a file of docker save
               docker-archive:FILE:app:v1              one image of it by name
               oci:DIR:@0, docker-archive:FILE:@1      an image by its number, from 0

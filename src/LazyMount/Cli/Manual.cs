@@ -163,6 +163,9 @@ internal sealed class Manual(Command root, IReadOnlyList<CommandGroup> groups, s
     /// <summary>One page, in the macros of man(7).</summary>
     private sealed class Page
     {
+        // man(1) indents by 7 columns, and writes no wider than 80 unless the terminal is.
+        private const int ExampleWidth = 73;
+
         private readonly StringBuilder _text = new();
 
         public Page(string name, int section, string version, DateOnly date)
@@ -201,13 +204,13 @@ internal sealed class Manual(Command root, IReadOnlyList<CommandGroup> groups, s
             }
         }
 
-        /// <summary>Lines that are shown as they are.</summary>
+        /// <summary>Command lines; one that is too wide goes on in further rows.</summary>
         public void Lines(string text)
         {
             Line(".nf");
-            foreach (string line in text.ReplaceLineEndings("\n").Split('\n'))
+            foreach (string row in text.ReplaceLineEndings("\n").Split('\n').SelectMany(line => HelpText.CommandRows(line, ExampleWidth)))
             {
-                Line(Text(line));
+                Line(Text(row));
             }
             Line(".fi");
         }

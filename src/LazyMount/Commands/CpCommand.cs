@@ -58,8 +58,7 @@ internal static class CpCommand
             }
             using UnpackDirectory directory = UnpackDirectory.OpenFilled(destination.Directory);
             FileOwners owners = Environment.IsPrivilegedProcess ? FileOwners.OfImage : FileOwners.OfCaller;
-            await new UnpackRun(host, "copy", "copying").RunAsync(opened, selection, directory, destination.Directory, owners, cancellationToken);
-            return ExitCode.Done;
+            return await new UnpackRun(host, "copy", "copying").RunAsync(opened, selection, directory, destination.Directory, owners, cancellationToken);
         });
         return verb;
     }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.Comparing;
 using LazyMount.FileSystem;
@@ -61,7 +62,9 @@ internal static class DiffCommand
                 throw new UsageException("--unified needs the PATH of a file");
             }
             await using OpenedTree before = await OpenedTree.OpenAsync(sides.Before, settings with { Layer = sides.LayerBefore }, host, cancellationToken);
-            await using OpenedTree after = await OpenedTree.OpenAsync(sides.After, settings with { Layer = sides.LayerAfter }, host, cancellationToken);
+            // Two layers are of one image, though its tag may move meanwhile.
+            Digest? root = sides.LayerAfter is not null ? before.Image.Image.RootDigest : null;
+            await using OpenedTree after = await OpenedTree.OpenAsync(sides.After, settings with { Layer = sides.LayerAfter, Root = root }, host, cancellationToken);
             byte[] where = ImagePathText.Encode(sides.Path ?? "/");
             bool isDifferent;
             if (isText)

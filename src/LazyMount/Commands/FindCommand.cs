@@ -25,7 +25,7 @@ internal static class FindCommand
         Operators: ( ) ! -not -a -and -o -or and the comma.
 
         Where to look:
-          -maxdepth N    -mindepth N    -depth    -H (follow PATHs that are links)
+          -maxdepth N   -mindepth N   -depth   -H (follow PATHs that are links)
 
         Actions:
           -print -print0 -ls -printf FORMAT -json -prune -quit

@@ -34,8 +34,7 @@ internal static class UnpackCommand
             await using OpenedTree opened = await OpenedTree.OpenAsync(parsed.GetRequiredValue(image), settings, host, cancellationToken);
             using UnpackDirectory target = UnpackDirectory.Open(path);
             FileOwners owners = parsed.GetValue(rootless) ? FileOwners.OfCallerRecorded : FileOwners.OfImage;
-            await new UnpackRun(host, "unpack", "unpacking").RunAsync(opened, new TreePaths(opened.Tree), target, path, owners, cancellationToken);
-            return ExitCode.Done;
+            return await new UnpackRun(host, "unpack", "unpacking").RunAsync(opened, new TreePaths(opened.Tree), target, path, owners, cancellationToken);
         });
         return verb;
     }

@@ -70,11 +70,11 @@ internal sealed record CopyDestination(string Path, string Directory, byte[]? Na
                 : $"cannot open the directory '{directory}': {Marshal.GetLastPInvokeErrorMessage()}");
         }
         bool isWritable = FileCalls.IsWritable(opened);
-        string reason = Marshal.GetLastPInvokeErrorMessage();
+        int errno = Marshal.GetLastPInvokeError();
         _ = FileCalls.Close(opened);
         if (!isWritable)
         {
-            throw Refusal(path, reason);
+            throw Refusal(path, FileProblem.NotWritable(errno));
         }
     }
 }

@@ -62,9 +62,10 @@ internal sealed class FindLs(DateTimeOffset now)
     private static void WriteLeft(CommandOutput output, ReadOnlySpan<byte> name, uint number, ref int width)
     {
         ReadOnlySpan<byte> text = name.IsEmpty ? Encoding.ASCII.GetBytes(number.ToString(CultureInfo.InvariantCulture)) : name;
-        width = Math.Max(width, text.Length);
+        int columns = CommandOutput.WidthOf(text);
+        width = Math.Max(width, columns);
         output.WriteName(text);
-        output.Write(new string(' ', width - text.Length + 1));
+        output.Write(new string(' ', width - columns + 1));
     }
 
     private static void AppendEscaped(StringBuilder line, ReadOnlySpan<byte> name)

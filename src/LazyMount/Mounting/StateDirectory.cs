@@ -124,8 +124,20 @@ internal sealed class StateDirectory
     }
 
     /// <summary>All records, in no order. Unreadable ones are no records. To be disposed.</summary>
+    /// <exception cref="CommandException">The directory is there and cannot be read.</exception>
     public IReadOnlyList<StoredRecord> ReadAll()
-        => Directory.Exists(Root) ? [.. Directory.EnumerateFiles(Root, "*.json").Select(StoredRecord.TryOpen).OfType<StoredRecord>()] : [];
+    {
+        string[] files;
+        try
+        {
+            files = Directory.Exists(Root) ? Directory.GetFiles(Root, "*.json") : [];
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            throw new CommandException($"cannot read the state directory '{Root}': {FileProblem.Reason(e)}; get permission to read it, or {Otherwise}", inner: e);
+        }
+        return [.. files.Select(StoredRecord.TryOpen).OfType<StoredRecord>()];
+    }
 
     /// <summary>Where images are mounted by processes that live.</summary>
     public IReadOnlyList<string> MountPoints()

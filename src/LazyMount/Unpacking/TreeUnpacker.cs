@@ -5,6 +5,7 @@ using LazyMount.Cli;
 using LazyMount.Files;
 using LazyMount.FileSystem;
 using LazyMount.Images;
+using LazyMount.Output;
 using LazyMount.Trees;
 using FileMode = LazyMount.FileSystem.FileMode;
 
@@ -37,6 +38,7 @@ internal sealed class TreeUnpacker : IDisposable
 {
     private const uint Private = 0x1C0; // 0700, until it is finished
     private const uint PermissionBits = 0xFFF, SetIdBits = 0xC00;
+    private const int MaxRefusals = 10; // thousands of files may have the same owner
     private const uint NoOwner = uint.MaxValue; // in user.rootlesscontainers: whoever has it
 
     private readonly OpenedImage _image;
@@ -49,6 +51,7 @@ internal sealed class TreeUnpacker : IDisposable
     private readonly HashSet<ulong> _merged = []; // directories that are in the target already
     private readonly byte[] _name = new byte[FileCalls.NameSize], _linkedName = new byte[FileCalls.NameSize];
     private readonly List<(ulong Directory, byte[] Name, bool IsDirectory)> _inPlace = []; // names that have moved
+    private readonly List<string> _refusals = [];
     private bool _finishing, _stranded;
 
     /// <param name="image">The image.</param>
@@ -71,6 +74,15 @@ internal sealed class TreeUnpacker : IDisposable
 
     /// <summary>Extended attributes that could not be set, for they need a privilege, or a file system that has them.</summary>
     public int SkippedXattrs { get; private set; }
+
+    /// <summary>Files with the caller as owner, because the user namespace or the file system does not know their owner. As with cp -a, they lose set-user-ID and set-group-ID bits.</summary>
+    public int RefusedOwners { get; private set; }
+
+    /// <summary>Extended attributes whose value the file system refuses, such as an access list that is not valid.</summary>
+    public int RefusedXattrs { get; private set; }
+
+    /// <summary>The first of <see cref="RefusedOwners"/> and <see cref="RefusedXattrs"/>, each in words.</summary>
+    public IReadOnlyList<string> Refusals => _refusals;
 
     /// <summary>
     /// Writes everything, or throws <see cref="CommandException"/> before it has written anything, or <see cref="IOException"/> or what reading
@@ -216,7 +228,13 @@ internal sealed class TreeUnpacker : IDisposable
             else
             {
                 ulong device = FileCalls.DeviceNumber(attributes.DeviceMajor, attributes.DeviceMinor);
-                Check(FileCalls.MakeNode(parent, Name(node), mode & (FileMode.TypeMask | 0x180), device), "make the special file", node);
+                int made = FileCalls.MakeNode(parent, Name(node), mode & (FileMode.TypeMask | 0x180), device);
+                if (made < 0 && Marshal.GetLastPInvokeError() == FileCalls.EPERM && EntryFormat.IsDevice(mode))
+                {
+                    FakeDevice(parent, node); // root of a user namespace
+                    continue;
+                }
+                Check(made, "make the special file", node);
             }
             FinishClosed(parent, node, attributes);
         }
@@ -354,10 +372,7 @@ internal sealed class TreeUnpacker : IDisposable
     private void FinishOpen(int file, ulong node)
     {
         NodeAttributes attributes = _tree.Attributes(node);
-        if (_owners == FileOwners.OfImage)
-        {
-            Check(FileCalls.SetOwner(file, attributes.Uid, attributes.Gid), "set the owner of", node);
-        }
+        bool isOwned = _owners == FileOwners.OfImage && IsOwned(FileCalls.SetOwner(file, attributes.Uid, attributes.Gid), node, attributes);
         if (node == _paths.Top)
         {
             // Its own, or from where it was made; not before it has the owner who alone may set some again.
@@ -368,17 +383,14 @@ internal sealed class TreeUnpacker : IDisposable
         {
             SetXattrs(node, _tree.XattrsOf(node), attributes, (name, value) => FileCalls.SetXattr(file, name, value, value.Length, 0));
         }
-        Check(FileCalls.SetMode(file, PermissionsOf(attributes)), "set the mode of", node);
+        Check(FileCalls.SetMode(file, PermissionsOf(attributes, isOwned)), "set the mode of", node);
         Check(FileCalls.SetTimes(file, Times(attributes)), "set the time of", node);
     }
 
     // The same for what cannot be opened, or not without effects.
     private void FinishClosed(int parent, ulong node, in NodeAttributes attributes)
     {
-        if (_owners == FileOwners.OfImage)
-        {
-            Check(FileCalls.SetOwnerAt(parent, Name(node), attributes.Uid, attributes.Gid, FileCalls.NoFollow), "set the owner of", node);
-        }
+        bool isOwned = _owners == FileOwners.OfImage && IsOwned(FileCalls.SetOwnerAt(parent, Name(node), attributes.Uid, attributes.Gid, FileCalls.NoFollow), node, attributes);
         if (_tree.XattrsOf(node) is { Count: > 0 } xattrs)
         {
             // There is no setxattrat before Linux 6.13; an open directory's name in /proc leads to that directory alone.
@@ -387,13 +399,36 @@ internal sealed class TreeUnpacker : IDisposable
         }
         if (!FileMode.IsSymlink(attributes.Mode))
         {
-            Check(FileCalls.SetModeUnopened(parent, Name(node), attributes.Mode & FileMode.TypeMask, PermissionsOf(attributes)), "set the mode of", node);
+            Check(FileCalls.SetModeUnopened(parent, Name(node), attributes.Mode & FileMode.TypeMask, PermissionsOf(attributes, isOwned)), "set the mode of", node);
         }
         Check(FileCalls.SetTimesAt(parent, Name(node), Times(attributes), FileCalls.NoFollow), "set the time of", node);
     }
 
     // As cp -a: a program of the image's root must not run as the caller, whoever starts it.
-    private uint PermissionsOf(in NodeAttributes attributes) => attributes.Mode & (_owners == FileOwners.OfCaller ? PermissionBits & ~SetIdBits : PermissionBits);
+    private uint PermissionsOf(in NodeAttributes attributes, bool isOwned)
+        => attributes.Mode & (isOwned || _owners == FileOwners.OfCallerRecorded ? PermissionBits : PermissionBits & ~SetIdBits);
+
+    // Whether a call has set the owner.
+    private bool IsOwned(int result, ulong node, in NodeAttributes attributes)
+    {
+        string what = $"set the owner {attributes.Uid}:{attributes.Gid} of";
+        if (result < 0 && Marshal.GetLastPInvokeError() == FileCalls.EINVAL)
+        {
+            Refuse(what, node);
+            RefusedOwners++;
+            return false;
+        }
+        Check(result, what, node);
+        return true;
+    }
+
+    private void Refuse(string what, ulong node)
+    {
+        if (_refusals.Count < MaxRefusals)
+        {
+            _refusals.Add(Failure(what, node).Message);
+        }
+    }
 
     private delegate int Setter(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value);
 
@@ -403,11 +438,19 @@ internal sealed class TreeUnpacker : IDisposable
         {
             if (set([.. name, 0], value) < 0)
             {
-                if (Marshal.GetLastPInvokeError() is not (FileCalls.EPERM or FileCalls.ENOTSUP))
+                string what = $"set the attribute '{Encoding.UTF8.GetString(name)}' of";
+                switch (Marshal.GetLastPInvokeError())
                 {
-                    throw Failure($"set the attribute {Encoding.UTF8.GetString(name)} of", node);
+                    case FileCalls.EPERM or FileCalls.ENOTSUP:
+                        SkippedXattrs++;
+                        break;
+                    case FileCalls.EINVAL:
+                        Refuse(what, node);
+                        RefusedXattrs++;
+                        break;
+                    default:
+                        throw Failure(what, node);
                 }
-                SkippedXattrs++;
             }
         }
         if (_owners == FileOwners.OfCallerRecorded && (attributes.Uid != 0 || attributes.Gid != 0) && !FileMode.IsSymlink(attributes.Mode))

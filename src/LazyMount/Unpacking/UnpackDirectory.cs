@@ -35,9 +35,9 @@ internal sealed class UnpackDirectory : IDisposable
         byte[] name = directory.NativePath();
         if (FileCalls.GetStatus(FileCalls.CurrentDirectory, name, 0, out FileStatus status) < 0)
         {
-            if (Marshal.GetLastPInvokeError() == FileCalls.ENOENT && ParentOf(name) is { } parent && FileCalls.GetStatus(FileCalls.CurrentDirectory, [.. parent, 0], 0, out _) < 0)
+            if (Marshal.GetLastPInvokeError() == FileCalls.ENOENT && MissingParentOf(name) is { } parent)
             {
-                throw directory.Refusal(FileProblem.NoDirectory(ImagePathText.Decode(parent)));
+                throw directory.Refusal(FileProblem.NoDirectory(parent));
             }
             return;
         }
@@ -133,15 +133,15 @@ internal sealed class UnpackDirectory : IDisposable
         }
         int errno = Marshal.GetLastPInvokeError();
         return errno == FileCalls.EEXIST ? false
-            : throw Refusal(errno == FileCalls.ENOENT && ParentOf(path) is { } parent ? FileProblem.NoDirectory(ImagePathText.Decode(parent)) : Marshal.GetPInvokeErrorMessage(errno));
+            : throw Refusal(errno == FileCalls.ENOENT && MissingParentOf(path) is { } parent ? FileProblem.NoDirectory(parent) : FileProblem.NotWritable(errno));
     }
 
-    // Without a zero byte at its end. Null: the root or the current directory.
-    private static byte[]? ParentOf(byte[] path)
+    // Null if it is there, as that of /proc/x is, where nothing can be made.
+    private static string? MissingParentOf(byte[] path)
     {
         int slash = path.AsSpan().LastIndexOf((byte)'/');
         ReadOnlySpan<byte> parent = slash <= 0 ? default : path.AsSpan(0, slash).TrimEnd((byte)'/');
-        return parent.IsEmpty ? null : parent.ToArray();
+        return parent.IsEmpty || FileCalls.GetStatus(FileCalls.CurrentDirectory, [.. parent, 0], 0, out _) == 0 ? null : ImagePathText.Decode(parent);
     }
 
     private void OpenExisting(byte[] name, int opened)
@@ -160,7 +160,7 @@ internal sealed class UnpackDirectory : IDisposable
         }
         if (!FileCalls.IsWritable(opened))
         {
-            throw Refusal(Marshal.GetLastPInvokeErrorMessage());
+            throw Refusal(FileProblem.NotWritable(Marshal.GetLastPInvokeError()));
         }
     }
 
@@ -200,7 +200,7 @@ internal sealed class UnpackDirectory : IDisposable
 
     private static byte[] NewName() => ImagePathText.Encode($".lazymount-{Guid.NewGuid():N}.tmp\0");
 
-    private int Check(int result) => result >= 0 ? result : throw Refusal(Marshal.GetLastPInvokeErrorMessage());
+    private int Check(int result) => result >= 0 ? result : throw Refusal(FileProblem.NotWritable(Marshal.GetLastPInvokeError()));
 
     /// <summary>Says that nothing can be written here.</summary>
     public CommandException Refusal(string reason) => new($"cannot {(MayHoldNames ? "copy" : "unpack")} into '{_path}': {reason}");

@@ -19,8 +19,9 @@ internal sealed class UnpackRun(CommandHost host, string name, string bar)
     /// <param name="path">The directory as the user named it.</param>
     /// <param name="owners">Whose the files will be.</param>
     /// <param name="cancellationToken">Interrupts it.</param>
-    /// <exception cref="CommandException">It failed.</exception>
-    public async Task RunAsync(OpenedTree opened, TreePaths paths, UnpackDirectory directory, string path, FileOwners owners, CancellationToken cancellationToken)
+    /// <returns>The exit code: failed, as that of cp(1), if the files are there and some lack their owner or an attribute.</returns>
+    /// <exception cref="CommandException">It failed, and what it had written is removed.</exception>
+    public async Task<int> RunAsync(OpenedTree opened, TreePaths paths, UnpackDirectory directory, string path, FileOwners owners, CancellationToken cancellationToken)
     {
         using var unpacker = new TreeUnpacker(opened.Image, paths, directory, owners);
         try
@@ -49,6 +50,7 @@ internal sealed class UnpackRun(CommandHost host, string name, string bar)
             throw;
         }
         TellWhatDiffers(unpacker);
+        return unpacker.Refusals.Count > 0 ? ExitCode.Failed : ExitCode.Done;
     }
 
     // In words for the end of a sentence.
@@ -59,6 +61,18 @@ internal sealed class UnpackRun(CommandHost host, string name, string bar)
 
     private void TellWhatDiffers(TreeUnpacker unpacker)
     {
+        foreach (string refusal in unpacker.Refusals)
+        {
+            host.Error.WriteLine($"lazymount: {CommandOutput.Displayable(refusal)}");
+        }
+        if (unpacker.RefusedOwners + unpacker.RefusedXattrs - unpacker.Refusals.Count is > 0 and int more)
+        {
+            host.Error.WriteLine($"lazymount: cannot set the owner or an attribute of more files ({more} times)");
+        }
+        if (unpacker.RefusedOwners > 0)
+        {
+            host.Error.WriteLine($"lazymount: note: {unpacker.RefusedOwners} file(s) belong to the caller, because this user namespace or file system does not know their owners; 'podman unshare' runs a command with more of them");
+        }
         if (unpacker.FakedDevices > 0)
         {
             host.Error.WriteLine($"lazymount: note: {unpacker.FakedDevices} device(s) became empty files, for only root can make devices");

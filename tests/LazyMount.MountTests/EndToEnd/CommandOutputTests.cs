@@ -26,6 +26,33 @@ public sealed class CommandOutputTests : IDisposable
 
     public void Dispose() => _lazymount.Dispose();
 
+    /// <summary>Root of a user namespace that maps no other user: files are there, with the caller as owner and without set-user-ID bits, as with cp -a.</summary>
+    [Theory]
+    [InlineData("cp", "/.")]
+    [InlineData("unpack", "")]
+    public void OwnersThatAUserNamespaceDoesNotMap_AreSaid_AndTheFilesStay(string command, string path)
+    {
+        _layout.AddLayer(new TarBytes().File("program", "x", 0x9ED, TarBytes.OwnedBy(10, 20)).File("own", "y").CharacterDevice("null", 1, 3)).WriteImage("owners");
+        string target = _lazymount.Directory["copy"];
+        string[] words = [LazyMountCli.Binary, "--cache-dir", _lazymount.CacheDirectory, command, _layout.Reference("owners"), .. path.Length > 0 ? (string[])[path] : [], target];
+        ToolResult result = Tool.Shell("unshare --user --map-root-user bash -c 'out=$1; shift; \"$@\"; echo $?; stat -c %u:%g:%a:%F \"$out\"/{program,own,null}' bash \"$@\"", [target, .. words]);
+        Assert.Equal("1\n0:0:755:regular file\n0:0:644:regular file\n0:0:644:regular empty file\n", result.Output);
+        Assert.Contains("lazymount: cannot set the owner 10:20 of '/program' of the image: Invalid argument\n", result.Error, StringComparison.Ordinal);
+        Assert.Contains("because this user namespace or file system does not know their owners", result.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("list")]
+    [InlineData("umount /no-such-directory")]
+    public void StateDirectoryThatCannotBeRead_IsSaid(string command)
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can give up capabilities");
+        string state = _lazymount.Directory.CreateDirectory("closed");
+        File.SetUnixFileMode(state, UnixFileMode.None);
+        ToolResult result = Tool.Shell($"LAZYMOUNT_STATE=$2 setpriv --bounding-set=-dac_override,-dac_read_search \"$1\" {command}", LazyMountCli.Binary, state);
+        Assert.Equal((1, "", $"lazymount: cannot read the state directory '{state}': Permission denied; get permission to read it, or choose another directory with $LAZYMOUNT_STATE\n"), (result.ExitCode, result.Output, result.Error));
+    }
+
     [Fact]
     public void Ls_ListsNames()
     {

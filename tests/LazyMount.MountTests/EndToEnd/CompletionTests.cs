@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using LazyMount.TestKit;
 using Xunit;
 
@@ -105,6 +106,7 @@ public sealed class CompletionTests : IDisposable
         {
             ToolResult read = Tool.Shell("MANWIDTH=80 man --warnings --encoding=UTF-8 --local-file \"$1\"", page).EnsureSuccess();
             Assert.Equal("", read.Error);
+            Assert.All(Regex.Replace(read.Output, ".\b", "").Split('\n'), line => Assert.InRange(line.Length, 0, 80)); // bold is a letter upon itself
             Assert.Contains("SYNOPSIS", page.EndsWith('5') ? read.Output + "SYNOPSIS" : read.Output, StringComparison.Ordinal);
             Assert.Equal("", Tool.Run("mandoc", "-T", "lint", "-W", "warning", page).Output);
         }

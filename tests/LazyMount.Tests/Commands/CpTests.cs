@@ -164,6 +164,7 @@ public sealed class CpTests : IDisposable
     [Theory]
     [InlineData(1, "cannot copy to '/dev/null': it is not a regular file; name another one, or - for a tar archive on standard output", "/f", "/dev/null")]
     [InlineData(1, "cannot copy to '/dev/stdout': it is a symbolic link; remove it, or name the file that it leads to", "/f", "/dev/stdout")]
+    [InlineData(1, "cannot copy into '/proc': No such file or directory; name a directory that you can write to", "/f", "/proc/such")]
     [InlineData(1, "cannot copy to '/proc/no/such': there is no directory '/proc/no'; make it first with mkdir -p '/proc/no'", "/f", "/proc/no/such")]
     [InlineData(1, "cannot copy to '/tmp/no-such-name/': there is no directory '/tmp/no-such-name/'; make it first with mkdir -p '/tmp/no-such-name/'", "/f", "/tmp/no-such-name/")]
     [InlineData(1, "cannot copy to '/tmp/no-such-name': there is no directory '/tmp/no-such-name'; make it first with mkdir -p '/tmp/no-such-name'", "/f", "/d", "/tmp/no-such-name")]
@@ -233,6 +234,17 @@ public sealed class CpTests : IDisposable
         await unpacker.UnpackAsync(_ => { }, TestContext.Current.CancellationToken);
         TreeSnapshot tree = TreeSnapshot.Take(path);
         Assert.Equal(["1777", "1755"], ((string[])["/program", "/d"]).Select(name => EntryFormat.Octal(tree[name].Mode)));
+    }
+
+    /// <summary>As with cp -a: one file lacks the attribute, the others are there, and the exit code is 1.</summary>
+    [Fact]
+    public async Task InvalidAccessList_CostsItsFileTheAttributeAlone()
+    {
+        string image = Image(new TarBytes().Pax(("SCHILY.xattr.system.posix_acl_access", "\u0002\0\0\0\u0001\0\u0007\0\0\0\0\0")).File("bad", "x").File("good", "y")), target = _directory.CreateDirectory("target");
+        CommandRun run = await RunAsync("cp", image, "/bad", "/good", target);
+        Assert.Equal((1, "lazymount: cannot set the attribute 'system.posix_acl_access' of '/bad' of the image: Invalid argument\n"), (run.ExitCode, run.Error));
+        Assert.Equal("xy", File.ReadAllText(Path.Combine(target, "bad")) + File.ReadAllText(Path.Combine(target, "good")));
+        Assert.Equal(1577836800, new DateTimeOffset(File.GetLastWriteTimeUtc(Path.Combine(target, "bad"))).ToUnixTimeSeconds());
     }
 
     [Fact]

@@ -219,6 +219,31 @@ public sealed class DiffTests : IDisposable
         Assert.Equal((2, "", $"lazymount: cannot find '/no' in '{before}': no such file or directory\n"), await OutcomeOf("diff", before, after, "/no"));
     }
 
+    /// <summary>The tag moves to an image whose layers are equal as soon as it has been resolved.</summary>
+    [Fact]
+    public async Task TwoLayers_AreOfOneImage_ThoughTheTagMoves()
+    {
+        using var registry = new RegistryServer();
+        await using var recording = new RecordingRegistry(registry.Host);
+        var layout = new OciLayoutBuilder(_directory["layout"]);
+        layout.AddLayer(new TarBytes().File("a", "x")).AddLayer(new TarBytes().File("a", "y")).WriteImage("v1");
+        Skopeo.Push(layout.Reference("v1"), registry, "a/b:v1");
+        layout.AddLayer(new TarBytes().File("a", "x")).AddLayer(new TarBytes().File("a", "x")).WriteImage("v2");
+        bool hasMoved = false;
+        recording.Instead = path =>
+        {
+            if (!hasMoved && path.Contains("/blobs/", StringComparison.Ordinal))
+            {
+                hasMoved = true;
+                Skopeo.Push(layout.Reference("v2"), registry, "a/b:v1");
+            }
+            return null;
+        };
+        Assert.Equal((1, "M /a  (content)\n", ""), await OutcomeOf("diff", "--layer", "0,1", $"{recording.Host}/a/b:v1"));
+        Assert.True(hasMoved);
+        Assert.Single(recording.Answers, answer => answer.Path.EndsWith("/manifests/v1", StringComparison.Ordinal) && answer.Method == "GET");
+    }
+
     [Fact]
     public async Task TwoLayersOfAnImage_AreCompared()
     {

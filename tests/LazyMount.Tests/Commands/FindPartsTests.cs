@@ -128,6 +128,16 @@ public sealed class FindPartsTests : IDisposable
 
     /// <summary>Names of users are file bytes: they are only fetched when they are asked for.</summary>
     [Fact]
+    public async Task Ls_AlignsNamesByTheColumnsThatTheyTake()
+    {
+        var layout = new OciLayoutBuilder(_directory["layout"]);
+        layout.AddLayer(new TarBytes().Directory("etc").File("etc/passwd", "用户甲乙丙:x:7:7::/:\n"u8.ToArray()).File("a", "x", edit: TarBytes.OwnedBy(7, 0)).File("b", "x", edit: TarBytes.OwnedBy(0, 0))).WriteImage("v1");
+        string[] lines = (await CommandRun.RunAsync("find", "--cache-dir", _directory["cache"], layout.Reference("v1"), "/a", "/b", "-ls")).Output.Split('\n');
+        Assert.Contains(" 用户甲乙丙 0 ", lines[0], StringComparison.Ordinal);
+        Assert.Contains($" {"0",-10} 0 ", lines[1], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task NoFileIsRead_UnlessNamesOfUsersAreAskedFor()
     {
         var layout = new OciLayoutBuilder(_directory["layout"]);

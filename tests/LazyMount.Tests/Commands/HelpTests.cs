@@ -35,10 +35,18 @@ public sealed class HelpTests
             Assert.StartsWith($"Usage: lazymount {string.Join(' ', words)}", lines[0]);
             int examples = Array.IndexOf(lines, "Examples:");
             Assert.True(examples > 0 && lines[examples + 1].StartsWith("  lazymount ", StringComparison.Ordinal), $"{command.Name} has no examples");
-            Assert.All(lines.Take(examples), line => Assert.InRange(line.Length, 0, Columns));
+            Assert.All(lines, line => Assert.InRange(line.Length, 0, Columns));
             Assert.Equal(lines, await LinesOf(["help", .. words]));
         }
     }
+
+    [Theory]
+    [InlineData("lazymount cat app:v1 /a", 24, "lazymount cat app:v1 /a")]
+    [InlineData("lazymount cat app:v1 /a", 22, "lazymount cat \\|    app:v1 /a")]
+    [InlineData("lazymount ls --json a | jq -r 'select(.a | not)'", 30, "lazymount ls --json a | \\|    jq -r 'select(.a | not)'")]
+    [InlineData("lazymount ls a # this machine's own", 24, "lazymount ls a # \\|    this machine's own")]
+    public void WideCommandLines_GoOnInTheNextRow_AsAShellReadsThem(string line, int width, string rows)
+        => Assert.Equal(rows, string.Join('|', HelpText.CommandRows(line, width)));
 
     [Fact]
     public void SummariesAndOptions_AreOneLine()

@@ -81,7 +81,8 @@ public sealed class WholeImageTests : IDisposable
         CommandRun run = await RunAsync("unpack", image, _outside);
         Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}': it is not empty; name an empty directory or one that does not exist\n"), (run.ExitCode, run.Error));
         Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file': it is not a directory; name another one\n"), await ErrorOf(Path.Combine(_outside, "file")));
-        Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file/such': Not a directory\n"), await ErrorOf(Path.Combine(_outside, "file/such")));
+        Assert.Equal((1, "lazymount: cannot unpack into '/proc/such': No such file or directory; name a directory that you can write to\n"), await ErrorOf("/proc/such"));
+        Assert.Equal((1, $"lazymount: cannot unpack into '{_outside}/file/such': Not a directory; name a directory that you can write to\n"), await ErrorOf(Path.Combine(_outside, "file/such")));
 
         async Task<(int, string)> ErrorOf(string directory)
         {
@@ -349,7 +350,7 @@ public sealed class WholeImageTests : IDisposable
         try
         {
             CommandRun run = await RunAsync("unpack", Image(new TarBytes().File("a", "x")), directory);
-            Assert.Equal((1, $"lazymount: cannot unpack into '{directory}': Read-only file system\n"), (run.ExitCode, run.Error));
+            Assert.Equal((1, $"lazymount: cannot unpack into '{directory}': Read-only file system; name a directory that you can write to\n"), (run.ExitCode, run.Error));
         }
         finally
         {
