@@ -176,7 +176,7 @@ internal sealed class MountedImage : IAsyncDisposable
             if (keeper.FileOf(HeldFiles.Record) is { } file)
             {
                 StoredRecord.Change(file, record => record with { Worker = Environment.ProcessId, Restarts = record.Restarts + 1, RestartError = null, Trouble = null });
-                record = StateDirectory.Open().Inherit(file, held.Mount.Directory);
+                record = StateDirectory.Open().Inherit(file);
             }
             return new MountedImage(opened, mount, record, opened is null ? [] : Prefetch.RangesOf(request.Prefetch, opened), host, logger);
         }
@@ -261,11 +261,15 @@ internal sealed class MountedImage : IAsyncDisposable
         GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
-        if (await EndsBeforeAsync(_mount.Completion, cancellationToken))
+        bool hasEnded = await EndsBeforeAsync(_mount.Completion, cancellationToken);
+        if (!GoesOn)
+        {
+            _host.Keeper?.Notify("STOPPING=1");
+        }
+        if (hasEnded)
         {
             return ExitCode.Done;
         }
-        _host.Keeper?.Notify("STOPPING=1");
         bool wasMounted = _mount.IsMounted;
         try
         {
