@@ -32,7 +32,7 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     public static IReadOnlyList<MountPoint> List()
     {
         ILookup<string, MountInfo> mounts = MountInfo.ReadAll().Where(mount => mount.Face is not null).ToLookup(mount => mount.Path);
-        return [.. mounts.SelectMany(there => there.Count() == 1 ? there : there.OrderBy(mount => mount.IsReachable()))
+        return [.. mounts.SelectMany(there => there.Count() > 1 ? there.OrderBy(mount => mount.IsReachable()) : there.AsEnumerable())
             .Select(mount => new MountPoint(mount.MountPoint, mount.Image, mount.Device) { Server = mount.Server })];
     }
 

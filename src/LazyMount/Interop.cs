@@ -10,7 +10,7 @@ namespace LazyMount;
 internal static partial class Interop
 {
     public const int StandardInput = 0, StandardOutput = 1, StandardError = 2;
-    public const int EINTR = 4, EAGAIN = 11, EPIPE = 32;
+    public const int EINTR = 4, EAGAIN = 11, EMFILE = 24, EPIPE = 32;
 
     [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
     public static partial nint Write(SafeFileHandle file, ReadOnlySpan<byte> buffer, nint count);

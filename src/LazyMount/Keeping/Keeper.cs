@@ -9,6 +9,7 @@ using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
+using LazyMount.Output;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Keeping;
@@ -359,7 +360,7 @@ internal sealed class Keeper
                 return new Worker(pid, socket, Stopwatch.GetTimestamp(), file, Restarts());
             }
             file?.Dispose();
-            error = $"cannot start '{_program}': {Marshal.GetPInvokeErrorMessage(-pid)}; install lazymount there again";
+            error = $"cannot start '{_program}': {Marshal.GetPInvokeErrorMessage(-pid)}; {(isFirst ? "raise the limits of the process with ulimit" : "install lazymount there again")}";
         }
         catch (CommandException e)
         {
@@ -367,6 +368,8 @@ internal sealed class Keeper
         }
         if (isFirst)
         {
+            using var standardError = new MessageWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }, isTerminal: false);
+            standardError.WriteLine("lazymount: " + error);
             Exit(ExitCode.Failed);
         }
         if (replaces)

@@ -74,6 +74,7 @@ internal sealed class MountedImage : IAsyncDisposable
         StateDirectory? state = StateDirectory.TryCreate(host.Note);
         OpenedImage? opened = null;
         FuseMount? mount = null;
+        HeldRecord? record = null;
         try
         {
             opened = await host.OpenImageAsync(request.Image, settings, loggers, cancellationToken);
@@ -83,7 +84,7 @@ internal sealed class MountedImage : IAsyncDisposable
             // :: Step 5: the mount, and its record.
             mount = whyFuse is null ? TryMountErofs(request, target, opened, image, host.Keeper?.Keeper, loggers, logger) : null;
             mount ??= FuseMount.Mount(target, request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
-            HeldRecord? record = state?.TryWrite(new MountRecord
+            record = state?.TryWrite(new MountRecord
             {
                 MountPoint = mount.Directory,
                 Device = mount.Device,
@@ -118,6 +119,7 @@ internal sealed class MountedImage : IAsyncDisposable
             {
                 await mount.DisposeAsync();
             }
+            record?.Remove();
             if (opened is not null)
             {
                 await opened.DisposeAsync();
