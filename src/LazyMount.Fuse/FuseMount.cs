@@ -11,6 +11,9 @@ namespace LazyMount.Fuse;
 /// <summary>A mounted image: owns the device, the reader threads and the mount.</summary>
 public sealed class FuseMount : IAsyncDisposable
 {
+    // Shows on any kernel what a mount does on those before Linux 6.9.
+    private static readonly InitFlags s_lessForTests = Environment.GetEnvironmentVariable("LAZYMOUNT_NO_RESEND") is null ? InitFlags.None : InitFlags.HasResend;
+
     private readonly FuseSession _session;
     private readonly ILogger _logger;
 
@@ -176,8 +179,21 @@ public sealed class FuseMount : IAsyncDisposable
     /// <summary>Completes when the mount is no longer served, for any reason.</summary>
     public Task Completion { get; }
 
-    /// <summary>It has a place in this mount namespace.</summary>
-    public bool IsMounted => Device is null || MountPlaces.Of(Device).Exists(place => OnlyOurs?.Invoke(place) ?? true);
+    /// <summary>It has a place in this mount namespace, as far as can be told.</summary>
+    public bool IsMounted
+    {
+        get
+        {
+            try
+            {
+                return Device is null || MountPlaces.Of(Device).Exists(place => OnlyOurs?.Invoke(place) ?? true);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                return true; // no /proc, or no descriptors left
+            }
+        }
+    }
 
     /// <summary>
     /// Unmounts from all places of this mount namespace. False when one is busy; with <paramref name="lazy"/> they are detached at once,
@@ -351,7 +367,7 @@ public sealed class FuseMount : IAsyncDisposable
             {
                 throw MountFailure.NoInit(directory, Interop.EINVAL);
             }
-            NegotiationResult result = Negotiation.Answer(request, reply, out int replyLength, out Negotiated negotiated, more);
+            NegotiationResult result = Negotiation.Answer(request, reply, out int replyLength, out Negotiated negotiated, more, s_lessForTests);
             errno = device.Write(reply[..replyLength]);
             if (result == NegotiationResult.TooOld)
             {

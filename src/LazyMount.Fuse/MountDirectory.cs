@@ -155,7 +155,7 @@ public sealed class MountDirectory : IDisposable
         {
             throw MountFailure.Unreadable(directory, Interop.EACCES);
         }
-        catch (IOException e)
+        catch (IOException e) when (e.HResult != Interop.EMFILE)
         {
             throw MountFailure.Unreadable(directory, e.Message);
         }

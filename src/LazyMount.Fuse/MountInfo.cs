@@ -33,13 +33,39 @@ internal sealed record MountInfo(int Id, string Device, string Path, string Type
     public byte[] PathBytes => Encoding.Latin1.GetBytes(Path + '\0');
 
     /// <summary>All mounts of this mount namespace, in the order in which they were made.</summary>
-    public static List<MountInfo> ReadAll() => Parse(File.ReadAllBytes(Table));
+    /// <exception cref="IOException">The table cannot be read, because there is no /proc or there are no descriptors left.</exception>
+    public static List<MountInfo> ReadAll()
+    {
+        try
+        {
+            return Parse(File.ReadAllBytes(Table));
+        }
+        catch (IOException e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw NoProc(e);
+        }
+    }
 
-    /// <summary>The mount made last on a directory, or null. Another mount on a directory above may hide it.</summary>
-    public static MountInfo? Find(string directory) => ReadAll().FindLast(mount => mount.MountPoint == directory);
+    private static IOException NoProc(Exception e) => new($"cannot read '{Table}': /proc is not mounted; mount it with mount -t proc proc /proc", e);
+
+    /// <summary>The uppermost mount on a directory, or null. Another mount on a directory above may hide it.</summary>
+    public static MountInfo? Find(string directory) => Uppermost(ReadAll().FindAll(mount => mount.MountPoint == directory));
+
+    // The table is in the order in which the mounts were made, which says nothing of one that was moved.
+    private static MountInfo? Uppermost(List<MountInfo> there) => there.Count > 1 && there.Find(mount => mount.IsReachable()) is { } upper ? upper : there.LastOrDefault();
 
     /// <summary>The number of the mount that an open file belongs to, or null.</summary>
-    public static int? IdOf(SafeFileHandle file) => IdIn(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fdinfo/{file.DangerousGetHandle()}"));
+    public static int? IdOf(SafeFileHandle file)
+    {
+        try
+        {
+            return IdIn(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fdinfo/{file.DangerousGetHandle()}"));
+        }
+        catch (DirectoryNotFoundException e)
+        {
+            throw NoProc(e);
+        }
+    }
 
     /// <summary>The number of the mount in a file of /proc/PID/fdinfo (proc_pid_fdinfo(5)), or null.</summary>
     public static int? IdIn(string information)

@@ -28,9 +28,13 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     /// <summary>A daemon that lives answers statfs from memory; one that takes this long is stuck, but not gone.</summary>
     private static readonly TimeSpan s_probeTime = TimeSpan.FromSeconds(1);
 
-    /// <summary>All LazyMount mounts of this mount namespace.</summary>
+    /// <summary>All LazyMount mounts of this mount namespace. Of several on one directory the uppermost is the last.</summary>
     public static IReadOnlyList<MountPoint> List()
-        => [.. MountInfo.ReadAll().Where(mount => mount.Face is not null).Select(mount => new MountPoint(mount.MountPoint, mount.Image, mount.Device) { Server = mount.Server })];
+    {
+        ILookup<string, MountInfo> mounts = MountInfo.ReadAll().Where(mount => mount.Face is not null).ToLookup(mount => mount.Path);
+        return [.. mounts.SelectMany(there => there.Count() > 1 ? there.OrderBy(mount => mount.IsReachable()) : there.AsEnumerable())
+            .Select(mount => new MountPoint(mount.MountPoint, mount.Image, mount.Device) { Server = mount.Server })];
+    }
 
     /// <summary>The mount that a directory shows, when it is one of ours; else null.</summary>
     public static MountPoint? At(string directory)
@@ -66,16 +70,15 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     public static void Unmount(string directory, bool lazy)
     {
         string path = PathOf(directory);
-        List<MountInfo> there = MountInfo.ReadAll().FindAll(mount => mount.MountPoint == path);
-        if (!there.Exists(mount => mount.Face is not null))
+        if (!MountInfo.ReadAll().Exists(mount => mount.MountPoint == path && mount.Face is not null))
         {
             throw MountFailure.NotMounted(directory);
         }
-        if (there[^1].Face is null || !there[^1].IsReachable())
+        if (MountInfo.Find(path) is not { Face: not null } there || !there.IsReachable())
         {
             throw MountFailure.Covered(directory);
         }
-        if (!TryUnmount(there[^1], lazy, out FuseException? failure))
+        if (!TryUnmount(there, lazy, out FuseException? failure))
         {
             throw failure!;
         }

@@ -10,7 +10,7 @@ namespace LazyMount;
 internal static partial class Interop
 {
     public const int StandardInput = 0, StandardOutput = 1, StandardError = 2;
-    public const int EINTR = 4, EAGAIN = 11, EPIPE = 32;
+    public const int EINTR = 4, EAGAIN = 11, EMFILE = 24, EPIPE = 32;
 
     [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
     public static partial nint Write(SafeFileHandle file, ReadOnlySpan<byte> buffer, nint count);
@@ -126,12 +126,13 @@ internal static partial class Interop
     public static void CloseInheritedOnExec()
     {
         const int SetFlags = 2, CloseOnExec = 1;
-        foreach (string name in Directory.EnumerateFileSystemEntries("/proc/self/fd").Select(path => Path.GetFileName(path)).ToArray())
+        // A worker may be started where /proc is not mounted (any more). There it has only what its keeper holds.
+        const int Most = 1024;
+        IEnumerable<int> open = Directory.Exists("/proc/self/fd")
+            ? [.. Directory.EnumerateFileSystemEntries("/proc/self/fd").Select(path => int.Parse(Path.GetFileName(path), CultureInfo.InvariantCulture))] : Enumerable.Range(0, Most);
+        foreach (int fd in open.Where(fd => fd > StandardError))
         {
-            if (int.Parse(name, CultureInfo.InvariantCulture) is > StandardError and int fd)
-            {
-                _ = ControlFileDescriptor(fd, SetFlags, CloseOnExec);
-            }
+            _ = ControlFileDescriptor(fd, SetFlags, CloseOnExec);
         }
     }
 

@@ -68,7 +68,9 @@ internal static class Negotiation
     /// <param name="length">Bytes of the reply.</param>
     /// <param name="negotiated">What was settled.</param>
     /// <param name="more">What is wanted besides what every mount wants.</param>
-    public static NegotiationResult Answer(in FuseRequest request, Span<byte> reply, out int length, out Negotiated negotiated, InitFlags more = InitFlags.None)
+    /// <param name="less">What is not wanted of that.</param>
+    public static NegotiationResult Answer(
+        in FuseRequest request, Span<byte> reply, out int length, out Negotiated negotiated, InitFlags more = InitFlags.None, InitFlags less = InitFlags.None)
     {
         fuse_init_in theirs = request.InitArgument;
         negotiated = default;
@@ -93,7 +95,7 @@ internal static class Negotiation
         {
             offered |= (InitFlags)((ulong)theirs.flags2 << 32);
         }
-        InitFlags flags = offered & (Wanted | more);
+        InitFlags flags = offered & (Wanted | more) & ~less;
         negotiated = new Negotiated(Math.Min(theirs.minor, Minor), flags);
 
         ours.minor = negotiated.Minor;

@@ -48,7 +48,17 @@ internal static class Failure
 
     /// <summary>Its message is a sentence for the user. Anything else is a bug of ours.</summary>
     public static bool IsExpected(Exception exception)
-        => exception is UsageException or CommandException or ImageException or FuseException or IOException or UnauthorizedAccessException;
+        => exception is UsageException or CommandException or ImageException or FuseException or IOException or UnauthorizedAccessException || IsWantOfMemory(exception);
+
+    // Also of a task whose thread could not be started.
+    private static bool IsWantOfMemory(Exception exception) => exception is OutOfMemoryException or TaskSchedulerException { InnerException: OutOfMemoryException };
+
+    private static string MessageOf(Exception exception) => exception switch
+    {
+        IOException { HResult: Interop.EMFILE } => "the process has too many files open; raise the limit with ulimit -n",
+        _ when IsWantOfMemory(exception) => "there is not enough memory; free some, or raise the limit with ulimit -v",
+        _ => exception.Message,
+    };
 
     /// <summary>The sentence, and with <paramref name="verbose"/> what caused it, one cause a line.</summary>
     public static string Describe(Exception exception, bool verbose)
@@ -56,7 +66,7 @@ internal static class Failure
         bool expected = IsExpected(exception);
         var text = new StringBuilder("lazymount: ");
         text.Append(CommandOutput.Displayable(expected
-            ? exception.Message
+            ? MessageOf(exception)
             : $"unexpected {exception.GetType().Name}: {exception.Message}; this is a bug in lazymount, please report it with what -v shows"));
         if (!verbose)
         {

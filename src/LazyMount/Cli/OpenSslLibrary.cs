@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Cli;
 
@@ -15,6 +16,7 @@ internal static class OpenSslLibrary
         // Whoever uses .NET's own way to name another version has left ours.
         if (Environment.GetEnvironmentVariable("CLR_OPENSSL_VERSION_OVERRIDE") is null && !Array.Exists(s_names, name => NativeLibrary.TryLoad(name, out _)))
         {
+            using SafeFileHandle any = File.OpenHandle("/dev/null"); // what cannot open this has too few descriptors to load anything
             throw new CommandException($"OpenSSL is not installed (no {string.Join(" or ", s_names)}), and every image is verified with it: install it (Debian 12: apt install libssl3)");
         }
     }

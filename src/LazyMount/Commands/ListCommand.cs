@@ -31,7 +31,7 @@ internal static class ListCommand
             {
                 if (!record.IsHeld && !listings.Any(listing => listing.Pid == record.Record.Pid))
                 {
-                    state.Remove(record.Record); // its daemon was killed, and its mount is gone
+                    state.Remove(record); // its daemon was killed, and its mount is gone
                 }
                 record.Dispose();
             }
@@ -124,7 +124,7 @@ internal static class ListCommand
         table.Write(output);
         foreach (MountListing listing in listings.Where(listing => listing.Trouble is not null))
         {
-            output.WriteLine($"{listing.MountPoint}: {listing.Trouble}; its log is '{listing.LogFile}'");
+            output.WriteLine($"{listing.MountPoint}: {listing.Trouble}{(listing.LogFile is { } log ? $"; its log is '{log}'" : "")}");
         }
     }
 }

@@ -18,11 +18,12 @@ internal sealed class MountedDirectories(string description, Option<bool> all)
         command.Add(all);
     }
 
-    /// <summary>The directories that are meant, as the mount table has them.</summary>
+    /// <summary>What the command is to do something to.</summary>
     /// <param name="parsed">The command line.</param>
+    /// <param name="of">The mount of a directory, whose path is as the mount table has it.</param>
     /// <param name="mounted">All mounts, for <c>--all</c>.</param>
     /// <exception cref="UsageException">Neither or both are given, or a directory is empty.</exception>
-    public IEnumerable<string> Read(ParseResult parsed, Func<IEnumerable<string>> mounted)
+    public IEnumerable<T> Read<T>(ParseResult parsed, Func<string, T> of, Func<IEnumerable<T>> mounted)
     {
         string[] given = parsed.GetValue(_directories) ?? [];
         if (given.Contains(""))
@@ -31,6 +32,6 @@ internal sealed class MountedDirectories(string description, Option<bool> all)
         }
         return parsed.GetValue(all) == given.Length > 0
             ? throw new UsageException($"{parsed.CommandResult.Command.Name} needs either directories or --all")
-            : given.Length > 0 ? given.Select(MountPoint.PathOf) : mounted();
+            : given.Length > 0 ? given.Select(directory => of(MountPoint.PathOf(directory))) : mounted();
     }
 }

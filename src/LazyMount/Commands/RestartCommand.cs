@@ -1,5 +1,6 @@
 using System.CommandLine;
 using LazyMount.Cli;
+using LazyMount.Fuse;
 using LazyMount.Keeping;
 using LazyMount.Mounting;
 
@@ -22,39 +23,59 @@ internal static class RestartCommand
         verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             StateDirectory state = StateDirectory.Open();
+            IReadOnlyList<MountPoint> mounts = MountPoint.List();
+            IReadOnlyList<StoredRecord> records = state.ReadAll();
             int exitCode = ExitCode.Done;
-            foreach (string directory in directories.Read(parsed, state.MountPoints))
+            foreach ((string directory, StoredRecord? stored) in directories.Read(parsed, Find, () => records.Where(record => record.IsHeld).Select(record => (PlaceOf(record), (StoredRecord?)record))))
             {
                 try
                 {
-                    await RestartAsync(directory, state, cancellationToken);
+                    await RestartAsync(directory, stored ?? throw NoRecord(directory), cancellationToken);
                 }
                 catch (CommandException e)
                 {
                     exitCode = Math.Max(exitCode, host.Report(e, settings));
                 }
             }
+            foreach (StoredRecord record in records)
+            {
+                record.Dispose();
+            }
             return exitCode;
+
+            (string, StoredRecord?) Find(string directory) => (directory, StateDirectory.Find(directory, mounts, records));
+
+            string PlaceOf(StoredRecord record) => mounts.FirstOrDefault(record.Record.IsOf)?.Directory ?? record.Record.MountPoint;
+
+            CommandException NoRecord(string directory) => new(mounts.Any(mount => mount.Directory == directory)
+                ? $"cannot restart the mount on '{directory}': '{state.Root}' has no record of it; unmount the image, and mount it again"
+                : $"cannot restart the mount on '{directory}': no image is mounted there; run lazymount list to see all mounts");
         });
         return verb;
     }
 
-    private static async Task RestartAsync(string directory, StateDirectory state, CancellationToken cancellationToken)
+    private static async Task RestartAsync(string directory, StoredRecord stored, CancellationToken cancellationToken)
     {
         int? before = null;
         while (true)
         {
-            using StoredRecord? stored = state.Find(directory);
-            if (stored is not { IsHeld: true })
+            if (!stored.IsHeld)
             {
                 throw new CommandException(before is null
-                    ? $"cannot restart the mount on '{directory}': no image is mounted there; run lazymount list to see all mounts"
+                    ? $"cannot restart the mount on '{directory}': its processes have ended; clean up with lazymount umount '{directory}', and mount the image again"
                     : $"cannot restart the mount on '{directory}': it was unmounted meanwhile");
             }
-            MountRecord record = stored.Record;
-            if (record.Pid == record.Worker || ProcessState.Of(record.Pid) is null || (before is null && !Interop.Kill(record.Pid, Keeper.RestartSignal)))
+            MountRecord record = stored.ReadAgain() ?? stored.Record;
+            char? keeper = ProcessState.Of(record.Pid);
+            if (record.Pid == record.Worker || keeper is null || (before is null && !IsStopped(keeper) && !Interop.Kill(record.Pid, Keeper.RestartSignal)))
             {
                 throw new CommandException($"cannot restart the mount on '{directory}': its keeper has ended; unmount the image, and mount it again");
+            }
+            if (IsStopped(keeper) || (!record.SurvivesCrashes && record.Worker is int worker && IsStopped(ProcessState.Of(worker))))
+            {
+                // Of a kernel that sends requests again, a worker that is stopped is killed by its keeper.
+                int stopped = IsStopped(keeper) ? record.Pid : record.Worker!.Value;
+                throw new CommandException($"cannot restart the mount on '{directory}': its process {stopped} is stopped; let it go on with kill -CONT {stopped}");
             }
             if (before is null)
             {
@@ -72,4 +93,6 @@ internal static class RestartCommand
             await Task.Delay(s_poll, cancellationToken);
         }
     }
+
+    private static bool IsStopped(char? state) => state is 'T' or 't';
 }

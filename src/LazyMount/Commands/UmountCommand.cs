@@ -29,7 +29,7 @@ internal static class UmountCommand
         {
             int exitCode = ExitCode.Done;
             // Of all, the last one first: it may lie on another.
-            foreach (string directory in directories.Read(parsed, () => MountPoint.List().Select(mount => mount.Directory).Distinct().Reverse()))
+            foreach (string directory in directories.Read(parsed, directory => directory, () => MountPoint.List().DistinctBy(mount => (mount.Directory, mount.Device)).Select(mount => mount.Directory).Reverse()))
             {
                 try
                 {
@@ -53,11 +53,7 @@ internal static class UmountCommand
         IReadOnlyList<StoredRecord> records = state.ReadAll();
         try
         {
-            // The device number is the mount's for certain only while its daemon lives, or its corpse is there.
-            StoredRecord? stored = mount is null
-                ? records.FirstOrDefault(record => record.IsHeld && record.Record.MountPoint == directory)
-                : records.Where(record => record.Record.IsOf(mount) && (record.IsHeld || mount.IsDead()))
-                    .MaxBy(record => record.Record.MountPoint == directory); // another daemon may be about to end that had the number before
+            StoredRecord? stored = StateDirectory.Find(directory, mounts, records);
             if (stored?.Record is not { } record)
             {
                 MountPoint.Unmount(directory, lazy);
@@ -84,13 +80,9 @@ internal static class UmountCommand
             {
                 await WaitForDaemonAsync(stored, directory, host, cancellationToken);
             }
-            if (!stored.IsHeld && state.Find(record.MountPoint) is { } left)
+            if (!stored.IsHeld)
             {
-                if (left.Record == record)
-                {
-                    state.Remove(record); // of a daemon that was killed
-                }
-                left.Dispose();
+                state.Remove(stored); // of a daemon that was killed
             }
         }
         finally

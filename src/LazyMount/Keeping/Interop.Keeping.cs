@@ -55,7 +55,7 @@ internal static unsafe partial class Interop
         SafeFileHandle file = MemoryFile(name, CloseOnExec);
         if (file.IsInvalid)
         {
-            throw new IOException(Marshal.GetLastPInvokeErrorMessage());
+            throw new IOException(Marshal.GetLastPInvokeErrorMessage(), Marshal.GetLastPInvokeError());
         }
         RandomAccess.Write(file, content, 0);
         return file;

@@ -9,6 +9,7 @@ using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Mounting;
+using LazyMount.Output;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Keeping;
@@ -31,6 +32,9 @@ internal sealed class Keeper
     /// <summary>The worker's end of the socket, in the environment.</summary>
     public const string SocketVariable = "LAZYMOUNT_KEEPER";
 
+    // Where the service manager listens: this process alone talks to it.
+    private const string ManagerVariable = "NOTIFY_SOCKET";
+
     /// <summary>The signal by which `lazymount restart` asks for a successor: SIGHUP unmounts what is mounted in front.</summary>
     public const int RestartSignal = 42;
 
@@ -42,13 +46,19 @@ internal sealed class Keeper
     // A worker that has lived so long did not die of how it began.
     private static readonly TimeSpan s_livesLong = TimeSpan.FromMinutes(1);
 
+    // A worker that is told to yield takes a second at most. One that is stopped (SIGSTOP) or hangs is killed.
+    private static readonly TimeSpan s_yields = TimeSpan.FromSeconds(5);
+
+    // A service manager whose socket is full is not waited for.
+    private static readonly TimeSpan s_managerListens = TimeSpan.FromSeconds(1);
+
     private readonly string[] _arguments;
     private readonly bool _isForeground;
     private readonly string _program;
     private readonly ServingProcess _self = ServingProcess.Own();
     private readonly SafeFileHandle _wake = Interop.EventFile();
     private readonly List<PosixSignalRegistration> _signals = [];
-    private SafeFileHandle? _programFile; // what the last good worker runs
+    private SafeFileHandle? _programFile; // what the last worker runs that served
     private Worker? _worker;
     private Worker? _successor;
     private (string Role, SafeFileHandle File)[] _held = [];
@@ -60,8 +70,14 @@ internal sealed class Keeper
     private string _lastDeath = "";
     private long _firstDeath;
     private long _notBefore; // when the next worker is started
+    private long? _killAfter; // when a worker is killed that was told to yield
 
-    private sealed record Worker(int Pid, ControlSocket Socket, long Started)
+    /// <param name="Pid">Its process.</param>
+    /// <param name="Socket">Our end of the socket.</param>
+    /// <param name="Started">When, as <see cref="Stopwatch"/> counts.</param>
+    /// <param name="Program">The file that it runs; null for the one that the last worker ran.</param>
+    /// <param name="Restarts">What the record counted when it was started.</param>
+    private sealed record Worker(int Pid, ControlSocket Socket, long Started, SafeFileHandle? Program, int? Restarts)
     {
         public bool IsReady { get; set; }
     }
@@ -110,6 +126,14 @@ internal sealed class Keeper
                 _restartWanted = false;
                 _successor = Start(isFirst: false, replaces: true);
             }
+            if (_killAfter <= Stopwatch.GetTimestamp())
+            {
+                _killAfter = null;
+                if (_worker is { } stuck)
+                {
+                    Interop.Kill(stuck.Pid, 9);
+                }
+            }
             if (_worker is null && _successor is null && Stopwatch.GetTimestamp() >= _notBefore)
             {
                 if (IsUnmounted())
@@ -139,8 +163,8 @@ internal sealed class Keeper
         // While nobody serves, an unmount is seen by the connection's end. It is an error, which is always waited for.
         SafeFileHandle? unserved = _worker is null ? FileOf(HeldFiles.Device) : null;
         files[count + 1] = new Interop.PollDescriptor { File = unserved is null ? -1 : (int)unserved.DangerousGetHandle() };
-        int timeout = _worker is null && _successor is null
-            ? (int)Math.Clamp(Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), _notBefore).TotalMilliseconds + 1, 0, int.MaxValue) : -1;
+        long? next = _worker is null && _successor is null ? _notBefore : _killAfter;
+        int timeout = next is long then ? (int)Math.Clamp(Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), then).TotalMilliseconds + 1, 0, int.MaxValue) : -1;
         if (Interop.Poll(files, (nuint)count + 2, timeout) <= 0)
         {
             return;
@@ -182,6 +206,10 @@ internal sealed class Keeper
                 if (worker == _successor && _worker is { } old)
                 {
                     old.Socket.TrySend(KeeperLink.YieldMessage);
+                    if (FileOf(HeldFiles.NoResend) is null)
+                    {
+                        _killAfter = Stopwatch.GetTimestamp() + (long)(s_yields.TotalSeconds * Stopwatch.Frequency);
+                    }
                     break;
                 }
                 LetServe(worker);
@@ -225,6 +253,12 @@ internal sealed class Keeper
     {
         _successor = worker == _successor ? null : _successor;
         _worker = worker;
+        _killAfter = null;
+        if (worker.Program is { } program && program != _programFile)
+        {
+            _programFile?.Dispose();
+            _programFile = program;
+        }
         worker.Socket.TrySend(KeeperLink.GoMessage);
         GiveBackMemory();
     }
@@ -235,15 +269,18 @@ internal sealed class Keeper
         int code = Interop.Wait(worker.Pid);
         if (worker == _successor)
         {
-            // It has written the reason to the record, unless it was killed. The old worker goes on; if that has died meanwhile, another is started.
+            // It has written the reason to the record, unless it was killed or is another program. The old worker goes on; if that has died
+            // meanwhile, another is started.
             _successor = null;
-            if (code < 0 && FileOf(HeldFiles.Record) is { } record)
+            worker.Program?.Dispose();
+            if (Restarts() == worker.Restarts)
             {
-                StoredRecord.Change(record, old => old with { Restarts = old.Restarts + 1, RestartError = $"the new process died of signal {-code}" });
+                NoteRestart(code < 0 ? $"the new process died of signal {-code}" : $"'{_program}' ended with exit code {code} before it could serve; install lazymount there again");
             }
             return;
         }
         _worker = null;
+        _killAfter = null;
         if (_ends || _held.Length == 0)
         {
             Exit(code);
@@ -264,6 +301,7 @@ internal sealed class Keeper
         {
             Exit(code); // the kernel cannot send again what the worker had read
         }
+        Notify($"STATUS=restarting: the worker died ({_lastDeath})");
         long now = Stopwatch.GetTimestamp();
         if (hasAnswered || Stopwatch.GetElapsedTime(worker.Started) > s_livesLong || _deaths == 0)
         {
@@ -290,20 +328,69 @@ internal sealed class Keeper
     // In the record, for `list`.
     private void Note(string reason, bool isOver = true)
     {
+        Notify($"STATUS={(isOver ? "failed" : "restarting")}: {reason}");
         if (FileOf(HeldFiles.Record) is { } record)
         {
             StoredRecord.Change(record, old => old with { Trouble = reason, HasFailed = isOver });
         }
     }
 
+    private int? Restarts() => FileOf(HeldFiles.Record) is { } record ? StoredRecord.Read(record)?.Restarts : null;
+
+    // For `lazymount restart`: the worker was not replaced.
+    private void NoteRestart(string error)
+    {
+        if (FileOf(HeldFiles.Record) is { } record)
+        {
+            StoredRecord.Change(record, old => old with { Restarts = old.Restarts + 1, RestartError = error });
+        }
+    }
+
+    // Null when it cannot be started. Then the old worker goes on, or it is tried again in a second.
     private Worker? Start(bool isFirst, bool replaces = false)
     {
-        (ControlSocket ours, ControlSocket theirs) = ControlSocket.CreatePair();
+        string error;
+        try
+        {
+            (string program, SafeFileHandle? file) = Program(isFirst || replaces, mayBeGone: !replaces);
+            int pid = Start(program, isFirst, replaces, out ControlSocket socket);
+            if (pid >= 0)
+            {
+                _programFile ??= file;
+                return new Worker(pid, socket, Stopwatch.GetTimestamp(), file, Restarts());
+            }
+            file?.Dispose();
+            error = $"cannot start '{_program}': {Marshal.GetPInvokeErrorMessage(-pid)}; {(isFirst ? "raise the limits of the process with ulimit" : "install lazymount there again")}";
+        }
+        catch (CommandException e)
+        {
+            error = e.Message;
+        }
+        if (isFirst)
+        {
+            using var standardError = new MessageWriter(new StandardStream(Interop.StandardError) { DropsWhatFails = true }, isTerminal: false);
+            standardError.WriteLine("lazymount: " + error);
+            Exit(ExitCode.Failed);
+        }
+        if (replaces)
+        {
+            NoteRestart(error);
+        }
+        else
+        {
+            _notBefore = Stopwatch.GetTimestamp() + Stopwatch.Frequency;
+        }
+        return null;
+    }
+
+    // The number of the process; below 0 the error number.
+    private int Start(string program, bool isFirst, bool replaces, out ControlSocket socket)
+    {
+        (socket, ControlSocket theirs) = ControlSocket.CreatePair();
         using (theirs)
         {
             Interop.Inherit(theirs.Handle);
-            (string program, SafeFileHandle? file) = Program(isFirst || replaces);
-            List<string> environment = EnvironmentWithout(SocketVariable, HeldVariable);
+            List<string> environment = EnvironmentWithout(SocketVariable, HeldVariable, ManagerVariable);
             environment.Add(string.Create(CultureInfo.InvariantCulture, $"{SocketVariable}={theirs.Handle.DangerousGetHandle()}"));
             if (!isFirst)
             {
@@ -313,26 +400,14 @@ internal sealed class Keeper
             int pid = Interop.Spawn(program, [_program, .. Daemon.AssemblyToRun(_program), ServeCommand.Name, ServingProcess.ForOption, _self.ToString(), .. _arguments], environment);
             if (pid < 0)
             {
-                ours.Dispose();
-                file?.Dispose();
-                if (isFirst)
-                {
-                    Exit(ExitCode.Failed);
-                }
-                _notBefore = Stopwatch.GetTimestamp() + Stopwatch.Frequency;
-                return null;
+                socket.Dispose();
             }
-            if (file is not null)
-            {
-                _programFile?.Dispose();
-                _programFile = file;
-            }
-            return new Worker(pid, ours, Stopwatch.GetTimestamp());
+            return pid;
         }
     }
 
     // The program on disk where it is wanted; else the one that the last worker ran, though its file was replaced or deleted.
-    private (string Program, SafeFileHandle? File) Program(bool fromDisk)
+    private (string Program, SafeFileHandle? File) Program(bool fromDisk, bool mayBeGone)
     {
         if (!fromDisk && _programFile is { } known)
         {
@@ -346,7 +421,8 @@ internal sealed class Keeper
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return (File.Exists(_program) ? _program : "/proc/self/exe", null);
+            return File.Exists(_program) ? (_program, null) : mayBeGone ? ("/proc/self/exe", null)
+                : throw new CommandException($"cannot open the program '{_program}': {FileProblem.Reason(e)}; install lazymount there again");
         }
     }
 
@@ -379,6 +455,7 @@ internal sealed class Keeper
 
     private int EndWithoutWorker()
     {
+        Notify("STOPPING=1");
         DropDevices();
         // Nobody serves the mount any more, so that taking it away does not wait for anybody. The record says where it is.
         if (FileOf(HeldFiles.Record) is { } record && StoredRecord.Read(record)?.MountPoint is { } directory)
@@ -407,6 +484,7 @@ internal sealed class Keeper
 
     private void EndUnmounted()
     {
+        Notify("STOPPING=1");
         RemoveRecord();
         Exit(ExitCode.Done);
     }
@@ -414,9 +492,9 @@ internal sealed class Keeper
     // The worker does it where one lives.
     private void RemoveRecord()
     {
-        if (FileOf(HeldFiles.Record) is { } record && StoredRecord.Read(record)?.MountPoint is { } mountPoint)
+        if (FileOf(HeldFiles.Record) is { } record)
         {
-            StateDirectory.Open().Inherit(record, mountPoint).Remove();
+            StateDirectory.Open().Inherit(record)?.Remove();
         }
     }
 
@@ -453,18 +531,18 @@ internal sealed class Keeper
     // To the service manager that has started us (sd_notify(3)). It listens to its main process, which is this one.
     private static void Notify(string state)
     {
-        if (Environment.GetEnvironmentVariable("NOTIFY_SOCKET") is not { Length: > 1 } path)
+        if (Environment.GetEnvironmentVariable(ManagerVariable) is not { Length: > 1 } path)
         {
             return;
         }
         try
         {
-            using var socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+            using var socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified) { SendTimeout = (int)s_managerListens.TotalMilliseconds };
             socket.SendTo(Encoding.UTF8.GetBytes(state), new UnixDomainSocketEndPoint(path[0] == '@' ? '\0' + path[1..] : path));
         }
-        catch (SocketException)
+        catch (Exception e) when (e is SocketException or ArgumentException)
         {
-            // It does not listen any more.
+            // It does not listen any more, or by something else than a socket with a path.
         }
     }
 

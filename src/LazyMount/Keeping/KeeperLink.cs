@@ -37,6 +37,8 @@ internal sealed class KeeperLink : IDisposable
 
     private static readonly TimeSpan s_letsGo = TimeSpan.FromSeconds(2);
 
+    private const int LongestNotice = 1000;
+
     private readonly ControlSocket _socket;
     private readonly AutoResetEvent _answered = new(false);
     private bool _hasTurn;
@@ -123,8 +125,8 @@ internal sealed class KeeperLink : IDisposable
     /// <summary>Asks for a successor.</summary>
     public void AskForRestart() => _socket.TrySend(WantsRestart.ToString());
 
-    /// <summary>Tells the service manager something, if there is one.</summary>
-    public void Notify(string state) => _socket.TrySend(Says + state);
+    /// <summary>Tells the service manager something, if there is one: lines of sd_notify(3). What is too long is cut.</summary>
+    public void Notify(string state) => _socket.TrySend(Says + (state.Length < LongestNotice ? state : state[..LongestNotice]));
 
     /// <summary>Listens to the keeper from now on, on a thread of its own. Until it holds the mount, its end ends this process too: who kills it means the mount.</summary>
     public void Listen() => new Thread(() =>

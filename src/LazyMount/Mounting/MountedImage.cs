@@ -74,6 +74,7 @@ internal sealed class MountedImage : IAsyncDisposable
         StateDirectory? state = StateDirectory.TryCreate(host.Note);
         OpenedImage? opened = null;
         FuseMount? mount = null;
+        HeldRecord? record = null;
         try
         {
             opened = await host.OpenImageAsync(request.Image, settings, loggers, cancellationToken);
@@ -83,7 +84,7 @@ internal sealed class MountedImage : IAsyncDisposable
             // :: Step 5: the mount, and its record.
             mount = whyFuse is null ? TryMountErofs(request, target, opened, image, host.Keeper?.Keeper, loggers, logger) : null;
             mount ??= FuseMount.Mount(target, request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem, request.Options.ToFuse(image), loggers);
-            HeldRecord? record = state?.TryWrite(new MountRecord
+            record = state?.TryWrite(new MountRecord
             {
                 MountPoint = mount.Directory,
                 Device = mount.Device,
@@ -118,6 +119,7 @@ internal sealed class MountedImage : IAsyncDisposable
             {
                 await mount.DisposeAsync();
             }
+            record?.Remove();
             if (opened is not null)
             {
                 await opened.DisposeAsync();
@@ -176,7 +178,7 @@ internal sealed class MountedImage : IAsyncDisposable
             if (keeper.FileOf(HeldFiles.Record) is { } file)
             {
                 StoredRecord.Change(file, record => record with { Worker = Environment.ProcessId, Restarts = record.Restarts + 1, RestartError = null, Trouble = null });
-                record = StateDirectory.Open().Inherit(file, held.Mount.Directory);
+                record = StateDirectory.Open().Inherit(file);
             }
             return new MountedImage(opened, mount, record, opened is null ? [] : Prefetch.RangesOf(request.Prefetch, opened), host, logger);
         }
@@ -261,11 +263,15 @@ internal sealed class MountedImage : IAsyncDisposable
         GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
-        if (await EndsBeforeAsync(_mount.Completion, cancellationToken))
+        bool hasEnded = await EndsBeforeAsync(_mount.Completion, cancellationToken);
+        if (!GoesOn)
+        {
+            _host.Keeper?.Notify("STOPPING=1");
+        }
+        if (hasEnded)
         {
             return ExitCode.Done;
         }
-        _host.Keeper?.Notify("STOPPING=1");
         bool wasMounted = _mount.IsMounted;
         try
         {

@@ -58,6 +58,7 @@ internal sealed class Reopening(Func<CancellationToken, Task<OpenedImage>> open,
             }
             string reason = attempt.Exception?.InnerException?.Message ?? "it takes longer than a read may wait";
             logger.CannotOpenAgain(held.Directory, reason);
+            keeper.Notify($"STATUS=restarting: {reason.ReplaceLineEndings(" ")}");
             if (keeper.FileOf(HeldFiles.Record) is { } record)
             {
                 StoredRecord.Change(record, old => old with { Worker = Environment.ProcessId, Trouble = reason });

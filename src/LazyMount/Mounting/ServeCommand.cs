@@ -28,6 +28,9 @@ internal static class ServeCommand
     /// <summary>The mount stays in front: the worker logs to standard error, and the keeper does not leave the terminal.</summary>
     public const string ForegroundOption = "--in-front";
 
+    // For the service manager.
+    private const string Serving = "STATUS=serving";
+
     public static Command Create(CommandHost host)
     {
         var ready = new Option<int?>(ReadyOption) { Recursive = true };
@@ -100,7 +103,8 @@ internal static class ServeCommand
             {
                 Daemon.Detach(pipe, log!);
             }
-            host.Keeper?.Notify("READY=1");
+            // In the background the manager has started another process than the keeper.
+            host.Keeper?.Notify($"READY=1\n{(ready is null ? "" : $"MAINPID={host.Keeper.Keeper.Pid}\n")}{Serving}");
             return Ended(await mounted.ServeAsync(cancellationToken), mounted, settings, logPath);
         }
         catch (Exception e) when (log is not null && e is not OperationCanceledException)
@@ -137,6 +141,7 @@ internal static class ServeCommand
         {
             Environment.CurrentDirectory = "/";
             await using MountedImage mounted = await MountedImage.ResumeAsync(request, settings, keeper, host, loggers, cancellationToken);
+            keeper.Notify(Serving);
             return Ended(await mounted.ServeAsync(cancellationToken), mounted, settings, logPath);
         }
         catch (Exception e) when (e is not OperationCanceledException)

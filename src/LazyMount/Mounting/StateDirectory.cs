@@ -1,8 +1,9 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
-using System.Text.Json;
 using LazyMount.Blobs.Files;
 using LazyMount.Cli;
+using LazyMount.Fuse;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Mounting;
@@ -63,7 +64,8 @@ internal sealed class StateDirectory
     /// <summary>Where the daemon of a mount point logs to.</summary>
     public string LogFileOf(string mountPoint) => Path.Combine(Root, NameOf(mountPoint) + ".log");
 
-    private string RecordFileOf(string mountPoint) => Path.Combine(Root, NameOf(mountPoint) + ".json");
+    // A directory may have several mounts at once: one that was detached or moved and is still in use, or one that lies over another.
+    private string RecordFileOf(MountRecord record) => Path.Combine(Root, string.Create(CultureInfo.InvariantCulture, $"{NameOf(record.MountPoint)}.{record.Pid}.json"));
 
     // Readable, and yet different for different directories.
     private static string NameOf(string mountPoint)
@@ -79,17 +81,17 @@ internal sealed class StateDirectory
 
     /// <summary>The record of the mount that this process goes on with.</summary>
     /// <param name="file">The open file of the record, with its lock.</param>
-    /// <param name="mountPoint">Where the mount was made.</param>
-    public HeldRecord Inherit(SafeFileHandle file, string mountPoint) => HeldRecord.Inherited(RecordFileOf(mountPoint), file);
+    /// <returns>Null when there is no record in the file.</returns>
+    public HeldRecord? Inherit(SafeFileHandle file) => StoredRecord.Read(file) is { } record ? HeldRecord.Inherited(RecordFileOf(record), file) : null;
 
     /// <summary>Writes the record of this process's mount, and locks it for as long as the process lives.</summary>
     /// <exception cref="CommandException">It cannot be written.</exception>
     public HeldRecord Write(MountRecord record)
     {
-        string path = RecordFileOf(record.MountPoint);
+        string path = RecordFileOf(record);
         try
         {
-            return HeldRecord.Write(path, JsonSerializer.SerializeToUtf8Bytes(record, DocumentJson.Default.MountRecord));
+            return HeldRecord.Write(path, StoredRecord.ToBytes(record));
         }
         catch (Exception e) when (FileProblem.IsOne(e))
         {
@@ -111,18 +113,6 @@ internal sealed class StateDirectory
         }
     }
 
-    /// <summary>The record of a directory, or null. To be disposed.</summary>
-    public StoredRecord? Find(string mountPoint)
-    {
-        StoredRecord? stored = StoredRecord.TryOpen(RecordFileOf(mountPoint));
-        if (stored is null || stored.Record.MountPoint == mountPoint)
-        {
-            return stored;
-        }
-        stored.Dispose();
-        return null;
-    }
-
     /// <summary>All records, in no order. Unreadable ones are no records. To be disposed.</summary>
     /// <exception cref="CommandException">The directory is there and cannot be read.</exception>
     public IReadOnlyList<StoredRecord> ReadAll()
@@ -139,20 +129,22 @@ internal sealed class StateDirectory
         return [.. files.Select(StoredRecord.TryOpen).OfType<StoredRecord>()];
     }
 
-    /// <summary>Where images are mounted by processes that live.</summary>
-    public IReadOnlyList<string> MountPoints()
-    {
-        IReadOnlyList<StoredRecord> records = ReadAll();
-        string[] held = [.. records.Where(record => record.IsHeld).Select(record => record.Record.MountPoint)];
-        foreach (StoredRecord record in records)
-        {
-            record.Dispose();
-        }
-        return held;
-    }
+    /// <summary>
+    /// The record of the mount on a directory, wherever that was moved to: of the uppermost where several lie over one another. Null where none is
+    /// known to be of it.
+    /// </summary>
+    /// <param name="directory">As the mount table has it; also where a mount was made that was moved since.</param>
+    /// <param name="mounts">The mount table.</param>
+    /// <param name="records">All records.</param>
+    public static StoredRecord? Find(string directory, IReadOnlyList<MountPoint> mounts, IReadOnlyList<StoredRecord> records)
+        => mounts.LastOrDefault(mount => mount.Directory == directory) is not { } mount
+            ? records.FirstOrDefault(record => record.IsHeld && record.Record.MountPoint == directory)
+            // The device number is the mount's for certain only while its daemon lives, or its corpse is there. Another daemon may be about to
+            // end that had the number before.
+            : records.Where(record => record.Record.IsOf(mount) && (record.IsHeld || mount.IsDead())).MaxBy(record => record.Record.MountPoint == directory);
 
-    /// <summary>Removes the record of a daemon that was killed.</summary>
-    public void Remove(MountRecord record) => Delete(RecordFileOf(record.MountPoint));
+    /// <summary>Removes the record of a daemon that has ended. The record of another mount that has the same name by now stays.</summary>
+    public void Remove(StoredRecord stored) => stored.In(RecordFileOf(stored.Record)).Remove();
 
     /// <summary>Removes the log of a mount, with its older part.</summary>
     public static void RemoveLog(string log)
@@ -168,8 +160,8 @@ internal sealed class StateDirectory
         {
             foreach (string log in Directory.EnumerateFiles(Root, "*.log*"))
             {
-                string record = Path.Combine(Root, Path.GetFileName(log).Split(".log")[0] + ".json");
-                if (DateTime.UtcNow - File.GetLastWriteTimeUtc(log) > s_logsKept && !File.Exists(record))
+                string records = Path.GetFileName(log).Split(".log")[0] + ".*.json";
+                if (DateTime.UtcNow - File.GetLastWriteTimeUtc(log) > s_logsKept && !Directory.EnumerateFiles(Root, records).Any())
                 {
                     Delete(log);
                 }

@@ -10,7 +10,14 @@ internal sealed class StoredRecord : IDisposable
 
     private StoredRecord(SafeFileHandle file, MountRecord record) => (_file, Record) = (file, record);
 
+    /// <summary>What was read.</summary>
     public MountRecord Record { get; }
+
+    /// <summary>What the file says now, also when its name is gone. Null while it is being written.</summary>
+    public MountRecord? ReadAgain() => Read(_file);
+
+    /// <summary>The record as a file that can be removed.</summary>
+    public HeldRecord In(string path) => HeldRecord.Inherited(path, _file);
 
     /// <summary>The daemon that wrote the record still runs.</summary>
     public bool IsHeld => Interop.IsLocked(_file);
@@ -41,7 +48,7 @@ internal sealed class StoredRecord : IDisposable
 
     public void Dispose() => _file.Dispose();
 
-    private const int MostReads = 3;
+    private const int MostReads = 3, Room = 4096;
 
     /// <summary>The record in an open file; null when it is none.</summary>
     public static MountRecord? Read(SafeFileHandle file)
@@ -58,6 +65,20 @@ internal sealed class StoredRecord : IDisposable
         }
     }
 
+    /// <summary>
+    /// What stands in the file of a record: filled up with spaces, so that what is added to it later needs no room on a disk that is full by then.
+    /// </summary>
+    /// <param name="record">The record.</param>
+    /// <param name="least">Bytes that the file has.</param>
+    public static byte[] ToBytes(MountRecord record, long least = 0)
+    {
+        byte[] content = JsonSerializer.SerializeToUtf8Bytes(record, DocumentJson.Default.MountRecord);
+        int length = content.Length;
+        Array.Resize(ref content, (int)Math.Max(least, length + Room & -Room));
+        content.AsSpan(length).Fill((byte)' ');
+        return content;
+    }
+
     /// <summary>Writes the record in an open file anew. A record that cannot be written stays as it was, or is none: the mount does not depend on it.</summary>
     public static void Change(SafeFileHandle file, Func<MountRecord, MountRecord> change)
     {
@@ -65,9 +86,7 @@ internal sealed class StoredRecord : IDisposable
         {
             if (Read(file) is { } record)
             {
-                byte[] content = JsonSerializer.SerializeToUtf8Bytes(change(record), DocumentJson.Default.MountRecord);
-                RandomAccess.Write(file, content, 0);
-                RandomAccess.SetLength(file, content.Length);
+                RandomAccess.Write(file, ToBytes(change(record), RandomAccess.GetLength(file)), 0);
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -167,6 +167,27 @@ public sealed class MountHelperTests : IDisposable
             """).EnsureSuccess().Output);
     }
 
+    /// <summary>A line of fstab with user lets everybody mount it, by FUSE, and whoever has mounted it may unmount it with umount(8).</summary>
+    [Theory]
+    [InlineData("user")]
+    [InlineData("users")]
+    public void UserOfFstab_MountsAndUnmounts(string word)
+    {
+        File.WriteAllText(_fstab, $"{_image} {_directory} lazymount {word},noauto 0 0\n");
+        Tool.Run("cp", "--remove-destination", LazyMountCli.Binary, _lazymount.Directory["helpers/mount.lazymount"]).EnsureSuccess(); // where others may run it
+        _lazymount.Directory.OpenToAll();
+        ToolResult result = Run($$"""
+            mkdir "$WORK/home"; chown 65534:65534 "$DIR" "$WORK/home"
+            mknod -m 666 "$WORK/fuse" c 10 229; mount --bind "$WORK/fuse" /dev/fuse; mount --bind "$FSTAB" /etc/fstab
+            as() { setpriv --reuid $1 --regid $1 --clear-groups env HOME="$WORK/home" LAZYMOUNT_STATE="$WORK/home/state" LAZYMOUNT_CACHE="$WORK/home/cache" "${@:2}"; }
+            as 65534 mount "$DIR"; as 65534 mount "$DIR"; findmnt -no FSTYPE "$DIR"; as 65534 cat "$DIR/file"
+            as 7 umount "$DIR" && exit 9
+            as 65534 umount "$DIR"; grep -c " $DIR " /proc/self/mountinfo || true
+            """).EnsureSuccess();
+        Assert.Equal("fuse.lazymount\ncontent\n0\n", result.Output);
+        Assert.Contains("must be superuser", result.Error, StringComparison.Ordinal);
+    }
+
     // In a mount namespace of its own, so that nothing is left whatever fails.
     private ToolResult Run(string script)
     {

@@ -303,7 +303,14 @@ public sealed class MountPointTests : IDisposable
                 Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
                 _lazymount.Run("umount", directory).EnsureSuccess();
             }
+            else
+            {
+                Assert.StartsWith("lazymount: ", result.Error, StringComparison.Ordinal);
+                Assert.DoesNotContain("   at ", result.Error, StringComparison.Ordinal);
+            }
             Assert.False(LazyMountCli.IsMounted(directory), $"a mount was left with {limit} descriptors");
+            WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0, $"the processes with {limit} descriptors to end");
+            Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
         }
     }
 

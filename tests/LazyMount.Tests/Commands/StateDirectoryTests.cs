@@ -22,7 +22,7 @@ public sealed class StateDirectoryTests : IDisposable
     {
         MountRecord record = Record("/mnt/a");
         _state.Write(record);
-        using StoredRecord? stored = _state.Find("/mnt/a");
+        using StoredRecord? stored = Find("/mnt/a");
         Assert.Equal(record, stored!.Record);
         Assert.True(stored.IsHeld);
         Assert.DoesNotContain(Directory.EnumerateFiles(_root), file => file.EndsWith(".tmp", StringComparison.Ordinal));
@@ -44,7 +44,7 @@ public sealed class StateDirectoryTests : IDisposable
     public void RecordOfAProcessThatEnded_IsNotHeld()
     {
         WriteAsDead(Record("/mnt/a"));
-        using StoredRecord? stored = _state.Find("/mnt/a");
+        using StoredRecord? stored = Find("/mnt/a");
         Assert.False(stored!.IsHeld);
     }
 
@@ -63,19 +63,19 @@ public sealed class StateDirectoryTests : IDisposable
         HeldRecord first = _state.Write(Record("/mnt") with { Image = "first" });
         HeldRecord second = _state.Write(Record("/mnt") with { Image = "second" });
         first.Remove();
-        using (StoredRecord? stored = _state.Find("/mnt"))
+        using (StoredRecord? stored = Find("/mnt"))
         {
             Assert.Equal("second", stored!.Record.Image);
         }
         second.Remove();
-        Assert.Null(_state.Find("/mnt"));
+        Assert.Null(Find("/mnt"));
     }
 
     [Fact]
     public void RemovedRecord_StaysHeldUntilItsProcessEnds()
     {
         HeldRecord held = _state.Write(Record("/mnt"));
-        using StoredRecord? stored = _state.Find("/mnt");
+        using StoredRecord? stored = Find("/mnt");
         held.Remove();
         Assert.True(stored!.IsHeld);
     }
@@ -89,7 +89,7 @@ public sealed class StateDirectoryTests : IDisposable
     {
         _state.Write(Record("/mnt"));
         File.WriteAllText(Directory.EnumerateFiles(_root, "*.json").Single(), json);
-        Assert.Null(_state.Find("/mnt"));
+        Assert.Null(Find("/mnt"));
         Assert.Empty(_state.ReadAll());
     }
 
@@ -142,6 +142,33 @@ public sealed class StateDirectoryTests : IDisposable
         Assert.Matches("^alive +- +- +fuse +- +/mnt/a +source-a$", lines[1]);
         Assert.Matches("^dead +[0-9]+ +2026-01-02 03:04:05 +erofs +manifest +/mnt/b +image-b$", lines[2]);
     }
+
+    [Fact]
+    public void MountsOfOneDirectory_HaveRecordsOfTheirOwn()
+    {
+        HeldRecord lower = _state.Write(Record("/mnt") with { Device = "0:1000001" });
+        _state.Write(Record("/mnt") with { Device = "0:1000002", Pid = Environment.ProcessId + 1 });
+        MountPoint[] mounts = [new("/mnt", "lower", "0:1000001"), new("/mnt", "upper", "0:1000002")];
+        IReadOnlyList<StoredRecord> records = _state.ReadAll();
+        Assert.Equal("0:1000002", StateDirectory.Find("/mnt", mounts, records)?.Record.Device);
+        Assert.Equal("0:1000001", StateDirectory.Find("/mnt", mounts[..1], records)?.Record.Device);
+        lower.Remove();
+        Assert.Equal("0:1000002", Assert.Single(_state.ReadAll()).Record.Device);
+    }
+
+    [Fact]
+    public void LongReason_FitsIntoTheRecord()
+    {
+        HeldRecord held = _state.Write(Record("/mnt"));
+        long length = RandomAccess.GetLength(held.File);
+        StoredRecord.Change(held.File, record => record with { Trouble = new string('x', 2000) });
+        Assert.Equal(length, RandomAccess.GetLength(held.File));
+        Assert.Equal(2000, StoredRecord.Read(held.File)?.Trouble?.Length);
+        StoredRecord.Change(held.File, record => record with { Trouble = null });
+        Assert.Equal(Record("/mnt"), StoredRecord.Read(held.File));
+    }
+
+    private StoredRecord? Find(string mountPoint) => _state.ReadAll().SingleOrDefault(stored => stored.Record.MountPoint == mountPoint);
 
     // A copy has the content, but not the lock.
     private void WriteAsDead(MountRecord record)
