@@ -62,7 +62,7 @@ public sealed class ResolvedImage : IAsyncDisposable
             ? await ArchiveSource.OpenAsync(reference, options.Cache, loggers, cancellationToken, options.Archive)
             : options.Offline && reference.Transport == Transport.Registry
                 ? new OfflineSource(reference, options.Cache)
-                : ImageSource.Open(reference, options.Registries, loggers);
+                : ImageSource.Open(reference, options.Registries with { Counters = options.Cache.Counters }, loggers);
 
     /// <summary>Where its layers' indexes come from.</summary>
     public IndexFinder OpenIndexes(OpeningOptions options, ILoggerFactory loggers)

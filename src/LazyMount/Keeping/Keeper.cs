@@ -8,6 +8,7 @@ using System.Text;
 using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Metrics;
 using LazyMount.Mounting;
 using Microsoft.Win32.SafeHandles;
 
@@ -414,9 +415,10 @@ internal sealed class Keeper
     // The worker does it where one lives.
     private void RemoveRecord()
     {
-        if (FileOf(HeldFiles.Record) is { } record && StoredRecord.Read(record)?.MountPoint is { } mountPoint)
+        if (FileOf(HeldFiles.Record) is { } file && StoredRecord.Read(file) is { } record)
         {
-            StateDirectory.Open().Inherit(record, mountPoint).Remove();
+            MetricsAddress.Remove(record.Metrics);
+            StateDirectory.Open().Inherit(file, record.MountPoint).Remove();
         }
     }
 

@@ -65,6 +65,12 @@ internal sealed class StateDirectory
 
     private string RecordFileOf(string mountPoint) => Path.Combine(Root, NameOf(mountPoint) + ".json");
 
+    /// <summary>The file of the <see cref="MountStatus"/> beside a record.</summary>
+    public static string StatusFileBeside(string record) => Path.ChangeExtension(record, ".status");
+
+    /// <summary>What the mount on a directory has done so far; null when nobody has noted it.</summary>
+    public MountStatus? StatusOf(string mountPoint) => MountStatus.TryRead(StatusFileBeside(RecordFileOf(mountPoint)));
+
     // Readable, and yet different for different directories.
     private static string NameOf(string mountPoint)
     {
@@ -89,6 +95,7 @@ internal sealed class StateDirectory
         string path = RecordFileOf(record.MountPoint);
         try
         {
+            Delete(StatusFileBeside(path)); // of a mount that was killed
             return HeldRecord.Write(path, JsonSerializer.SerializeToUtf8Bytes(record, DocumentJson.Default.MountRecord));
         }
         catch (Exception e) when (FileProblem.IsOne(e))
@@ -140,7 +147,12 @@ internal sealed class StateDirectory
     }
 
     /// <summary>Removes the record of a daemon that was killed.</summary>
-    public void Remove(MountRecord record) => Delete(RecordFileOf(record.MountPoint));
+    public void Remove(MountRecord record)
+    {
+        string path = RecordFileOf(record.MountPoint);
+        Delete(StatusFileBeside(path));
+        Delete(path);
+    }
 
     /// <summary>Removes the log of a mount, with its older part.</summary>
     public static void RemoveLog(string log)
