@@ -117,12 +117,8 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
     /// <summary>Answers a READ with the bytes where they lie; as <see cref="Answer(ulong, ReadOnlySpan{byte})"/>.</summary>
     public int Answer(ulong unique, FileData data)
     {
-        int errno = WriteData(unique, data);
-        if (errno == 0)
-        {
-            Counters?.Add(Counter.ServedBytes, data.Length);
-        }
-        return OrError(unique, errno);
+        Counters?.Add(Counter.ServedBytes, data.Length); // before: whoever has read sees it counted
+        return OrError(unique, WriteData(unique, data));
     }
 
     /// <summary>Answers a request with an error alone. Returns 0 or the error number of the write.</summary>
