@@ -148,8 +148,7 @@ internal static class ListCommand
                 return null; // nothing of it is copied to the cache
             }
             await using ResolvedImage image = await ResolvedImage.OpenAsync(reference, options, NullLoggerFactory.Instance, cancellationToken);
-            long size = image.Image.Layers.Sum(layer => layer.Size);
-            return size == 0 ? 1 : Math.Round(image.Image.Layers.Sum(options.Cache.CachedBytes) / (double)size, 4);
+            return Math.Round(image.CachedShare(options, NullLoggerFactory.Instance), 4);
         }
         catch (ImageException)
         {
