@@ -4,4 +4,4 @@
 # directory to try them in.
 set -eu
 exec "$(dirname "$0")/install-packages.sh" acl attr busybox-static bzip2 containerd cpio curl docker-registry e2fsprogs erofs-utils fish flatbuffers-compiler fuse3 gcc gnupg golang-docker-credential-helpers jq lbzip2 libc6-dev man-db mandoc microsocks mmdebstrap nginx-light \
-  openssl pass pbzip2 perl pigz podman qemu-system-x86 skopeo stargz-snapshotter tinyproxy umoci unzip util-linux xz-utils zip zsh zstd
+  openssl pass pbzip2 perl pigz podman python3-prometheus-client qemu-system-x86 skopeo stargz-snapshotter tinyproxy umoci unzip util-linux xz-utils zip zsh zstd

@@ -1,3 +1,4 @@
+using LazyMount.Blobs.Counting;
 using LazyMount.FileSystem.Erofs;
 using LazyMount.Layers;
 using Microsoft.Extensions.Logging;
@@ -21,8 +22,8 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
         => _image = image;
 
     /// <summary>Stands in for a tree that nobody needs any more: nothing of it can be read (<see cref="IsRefused"/>).</summary>
-    public static ImageFileSystem OfNothing(ILogger<ImageFileSystem> logger)
-        => new(TreeBuilder.OfFile("nothing"u8.ToArray(), 0, default), [], logger) { _refused = true };
+    public static ImageFileSystem OfNothing(ServingCounters counters, ILogger<ImageFileSystem> logger)
+        => new(TreeBuilder.OfFile("nothing"u8.ToArray(), 0, default), [], logger) { _refused = true, Counters = counters };
 
     /// <summary>
     /// Bytes of a span that a read may hold while it waits for the next one. What it needs of a longer span is copied, so that
@@ -40,6 +41,9 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// the next read tries anew.
     /// </summary>
     public TimeSpan ReadTimeout { get; init; } = Timeout.InfiniteTimeSpan;
+
+    /// <summary>Where front ends count, and failures of reads are noted.</summary>
+    public ServingCounters Counters { get; init; } = new();
 
     /// <summary>
     /// Called with the cause before <see cref="ReadAsync"/> answers <see cref="Errno.EIO"/>, for front ends that can tell more than an
@@ -154,7 +158,9 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
                 cause = new TimeoutException($"its bytes did not arrive within {ReadTimeout.TotalSeconds:0.###} s (--read-timeout); check the network and read it again", cause);
             }
             ReadFailed?.Invoke(cause);
-            LogReadFailed(Describe(id, offset), layer, cause.Message, cause);
+            NodeDescription path = Describe(id, offset);
+            Counters.Note(path, cause.Message);
+            LogReadFailed(path, layer, cause.Message, cause);
             return Errno.EIO;
         }
     }

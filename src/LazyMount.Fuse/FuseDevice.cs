@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using LazyMount.Blobs.Counting;
 using LazyMount.FileSystem;
 using LazyMount.Fuse.Protocol;
 using Microsoft.Win32.SafeHandles;
@@ -28,6 +29,9 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
 
     /// <summary>Where requests are noted that the kernel sends again; null where nobody takes over from this process.</summary>
     public RequestLedger? Ledger { get; set; }
+
+    /// <summary>Where answers are counted; null before a session serves.</summary>
+    public ServingCounters? Counters { get; set; }
 
     /// <summary>The file descriptor as mount(2) wants it in its options; valid while this object lives.</summary>
     public int Descriptor => (int)handle.DangerousGetHandle();
@@ -101,10 +105,21 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
     public int Answer(ulong unique, ReadOnlySpan<byte> reply) => OrError(unique, Write(reply));
 
     /// <summary>Answers a request with an error alone; as <see cref="Answer(ulong, ReadOnlySpan{byte})"/>.</summary>
-    public int Answer(ulong unique, Errno error) => OrError(unique, WriteError(unique, error));
+    public int Answer(ulong unique, Errno error)
+    {
+        if (error == Errno.EIO)
+        {
+            Counters?.Add(Counter.FailedRequests);
+        }
+        return OrError(unique, WriteError(unique, error));
+    }
 
     /// <summary>Answers a READ with the bytes where they lie; as <see cref="Answer(ulong, ReadOnlySpan{byte})"/>.</summary>
-    public int Answer(ulong unique, FileData data) => OrError(unique, WriteData(unique, data));
+    public int Answer(ulong unique, FileData data)
+    {
+        Counters?.Add(Counter.ServedBytes, data.Length); // before: whoever has read sees it counted
+        return OrError(unique, WriteData(unique, data));
+    }
 
     /// <summary>Answers a request with an error alone. Returns 0 or the error number of the write.</summary>
     public int WriteError(ulong unique, Errno error)

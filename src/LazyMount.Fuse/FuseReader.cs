@@ -87,6 +87,7 @@ internal sealed class FuseReader(FuseDevice device, RequestWait wait, ImageFileS
             return;
         }
 
+        fileSystem.Counters.CountRequest((uint)request.Opcode);
         try
         {
             int refused = Dispatch(request, reply);
@@ -99,7 +100,9 @@ internal sealed class FuseReader(FuseDevice device, RequestWait wait, ImageFileS
         catch (Exception cause)
 #pragma warning restore CA1031
         {
-            logger.RequestFailed(request.Opcode, fileSystem.Describe(request.NodeId), cause.Message, cause);
+            ImageFileSystem.NodeDescription path = fileSystem.Describe(request.NodeId);
+            fileSystem.Counters.Note(path, cause.Message);
+            logger.RequestFailed(request.Opcode, path, cause.Message, cause);
             if (!RequestShape.IsSilent(request.Opcode))
             {
                 device.Answer(request.Unique, Errno.EIO);

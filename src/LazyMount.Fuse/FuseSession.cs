@@ -40,7 +40,11 @@ internal sealed class FuseSession
         _fileSystem = fileSystem;
         _pending = new PendingReads(fileSystem, logger);
         _devices = devices;
-        Array.ForEach(_devices, static one => one.StopWaiting());
+        foreach (FuseDevice one in _devices)
+        {
+            one.StopWaiting();
+            one.Counters = fileSystem.Counters;
+        }
         try
         {
             _wait = new RequestWait();

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using LazyMount.Blobs.Counting;
 using LazyMount.FileSystem;
 using LazyMount.Fuse.Protocol;
 using Microsoft.Extensions.Logging;
@@ -24,7 +26,7 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger)
         lock (_gate)
         {
             read = _pool.TryPop(out read) ? read : new Read(this);
-            (read.Device, read.Unique, read.Node, read.Offset, read.Length) = (device, unique, node, offset, length);
+            (read.Device, read.Unique, read.Node, read.Offset, read.Length, read.Began) = (device, unique, node, offset, length, Stopwatch.GetTimestamp());
             _byUnique.Add(unique, read);
         }
         ThreadPool.UnsafeQueueUserWorkItem(read, preferLocal: false);
@@ -90,7 +92,9 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger)
         catch (Exception cause)
 #pragma warning restore CA1031
         {
-            logger.RequestFailed(FuseOpcode.Read, fileSystem.Describe(read.Node), cause.Message, cause);
+            ImageFileSystem.NodeDescription path = fileSystem.Describe(read.Node, read.Offset);
+            fileSystem.Counters.Note(path, cause.Message);
+            logger.RequestFailed(FuseOpcode.Read, path, cause.Message, cause);
             Answer(read, Errno.EIO);
         }
         finally
@@ -102,6 +106,7 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger)
 
     private void Answer(Read read, Errno errno)
     {
+        fileSystem.Counters.AddWait(Wait.Read, read.Began);
         int refused = errno == Errno.None ? read.Device.Answer(read.Unique, read.Data) : read.Device.Answer(read.Unique, errno);
         if (refused != 0)
         {
@@ -134,6 +139,7 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger)
         public ulong Node;
         public long Offset;
         public int Length;
+        public long Began; // as Stopwatch counts
         public readonly FileData Data = new();
         public readonly CancellationTokenSource Cancellation = new();
 

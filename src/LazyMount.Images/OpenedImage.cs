@@ -116,7 +116,7 @@ public sealed class OpenedImage : IAsyncDisposable
         {
             observer.Note($"the config of '{reference}' is not an image config, so the platform of its files is not known");
         }
-        var spans = new SpanCache(SpanCapacity);
+        var spans = new SpanCache(SpanCapacity) { Counters = options.Cache.Counters };
         IReadOnlyList<Layer> layers = [];
         ImageTree? tree = null;
         try
@@ -136,7 +136,7 @@ public sealed class OpenedImage : IAsyncDisposable
             layers = readers.Open(wanted, heads, spans);
             List<(Descriptor Blob, Layer Layer, LayerIndex Index)> unverified = options.VerifiesFully ? [.. wanted.Layers.Zip(layers, heads).Select(each => (each.First, each.Second, (LayerIndex)each.Third))] : [];
             var proofs = new LayerProofs([.. heads.Select(head => head.Proof.By)], shape.Alone ?? 0);
-            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, logger) { ReadTimeout = options.Registries.ReadTimeout }, shape.RootOf(tree), logger)
+            return new OpenedImage(resolved, readers, spans, layers, unverified, proofs, new ImageFileSystem(tree, layers, logger) { ReadTimeout = options.Registries.ReadTimeout, Counters = options.Cache.Counters }, shape.RootOf(tree), logger)
             {
                 FromTables = heads.Where(head => head.IsFromTable).Select(head => head.Digest).ToHashSet(),
             };
@@ -213,7 +213,7 @@ public sealed class OpenedImage : IAsyncDisposable
     {
         try
         {
-            return new ImageFileSystem(new ErofsImage(Tree), Layers, _logger) { ReadTimeout = FileSystem.ReadTimeout };
+            return new ImageFileSystem(new ErofsImage(Tree), Layers, _logger) { ReadTimeout = FileSystem.ReadTimeout, Counters = FileSystem.Counters };
         }
         catch (InvalidDataException e)
         {

@@ -1,6 +1,8 @@
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
+using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;
 using LazyMount.Layers.Archives;
 using Microsoft.Extensions.Logging;
@@ -62,11 +64,33 @@ public sealed class ResolvedImage : IAsyncDisposable
             ? await ArchiveSource.OpenAsync(reference, options.Cache, loggers, cancellationToken, options.Archive)
             : options.Offline && reference.Transport == Transport.Registry
                 ? new OfflineSource(reference, options.Cache)
-                : ImageSource.Open(reference, options.Registries, loggers);
+                : ImageSource.Open(reference, options.Registries with { Counters = options.Cache.Counters }, loggers);
 
     /// <summary>Where its layers' indexes come from.</summary>
     public IndexFinder OpenIndexes(OpeningOptions options, ILoggerFactory loggers)
         => new(Cache, loggers) { Trust = options.IndexTrust, KeepsBlobs = options.KeepsBlobs, FromTables = options.FromTables };
+
+    /// <summary>
+    /// Share of the bytes of the layers that is in the cache, from 0 to 1. A layer that is kept re-encoded counts whole when that is there. Nothing is verified.
+    /// </summary>
+    /// <param name="options">As the image was opened.</param>
+    /// <param name="loggers">Told of damaged indexes.</param>
+    public double CachedShare(OpeningOptions options, ILoggerFactory loggers)
+    {
+        LayerHead[]? heads = OpenIndexes(options, loggers).TryOpenStored(Image);
+        long size = 0, cached = 0;
+        for (int i = 0; i < Image.Layers.Count; i++)
+        {
+            Descriptor layer = Image.Layers[i];
+            size += layer.Size;
+            cached += heads?[i].Transcoding is { } transcoding && Cache.CachedBytes(transcoding) == transcoding.Size ? layer.Size : Cache.CachedBytes(layer);
+        }
+        foreach (LayerHead head in heads ?? [])
+        {
+            head.Close();
+        }
+        return size == 0 ? 1 : cached / (double)size;
+    }
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => Source.DisposeAsync();

@@ -1,5 +1,6 @@
 using System.Buffers;
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Images;
 using LazyMount.Compression;
 using LazyMount.Indexes.Model;
@@ -293,6 +294,7 @@ public sealed class Layer : IDisposable
                 {
                     throw new InvalidDataException("uncompressed bytes with another SHA-256");
                 }
+                _spans.Counters.Add(Counter.DecodedBytes, length);
                 return memory;
             }
             catch

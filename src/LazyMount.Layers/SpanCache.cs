@@ -1,3 +1,5 @@
+using LazyMount.Blobs.Counting;
+
 namespace LazyMount.Layers;
 
 /// <summary>
@@ -53,6 +55,9 @@ public sealed class SpanCache : IDisposable
     internal void BeginWaiting() => Interlocked.Increment(ref _waiters);
 
     internal void EndWaiting() => Interlocked.Decrement(ref _waiters);
+
+    /// <summary>Where hits, misses and decoded bytes are counted.</summary>
+    public ServingCounters Counters { get; init; } = new();
 
     internal bool IsOverCapacity => Volatile.Read(ref _allocated) > _capacity;
 

@@ -1,3 +1,5 @@
+using LazyMount.Blobs.Counting;
+
 namespace LazyMount.Layers;
 
 /// <summary>
@@ -34,6 +36,7 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
                 entry.Hold(1);
                 cache.Touch(entry);
                 lease = new SpanLease(entry);
+                cache.Counters.Add(Counter.SpanHits);
                 return true;
             }
         }
@@ -60,6 +63,7 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
                 known.Hold(1);
                 cache.Touch(known);
                 (lease, wait) = (new SpanLease(known), default);
+                cache.Counters.Add(Counter.SpanHits);
                 return true;
             }
             else
@@ -69,6 +73,7 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
             entry.Waiters++;
             (lease, wait) = (default, new Wait(this, entry, entry.Completion!.Task, isNew));
         }
+        cache.Counters.Add(Counter.SpanMisses);
         return false;
     }
 

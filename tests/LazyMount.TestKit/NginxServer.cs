@@ -29,7 +29,8 @@ public sealed record NginxSettings
 /// <param name="HasAuthorization">It had an Authorization header.</param>
 /// <param name="ClientName">The subject of the client's certificate; empty without one.</param>
 /// <param name="UserAgent">Who asks.</param>
-public sealed record NginxRequest(string Method, string Uri, int Status, string Protocol, bool HasAuthorization, string ClientName, string UserAgent);
+/// <param name="BodyBytes">Bytes of the answer without its headers.</param>
+public sealed record NginxRequest(string Method, string Uri, int Status, string Protocol, bool HasAuthorization, string ClientName, string UserAgent, long BodyBytes);
 
 /// <summary>A real web server (nginx) before a registry, on a free port of the loopback interface: TLS, HTTP/2, client certificates.</summary>
 public sealed class NginxServer : IDisposable
@@ -54,7 +55,7 @@ public sealed class NginxServer : IDisposable
             events { worker_connections 512; }
             http {
               client_body_temp_path {{work}}; proxy_temp_path {{work}}; fastcgi_temp_path {{work}}; uwsgi_temp_path {{work}}; scgi_temp_path {{work}};
-              log_format json escape=json '["$request_method","$request_uri","$status","$server_protocol","$http_authorization","$ssl_client_s_dn","$http_user_agent"]';
+              log_format json escape=json '["$request_method","$request_uri","$status","$server_protocol","$http_authorization","$ssl_client_s_dn","$http_user_agent","$body_bytes_sent"]';
               access_log {{_directory["access.log"]}} json;
               client_max_body_size 0;
               server {
@@ -96,6 +97,6 @@ public sealed class NginxServer : IDisposable
     private static NginxRequest Read(string line)
     {
         string[] values = JsonSerializer.Deserialize<string[]>(line)!;
-        return new NginxRequest(values[0], values[1], int.Parse(values[2], CultureInfo.InvariantCulture), values[3], values[4].Length > 0, values[5], values[6]);
+        return new NginxRequest(values[0], values[1], int.Parse(values[2], CultureInfo.InvariantCulture), values[3], values[4].Length > 0, values[5], values[6], long.Parse(values[7], CultureInfo.InvariantCulture));
     }
 }

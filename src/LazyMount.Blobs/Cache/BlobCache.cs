@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
@@ -47,6 +48,9 @@ public sealed class BlobCache
     /// <summary>The directory given.</summary>
     public string Root { get; }
 
+    /// <summary>Where those who read through this cache count what they do.</summary>
+    public ServingCounters Counters { get; init; } = new();
+
     // Below it is what only this program makes. The root itself may be a directory of the user's, with a mode that is theirs to choose.
     private void EnsureOwned()
     {
@@ -85,6 +89,25 @@ public sealed class BlobCache
     {
         using var store = new ChunkStore(this, blob, ChunkDigests.DefaultChunkSize, NullLogger.Instance);
         return store.Find(present: false, 0, store.Grid.Count) == store.Grid.Count;
+    }
+
+    /// <summary>Bytes of a layer that are here, as chunks in any scope or as a whole.</summary>
+    public long CachedBytes(Descriptor blob)
+    {
+        if (File.Exists(PathOf(blob.Digest)))
+            return blob.Size;
+        var grid = new ChunkGrid(blob.Size, ChunkDigests.DefaultChunkSize);
+        var present = new HashSet<int>();
+        try
+        {
+            foreach (string owner in Directory.EnumerateDirectories(Path.Combine(_directory, "chunks")))
+                present.UnionWith(ChunkStore.ChunksIn(Path.Combine(owner, blob.Digest.Hex)));
+        }
+        catch (Exception e) when (FileProblem.IsOne(e))
+        {
+            // Deleted meanwhile: what was seen counts.
+        }
+        return present.Where(chunk => chunk < grid.Count).Sum(chunk => (long)grid.Extent(chunk, chunk + 1).Length);
     }
 
     /// <summary>Opens a complete blob for reading, or null.</summary>

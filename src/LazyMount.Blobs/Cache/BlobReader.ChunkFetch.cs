@@ -1,4 +1,6 @@
 using System.Buffers;
+using System.Diagnostics;
+using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Images;
 
 namespace LazyMount.Blobs.Cache;
@@ -83,7 +85,10 @@ public sealed partial class BlobReader
             else if (failure is OperationCanceledException)
                 _completion.SetCanceled(CancellationToken.None);
             else
+            {
+                reader._cache.Counters.Add(Counter.FailedFetches);
                 _completion.SetException(failure);
+            }
             _ = _completion.Task.Exception; // observed, even if every waiter has left
             Release();
         }
@@ -135,6 +140,7 @@ public sealed partial class BlobReader
         {
             (long begin, int wanted) = reader._grid.Extent(from, to);
             List<int>? bad = null;
+            long began = Stopwatch.GetTimestamp();
             Stream stream = await reader._source.OpenBlobAsync(reader._blob, begin, wanted, cancellationToken).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
             {
@@ -143,6 +149,11 @@ public sealed partial class BlobReader
                     if (!await TryReadAsync(stream, chunk, cancellationToken).ConfigureAwait(false))
                         (bad ??= []).Add(chunk);
                 }
+            }
+            if (!reader._source.IsLocal)
+            {
+                reader._cache.Counters.Add(Counter.ChunkMisses, to - from);
+                reader._cache.Counters.AddWait(Wait.Fetch, began);
             }
             foreach (int chunk in bad ?? [])
             {

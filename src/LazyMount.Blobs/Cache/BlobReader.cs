@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Security.Cryptography;
+using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
@@ -245,9 +246,11 @@ public sealed partial class BlobReader : IDisposable
             if (!IsGood(_ground.Chunks, first + i, bytes.Slice(i * _grid.ChunkSize, _grid.Extent(first + i, first + i + 1).Length)))
             {
                 reading.Drop(first + i, "it does not match its SHA-256");
-                return i;
+                read = i;
             }
         }
+        if (read > 0)
+            _cache.Counters.Add(Counter.ChunkHits, read);
         return read;
     }
 

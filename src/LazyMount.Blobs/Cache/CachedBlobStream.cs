@@ -1,5 +1,7 @@
 using System.Buffers;
+using System.Diagnostics;
 using System.Threading.Channels;
+using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Sources;
 using Microsoft.Extensions.Logging;
@@ -32,6 +34,7 @@ internal sealed class CachedBlobStream : ForwardStream
 
     private readonly Descriptor _blob;
     private readonly IBlobSource _source;
+    private readonly ServingCounters _counters;
     private readonly ChunkStore _shared;
     private readonly ChunkStore _own;
     private readonly ChunkStore? _document;
@@ -59,7 +62,7 @@ internal sealed class CachedBlobStream : ForwardStream
     {
         if (scope.IsShared)
             throw new ArgumentException("bytes that nobody has verified are not for everybody", nameof(scope));
-        (_blob, _source, _keep, _isVerifiedOnly) = (blob, source, keep, scope.IsVerifiedOnly);
+        (_blob, _source, _counters, _keep, _isVerifiedOnly) = (blob, source, cache.Counters, keep, scope.IsVerifiedOnly);
         _shared = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger) { IsSizeProved = false }; // the manifest's word
         _own = new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger, scope);
         _document = document is { } other ? new ChunkStore(cache, blob, ChunkDigests.DefaultChunkSize, logger, other) { IsSizeProved = false } : null;
@@ -205,7 +208,10 @@ internal sealed class CachedBlobStream : ForwardStream
                 Interlocked.Add(ref _cachedBytes, BytesOf(chunk, chunk + read).Length);
                 chunk += read;
                 if (read > 0)
+                {
+                    _counters.Add(Counter.ChunkHits, read);
                     continue;
+                }
                 int gapEnd = _own.Find(present: true, chunk + 1, end);
                 if (UsesShared)
                     gapEnd = Math.Min(_shared.Find(present: true, chunk + 1, gapEnd), _document?.Find(present: true, chunk + 1, gapEnd) ?? gapEnd);
@@ -238,6 +244,7 @@ internal sealed class CachedBlobStream : ForwardStream
         async Task FetchAsync(int from, int to)
         {
             (long offset, int wanted) = _own.Grid.Extent(from, to);
+            long began = Stopwatch.GetTimestamp();
             Stream stream = await _source.OpenBlobAsync(_blob, offset, wanted, cancellationToken).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
             {
@@ -250,6 +257,8 @@ internal sealed class CachedBlobStream : ForwardStream
                         _own.Keep(chunk, bytes.Span);
                 }
             }
+            _counters.Add(Counter.ChunkMisses, to - from);
+            _counters.AddWait(Wait.Fetch, began);
         }
     }
 }

@@ -163,6 +163,22 @@ internal sealed partial class ChunkStore : IDisposable
         }
     }
 
+    /// <summary>The chunks that the segments of a directory have, of the usual size; none where there is no directory.</summary>
+    public static IEnumerable<int> ChunksIn(string directory)
+    {
+        if (!Directory.Exists(directory))
+            yield break;
+        byte[] table = new byte[TableSize];
+        foreach (string path in Directory.EnumerateFiles(directory))
+        {
+            if (!long.TryParse(Path.GetFileName(path), NumberStyles.None, CultureInfo.InvariantCulture, out long offset))
+                continue;
+            using SafeFileHandle? file = Interop.TryOpenToRead(path);
+            for (ulong bits = file is null ? 0 : ReadTable(file, table); bits != 0; bits &= bits - 1)
+                yield return (int)(offset / ChunkDigests.DefaultChunkSize) + BitOperations.TrailingZeroCount(bits);
+        }
+    }
+
     /// <summary>Bytes on disk that a segment takes: those of the chunks that are there, whatever its length says.</summary>
     /// <param name="path">A file of a blob's directory.</param>
     /// <param name="length">Its length.</param>

@@ -81,7 +81,7 @@ internal sealed class RegistryClient : IDisposable
         Endpoint = endpoint;
         (_timeouts, _logger) = (timeouts, logger);
         _root = endpoint.FallsBackToHttp ? null : endpoint.Root;
-        Http = new RegistryHttp(endpoint.Host, new RegistryConnections(endpoint, options, timeouts), timeouts, logger);
+        Http = new RegistryHttp(endpoint.Host, new RegistryConnections(endpoint, options, timeouts), timeouts, logger) { Counters = options.Counters };
         _authorization = new RegistryAuthorization(Http, endpoint, credentials, options.Note, logger);
         _retry = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
         {

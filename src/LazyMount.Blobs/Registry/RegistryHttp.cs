@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
+using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry.Connections;
@@ -69,6 +70,9 @@ internal sealed class RegistryHttp : IDisposable
     /// <summary>The registry as the user names it.</summary>
     public string Registry { get; }
 
+    /// <summary>Where the bytes of answers are counted.</summary>
+    public ServingCounters Counters { get; init; } = new();
+
     /// <summary>The host has served a request: later failures may be temporary.</summary>
     public bool HasServed { get; set; }
 
@@ -131,6 +135,7 @@ internal sealed class RegistryHttp : IDisposable
             string reason = e is OperationCanceledException ? $"no byte within {_timeouts.Stall.TotalSeconds:0.#} s" : "the connection broke";
             throw Cut(request, subject, reason, e);
         }
+        Counters.Add(Counter.FetchedBytes, read);
         return read == 0 || pace.Count(began, read) ? read : throw TooSlow(request, subject);
     }
 

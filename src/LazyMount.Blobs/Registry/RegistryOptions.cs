@@ -1,3 +1,4 @@
+using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry.Accounts;
 using LazyMount.Blobs.Registry.Hosts;
@@ -30,6 +31,9 @@ public sealed record RegistryOptions
 
     /// <summary>Told, in one line, what the user should know though nothing failed: a file that is ignored, a connection that proves nothing.</summary>
     public Action<string> Note { get; init; } = static _ => { };
+
+    /// <summary>Where the bytes of answers are counted.</summary>
+    public ServingCounters Counters { get; init; } = new();
 
     /// <summary>Where configuration is looked for.</summary>
     public RegistryEnvironment Environment { get; init; } = RegistryEnvironment.OfProcess;

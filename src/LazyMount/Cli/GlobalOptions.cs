@@ -1,5 +1,6 @@
 using System.CommandLine;
 using LazyMount.Blobs.Cache;
+using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Files;
 using LazyMount.Blobs.Oci;
 using LazyMount.Blobs.Registry;
@@ -58,7 +59,10 @@ internal sealed record CommandSettings
     /// <summary>Show each layer beside all of them merged; not together with <see cref="Layer"/>.</summary>
     public bool ShowsLayers { get; init; }
 
-    public BlobCache OpenCache() => new(CacheDirectory, CacheLimit);
+    /// <summary>Where a mount counts.</summary>
+    public ServingCounters Counters { get; init; } = new();
+
+    public BlobCache OpenCache() => new(CacheDirectory, CacheLimit) { Counters = Counters };
 
     /// <summary>What of it is about opening an image.</summary>
     public OpeningOptions ToOpening() => new()

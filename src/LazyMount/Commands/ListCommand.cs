@@ -2,11 +2,15 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using LazyMount.Blobs.Files;
+using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Images;
 using LazyMount.Keeping;
 using LazyMount.Mounting;
 using LazyMount.Output;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LazyMount.Commands;
 
@@ -16,13 +20,14 @@ internal static class ListCommand
     public static Command Create(CommandHost host)
     {
         var json = JsonOption.Document(() => ListingJson.Default.IReadOnlyListMountListing);
-        var verb = new Verb("list", "List mounted images.",
+        var verb = new Verb("list", "List mounted images. With -v, also the processes of each mount, what it has fetched, decoded and served, and its last failure.",
             """
             lazymount list
+            lazymount list -v
             lazymount list --json | jq -r '.[] | select(.state == "dead") | .mountPoint'
             """)
         { json };
-        verb.Run(host, (parsed, _, _) =>
+        verb.Run(host, async (parsed, settings, cancellationToken) =>
         {
             StateDirectory state = StateDirectory.Open();
             IReadOnlyList<StoredRecord> records = state.ReadAll();
@@ -36,15 +41,23 @@ internal static class ListCommand
                 record.Dispose();
             }
             state.SweepLogs();
+            if (parsed.GetValue(json) || settings.Verbose)
+            {
+                listings = await Task.WhenAll(listings.Select(listing => WithFiguresAsync(listing, records.FirstOrDefault(record => record.Record.Pid == listing.Pid)?.Record, state, settings, cancellationToken)));
+            }
             if (parsed.GetValue(json))
             {
                 host.Output.WriteDocument(listings, ListingJson.Default.IReadOnlyListMountListing);
+            }
+            else if (settings.Verbose)
+            {
+                WriteFigures(host.Output, listings);
             }
             else
             {
                 Write(host.Output, listings);
             }
-            return Task.FromResult(ExitCode.Done);
+            return ExitCode.Done;
         });
         return verb;
     }
@@ -101,8 +114,88 @@ internal static class ListCommand
         SurvivesCrashes = record?.SurvivesCrashes,
         Since = record?.Since.UtcDateTime,
         LogFile = record?.LogFile,
+        Metrics = record?.Metrics,
         CacheDirectory = record?.CacheDirectory,
     };
+
+    // Adds what the worker has noted of its work, and looks into the cache.
+    private static async Task<MountListing> WithFiguresAsync(MountListing listing, MountRecord? record, StateDirectory state, CommandSettings settings, CancellationToken cancellationToken)
+    {
+        MountStatus? status = record is null ? null : state.StatusOf(record);
+        return listing with
+        {
+            FetchedBytes = status?.FetchedBytes,
+            DecodedBytes = status?.DecodedBytes,
+            ServedBytes = status?.ServedBytes,
+            LastError = status?.LastError is { } error ? new ErrorListing { Time = error.Time.UtcDateTime, Path = error.Path, Message = error.Message } : null,
+            CachedShare = await CachedShareAsync(listing, settings, cancellationToken),
+        };
+    }
+
+    private static async Task<double?> CachedShareAsync(MountListing listing, CommandSettings settings, CancellationToken cancellationToken)
+    {
+        if (listing.CacheDirectory is not { } cache || !Directory.Exists(cache) || !Digest.TryParse(listing.ManifestDigest ?? "", out Digest manifest))
+        {
+            return null;
+        }
+        try
+        {
+            OpeningOptions options = (settings with { CacheDirectory = cache, Offline = true }).ToOpening() with { Root = manifest };
+            ImageReference reference = ImageReference.Parse(listing.Image);
+            if (reference.Transport != Transport.Registry)
+            {
+                return null; // nothing of it is copied to the cache
+            }
+            await using ResolvedImage image = await ResolvedImage.OpenAsync(reference, options, NullLoggerFactory.Instance, cancellationToken);
+            return Math.Round(image.CachedShare(options, NullLoggerFactory.Instance), 4);
+        }
+        catch (ImageException)
+        {
+            return null; // the cache is not what it was: its manifest is gone
+        }
+    }
+
+    /// <summary>Everything that is known of each mount, one value a line.</summary>
+    internal static void WriteFigures(CommandOutput output, IReadOnlyList<MountListing> listings)
+    {
+        foreach (MountListing listing in listings)
+        {
+            if (listing != listings[0])
+            {
+                output.WriteLine();
+            }
+            output.WriteName(listing.MountPointBase64 ?? ImagePathText.Encode(listing.MountPoint));
+            output.WriteLine();
+            Line("image", listing.Image);
+            Line("state", listing.Trouble is null ? listing.State : $"{listing.State}: {listing.Trouble}");
+            Line("since", listing.Since is { } since ? Time(since) : null);
+            Line("face", listing.Face);
+            Line("shows", listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}") : listing.View);
+            Line("proof", listing.Proof);
+            Line("keeper", Number(listing.Pid));
+            Line("worker", Number(listing.Worker));
+            Line("restarts", Number(listing.Restarts));
+            Line("fetched", Size(listing.FetchedBytes));
+            Line("decoded", Size(listing.DecodedBytes));
+            Line("served", Size(listing.ServedBytes));
+            Line("cached", listing.CachedShare is { } share ? string.Create(CultureInfo.InvariantCulture, $"{share * 100:0.#} %") : null);
+            Line("last error", listing.LastError is { } error ? $"{Time(error.Time)} {error.Path}: {error.Message}" : null);
+            Line("metrics", listing.Metrics);
+            Line("log", listing.LogFile);
+        }
+
+        void Line(string name, string? value)
+        {
+            if (value is not null)
+            {
+                output.WriteLine($"  {name,-10}  {CommandOutput.Displayable(value)}");
+            }
+        }
+
+        static string Time(DateTime time) => time.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
+        static string? Number(int? number) => number?.ToString(CultureInfo.InvariantCulture);
+        string? Size(long? bytes) => bytes is { } known ? output.Size(known) : null;
+    }
 
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {

@@ -30,7 +30,7 @@ internal static partial class FileCalls
     private const int WriteOnly = 1, CreateNew = 0x40 | 0x80, NonBlocking = 0x800, CloseOnExec = 0x80000, PathOnly = 0x200000;
 
     public const int RemoveDirectory = 0x200, NoFollow = 0x100, EmptyPath = 0x1000; // AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH
-    public const uint Fifo = 0x1000, Directory = 0x4000, RegularFile = 0x8000, SymbolicLink = 0xA000; // of S_IFMT
+    public const uint Fifo = 0x1000, Directory = 0x4000, RegularFile = 0x8000, SymbolicLink = 0xA000, Socket = 0xC000; // of S_IFMT
     public const int CurrentDirectory = -100; // AT_FDCWD
     /// <summary>Bytes of the longest name with its zero byte.</summary>
     public const int NameSize = 256;

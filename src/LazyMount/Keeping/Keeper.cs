@@ -8,6 +8,7 @@ using System.Text;
 using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Metrics;
 using LazyMount.Mounting;
 using LazyMount.Output;
 using Microsoft.Win32.SafeHandles;
@@ -494,6 +495,7 @@ internal sealed class Keeper
     {
         if (FileOf(HeldFiles.Record) is { } record)
         {
+            MetricsAddress.Remove(StoredRecord.Read(record)?.Metrics);
             StateDirectory.Open().Inherit(record)?.Remove();
         }
     }

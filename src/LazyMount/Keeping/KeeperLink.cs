@@ -16,6 +16,12 @@ internal static class HeldFiles
     /// <summary>The memory of a <see cref="RequestLedger"/>.</summary>
     public const string Ledger = "ledger";
 
+    /// <summary>The memory of the mount's counters (<see cref="CountersMemory"/>).</summary>
+    public const string Counters = "counters";
+
+    /// <summary>The listening socket of `--metrics`.</summary>
+    public const string Metrics = "metrics";
+
     /// <summary>The archive that the image is in.</summary>
     public const string Archive = "archive";
 

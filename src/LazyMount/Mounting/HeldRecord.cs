@@ -45,7 +45,10 @@ internal sealed class HeldRecord
     /// <summary>The open file, with its lock. Owned by this object.</summary>
     public SafeFileHandle File => _file;
 
-    /// <summary>Removes the record, unless another mount of the same directory has written its own meanwhile. The lock stays.</summary>
+    /// <summary>The file of the mount's <see cref="MountStatus"/>.</summary>
+    public string StatusPath => StateDirectory.StatusFileBeside(_path);
+
+    /// <summary>Removes the record and the status, unless another mount of the same directory has written its own meanwhile. The lock stays.</summary>
     public void Remove()
     {
         try
@@ -53,6 +56,7 @@ internal sealed class HeldRecord
             using SafeFileHandle there = System.IO.File.OpenHandle(_path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             if (FileIdentity.TryOf(there) == FileIdentity.TryOf(_file))
             {
+                System.IO.File.Delete(StatusPath);
                 System.IO.File.Delete(_path);
             }
         }

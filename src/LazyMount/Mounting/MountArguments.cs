@@ -2,6 +2,7 @@ using System.CommandLine;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Metrics;
 
 namespace LazyMount.Mounting;
 
@@ -27,11 +28,18 @@ internal enum MountView
 /// <param name="Face">By which file system of the kernel to show it; null for the best that can be had.</param>
 /// <param name="WhyFuse">What was asked for that only FUSE can do, as a clause; null when EROFS can do all of it.</param>
 internal sealed record MountRequest(
-    ImageReference Image, string Directory, MountOptions Options, IReadOnlyList<string> Prefetch, MountView View, MountFace? Face, string? WhyFuse);
+    ImageReference Image, string Directory, MountOptions Options, IReadOnlyList<string> Prefetch, MountView View, MountFace? Face, string? WhyFuse)
+{
+    /// <summary>Where to serve the counters of the mount; null for nowhere.</summary>
+    public MetricsAddress? Metrics { get; init; }
+}
 
 /// <summary>The arguments of `mount`, which its daemon is given again.</summary>
 internal sealed class MountArguments
 {
+    /// <summary>The option for <see cref="MountRequest.Metrics"/>.</summary>
+    public const string MetricsOption = "--metrics";
+
     private readonly Argument<string> _image = ImageArgument.Create();
     private readonly Argument<string> _directory = new("DIR") { Description = "An empty directory to mount on" };
 
@@ -66,6 +74,12 @@ internal sealed class MountArguments
         HelpName = "auto|erofs|fuse",
     };
 
+    private readonly Option<string?> _metrics = new(MetricsOption)
+    {
+        Description = "Serve counters of the mount as Prometheus text, at http://ADDRESS:PORT/metrics (a port alone: on this machine only) or on a unix socket [off]",
+        HelpName = "ADDRESS:PORT|unix:PATH",
+    };
+
     /// <summary>Stay in front.</summary>
     public Option<bool> Foreground { get; } = new("--foreground", "-f") { Description = "Stay in front, log to standard error, unmount at Ctrl-C" };
 
@@ -83,6 +97,7 @@ internal sealed class MountArguments
         command.Add(_verify);
         command.Add(_view);
         command.Add(_as);
+        command.Add(_metrics);
         command.Add(host.Options.Layer);
     }
 
@@ -112,7 +127,10 @@ internal sealed class MountArguments
                 string other => throw new UsageException($"--view '{other}' is none of tree, layers and image-file"),
             },
             face,
-            face == MountFace.Fuse ? "--as fuse" : null);
+            face == MountFace.Fuse ? "--as fuse" : null)
+        {
+            Metrics = parsed.GetValue(_metrics) is { } address ? MetricsAddress.Parse(address) : null,
+        };
         settings = settings with { ShowsLayers = request.View == MountView.Layers };
         if (settings is { ShowsLayers: true, Layer: not null })
         {

@@ -4,6 +4,7 @@ using System.Diagnostics;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Metrics;
 
 namespace LazyMount.Mounting;
 
@@ -191,7 +192,8 @@ internal static class MountHelper
         {
             throw new UsageException($"cannot use the mount option '{word}': it {(isFlag ? "takes no" : "needs a")} value; write {option.Name[2..]}{(isFlag ? "" : "=" + option.HelpName)}");
         }
-        return option.HelpName is "DIR" or "FILE" && !Path.IsPathRooted(value)
+        string? path = option.HelpName is "DIR" or "FILE" ? value : option.Name == MountArguments.MetricsOption && MetricsAddress.IsPath(value!, out string socket) ? socket : null;
+        return path is not null && !Path.IsPathRooted(path)
             ? throw new UsageException($"cannot use the mount option '{word}': the path is relative, and mount(8) may run in any directory; write an absolute path")
             : isFlag ? option.Name : $"{option.Name}={value}";
     }

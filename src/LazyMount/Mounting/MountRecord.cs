@@ -56,6 +56,9 @@ internal sealed record MountRecord
     [JsonConverter(typeof(PathConverter))]
     public string? LogFile { get; init; }
 
+    /// <summary>Where the counters are served, as <see cref="Metrics.MetricsAddress"/> writes it; null for nowhere.</summary>
+    public string? Metrics { get; init; }
+
     [JsonConverter(typeof(PathConverter))]
     public required string CacheDirectory { get; init; }
 
@@ -69,4 +72,5 @@ internal sealed record MountRecord
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingDefault,
     WriteIndented = true)]
 [JsonSerializable(typeof(MountRecord))]
+[JsonSerializable(typeof(MountStatus))]
 internal sealed partial class DocumentJson : JsonSerializerContext;

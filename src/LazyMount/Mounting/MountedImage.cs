@@ -1,4 +1,5 @@
 using System.Runtime;
+using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
@@ -8,6 +9,7 @@ using LazyMount.Fuse;
 using LazyMount.Images;
 using LazyMount.Keeping;
 using LazyMount.Layers;
+using LazyMount.Metrics;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
@@ -34,6 +36,8 @@ internal sealed class MountedImage : IAsyncDisposable
     private readonly OpenedImage? _opened; // null: there is no need of it any more, and everything is answered EIO
     private readonly FuseMount _mount;
     private readonly HeldRecord? _record; // null: it could not be written
+    private readonly MountCounting _counting;
+    private readonly StatusWriter? _status;
     private readonly CommandHost _host;
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _gone = new();
@@ -41,9 +45,11 @@ internal sealed class MountedImage : IAsyncDisposable
     private Timer? _watchdog;
 
     private MountedImage(
-        OpenedImage? opened, FuseMount mount, HeldRecord? record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, CommandHost host, ILogger logger)
+        OpenedImage? opened, FuseMount mount, HeldRecord? record, IReadOnlyList<(Layer Layer, long Offset, long End)> prefetched, MountCounting counting, CommandHost host, ILogger logger)
     {
-        (_opened, _mount, _record, _host, _logger) = (opened, mount, record, host, logger);
+        (_opened, _mount, _record, _counting, _host, _logger) = (opened, mount, record, counting, host, logger);
+        _status = record is null ? null : new StatusWriter(record.StatusPath, counting.Counters);
+        counting.Serve();
         _working = opened is null ? Task.CompletedTask : WorkAsync(opened, prefetched);
         if (_host.Keeper is { } keeper)
         {
@@ -72,6 +78,8 @@ internal sealed class MountedImage : IAsyncDisposable
             throw new CommandException($"cannot mount as EROFS: {whyFuse}; mount with --as fuse");
         }
         StateDirectory? state = StateDirectory.TryCreate(host.Note);
+        MountCounting counting = MountCounting.Start(request.Metrics);
+        settings = settings with { Counters = counting.Counters };
         OpenedImage? opened = null;
         FuseMount? mount = null;
         HeldRecord? record = null;
@@ -99,11 +107,12 @@ internal sealed class MountedImage : IAsyncDisposable
                 SurvivesCrashes = host.Keeper is not null && mount.Held.SendsAgain,
                 Since = DateTimeOffset.UtcNow,
                 LogFile = logPath,
+                Metrics = request.Metrics?.ToString(),
                 CacheDirectory = settings.CacheDirectory,
             }, host.Note);
             if (host.Keeper is { } keeper)
             {
-                await HoldAsync(keeper, mount, record, opened, cancellationToken);
+                await HoldAsync(keeper, mount, record, opened, counting, cancellationToken);
             }
             if (whyFuse is not null && request.Face is null)
             {
@@ -111,10 +120,11 @@ internal sealed class MountedImage : IAsyncDisposable
             }
             logger.Mounted(opened.Image.Reference.ToString(), digest, opened.Tree.Count, mount.Directory);
             logger.Vouched(opened.Image.Reference.ToString(), opened.Proofs.Summary);
-            return new MountedImage(opened, mount, record, prefetched, host, logger);
+            return new MountedImage(opened, mount, record, prefetched, counting, host, logger);
         }
         catch
         {
+            counting.End();
             if (mount is not null)
             {
                 await mount.DisposeAsync();
@@ -148,6 +158,8 @@ internal sealed class MountedImage : IAsyncDisposable
             logger.WorkerDied(keeper.Reason!["death ".Length..]);
         }
         HeldState held = HeldState.Read(keeper.FileOf(HeldFiles.State)!);
+        MountCounting counting = MountCounting.Resume(request.Metrics, keeper);
+        settings = settings with { Counters = counting.Counters };
         OpeningOptions options = settings.ToOpening() with
         {
             Root = held.Root,
@@ -156,7 +168,7 @@ internal sealed class MountedImage : IAsyncDisposable
         OpenedImage? opened = keeper.IsAfterDeath ? await new Reopening(OpenAsync, options.Registries.ReadTimeout, keeper, held.Mount, logger).RunAsync(cancellationToken) : await OpenAsync(cancellationToken);
         try
         {
-            ImageFileSystem served = opened is null ? ImageFileSystem.OfNothing(loggers.CreateLogger<ImageFileSystem>())
+            ImageFileSystem served = opened is null ? ImageFileSystem.OfNothing(counting.Counters, loggers.CreateLogger<ImageFileSystem>())
                 : held.Mount.ErofsSource is not null || request.View == MountView.ImageFile ? opened.OpenImageFile() : opened.FileSystem;
             if (opened is not null && (opened.Image.ManifestDescriptor.Digest != held.Manifest || opened.Tree.Digest != held.Tree))
             {
@@ -180,7 +192,8 @@ internal sealed class MountedImage : IAsyncDisposable
                 StoredRecord.Change(file, record => record with { Worker = Environment.ProcessId, Restarts = record.Restarts + 1, RestartError = null, Trouble = null });
                 record = StateDirectory.Open().Inherit(file);
             }
-            return new MountedImage(opened, mount, record, opened is null ? [] : Prefetch.RangesOf(request.Prefetch, opened), host, logger);
+            counting.Counters.Add(keeper.IsAfterDeath ? Counter.DeathRestarts : Counter.WantedRestarts);
+            return new MountedImage(opened, mount, record, opened is null ? [] : Prefetch.RangesOf(request.Prefetch, opened), counting, host, logger);
         }
         catch
         {
@@ -200,11 +213,11 @@ internal sealed class MountedImage : IAsyncDisposable
     }
 
     // Gives the keeper what another process needs to go on with the mount.
-    private static async Task HoldAsync(KeeperLink keeper, FuseMount mount, HeldRecord? record, OpenedImage opened, CancellationToken cancellationToken)
+    private static async Task HoldAsync(KeeperLink keeper, FuseMount mount, HeldRecord? record, OpenedImage opened, MountCounting counting, CancellationToken cancellationToken)
     {
         using SafeFileHandle state = (await HeldState.OfAsync(mount, opened, cancellationToken)).ToMemory();
         using SafeFileHandle requests = Interop.MemoryFile("lazymount-requests", new byte[RequestLedger.Size]);
-        List<(string, SafeFileHandle)> files = [(HeldFiles.State, state), (HeldFiles.Ledger, requests), .. mount.Devices.Select(device => (HeldFiles.Device, device))];
+        List<(string, SafeFileHandle)> files = [(HeldFiles.State, state), (HeldFiles.Ledger, requests), .. counting.Held, .. mount.Devices.Select(device => (HeldFiles.Device, device))];
         mount.Ledger = RequestLedger.TryOpen(requests, afterDeath: false);
         if (record is not null)
         {
@@ -224,6 +237,7 @@ internal sealed class MountedImage : IAsyncDisposable
     // A successor is ready: it gets what is not answered soon. Where the kernel cannot send again, everything is answered first.
     private void Yield()
     {
+        _counting.Pause();
         _mount.Yield();
         if (_mount.Held.SendsAgain)
         {
@@ -308,12 +322,15 @@ internal sealed class MountedImage : IAsyncDisposable
         if (GoesOn)
         {
             await _working;
+            _status?.Dispose();
             await CloseAsync();
             return;
         }
         _host.Keeper?.End();
         await _mount.DisposeAsync();
         await _working;
+        _counting.End();
+        _status?.Dispose();
         _record?.Remove();
         await CloseAsync();
         _gone.Dispose();

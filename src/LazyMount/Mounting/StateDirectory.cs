@@ -67,6 +67,12 @@ internal sealed class StateDirectory
     // A directory may have several mounts at once: one that was detached or moved and is still in use, or one that lies over another.
     private string RecordFileOf(MountRecord record) => Path.Combine(Root, string.Create(CultureInfo.InvariantCulture, $"{NameOf(record.MountPoint)}.{record.Pid}.json"));
 
+    /// <summary>The file of the <see cref="MountStatus"/> beside a record.</summary>
+    public static string StatusFileBeside(string record) => Path.ChangeExtension(record, ".status");
+
+    /// <summary>What a mount has done so far; null when nobody has noted it.</summary>
+    public MountStatus? StatusOf(MountRecord record) => MountStatus.TryRead(StatusFileBeside(RecordFileOf(record)));
+
     // Readable, and yet different for different directories.
     private static string NameOf(string mountPoint)
     {
@@ -91,6 +97,7 @@ internal sealed class StateDirectory
         string path = RecordFileOf(record);
         try
         {
+            Delete(StatusFileBeside(path)); // of a mount that was killed
             return HeldRecord.Write(path, StoredRecord.ToBytes(record));
         }
         catch (Exception e) when (FileProblem.IsOne(e))

@@ -54,11 +54,42 @@ internal sealed record MountListing
     /// <summary>Time at which the mount began.</summary>
     public DateTime? Since { get; init; }
 
+    /// <summary>Bytes that were fetched from registries for the mount.</summary>
+    public long? FetchedBytes { get; init; }
+
+    /// <summary>Bytes of layers that were decoded for reads of the mount.</summary>
+    public long? DecodedBytes { get; init; }
+
+    /// <summary>Bytes of files that were given to the kernel: what it has in its own cache is not asked for again.</summary>
+    public long? ServedBytes { get; init; }
+
+    /// <summary>Share of the bytes of the image's layers that is in the cache, from 0 to 1. Only for images from registries.</summary>
+    public double? CachedShare { get; init; }
+
+    /// <summary>The last failure of a read or another access. Only if there was one.</summary>
+    public ErrorListing? LastError { get; init; }
+
+    /// <summary>Where the counters of the mount are served: `ADDRESS:PORT` or `unix:PATH`. Only with `--metrics`.</summary>
+    public string? Metrics { get; init; }
+
     /// <summary>File with the log of the mount.</summary>
     public string? LogFile { get; init; }
 
     /// <inheritdoc cref="CacheListing.CacheDirectory"/>
     public string? CacheDirectory { get; init; }
+}
+
+/// <summary>A failure of a mount in a <see cref="MountListing"/>.</summary>
+internal sealed record ErrorListing
+{
+    /// <summary>Time of the failure.</summary>
+    public required DateTime Time { get; init; }
+
+    /// <inheritdoc cref="EntryListing.Path"/>
+    public required string Path { get; init; }
+
+    /// <summary>Why it failed, as the log says.</summary>
+    public required string Message { get; init; }
 }
 
 /// <summary>One layer of `layers --json`, lowest first. Format, uncompressed size, entries and spans are left out when no index is stored yet.</summary>

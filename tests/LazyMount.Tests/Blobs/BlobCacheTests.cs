@@ -3,6 +3,7 @@ using System.Runtime.Versioning;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Win32.SafeHandles;
 using Xunit;
 
@@ -44,6 +45,29 @@ public sealed class BlobCacheTests : IDisposable
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Path.Combine(BlobDirectory, _blob.Digest.Hex)));
         foreach (string directory in (string[])[_cache.Root, BlobDirectory, _cache.GetDirectory("layers")])
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(directory));
+    }
+
+    [Fact]
+    public void CachedBytes_CountEachChunkOnce_WhateverItsScope()
+    {
+        const int ChunkSize = ChunkDigests.DefaultChunkSize;
+        byte[] content = TestImage.RandomBytes((70 * ChunkSize) + 100, 3);
+        Descriptor blob = TestImage.DescriptorOf(content);
+        Assert.Equal(0, _cache.CachedBytes(blob));
+        using var shared = new ChunkStore(_cache, blob, ChunkSize, NullLogger.Instance);
+        using var scoped = new ChunkStore(_cache, blob, ChunkSize, NullLogger.Instance, ChunkScope.Of("somebody"));
+        Keep(shared, 0);
+        Keep(scoped, 0);
+        Keep(scoped, 65);
+        Keep(shared, 70); // the last, which is shorter
+        Assert.Equal((2 * ChunkSize) + 100, _cache.CachedBytes(blob));
+        Assert.False(_cache.HasAll(blob));
+        for (int chunk = 0; chunk < 70; chunk++)
+            Keep(shared, chunk);
+        Assert.Equal(content.Length, _cache.CachedBytes(blob));
+        Assert.True(_cache.HasAll(blob));
+
+        void Keep(ChunkStore store, int chunk) => store.Keep(chunk, content.AsSpan(chunk * ChunkSize, Math.Min(ChunkSize, content.Length - (chunk * ChunkSize))));
     }
 
     [Fact]

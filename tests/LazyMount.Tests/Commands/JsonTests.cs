@@ -182,6 +182,12 @@ public sealed partial class JsonTests : IDisposable
         Restarts = 3,
         SurvivesCrashes = true,
         Since = new DateTimeOffset(2026, 1, 31, 12, 0, 0, 500, TimeSpan.FromHours(1)).UtcDateTime,
+        FetchedBytes = 4,
+        DecodedBytes = 5,
+        ServedBytes = 6,
+        CachedShare = 0.5,
+        LastError = new ErrorListing { Time = new DateTime(2026, 1, 31, 12, 0, 0, DateTimeKind.Utc), Path = "/file", Message = "no reason" },
+        Metrics = "unix:/socket",
         LogFile = "/log",
         CacheDirectory = "/cache",
     };
