@@ -129,12 +129,25 @@ internal static class ServeCommand
         return exitCode;
     }
 
+    // The directory of the log may be gone by now: the mount does not depend on it.
+    private static DaemonLog OpenLogAgain(string? path, bool isUsers)
+    {
+        try
+        {
+            return path is null ? DaemonLog.Append("/dev/null") : isUsers ? DaemonLog.Append(path) : DaemonLog.Continue(path);
+        }
+        catch (CommandException)
+        {
+            return DaemonLog.Append("/dev/null");
+        }
+    }
+
     private static async Task<int> ResumeAsync(MountRequest request, CommandSettings settings, bool isInFront, CommandHost host, CancellationToken cancellationToken)
     {
         KeeperLink keeper = host.Keeper!;
         SafeFileHandle? record = keeper.FileOf(HeldFiles.Record);
         string? logPath = settings.LogFile ?? (record is null ? null : StoredRecord.Read(record)?.LogFile);
-        using DaemonLog? log = isInFront ? null : logPath is null ? DaemonLog.Append("/dev/null") : settings.LogFile is null ? DaemonLog.Continue(logPath) : DaemonLog.Append(logPath);
+        using DaemonLog? log = isInFront ? null : OpenLogAgain(logPath, isUsers: settings.LogFile is not null);
         log?.TakeStandardOutput();
         using var loggers = new ConciseLogs(log is null ? Loggers.ForForeground(settings) : Loggers.ForDaemon(settings, log), settings.Verbose);
         try

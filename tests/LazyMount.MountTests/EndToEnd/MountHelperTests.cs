@@ -139,7 +139,7 @@ public sealed class MountHelperTests : IDisposable
     {
         ToolResult result = Run("""
             mount -t lazymount "$IMAGE" "$DIR"
-            kill -KILL $("$LAZYMOUNT" list --json | grep -oE '"(pid|worker)": *[0-9]+' | grep -o '[0-9]*')
+            pkill -KILL -f "daemon .*$DIR" # not what list shows: it shows other tests' mounts, too
             until "$LAZYMOUNT" list | grep "$DIR" | grep -q '^dead'; do sleep 0.05; done
             "$HELPERS/mount.lazymount" "$IMAGE" "$DIR" -o rw && exit 9; echo $?
             "$LAZYMOUNT" umount "$DIR"
@@ -181,11 +181,14 @@ public sealed class MountHelperTests : IDisposable
             mknod -m 666 "$WORK/fuse" c 10 229; mount --bind "$WORK/fuse" /dev/fuse; mount --bind "$FSTAB" /etc/fstab
             as() { setpriv --reuid $1 --regid $1 --clear-groups env HOME="$WORK/home" LAZYMOUNT_STATE="$WORK/home/state" LAZYMOUNT_CACHE="$WORK/home/cache" "${@:2}"; }
             as 65534 mount "$DIR"; as 65534 mount "$DIR"; findmnt -no FSTYPE "$DIR"; as 65534 cat "$DIR/file"
-            as 7 umount "$DIR" && exit 9
+            {{(word == "user" ? "as 7 umount \"$DIR\" && exit 9" : "")}}
             as 65534 umount "$DIR"; grep -c " $DIR " /proc/self/mountinfo || true
             """).EnsureSuccess();
         Assert.Equal("fuse.lazymount\ncontent\n0\n", result.Output);
-        Assert.Contains("must be superuser", result.Error, StringComparison.Ordinal);
+        if (word == "user")
+        {
+            Assert.Contains("must be superuser", result.Error, StringComparison.Ordinal);
+        }
     }
 
     // In a mount namespace of its own, so that nothing is left whatever fails.

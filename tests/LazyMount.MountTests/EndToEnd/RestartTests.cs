@@ -40,7 +40,10 @@ public sealed class RestartTests : IDisposable
         int worker = Assert.Single(LazyMountCli.WorkersOf(directory));
         Sentence.AssertOne(_lazymount.Run("restart", directory), 1, directory, program, reason, "old process goes on");
         Assert.Equal(worker, Assert.Single(LazyMountCli.WorkersOf(directory)));
-        KillWorkersOf(directory);
+        if (reason != "Permission denied") // nobody can run that file, under whatever name
+        {
+            KillWorkersOf(directory);
+        }
         AssertReads(directory);
         File.Delete(program);
         File.Copy(LazyMountCli.Binary, program);
