@@ -116,13 +116,13 @@ internal static class ListCommand
         LogFile = record?.LogFile,
         Metrics = record?.Metrics,
         CacheDirectory = record?.CacheDirectory,
+        MadeAt = record?.MountPoint,
     };
 
     // Adds what the worker has noted of its work, and looks into the cache.
     private static async Task<MountListing> WithFiguresAsync(MountListing listing, StateDirectory state, CommandSettings settings, CancellationToken cancellationToken)
     {
-        string directory = listing.MountPointBase64 is { } exact ? PathText.Decode(exact) : listing.MountPoint;
-        MountStatus? status = listing.CacheDirectory is null ? null : state.StatusOf(directory);
+        MountStatus? status = listing.MadeAt is { } directory ? state.StatusOf(directory) : null;
         return listing with
         {
             FetchedBytes = status?.FetchedBytes,
