@@ -47,14 +47,16 @@ public sealed class WaitingRequests : IDisposable
         }
     }
 
-    /// <summary>Answers EIO to all that were taken.</summary>
-    public void Refuse()
+    /// <summary>Answers EIO to all that were taken. Returns how many.</summary>
+    public int Refuse()
     {
+        int count = _taken.Count;
         foreach (ulong unique in _taken)
         {
             _ = _device.Answer(unique, Errno.EIO);
         }
         _taken.Clear();
+        return count;
     }
 
     /// <summary>Waits until there is a request to take, or the mount is gone; at most for <paramref name="limit"/>, and then returns false.</summary>

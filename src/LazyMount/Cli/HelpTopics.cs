@@ -39,7 +39,7 @@ internal static class HelpTopics
     public static IReadOnlyList<(string Name, string Text)> Files =>
     [
         ("/var/cache/lazymount, ~/.cache/lazymount", "The cache, of root and of other users: chunks of layers by digest, manifests, layer indexes and trees. Every file is verified when it is read. A directory that another user owns or may write to is refused. 'lazymount cache' shows, prunes and verifies it."),
-        ("/var/lib/lazymount, ~/.local/state/lazymount", "One record and one log file for each mount. 'lazymount list --json' names the log file."),
+        ("/var/lib/lazymount, ~/.local/state/lazymount", "A record, what the mount has done so far, and a log file for each mount. 'lazymount list -v' shows all three."),
         ("~/.docker/config.json, ~/.dockercfg, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json", "Credentials of registries, and names of credential helpers."),
         ("/etc/containerd/certs.d/HOST/hosts.toml, /etc/docker/certs.d/HOST/, /etc/containers/certs.d/HOST/, ~/.config/containers/certs.d/HOST/", "Mirrors, certificates of servers and of this client."),
         ("/etc/containers/registries.conf, registries.conf.d/*.conf, ~/.config/containers/registries.conf", "Mirrors and blocked registries of podman. A short name always means Docker Hub."),

@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount;
 
-/// <summary>The libc calls of the metrics server that .NET does not offer, or not without a hold on the socket.</summary>
+/// <summary>The libc call of the metrics server: a Socket of .NET's may shut down what it listens to.</summary>
 internal static partial class Interop
 {
     [LibraryImport("libc", EntryPoint = "accept4", SetLastError = true)]

@@ -113,11 +113,11 @@ internal sealed class MetricsAddress
         try
         {
             socket.Blocking = false; // two processes wait for connections while one takes over from the other
-            socket.Bind(_endPoint);
             if (_path is not null)
             {
-                File.SetUnixFileMode(_path, UnixFileMode.UserRead | UnixFileMode.UserWrite); // before anybody can connect
+                _ = FileCalls.SetMode((int)socket.Handle, 0x180 /* 0600 */); // the file gets this mode when it is made
             }
+            socket.Bind(_endPoint);
             socket.Listen();
             return socket;
         }

@@ -11,7 +11,9 @@ namespace LazyMount.Metrics;
 /// Answers <c>GET /metrics</c> on a listening socket: HTTP/1.1, one request a connection. The keeper of the mount holds the socket, so that the next
 /// worker goes on with it: this class never shuts it down.
 /// </summary>
+#pragma warning disable CA1001 // It lives as long as the process.
 internal sealed class MetricsServer
+#pragma warning restore CA1001
 {
     private const int MostConnections = 4, LongestRequest = 8 << 10;
 

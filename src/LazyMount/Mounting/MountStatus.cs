@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Files;
 
@@ -60,7 +59,7 @@ internal sealed record MountError
     public required string Message { get; init; }
 
     /// <summary>The failure as it is told.</summary>
-    public static MountError Of(ServingFailure failure) => new() { Time = failure.Time, Path = $"{failure.Subject}".Trim('\''), Message = failure.Reason };
+    public static MountError Of(ServingFailure failure) => new() { Time = failure.Time, Path = $"{failure.Subject}" is ['\'', .. var path, '\''] ? path : $"{failure.Subject}", Message = failure.Reason };
 }
 
 /// <summary>

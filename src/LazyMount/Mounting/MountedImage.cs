@@ -3,13 +3,12 @@ using LazyMount.Blobs.Counting;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
-using LazyMount.FileSystem;
 using LazyMount.Files;
+using LazyMount.FileSystem;
 using LazyMount.Fuse;
 using LazyMount.Images;
 using LazyMount.Keeping;
 using LazyMount.Layers;
-using LazyMount.Metrics;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
@@ -165,7 +164,7 @@ internal sealed class MountedImage : IAsyncDisposable
             Root = held.Root,
             FromTables = held.FromTables.Select(text => Digest.TryParse(text, out Digest layer) ? layer : throw new InvalidDataException($"'{text}' is no digest")).ToHashSet(),
         };
-        OpenedImage? opened = keeper.IsAfterDeath ? await new Reopening(OpenAsync, options.Registries.ReadTimeout, keeper, held.Mount, logger).RunAsync(cancellationToken) : await OpenAsync(cancellationToken);
+        OpenedImage? opened = keeper.IsAfterDeath ? await new Reopening(OpenAsync, options.Registries.ReadTimeout, keeper, held.Mount, counting.Counters, logger).RunAsync(cancellationToken) : await OpenAsync(cancellationToken);
         try
         {
             ImageFileSystem served = opened is null ? ImageFileSystem.OfNothing(counting.Counters, loggers.CreateLogger<ImageFileSystem>())

@@ -1,11 +1,10 @@
-using LazyMount.Blobs.Files;
+using LazyMount.Blobs.Counting;
 using LazyMount.Cli;
 using LazyMount.Fuse;
 using LazyMount.Images;
 using LazyMount.Keeping;
 using LazyMount.Output;
 using Microsoft.Extensions.Logging;
-using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Mounting;
 
@@ -18,8 +17,9 @@ namespace LazyMount.Mounting;
 /// <param name="patience">How long a request may wait.</param>
 /// <param name="keeper">Has the connection, and the record that says what is wrong.</param>
 /// <param name="held">The mount.</param>
+/// <param name="counters">Where requests that get EIO are counted.</param>
 /// <param name="logger">Told of failures.</param>
-internal sealed class Reopening(Func<CancellationToken, Task<OpenedImage>> open, TimeSpan patience, KeeperLink keeper, HeldMount held, ILogger logger)
+internal sealed class Reopening(Func<CancellationToken, Task<OpenedImage>> open, TimeSpan patience, KeeperLink keeper, HeldMount held, ServingCounters counters, ILogger logger)
 {
     // An image that is in the cache is open long before: nobody needs to know that there was a choice.
     private static readonly TimeSpan s_quick = TimeSpan.FromSeconds(1);
@@ -63,7 +63,7 @@ internal sealed class Reopening(Func<CancellationToken, Task<OpenedImage>> open,
             {
                 StoredRecord.Change(record, old => old with { Worker = Environment.ProcessId, Trouble = reason });
             }
-            requests.Refuse();
+            counters.Add(Counter.FailedRequests, requests.Refuse());
             if (attempt.IsCompleted)
             {
                 await Task.Delay(s_pause, giveUp.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

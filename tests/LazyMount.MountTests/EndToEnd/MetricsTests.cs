@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.Versioning;
 using System.Text.Json;
 using LazyMount.TestKit;
 using Xunit;
@@ -8,6 +9,7 @@ using Xunit;
 namespace LazyMount.MountTests.EndToEnd;
 
 /// <summary>What a mount counts, as `--metrics` and `list` tell it. The oracles: the kernel, nginx before the registry, and Prometheus' own parser.</summary>
+[SupportedOSPlatform("linux")]
 public sealed class MetricsTests(SharedRegistry registry) : IDisposable
 {
     private readonly LazyMountCli _lazymount = new();

@@ -1,7 +1,10 @@
 using LazyMount.Blobs.Counting;
 using LazyMount.Cli;
+using LazyMount.Commands;
 using LazyMount.Metrics;
+using LazyMount.Output;
 using LazyMount.TestKit;
+using LazyMount.Tests.Commands;
 using Xunit;
 
 namespace LazyMount.Tests.Mounting;
@@ -80,6 +83,35 @@ public sealed class MetricsTests
                 counters.Add(Counter.ServedBytes, 7);
         });
         Assert.Equal(1 + (7 * 401_000), counters[Counter.ServedBytes]);
+    }
+
+    /// <summary>`list -v`: a value a line, and no line for what is not known.</summary>
+    [Fact]
+    public void Figures_AreAValueALine()
+    {
+        MountListing foreign = new() { MountPoint = "/other", Image = "oci:/x:y", State = "alive", Face = "fuse" };
+        MountListing own = foreign with
+        {
+            MountPoint = "/mnt",
+            Image = "docker.io/library/debian:12",
+            Since = new DateTime(2026, 1, 31, 12, 0, 0, DateTimeKind.Utc),
+            Proof = "layer",
+            Pid = 11,
+            Worker = 12,
+            Restarts = 0,
+            FetchedBytes = 1_000_000,
+            DecodedBytes = 4_000_000,
+            ServedBytes = 3_000_000,
+            CachedShare = 0.256,
+            LastError = new ErrorListing { Time = new DateTime(2026, 1, 31, 12, 0, 1, DateTimeKind.Utc), Path = "/a\u001Bb", Message = "no bytes" },
+            LogFile = "/log",
+        };
+        string text = CommandRun.Written(output => ListCommand.WriteFigures(output, [own, foreign]));
+        Assert.Equal(string.Join('\n',
+            "/mnt", "  image       docker.io/library/debian:12", "  state       alive", "  since       2026-01-31 12:00:00", "  face        fuse", "  proof       layer", "  keeper      11", "  worker      12",
+            "  restarts    0", "  fetched     1000000", "  decoded     4000000", "  served      3000000", "  cached      25.6 %", "  last error  2026-01-31 12:00:01 /a?b: no bytes", "  log         /log",
+            "", "/other", "  image       oci:/x:y", "  state       alive", "  face        fuse", ""), text);
+        Assert.All(text.Split('\n'), line => Assert.True(line.Length <= 80, line));
     }
 
     [Fact]
