@@ -116,7 +116,6 @@ internal static class ListCommand
         LogFile = record?.LogFile,
         Metrics = record?.Metrics,
         CacheDirectory = record?.CacheDirectory,
-        MadeAt = record?.MountPoint,
     };
 
     // Adds what the worker has noted of its work, and looks into the cache.

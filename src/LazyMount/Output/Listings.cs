@@ -78,9 +78,6 @@ internal sealed record MountListing
     /// <inheritdoc cref="CacheListing.CacheDirectory"/>
     public string? CacheDirectory { get; init; }
 
-    /// <summary>Where the mount was made, which is not where it was moved to; null without a record.</summary>
-    [JsonIgnore]
-    public string? MadeAt { get; init; }
 }
 
 /// <summary>A failure of a mount in a <see cref="MountListing"/>.</summary>

@@ -48,7 +48,7 @@ public sealed class CommandOutputTests : IDisposable
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can give up capabilities");
         string state = _lazymount.Directory.CreateDirectory("closed");
-        File.SetUnixFileMode(state, UnixFileMode.None);
+        Tool.Run("chmod", "0", state).EnsureSuccess();
         ToolResult result = Tool.Shell($"LAZYMOUNT_STATE=$2 setpriv --bounding-set=-dac_override,-dac_read_search \"$1\" {command}", LazyMountCli.Binary, state);
         Assert.Equal((1, "", $"lazymount: cannot read the state directory '{state}': Permission denied; get permission to read it, or choose another directory with $LAZYMOUNT_STATE\n"), (result.ExitCode, result.Output, result.Error));
     }

@@ -324,7 +324,7 @@ public sealed class RestartTests : IDisposable
 
     private JsonElement Listed(string directory) => Listed().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
 
-    private IEnumerable<JsonElement> Listed() => JsonDocument.Parse(_lazymount.Run("list", "--json").EnsureSuccess().Output).RootElement.EnumerateArray();
+    private JsonElement.ArrayEnumerator Listed() => JsonDocument.Parse(_lazymount.Run("list", "--json").EnsureSuccess().Output).RootElement.EnumerateArray();
 
     private int RestartsOf(int keeper)
         => Listed().First(mount => mount.TryGetProperty("pid", out JsonElement pid) && pid.GetInt32() == keeper).TryGetProperty("restarts", out JsonElement restarts) ? restarts.GetInt32() : 0;
