@@ -88,7 +88,7 @@ public sealed class MountOptionsTests
     {
         Assert.Equal(isOne, MountHelper.IsCalled(program, [first, "/mnt"], out string[] given));
         Assert.Equal(first == "mount.lazymount" ? ["/mnt"] : [first, "/mnt"], given);
-        Assert.False(MountHelper.IsCalled(program, ["daemon", "--ready-fd", "3"], out _));
+        Assert.False(MountHelper.IsCalled(program, ["daemon", "--for", "1@2", "mount"], out _));
     }
 
     [Theory]
