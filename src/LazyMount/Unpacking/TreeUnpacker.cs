@@ -546,7 +546,7 @@ internal sealed class TreeUnpacker : IDisposable
 
     private int Check(int result, string what, ulong node) => result >= 0 ? result : throw Failure(what, node);
 
-    private IOException Failure(string what, ulong node) => Failure(what, () => _paths.PathOf(node));
+    private IOException Failure(string what, ulong node) => Failure(what, () => _tree.PathOf(node)[1..]);
 
     // The error first: looking for the path makes calls of its own.
     private static IOException Failure(string what, Func<byte[]> path)
