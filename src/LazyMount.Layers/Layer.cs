@@ -106,7 +106,7 @@ public sealed class Layer : IDisposable
         int span = lease.Span;
         if (span == Volatile.Read(ref _decodeAhead) && Interlocked.CompareExchange(ref _decodeAhead, -1, span) == span)
         {
-            GoAhead(span, fileEnd);
+            GoAhead(span, span, fileEnd);
         }
         return true;
     }
@@ -120,28 +120,31 @@ public sealed class Layer : IDisposable
     {
         // :: Step 8: the span that holds the byte, joined or begun.
         cancellationToken.ThrowIfCancellationRequested();
-        int span = Spans.Find(uncompressedOffset);
-        if (_table.TryLease(span, out SpanLease lease, out SpanTable.Wait wait))
+        if (_table.TryLease(uncompressedOffset, out SpanLease lease))
         {
             return new ValueTask<SpanLease>(lease);
         }
-        int last = span;
-        while (last + 1 < Math.Min(Spans.Count, span + MostBegun) && Spans.UncompressedOffset(last + 1) - uncompressedOffset < wanted)
-        {
-            last++;
-        }
+        int span = Spans.Find(uncompressedOffset);
+        int last = LastToBegin(span, uncompressedOffset, wanted);
         if (last > span)
         {
             long offset = Spans.CompressedOffset(span);
             _ = PrefetchAsync(offset, Math.Min(Spans.CompressedEnd(last), offset + LongestRequest)); // one request, which the spans join
         }
-        Task<SpanLease> waiting = wait.RunAsync(cancellationToken);
-        for (int next = span + 1; next <= last; next++)
-        {
-            _table.Begin(next);
-        }
-        GoAhead(span, fileEnd);
+        Task<SpanLease> waiting = _table.LeaseAsync(span, cancellationToken);
+        GoAhead(span, last, fileEnd);
         return new ValueTask<SpanLease>(waiting);
+    }
+
+    // The last of the spans that a read begins at once.
+    private int LastToBegin(int span, long uncompressedOffset, long wanted)
+    {
+        int last = span;
+        while (last + 1 < Math.Min(Spans.Count, span + MostBegun) && Spans.UncompressedOffset(last + 1) - uncompressedOffset < wanted)
+        {
+            last++;
+        }
+        return last;
     }
 
     /// <summary>The bytes of the blob that the spans of a range of uncompressed bytes are decoded from.</summary>
@@ -153,11 +156,18 @@ public sealed class Layer : IDisposable
             : (Spans.CompressedOffset(Spans.Find(uncompressedOffset)), Spans.CompressedEnd(Spans.Find(uncompressedEnd - 1)));
     }
 
-    /// <summary>A span is read: when others were read in order before it, what follows is fetched and the next span decoded.</summary>
-    private void GoAhead(int span, long fileEnd)
+    /// <summary>
+    /// A span is read: those behind it are begun up to the last one that the read wants, and when others were read in order before it,
+    /// what follows is fetched and the next span decoded.
+    /// </summary>
+    private void GoAhead(int span, int last, long fileEnd)
     {
         try
         {
+            for (int next = span + 1; next <= last; next++)
+            {
+                _table.Begin(next);
+            }
             GoAheadOf(span, fileEnd);
         }
         catch (ImageException)

@@ -44,10 +44,11 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
         return false;
     }
 
-    /// <summary>The same; or false with the wait for a span that this caller or another has begun.</summary>
-    public bool TryLease(int span, out SpanLease lease, out Wait wait)
+    /// <summary>The decoded span of that number, joined or begun unless it is decoded.</summary>
+    public Task<SpanLease> LeaseAsync(int span, CancellationToken cancellationToken)
     {
         SpanEntry entry;
+        Task<SpanEntry> completion;
         bool isNew = false;
         (long offset, int length) = (map.UncompressedOffset(span), map.Length(span)); // not under the lock: it may read a file
         lock (cache.Lock)
@@ -62,19 +63,23 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
             {
                 known.Hold(1);
                 cache.Touch(known);
-                (lease, wait) = (new SpanLease(known), default);
                 cache.Counters.Add(Counter.SpanHits);
-                return true;
+                return Task.FromResult(new SpanLease(known));
             }
             else
             {
                 entry = known;
             }
             entry.Waiters++;
-            (lease, wait) = (default, new Wait(this, entry, entry.Completion!.Task, isNew));
+            completion = entry.Completion!.Task;
         }
         cache.Counters.Add(Counter.SpanMisses);
-        return false;
+        // Nothing that can fail stands between the entry and its start: who joins an entry that nobody starts waits for ever.
+        if (isNew)
+        {
+            Start(entry);
+        }
+        return WaitAsync(entry, completion, cancellationToken);
     }
 
     /// <summary>Begins to decode a span before a reader waits for it, unless it is decoded or under way.</summary>
@@ -136,20 +141,6 @@ internal sealed class SpanTable(SpanCache cache, SpanMap map, Func<SpanEntry, Ca
         }
         at = low;
         return low < _entries.Count && _entries[low].Span == span ? _entries[low] : null;
-    }
-
-    /// <summary>A wait for a span that is being decoded.</summary>
-    public readonly struct Wait(SpanTable table, SpanEntry entry, Task<SpanEntry> completion, bool isNew)
-    {
-        /// <summary>Begins the work unless it has begun, and waits.</summary>
-        public Task<SpanLease> RunAsync(CancellationToken cancellationToken)
-        {
-            if (isNew)
-            {
-                table.Start(entry);
-            }
-            return table.WaitAsync(entry, completion, cancellationToken);
-        }
     }
 
     // A method of its own: what a lambda captures is allocated where its method begins.

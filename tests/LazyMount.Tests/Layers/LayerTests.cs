@@ -262,13 +262,8 @@ public sealed class LayerTests : IAsyncLifetime
     public async Task OneRead_BeginsFewSpans()
     {
         int opened = 0;
-        using var builder = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
-        for (int i = 0; i < 200; i++)
-        {
-            builder.Add(new Checkpoint(i * 65536L, 0, i * 65536L, AtMemberStart: true, default));
-        }
         const int Size = 200 * 65536;
-        LayerIndex index = _index with { Format = CompressionFormat.None, Proof = Proof.OfParser((RangeDigests?)null), CompressedSize = Size, UncompressedSize = Size, Checkpoints = builder.Build(Size, Size) };
+        LayerIndex index = Uncompressed(SpansOf64KiB(200), Size);
         var source = new CountingSource(new byte[Size], () => Interlocked.Increment(ref opened));
         using var spans = new SpanCache(64 << 20);
         using var layer = new Layer(index, new BlobReader(_blob with { Size = Size }, null, source, new BlobCache(_directory["cache"])), spans);
@@ -279,6 +274,57 @@ public sealed class LayerTests : IAsyncLifetime
         }
         Assert.Equal(32, opened);
     }
+
+    /// <summary>A read that fails because it cannot know where its later spans are leaves nothing behind that other readers would wait for.</summary>
+    [Fact]
+    public async Task ReadIntoADamagedTable_HoldsUpNobody()
+    {
+        const int Count = 300, OfBlock = 256, SpanSize = 65536, Size = Count * SpanSize;
+        string path = _directory["table"];
+        using (FileStream stream = File.Create(path))
+        {
+            using var writer = new CheckedFile.Writer(stream);
+            writer.Write(SpansOf64KiB(Count).Encode(0));
+            writer.Finish();
+        }
+        var cache = new CheckedFile.BlockCache(1);
+        using CheckedFile file = CheckedFile.TryOpen(path, cache)!;
+        LayerIndex index = Uncompressed(new CheckpointTable(file, new CheckpointTable.Layout(0, Count, Count, 0), Size, Size), Size);
+        using (FileStream bad = File.OpenWrite(path))
+        {
+            bad.Position = 4096;
+            bad.WriteByte(1);
+        }
+        file.Read(0, new byte[1]); // the damaged block is in memory no longer
+        byte[] bytes = [.. Enumerable.Range(0, Size).Select(i => (byte)(i / SpanSize))];
+        using var spans = new SpanCache(64 << 20);
+        using var layer = new Layer(index, new BlobReader(_blob with { Size = Size }, null, new CountingSource(bytes, () => { }), new BlobCache(_directory["cache"])), spans);
+
+        const int Span = OfBlock - 10;
+        await Assert.ThrowsAsync<ImageException>(async () => await layer.GetSpanAsync(Span * SpanSize, Token, wanted: 20 * SpanSize));
+        Task<SpanLease> another = layer.GetSpanAsync(Span * SpanSize, Token).AsTask();
+        using SpanLease span = await another.WaitAsync(TimeSpan.FromMinutes(1), Token);
+        Assert.Equal(Span, span.Bytes[0]);
+    }
+
+    private static CheckpointTable SpansOf64KiB(int count)
+    {
+        using var builder = new CheckpointTableBuilder(new IndexBudget(IndexLimits.Default));
+        for (int i = 0; i < count; i++)
+        {
+            builder.Add(new Checkpoint(i * 65536L, 0, i * 65536L, AtMemberStart: true, default));
+        }
+        return builder.Build(count * 65536, count * 65536);
+    }
+
+    private LayerIndex Uncompressed(CheckpointTable spans, int size) => _index with
+    {
+        Format = CompressionFormat.None,
+        Proof = Proof.OfParser((RangeDigests?)null),
+        CompressedSize = size,
+        UncompressedSize = size,
+        Checkpoints = spans,
+    };
 
     private sealed class CountingSource(byte[] bytes, Action opening) : IBlobSource
     {
