@@ -66,6 +66,15 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
     /// </summary>
     public NodeDescription Describe(ulong id, long offset = 0) => new(this, id, offset);
 
+    /// <summary>Notes a failure that somebody who uses the files sees. Returns the node for the message that says so.</summary>
+    public NodeDescription NoteFailure(ulong id, long offset, Exception cause)
+    {
+        ArgumentNullException.ThrowIfNull(cause);
+        NodeDescription node = Describe(id, offset);
+        Counters.Note(node, cause.Message);
+        return node;
+    }
+
     /// <summary>A node for messages; see <see cref="Describe"/>.</summary>
     /// <param name="FileSystem">Where it is.</param>
     /// <param name="Id">The node.</param>
@@ -158,9 +167,7 @@ public sealed partial class ImageFileSystem(ImageTree tree, IReadOnlyList<Layer>
                 cause = new TimeoutException($"its bytes did not arrive within {ReadTimeout.TotalSeconds:0.###} s (--read-timeout); check the network and read it again", cause);
             }
             ReadFailed?.Invoke(cause);
-            NodeDescription path = Describe(id, offset);
-            Counters.Note(path, cause.Message);
-            LogReadFailed(path, layer, cause.Message, cause);
+            LogReadFailed(NoteFailure(id, offset, cause), layer, cause.Message, cause);
             return Errno.EIO;
         }
     }

@@ -80,6 +80,16 @@ internal sealed unsafe class FuseDevice(SafeFileHandle handle) : IDisposable
         _ = Interop.IoCtl(handle, Interop.FIONBIO, &on);
     }
 
+    /// <summary>
+    /// Has the kernel send again all requests of the connection that were read and not answered. Whoever reads from then on gets them. Returns 0 or
+    /// the error number.
+    /// </summary>
+    public int AskToSendAgain()
+    {
+        Span<byte> message = stackalloc byte[FuseNotification.MaxLength];
+        return Write(message[..FuseNotification.Resend(message)]);
+    }
+
     /// <summary>Reads one request. Returns its length, or -1 with the error number.</summary>
     public int Read(NativeBuffer buffer, out int errno)
     {

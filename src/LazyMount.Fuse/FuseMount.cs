@@ -128,9 +128,8 @@ public sealed class FuseMount : IAsyncDisposable
         ILogger logger = loggers.CreateLogger<FuseMount>();
         FuseDevice[] files = [.. devices.Select(device => new FuseDevice(device) { Ledger = ledger })];
         var negotiated = new Negotiated(held.Minor, (InitFlags)held.Flags);
-        Span<byte> message = stackalloc byte[FuseNotification.MaxLength];
         // Before any thread reads: what is read from now on would be sent twice.
-        if (held.SendsAgain && files[0].Write(message[..FuseNotification.Resend(message)]) is not 0 and int errno)
+        if (held.SendsAgain && files[0].AskToSendAgain() is not 0 and int errno)
         {
             Array.ForEach(files, static file => file.Dispose());
             throw MountFailure.NotResumed(held.Directory, errno);

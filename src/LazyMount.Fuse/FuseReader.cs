@@ -100,9 +100,7 @@ internal sealed class FuseReader(FuseDevice device, RequestWait wait, ImageFileS
         catch (Exception cause)
 #pragma warning restore CA1031
         {
-            ImageFileSystem.NodeDescription path = fileSystem.Describe(request.NodeId);
-            fileSystem.Counters.Note(path, cause.Message);
-            logger.RequestFailed(request.Opcode, path, cause.Message, cause);
+            logger.RequestFailed(request.Opcode, fileSystem.NoteFailure(request.NodeId, 0, cause), cause.Message, cause);
             if (!RequestShape.IsSilent(request.Opcode))
             {
                 device.Answer(request.Unique, Errno.EIO);

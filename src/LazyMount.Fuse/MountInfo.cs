@@ -49,10 +49,13 @@ internal sealed record MountInfo(int Id, string Device, string Path, string Type
     private static IOException NoProc(Exception e) => new($"cannot read '{Table}': /proc is not mounted; mount it with mount -t proc proc /proc", e);
 
     /// <summary>The uppermost mount on a directory, or null. Another mount on a directory above may hide it.</summary>
-    public static MountInfo? Find(string directory) => Uppermost(ReadAll().FindAll(mount => mount.MountPoint == directory));
+    public static MountInfo? Find(string directory) => FromBelow(ReadAll().FindAll(mount => mount.MountPoint == directory)).LastOrDefault();
 
-    // The table is in the order in which the mounts were made, which says nothing of one that was moved.
-    private static MountInfo? Uppermost(List<MountInfo> there) => there.Count > 1 && there.Find(mount => mount.IsReachable()) is { } upper ? upper : there.LastOrDefault();
+    /// <summary>
+    /// The mounts on one directory, the uppermost as the last. The table is in the order in which the mounts were made, which says nothing of one that was
+    /// moved.
+    /// </summary>
+    public static IEnumerable<MountInfo> FromBelow(IReadOnlyCollection<MountInfo> there) => there.Count > 1 ? there.OrderBy(mount => mount.IsReachable()) : there;
 
     /// <summary>The number of the mount that an open file belongs to, or null.</summary>
     public static int? IdOf(SafeFileHandle file)

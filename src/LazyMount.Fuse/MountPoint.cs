@@ -30,11 +30,8 @@ public sealed record MountPoint(string Directory, string Source, string Device)
 
     /// <summary>All LazyMount mounts of this mount namespace. Of several on one directory the uppermost is the last.</summary>
     public static IReadOnlyList<MountPoint> List()
-    {
-        ILookup<string, MountInfo> mounts = MountInfo.ReadAll().Where(mount => mount.Face is not null).ToLookup(mount => mount.Path);
-        return [.. mounts.SelectMany(there => there.Count() > 1 ? there.OrderBy(mount => mount.IsReachable()) : there.AsEnumerable())
+        => [.. MountInfo.ReadAll().Where(mount => mount.Face is not null).GroupBy(mount => mount.Path).SelectMany(there => MountInfo.FromBelow([.. there]))
             .Select(mount => new MountPoint(mount.MountPoint, mount.Image, mount.Device) { Server = mount.Server })];
-    }
 
     /// <summary>The mount that a directory shows, when it is one of ours; else null.</summary>
     public static MountPoint? At(string directory)
@@ -70,15 +67,16 @@ public sealed record MountPoint(string Directory, string Source, string Device)
     public static void Unmount(string directory, bool lazy)
     {
         string path = PathOf(directory);
-        if (!MountInfo.ReadAll().Exists(mount => mount.MountPoint == path && mount.Face is not null))
+        List<MountInfo> there = MountInfo.ReadAll().FindAll(mount => mount.MountPoint == path);
+        if (!there.Exists(mount => mount.Face is not null))
         {
             throw MountFailure.NotMounted(directory);
         }
-        if (MountInfo.Find(path) is not { Face: not null } there || !there.IsReachable())
+        if (MountInfo.FromBelow(there).Last() is not { Face: not null } uppermost || !uppermost.IsReachable())
         {
             throw MountFailure.Covered(directory);
         }
-        if (!TryUnmount(there, lazy, out FuseException? failure))
+        if (!TryUnmount(uppermost, lazy, out FuseException? failure))
         {
             throw failure!;
         }

@@ -92,9 +92,7 @@ internal sealed class PendingReads(ImageFileSystem fileSystem, ILogger logger)
         catch (Exception cause)
 #pragma warning restore CA1031
         {
-            ImageFileSystem.NodeDescription path = fileSystem.Describe(read.Node, read.Offset);
-            fileSystem.Counters.Note(path, cause.Message);
-            logger.RequestFailed(FuseOpcode.Read, path, cause.Message, cause);
+            logger.RequestFailed(FuseOpcode.Read, fileSystem.NoteFailure(read.Node, read.Offset, cause), cause.Message, cause);
             Answer(read, Errno.EIO);
         }
         finally

@@ -1,3 +1,4 @@
+using LazyMount.Blobs.Counting;
 using LazyMount.FileSystem;
 using LazyMount.Fuse.Protocol;
 using Microsoft.Win32.SafeHandles;
@@ -14,16 +15,14 @@ public sealed class WaitingRequests : IDisposable
     private readonly NativeBuffer _buffer = new(Negotiation.RequestBufferSize);
     private readonly List<ulong> _taken = []; // as the kernel knows them
 
-    /// <param name="held">The mount.</param>
-    /// <param name="device">An open file of its connection. Not owned.</param>
-    public WaitingRequests(HeldMount held, SafeFileHandle device)
+    /// <param name="device">An open file of the mount's connection. Not owned.</param>
+    /// <param name="counters">Where those are counted that get EIO.</param>
+    public WaitingRequests(SafeFileHandle device, ServingCounters counters)
     {
-        ArgumentNullException.ThrowIfNull(held);
         ArgumentNullException.ThrowIfNull(device);
-        _device = new FuseDevice(new SafeFileHandle(device.DangerousGetHandle(), ownsHandle: false));
+        _device = new FuseDevice(new SafeFileHandle(device.DangerousGetHandle(), ownsHandle: false)) { Counters = counters };
         _device.StopWaiting();
-        Span<byte> message = stackalloc byte[FuseNotification.MaxLength];
-        _ = _device.Write(message[..FuseNotification.Resend(message)]); // else only what is asked from now on is seen
+        _ = _device.AskToSendAgain(); // else only what is asked from now on is seen
     }
 
     /// <summary>Takes all requests that wait now. False when the mount is gone.</summary>
@@ -47,16 +46,14 @@ public sealed class WaitingRequests : IDisposable
         }
     }
 
-    /// <summary>Answers EIO to all that were taken. Returns how many.</summary>
-    public int Refuse()
+    /// <summary>Answers EIO to all that were taken.</summary>
+    public void Refuse()
     {
-        int count = _taken.Count;
         foreach (ulong unique in _taken)
         {
             _ = _device.Answer(unique, Errno.EIO);
         }
         _taken.Clear();
-        return count;
     }
 
     /// <summary>Waits until there is a request to take, or the mount is gone; at most for <paramref name="limit"/>, and then returns false.</summary>

@@ -144,18 +144,21 @@ internal sealed class Transcoder(Func<BlobStaging> stage, long blobSize, IndexBu
         if (_size + bytes.Length > FreeBytes && (_size + bytes.Length - FreeBytes) / MaxGrowth > blobSize)
         {
             IsTooLarge = true;
-            _staging?.Dispose();
-            _idle.Push(encoder);
-            return;
         }
-        try
+        else
         {
-            _staging ??= stage();
-            _staging.Append(bytes);
+            try
+            {
+                _staging ??= stage();
+                _staging.Append(bytes);
+            }
+            catch (ImageException e)
+            {
+                _failure = e;
+            }
         }
-        catch (ImageException e)
+        if (IsGivenUp)
         {
-            _failure = e;
             _staging?.Dispose();
             _idle.Push(encoder);
             return;

@@ -157,7 +157,9 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
     }
 
     // A layer that is in the cache whole is better indexed than believed.
-    private bool IsBetterIndexed(Descriptor layer, Image image) => !image.Source.IsLocal && FromTables?.Contains(layer.Digest) != true && cache.HasAll(layer);
+    private bool IsBetterIndexed(Descriptor layer, Image image) => !image.Source.IsLocal && !NeedsTable(layer) && cache.HasAll(layer);
+
+    private bool NeedsTable(Descriptor layer) => FromTables?.Contains(layer.Digest) == true;
 
     private LayerHead? IfWanted(LayerHead? head)
     {
@@ -289,7 +291,7 @@ public sealed class IndexFinder(BlobCache cache, ILoggerFactory loggers)
                 index ??= IfWanted(await source.TryGetAsync(layer, cancellationToken).ConfigureAwait(false)) is { } found && policy.Accepts(found) ? (LayerIndex)policy.ToRead(found) : null;
             }
         }
-        if (index is null && FromTables?.Contains(layer.Digest) == true)
+        if (index is null && NeedsTable(layer))
         {
             throw new ImageException(ImageError.Unreachable, $"cannot read the table of contents of layer {layer.Digest} of '{image.Reference}' again; look at the log with -v for the reason");
         }

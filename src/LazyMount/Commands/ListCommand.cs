@@ -92,7 +92,7 @@ internal static class ListCommand
     {
         null when record.Worker is not null => Restarting,
         _ when record.Trouble is not null => Restarting, // it answers, but cannot open the image
-        'T' or 't' => Stuck,
+        var process when ProcessState.IsStopped(process) => Stuck,
         _ => hasAnswered ? Alive : Stuck,
     };
 

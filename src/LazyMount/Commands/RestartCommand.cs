@@ -67,14 +67,14 @@ internal static class RestartCommand
             }
             MountRecord record = stored.ReadAgain() ?? stored.Record;
             char? keeper = ProcessState.Of(record.Pid);
-            if (record.Pid == record.Worker || keeper is null || (before is null && !IsStopped(keeper) && !Interop.Kill(record.Pid, Keeper.RestartSignal)))
+            if (record.Pid == record.Worker || keeper is null || (before is null && !ProcessState.IsStopped(keeper) && !Interop.Kill(record.Pid, Keeper.RestartSignal)))
             {
                 throw new CommandException($"cannot restart the mount on '{directory}': its keeper has ended; unmount the image, and mount it again");
             }
-            if (IsStopped(keeper) || (!record.SurvivesCrashes && record.Worker is int worker && IsStopped(ProcessState.Of(worker))))
+            if (ProcessState.IsStopped(keeper) || (!record.SurvivesCrashes && record.Worker is int worker && ProcessState.IsStopped(ProcessState.Of(worker))))
             {
                 // Of a kernel that sends requests again, a worker that is stopped is killed by its keeper.
-                int stopped = IsStopped(keeper) ? record.Pid : record.Worker!.Value;
+                int stopped = ProcessState.IsStopped(keeper) ? record.Pid : record.Worker!.Value;
                 throw new CommandException($"cannot restart the mount on '{directory}': its process {stopped} is stopped; let it go on with kill -CONT {stopped}");
             }
             if (before is null)
@@ -93,6 +93,4 @@ internal static class RestartCommand
             await Task.Delay(s_poll, cancellationToken);
         }
     }
-
-    private static bool IsStopped(char? state) => state is 'T' or 't';
 }

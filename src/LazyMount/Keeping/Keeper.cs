@@ -343,7 +343,7 @@ internal sealed class Keeper
     {
         if (FileOf(HeldFiles.Record) is { } record)
         {
-            StoredRecord.Change(record, old => old with { Restarts = old.Restarts + 1, RestartError = error });
+            StoredRecord.NoteFailedRestart(record, error);
         }
     }
 

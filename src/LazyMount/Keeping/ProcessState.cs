@@ -19,4 +19,7 @@ internal static class ProcessState
             return Directory.Exists("/proc/self") ? null : '?';
         }
     }
+
+    /// <summary>Whether a state of <see cref="Of"/> is that of a process that was stopped, as by SIGSTOP.</summary>
+    public static bool IsStopped(char? state) => state is 'T' or 't';
 }

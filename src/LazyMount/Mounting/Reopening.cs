@@ -31,7 +31,7 @@ internal sealed class Reopening(Func<CancellationToken, Task<OpenedImage>> open,
     /// <param name="cancellationToken">The process is to end.</param>
     public async Task<OpenedImage?> RunAsync(CancellationToken cancellationToken)
     {
-        using var giveUp = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var giveUp = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken); // never disposed of: the keeper may use it until the mount is served
         Task<OpenedImage> attempt = Task.Run(() => open(giveUp.Token), CancellationToken.None);
         await Task.WhenAny(attempt, Task.Delay(s_quick, cancellationToken));
         if (attempt.IsCompletedSuccessfully)
@@ -40,7 +40,7 @@ internal sealed class Reopening(Func<CancellationToken, Task<OpenedImage>> open,
         }
         keeper.TakeTurn();
         keeper.OnYield = giveUp.Cancel;
-        using var requests = new WaitingRequests(held, keeper.FileOf(HeldFiles.Device)!);
+        using var requests = new WaitingRequests(keeper.FileOf(HeldFiles.Device)!, counters);
         while (requests.TryTake() && !giveUp.IsCancellationRequested)
         {
             await Task.WhenAny(attempt, Task.Delay(patience, giveUp.Token));
@@ -63,7 +63,7 @@ internal sealed class Reopening(Func<CancellationToken, Task<OpenedImage>> open,
             {
                 StoredRecord.Change(record, old => old with { Worker = Environment.ProcessId, Trouble = reason });
             }
-            counters.Add(Counter.FailedRequests, requests.Refuse());
+            requests.Refuse();
             if (attempt.IsCompleted)
             {
                 await Task.Delay(s_pause, giveUp.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

@@ -162,7 +162,7 @@ internal static class ServeCommand
             loggers.CreateLogger("LazyMount.Mount").MountFailed(e, request.Directory, e.Message);
             if (record is not null && !keeper.IsAfterDeath)
             {
-                StoredRecord.Change(record, old => old with { Restarts = old.Restarts + 1, RestartError = e.Message });
+                StoredRecord.NoteFailedRestart(record, e.Message);
             }
             throw;
         }

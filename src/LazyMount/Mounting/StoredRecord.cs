@@ -79,6 +79,11 @@ internal sealed class StoredRecord : IDisposable
         return content;
     }
 
+    /// <summary>Notes, for `lazymount restart`, that the worker was not replaced.</summary>
+    /// <param name="file">The file of the record.</param>
+    /// <param name="reason">Why, as a sentence.</param>
+    public static void NoteFailedRestart(SafeFileHandle file, string reason) => Change(file, old => old with { Restarts = old.Restarts + 1, RestartError = reason });
+
     /// <summary>Writes the record in an open file anew. A record that cannot be written stays as it was, or is none: the mount does not depend on it.</summary>
     public static void Change(SafeFileHandle file, Func<MountRecord, MountRecord> change)
     {

@@ -77,7 +77,6 @@ internal sealed record MountListing
 
     /// <inheritdoc cref="CacheListing.CacheDirectory"/>
     public string? CacheDirectory { get; init; }
-
 }
 
 /// <summary>A failure of a mount in a <see cref="MountListing"/>.</summary>
