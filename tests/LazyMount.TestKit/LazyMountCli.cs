@@ -83,12 +83,10 @@ public sealed class LazyMountCli : IDisposable
     /// <summary>Kills all processes of a mount, the keeper first.</summary>
     public static void KillAllOf(string directory)
     {
-        foreach (int process in (int[])[.. DaemonsOf(directory), .. WorkersOf(directory)])
+        // Again and again: one may begin just now.
+        while ((int[])[.. DaemonsOf(directory), .. WorkersOf(directory)] is { Length: > 0 } processes)
         {
-            _ = Interop.Kill(process, 9);
-        }
-        while (DaemonsOf(directory).Length + WorkersOf(directory).Length > 0)
-        {
+            Array.ForEach(processes, process => _ = Interop.Kill(process, 9));
             Thread.Sleep(5);
         }
     }
