@@ -247,6 +247,64 @@ public sealed class KeeperTests : IDisposable
     }
 
     /// <summary>The image cannot be opened: who reads gets errors in place of an endless wait, and right bytes as soon as it can be again.</summary>
+    /// <summary>The kernel's OOM killer takes the worker: its next one has not the limit, and goes on.</summary>
+    [Fact]
+    public void WorkerOutOfMemory_IsFollowed()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root");
+        bool isFirstVersion = Directory.Exists("/sys/fs/cgroup/memory");
+        string group = Path.Combine(isFirstVersion ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup", Path.GetFileName(_lazymount.Directory.Path));
+        Directory.CreateDirectory(group);
+        try
+        {
+            string limit = Path.Combine(group, isFirstVersion ? "memory.limit_in_bytes" : "memory.max");
+            Assert.SkipUnless(File.Exists(limit), "needs cgroups with a memory controller");
+            string directory = _lazymount.Mount(_image, "--as", "fuse");
+            File.WriteAllText(limit, "1000000");
+            File.WriteAllText(Path.Combine(group, "cgroup.procs"), $"{Assert.Single(LazyMountCli.WorkersOf(directory))}");
+            Assert.Equal(_content, File.ReadAllBytes(Path.Combine(directory, "big")));
+            Assert.Contains("oom_kill 1", File.ReadAllLines(Path.Combine(group, isFirstVersion ? "memory.oom_control" : "memory.events")));
+            Assert.Contains("died (signal 9); another one goes on", Log(directory), StringComparison.Ordinal);
+            Assert.Equal("alive", _lazymount.Listed(directory).GetProperty("state").GetString());
+        }
+        finally
+        {
+            Directory.Delete(group);
+        }
+    }
+
+    /// <summary>The clock of the machine is set, forwards and back, while the mount is used and its worker is killed.</summary>
+    [Fact]
+    public void ClockThatJumps_DoesNoHarm()
+    {
+        using var registry = new RegistryServer();
+        string image = $"{registry.Host}/clock:v1", offset = _lazymount.Directory["offset"], directory = _lazymount.NewMountPoint();
+        Tool.Run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", _image, $"docker://{image}").EnsureSuccess();
+        File.WriteAllText(offset, "+0");
+        _lazymount.Environment["LD_PRELOAD"] = Directory.GetDirectories("/usr/lib").Select(path => Path.Combine(path, "faketime", "libfaketime.so.1")).First(File.Exists);
+        _lazymount.Environment["FAKETIME_TIMESTAMP_FILE"] = offset;
+        _lazymount.Environment["FAKETIME_NO_CACHE"] = "1";
+        _lazymount.Environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1";
+        _lazymount.Environment["FAKETIME_FORCE_MONOTONIC_FIX"] = "0"; // waits with a limit are by the monotonic clock here
+        _lazymount.Run("mount", "--as", "fuse", "--read-timeout", "20s", image, directory).EnsureSuccess();
+        foreach (string jump in (string[])["+10y", "-10y", "+0"])
+        {
+            File.WriteAllText(offset, jump);
+            for (int i = 0; i < 2; i++)
+            {
+                Tool.Run("sysctl", "-qw", "vm.drop_caches=3");
+                Assert.Equal(_content, File.ReadAllBytes(Path.Combine(directory, "big")));
+                LazyMountCli.KillWorkersOf(directory);
+            }
+            Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
+            _lazymount.Run("restart", directory).EnsureSuccess();
+            WaitUntil(() => _lazymount.Listed(directory).GetProperty("state").GetString() == "alive");
+            Directory.Delete(Path.Combine(_lazymount.CacheDirectory, "v1", "chunks"), recursive: true);
+        }
+        Assert.DoesNotContain("Exception", Log(directory), StringComparison.Ordinal);
+        _lazymount.Run("umount", directory).EnsureSuccess();
+    }
+
     /// <summary>A program that cannot be started counts as one that dies: `list` says why, and readers go on when it can be started again.</summary>
     [Fact]
     [System.Runtime.Versioning.SupportedOSPlatform("linux")]
