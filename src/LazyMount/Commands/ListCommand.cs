@@ -107,6 +107,7 @@ internal static class ListCommand
         ManifestDigest = record?.ManifestDigest,
         Proof = record?.Proof,
         Layer = record?.Layer,
+        TopLayer = record?.TopLayer,
         View = record?.View,
         Pid = record?.Pid ?? (state == Dead ? null : server),
         Worker = state is Restarting or Dead or Failed ? null : record?.Worker,
@@ -170,7 +171,7 @@ internal static class ListCommand
             Line("state", listing.Trouble is null ? listing.State : $"{listing.State}: {listing.Trouble}");
             Line("since", listing.Since is { } since ? Time(since) : null);
             Line("face", listing.Face);
-            Line("shows", listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}") : listing.View);
+            Line("shows", PartOf(listing));
             Line("proof", listing.Proof);
             Line("keeper", Number(listing.Pid));
             Line("worker", Number(listing.Worker));
@@ -197,20 +198,25 @@ internal static class ListCommand
         string? Size(long? bytes) => bytes is { } known ? output.Size(known) : null;
     }
 
+    // What a mount shows instead of all files of the image; null when it shows those.
+    private static string? PartOf(MountListing listing)
+        => listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}")
+            : listing.TopLayer is int top ? string.Create(CultureInfo.InvariantCulture, $"layers 0..{top}")
+            : listing.View;
+
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {
-        bool hasParts = listings.Any(listing => (listing.Layer, listing.View) != default);
+        bool hasParts = listings.Any(listing => PartOf(listing) is not null);
         var table = new TextTable(["STATE", "PID", "SINCE", "FACE", "PROOF", .. hasParts ? (string[])["SHOWS"] : [], "MOUNT POINT", "IMAGE"]) { Cuttable = hasParts ? [6, 7] : [5, 6] };
         foreach (MountListing listing in listings)
         {
-            string shows = listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}") : listing.View ?? "files";
             table.Add([
                 listing.State,
                 listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
                 listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
                 listing.Face,
                 listing.Proof ?? "-",
-                .. hasParts ? (string[])[shows] : [],
+                .. hasParts ? (string[])[PartOf(listing) ?? "files"] : [],
                 listing.MountPointBase64 is { } exact ? PathText.Decode(exact) : listing.MountPoint,
                 listing.Image]);
         }
