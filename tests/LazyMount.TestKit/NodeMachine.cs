@@ -27,6 +27,8 @@ public sealed partial class NodeMachine : IDisposable
     public NodeMachine(NodeSettings? settings = null)
     {
         _settings = settings ?? new NodeSettings();
+        // Root of a user namespace passes through it.
+        Tool.Run("chmod", "711", _directory.Path).EnsureSuccess();
         Environment = new Dictionary<string, string?>
         {
             ["LAZYMOUNT_STATE"] = _directory.CreateDirectory("state"),
@@ -88,6 +90,11 @@ public sealed partial class NodeMachine : IDisposable
     {
         _node = ServerLog.Start(Binary, ["serve", "--config", NodeConfiguration], Environment, _directory["node.log"]);
         Wait(() => File.Exists(Socket) && CanConnect(Socket), _node);
+        if (_containerd is not null)
+        {
+            // Its connection is made again a moment later.
+            WaitFor(() => Ctr("snapshots", "--snapshotter", "lazymount", "ls").ExitCode == 0, "containerd reaches lazymount-node");
+        }
     }
 
     public void StartContainerd()

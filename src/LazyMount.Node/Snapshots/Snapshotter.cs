@@ -31,6 +31,7 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
     public async Task<IReadOnlyList<SnapshotMount>> PrepareAsync(string key, string parent, IReadOnlyDictionary<string, string> labels, CancellationToken cancellationToken)
     {
         Check(key, parent, labels);
+        _ = IdMapping.Of(labels); // refused before anything else
         if (store.Find(key) is not null)
         {
             throw SnapshotException.Exists(key);
@@ -266,7 +267,7 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
     // An overlay's root has the owner of its upper directory. As containerd's own overlay snapshotter does.
     private async Task TakeOwnerAsync(SnapshotRecord record, CancellationToken cancellationToken)
     {
-        if (record.Kind == SnapshotKind.Active && (await LowersAsync(record.Parent, cancellationToken)).FirstOrDefault() is { } lower)
+        if (record.Kind == SnapshotKind.Active && (await LowersAsync(record, cancellationToken)).FirstOrDefault() is { } lower)
         {
             Interop.CopyOwner(lower, UpperOf(record.Id));
         }
@@ -274,7 +275,7 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
 
     private async Task<IReadOnlyList<SnapshotMount>> MountsOfAsync(SnapshotRecord record, CancellationToken cancellationToken)
     {
-        IReadOnlyList<string> lowers = await LowersAsync(record.Parent, cancellationToken);
+        IReadOnlyList<string> lowers = await LowersAsync(record, cancellationToken);
         string upper = UpperOf(record.Id);
         return (record.Kind, lowers) switch
         {
@@ -285,6 +286,30 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
             (_, [string only]) => [new("bind", only, ["ro", "rbind"])],
             _ => [new("overlay", "overlay", ["ro", "index=off", $"lowerdir={string.Join(':', lowers)}"])],
         };
+    }
+
+    // The directories below a snapshot, uppermost first; in a user namespace, with its ids.
+    private async Task<IReadOnlyList<string>> LowersAsync(SnapshotRecord record, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<string> lowers = await LowersAsync(record.Parent, cancellationToken);
+        if (IdMapping.Of(record.Labels) is not { } mapping)
+        {
+            return lowers;
+        }
+        List<string> mapped = [];
+        foreach (string lower in lowers)
+        {
+            string target = Path.Combine(MappedOf(record.Id), $"{mapped.Count}");
+            Directory.CreateDirectory(MappedOf(record.Id));
+            if (!Interop.IsMounted(target))
+            {
+                Interop.Detach(target); // of an image whose mount had died
+                Directory.CreateDirectory(target);
+                await mapping.MountAsync(lower, target, cancellationToken);
+            }
+            mapped.Add(target);
+        }
+        return mapped;
     }
 
     // The directories below a snapshot, uppermost first. The mount of an image stands for all layers below it.
@@ -349,6 +374,11 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
         string image = Path.GetFileName(directory) == ImageName ? directory : Path.Combine(directory, ImageName);
         try
         {
+            string mapped = Path.Combine(directory, MappedName);
+            foreach (string lower in Directory.Exists(mapped) ? Directory.GetDirectories(mapped) : [])
+            {
+                Interop.Detach(lower);
+            }
             if (!mounts.Release(image))
             {
                 return;
@@ -366,7 +396,9 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
         }
     }
 
-    private const string ImageName = "image";
+    private const string ImageName = "image", MappedName = "lower";
+
+    private string MappedOf(long id) => Path.Combine(store.DirectoryOf(id), MappedName);
 
     private string UpperOf(long id) => Path.Combine(store.DirectoryOf(id), "fs");
 

@@ -30,7 +30,8 @@ public sealed partial class LazyPullTests : IDisposable
         Publish(image);
         int before = BlobRequests(image).Length;
         _node.PullLazily(image).EnsureSuccess();
-        Assert.Equal([], LayerRequests(image, before));
+        // A look for a table of contents at the end of the large layer is all.
+        Assert.InRange(LayerRequests(image, before).Sum(line => long.Parse(SizeOfAnswer().Match(line).Groups[1].Value)), 0, 60_000);
         Assert.Empty(_node.ImageMounts); // a pull mounts nothing
 
         ToolResult run = _node.Run(image, "one", "/bin/sh", "-c",
@@ -151,6 +152,9 @@ public sealed partial class LazyPullTests : IDisposable
         Assert.NotEmpty(layers);
         return [.. BlobRequests(image).Skip(after).Where(line => layers.Any(layer => line.Contains(layer, StringComparison.Ordinal)))];
     }
+
+    [GeneratedRegex("HTTP/1.1\" [0-9]+ ([0-9]+)")]
+    private static partial Regex SizeOfAnswer();
 
     [GeneratedRegex("\"GET /v2/[^\"]*/blobs/sha256:")]
     private static partial Regex BlobGet();
