@@ -48,6 +48,9 @@ internal static partial class Log
     [LoggerMessage(Level = LogLevel.Error, Message = "a request failed: {Reason}")]
     public static partial void RequestFailed(this ILogger logger, Exception exception, string reason);
 
+    [LoggerMessage(Level = LogLevel.Debug, Message = "the kubelet gave credentials for {Image}: kept in memory")]
+    public static partial void CredentialsRemembered(this ILogger logger, string image);
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Note}")]
     public static partial void Noted(this ILogger logger, string note);
 }

@@ -73,6 +73,11 @@ internal static class NodeService
         });
         app.MapGrpcService<SnapshotsEndpoint>();
         app.MapGrpcService<HealthEndpoint>();
+        using ImageServiceProxy? proxy = configuration.ImageService is { } runtime ? new ImageServiceProxy(runtime, credentials, loggers.CreateLogger<ImageServiceProxy>()) : null;
+        if (proxy is not null)
+        {
+            app.Map(ImageServiceProxy.Route, proxy.AnswerAsync);
+        }
 
         var stop = new TaskCompletionSource();
         using PosixSignalRegistration terminate = OnSignal(PosixSignal.SIGTERM), interrupt = OnSignal(PosixSignal.SIGINT);

@@ -10,6 +10,9 @@ public sealed record NodeSettings
 
     /// <summary>The CRI plugin of containerd, with a pause image of this reference; null: there is none.</summary>
     public string? PauseImage { get; init; }
+
+    /// <summary>lazymount-node passes the CRI image service on to containerd.</summary>
+    public bool PassesImageService { get; init; }
 }
 
 /// <summary>
@@ -83,6 +86,7 @@ public sealed partial class NodeMachine : IDisposable
         program = "{LazyMountCli.Binary}"
         verbose = true
         {more}
+        {(_settings.PassesImageService ? $"[cri]\nimage_service = \"{ContainerdSocket}\"" : "")}
         """);
 
     /// <summary>Starts lazymount-node and waits until it serves.</summary>

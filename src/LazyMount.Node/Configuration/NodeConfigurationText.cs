@@ -47,5 +47,11 @@ internal static class NodeConfigurationText
         # How long a program in a container waits for bytes before its read fails.
         #read_timeout = "60s"
 
+        [cri]
+        # The runtime's socket. With it, lazymount-node serves the CRI's image service on its own socket, passes all calls on, and
+        # remembers the credentials of pulls, in memory. The kubelet then needs --image-service-endpoint=unix:///run/lazymount/node.sock
+        # (or imageServiceEndpoint in its configuration). [off]
+        #image_service = "/run/containerd/containerd.sock"
+
         """;
 }

@@ -44,7 +44,8 @@ internal static class NodeImage
     /// <summary>Writes an image of layers; its reference in a layout.</summary>
     public static string Write(string directory, params TarBytes[] layers)
     {
-        var layout = new OciLayoutBuilder(directory);
+        // What a pause container runs.
+        var layout = new OciLayoutBuilder(directory) { Command = ["/bin/sleep", "100000"] };
         foreach (TarBytes layer in layers)
         {
             layout.AddLayer(layer);
