@@ -1,7 +1,7 @@
 #!/bin/sh
-# Publishes the NativeAOT binaries: artifacts/bin/lazymount and artifacts/bin/lazymount-node.
+# Publishes NativeAOT binaries: artifacts/bin/lazymount, artifacts/bin/lazymount-node.
 #
-#   scripts/build.sh [lazymount] [lazymount-node]     both if none is named
+#   scripts/build.sh [lazymount] [lazymount-node]     lazymount if none is named
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/dotnet-environment.sh
@@ -14,7 +14,7 @@ esac
 quietly() {
   output=$("$@" 2>&1) || { printf '%s\n' "$output" >&2; exit 1; }
 }
-[ $# -gt 0 ] || set -- lazymount lazymount-node
+[ $# -gt 0 ] || set -- lazymount
 for program in "$@"; do
   case $program in
     lazymount) project=src/LazyMount ;;

@@ -78,6 +78,20 @@ internal static unsafe partial class Interop
         return UnmountCall(directory, DetachFlag | NoFollow) == 0;
     }
 
+    /// <summary>Sizes of the file system that a directory is of; null when it does not tell.</summary>
+    public static (long Bytes, long FreeBytes, long Files, long FreeFiles)? UsageOf(string directory)
+    {
+        // struct statfs on 64 bits: f_type, f_bsize, f_blocks, f_bfree, f_bavail, f_files, f_ffree.
+        long* result = stackalloc long[32];
+        if (StatFs(directory, result) < 0)
+        {
+            return null;
+        }
+        // EROFS says that it has as many free inodes as a number can tell.
+        (long files, long freeFiles) = result[5] < 0 ? (result[5] - result[6], 0) : (result[5], result[6]);
+        return (result[2] * result[1], result[4] * result[1], files, freeFiles);
+    }
+
     /// <summary>What a file mask takes from everybody but the owner, and execution: 0177.</summary>
     public const int OwnerOnlyMask = 0x7F;
 
@@ -87,6 +101,9 @@ internal static unsafe partial class Interop
 
     [LibraryImport(Libc, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int StatX(int directory, string path, int flags, uint mask, uint* result);
+
+    [LibraryImport(Libc, EntryPoint = "statfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int StatFs(string path, long* result);
 
     [LibraryImport(Libc, EntryPoint = "lchown", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int ChangeOwner(string path, uint user, uint group);

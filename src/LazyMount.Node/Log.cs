@@ -27,8 +27,8 @@ internal static partial class Log
     [LoggerMessage(Level = LogLevel.Information, Message = "container root '{Key}' of {Image} is ready in {Milliseconds} ms ({How})")]
     public static partial void RootReady(this ILogger logger, string key, string image, long milliseconds, string how);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "mounted {Image}, layers 0 to {Layer}, on '{Directory}' in {Milliseconds} ms")]
-    public static partial void ImageMounted(this ILogger logger, string image, int layer, string directory, long milliseconds);
+    [LoggerMessage(Level = LogLevel.Information, Message = "mounted {Image}, {Layers}, on '{Directory}' in {Milliseconds} ms")]
+    public static partial void ImageMounted(this ILogger logger, string image, string layers, string directory, long milliseconds);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "the mount on '{Directory}' is dead: mounting {Image} again; containers that used it must be restarted")]
     public static partial void MountDead(this ILogger logger, string directory, string image);

@@ -8,6 +8,7 @@ using LazyMount.Node.Images;
 using LazyMount.Node.Metrics;
 using LazyMount.Node.Mounting;
 using LazyMount.Node.Snapshots;
+using LazyMount.Node.Volumes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -43,10 +44,21 @@ internal static class NodeService
         var mounts = new ImageMounts(configuration, credentials, counters, loggers.CreateLogger<ImageMounts>());
         var snapshotter = new Snapshotter(store, access, mounts, new SnapshotUsage(), counters, loggers.CreateLogger<Snapshotter>());
 
-        await FreeSocketAsync(configuration.Socket);
+        string[] sockets = [configuration.Socket, .. ((string?[])[configuration.CsiSocket, configuration.CsiRegistration]).OfType<string>()];
+        foreach (string socket in sockets)
+        {
+            await FreeSocketAsync(socket);
+        }
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton(loggers);
         builder.Services.AddSingleton(snapshotter);
+        builder.Services.AddSingleton(configuration);
+        builder.Services.AddSingleton(credentials);
+        using ImageVolumes? volumes = configuration.CsiSocket is null ? null : new ImageVolumes(configuration, credentials, mounts, loggers);
+        if (volumes is not null)
+        {
+            builder.Services.AddSingleton(volumes);
+        }
         builder.Services.AddRoutingCore();
         builder.Services.AddGrpc(options => options.MaxReceiveMessageSize = MostMessageBytes);
         builder.WebHost.UseKestrelCore();
@@ -54,7 +66,10 @@ internal static class NodeService
         {
             server.AddServerHeader = false;
             server.Limits.MaxRequestBodySize = MostMessageBytes;
-            server.ListenUnixSocket(configuration.Socket, listener => listener.Protocols = HttpProtocols.Http2);
+            foreach (string socket in sockets)
+            {
+                server.ListenUnixSocket(socket, listener => listener.Protocols = HttpProtocols.Http2);
+            }
             if (configuration.Metrics is { } address)
             {
                 server.Listen(address, listener => listener.Protocols = HttpProtocols.Http1);
@@ -73,6 +88,12 @@ internal static class NodeService
         });
         app.MapGrpcService<SnapshotsEndpoint>();
         app.MapGrpcService<HealthEndpoint>();
+        if (volumes is not null)
+        {
+            app.MapGrpcService<CsiIdentityEndpoint>();
+            app.MapGrpcService<CsiNodeEndpoint>();
+            app.MapGrpcService<RegistrationEndpoint>();
+        }
         using ImageServiceProxy? proxy = configuration.ImageService is { } runtime ? new ImageServiceProxy(runtime, credentials, loggers.CreateLogger<ImageServiceProxy>()) : null;
         if (proxy is not null)
         {

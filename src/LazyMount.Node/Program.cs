@@ -35,7 +35,7 @@ internal static class Program
                     Console.Out.WriteLine($"lazymount-node {typeof(Program).Assembly.GetName().Version!.ToString(3)}");
                     return 0;
                 case ["config"]:
-                    Console.Out.Write(NodeConfigurationText.Text);
+                    Console.Out.Write(NodeConfiguration.Text);
                     return 0;
                 case ["serve", ..] when TryRead(arguments[1..], out NodeConfiguration? configuration):
                     await NodeService.RunAsync(configuration);

@@ -11,6 +11,9 @@ public sealed record NodeSettings
     /// <summary>The CRI plugin of containerd, with a pause image of this reference; null: there is none.</summary>
     public string? PauseImage { get; init; }
 
+    /// <summary>lazymount-node is a CSI driver, too.</summary>
+    public bool HasVolumes { get; init; }
+
     /// <summary>lazymount-node passes the CRI image service on to containerd.</summary>
     public bool PassesImageService { get; init; }
 }
@@ -72,6 +75,14 @@ public sealed partial class NodeMachine : IDisposable
 
     public string ContainerdLog => File.ReadAllText(_directory["containerd.log"]);
 
+    /// <summary>The socket of the CSI driver, and that by which it registers with a kubelet.</summary>
+    public string CsiSocket => _directory["csi.sock"];
+
+    public string CsiRegistration => _directory["reg.sock"];
+
+    /// <summary>Where volumes of pods are.</summary>
+    public string KubeletDirectory => _directory["kubelet"];
+
     /// <summary>A directory for the test's files.</summary>
     public string NewDirectory(string name) => _directory.CreateDirectory(name);
 
@@ -86,6 +97,7 @@ public sealed partial class NodeMachine : IDisposable
         program = "{LazyMountCli.Binary}"
         verbose = true
         {more}
+        {(_settings.HasVolumes ? $"[csi]\nsocket = \"{CsiSocket}\"\nregistration = \"{CsiRegistration}\"\nkubelet_dir = \"{KubeletDirectory}\"\nnode_id = \"node-7\"" : "")}
         {(_settings.PassesImageService ? $"[cri]\nimage_service = \"{ContainerdSocket}\"" : "")}
         """);
 

@@ -8,19 +8,31 @@ using LazyMount.Indexes.Store;
 
 namespace LazyMount.Node.Configuration;
 
-/// <summary>What the configuration file says; every key has a default. <see cref="NodeConfigurationText"/> is the commented file.</summary>
+/// <summary>What the configuration file says; every key has a default. docs/node.toml is the commented file.</summary>
 internal sealed record NodeConfiguration
 {
     public const string DefaultPath = "/etc/lazymount/node.toml";
 
+    /// <summary>The commented file.</summary>
+    public static string Text
+    {
+        get
+        {
+            using var reader = new StreamReader(typeof(NodeConfiguration).Assembly.GetManifestResourceStream("node.toml")!);
+            return reader.ReadToEnd();
+        }
+    }
+
     private static readonly string[] s_keys =
-        ["socket", "root", "program", "log_format", "verbose", "metrics", "prepare_timeout", "prepare_stall", "cache", "registries", "cri"];
+        ["socket", "root", "program", "log_format", "verbose", "metrics", "prepare_timeout", "prepare_stall", "cache", "registries", "cri", "csi"];
 
     private static readonly string[] s_cacheKeys = ["directory", "limit"];
 
     private static readonly string[] s_registryKeys = ["authfile", "plain_http", "tls_verify", "tls_ca", "mirrors", "index_trust", "read_timeout"];
 
     private static readonly string[] s_criKeys = ["image_service"];
+
+    private static readonly string[] s_csiKeys = ["socket", "registration", "kubelet_dir", "node_id"];
 
     /// <summary>Where containerd, and the kubelet, connect.</summary>
     public string Socket { get; private init; } = "/run/lazymount/node.sock";
@@ -58,6 +70,17 @@ internal sealed record NodeConfiguration
     /// <summary>The socket of the CRI image service that pulls are passed on to; null: there is no such proxy.</summary>
     public string? ImageService { get; private init; }
 
+    /// <summary>The socket of the CSI driver; null: there is none.</summary>
+    public string? CsiSocket { get; private init; }
+
+    /// <summary>Where the kubelet looks for the sockets of plugins that register with it.</summary>
+    public string? CsiRegistration { get; private init; }
+
+    /// <summary>Volumes are mounted nowhere else.</summary>
+    public string KubeletDirectory { get; private init; } = "/var/lib/kubelet";
+
+    public string NodeId { get; private init; } = Environment.MachineName;
+
     /// <summary>Reads a file.</summary>
     /// <param name="path">The file.</param>
     /// <param name="isOptional">The defaults count when there is no file.</param>
@@ -69,10 +92,11 @@ internal sealed record NodeConfiguration
             return isOptional ? new NodeConfiguration() : throw new ImageException(ImageError.Local, $"cannot read the configuration '{path}': there is no such file; lazymount-node config prints one");
         }
         Know(file, s_keys);
-        TomlFile? cache = file.Table("cache"), registries = file.Table("registries"), cri = file.Table("cri");
+        TomlFile? cache = file.Table("cache"), registries = file.Table("registries"), cri = file.Table("cri"), csi = file.Table("csi");
         Know(cache, s_cacheKeys);
         Know(registries, s_registryKeys);
         Know(cri, s_criKeys);
+        Know(csi, s_csiKeys);
         var defaults = new NodeConfiguration();
         return new NodeConfiguration
         {
@@ -109,6 +133,10 @@ internal sealed record NodeConfiguration
                 _ => throw registries.Wrong("index_trust", "auto, bound, registry or none"),
             },
             ImageService = SocketPath(cri, "image_service"),
+            CsiSocket = SocketPath(csi, "socket"),
+            CsiRegistration = SocketPath(csi, "registration"),
+            KubeletDirectory = AbsolutePath(csi, "kubelet_dir") ?? defaults.KubeletDirectory,
+            NodeId = csi?.Text("node_id") ?? defaults.NodeId,
         };
     }
 

@@ -26,9 +26,10 @@ internal sealed class ImageMounts(NodeConfiguration configuration, PullCredentia
     /// <param name="manifest">The manifest that the reference led to.</param>
     /// <param name="layer">The topmost layer that is shown; null for all.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <param name="isRoot">Devices and setuid programs count, because it becomes the root of containers.</param>
     /// <returns>True when it was mounted now.</returns>
     /// <exception cref="IOException">It cannot be mounted; says why in a sentence.</exception>
-    public async Task<bool> EnsureAsync(string directory, string reference, Digest? manifest, int? layer, CancellationToken cancellationToken)
+    public async Task<bool> EnsureAsync(string directory, string reference, Digest? manifest, int? layer, CancellationToken cancellationToken, bool isRoot = true)
     {
         if (MountPoint.At(directory) is { } there)
         {
@@ -48,7 +49,7 @@ internal sealed class ImageMounts(NodeConfiguration configuration, PullCredentia
         try
         {
             (int exitCode, _, string error) = await Helper.RunAsync(
-                Program, Arguments(directory, reference, manifest, layer, given is not null), given is null ? null : $"{given.UserName}:{given.Password}\n", patience.Token);
+                Program, Arguments(directory, reference, manifest, layer, isRoot, given is not null), given is null ? null : $"{given.UserName}:{given.Password}\n", patience.Token);
             if (exitCode != 0)
             {
                 counters.Add(NodeCounter.FailedMounts);
@@ -61,7 +62,7 @@ internal sealed class ImageMounts(NodeConfiguration configuration, PullCredentia
             throw new IOException($"cannot mount '{reference}': it is not mounted after {s_mounted.TotalSeconds} s");
         }
         counters.Mounted(Stopwatch.GetElapsedTime(began));
-        logger.ImageMounted(reference, layer ?? -1, directory, (long)Stopwatch.GetElapsedTime(began).TotalMilliseconds);
+        logger.ImageMounted(reference, layer is int upper ? string.Create(CultureInfo.InvariantCulture, $"layers 0 to {upper}") : "all layers", directory, (long)Stopwatch.GetElapsedTime(began).TotalMilliseconds);
         return true;
     }
 
@@ -89,10 +90,10 @@ internal sealed class ImageMounts(NodeConfiguration configuration, PullCredentia
     /// <summary>The lazymount program: as configured, else beside this one, else in PATH.</summary>
     public string Program => configuration.Program ?? (Path.Combine(AppContext.BaseDirectory, "lazymount") is var beside && File.Exists(beside) ? beside : "lazymount");
 
-    private IEnumerable<string> Arguments(string directory, string reference, Digest? manifest, int? layer, bool hasCredentials)
+    private IEnumerable<string> Arguments(string directory, string reference, Digest? manifest, int? layer, bool isRoot, bool hasCredentials)
     {
-        // Devices and setuid programs of an image count in containers, as they do where it was unpacked; nobody else reaches the directory.
-        List<string> arguments = ["mount", "-o", "suid,dev,allow_other"];
+        // As where an image was unpacked; nobody but containers reaches the directory.
+        List<string> arguments = ["mount", "-o", isRoot ? "suid,dev,allow_other" : "allow_other"];
         if (layer is int top)
         {
             arguments.AddRange(["--layers", string.Create(CultureInfo.InvariantCulture, $"0..{top}")]);
