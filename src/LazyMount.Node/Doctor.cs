@@ -18,7 +18,7 @@ internal static class Doctor
         }
 
         Say(Environment.IsPrivilegedProcess, "root: the service mounts images for containerd");
-        string program = new ImageMounts(configuration, new(), new(), Microsoft.Extensions.Logging.Abstractions.NullLogger<ImageMounts>.Instance).Program;
+        string program = new ImageMounts(configuration, new([], Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance), new(), Microsoft.Extensions.Logging.Abstractions.NullLogger<ImageMounts>.Instance).Program;
         try
         {
             (int exitCode, string version, _) = await Helper.RunAsync(program, ["--version"], null, CancellationToken.None);

@@ -51,6 +51,9 @@ internal static partial class Log
     [LoggerMessage(Level = LogLevel.Debug, Message = "the kubelet gave credentials for {Image}: kept in memory")]
     public static partial void CredentialsRemembered(this ILogger logger, string image);
 
+    [LoggerMessage(Level = LogLevel.Warning, Message = "the credential provider '{Command}' gives nothing for {Image}: {Reason}")]
+    public static partial void ProviderFailed(this ILogger logger, string command, string image, string reason);
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Note}")]
     public static partial void Noted(this ILogger logger, string note);
 }

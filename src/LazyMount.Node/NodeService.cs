@@ -38,7 +38,7 @@ internal static class NodeService
         ILogger logger = loggers.CreateLogger("LazyMount.Node");
         using CrossProcessLock held = await LockAsync(configuration);
         SnapshotStore store = SnapshotStore.Open(configuration.Root, loggers.CreateLogger<SnapshotStore>());
-        var credentials = new PullCredentials();
+        var credentials = new PullCredentials(configuration.CredentialProviders, loggers.CreateLogger<PullCredentials>());
         var counters = new NodeCounters();
         await using var access = new ImageAccess(configuration, credentials, loggers);
         var mounts = new ImageMounts(configuration, credentials, counters, loggers.CreateLogger<ImageMounts>());

@@ -11,6 +11,9 @@ public sealed record NodeSettings
     /// <summary>The CRI plugin of containerd, with a pause image of this reference; null: there is none.</summary>
     public string? PauseImage { get; init; }
 
+    /// <summary>Puts the root of lazymount-node on a file system in memory of this size ("2m"); null: it is a directory.</summary>
+    public string? RootSize { get; init; }
+
     /// <summary>lazymount-node is a CSI driver, too.</summary>
     public bool HasVolumes { get; init; }
 
@@ -41,6 +44,10 @@ public sealed partial class NodeMachine : IDisposable
             ["LAZYMOUNT_CACHE"] = Cache,
             ["DOCKER_CONFIG"] = _directory.CreateDirectory("docker"),
         };
+        if (_settings.RootSize is { } size)
+        {
+            Tool.Run("mount", "-t", "tmpfs", "-o", $"size={size}", "tmpfs", _directory.CreateDirectory("node")).EnsureSuccess();
+        }
         WriteNodeConfiguration(_settings.Configuration);
         WriteContainerdConfiguration();
         StartNode();
@@ -124,6 +131,14 @@ public sealed partial class NodeMachine : IDisposable
 
     /// <summary>SIGTERM, and waits for the end.</summary>
     public void StopNode() => Kill(ref _node, 15);
+
+    /// <summary>Kills containerd, and lets it forget all images and snapshots; their content stays.</summary>
+    public void MakeContainerdForget()
+    {
+        KillContainerd();
+        System.IO.Directory.Delete(_directory["containerd/io.containerd.metadata.v1.bolt"], recursive: true);
+        StartContainerd();
+    }
 
     public void KillContainerd() => Kill(ref _containerd, 9);
 

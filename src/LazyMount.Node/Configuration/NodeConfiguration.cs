@@ -5,6 +5,7 @@ using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Registry;
 using LazyMount.Blobs.Registry.Hosts;
 using LazyMount.Indexes.Store;
+using LazyMount.Node.Credentials;
 
 namespace LazyMount.Node.Configuration;
 
@@ -24,13 +25,15 @@ internal sealed record NodeConfiguration
     }
 
     private static readonly string[] s_keys =
-        ["socket", "root", "program", "log_format", "verbose", "metrics", "prepare_timeout", "prepare_stall", "cache", "registries", "cri", "csi"];
+        ["socket", "root", "program", "log_format", "verbose", "metrics", "prepare_timeout", "prepare_stall", "cache", "registries", "cri", "csi", "credential_provider"];
 
     private static readonly string[] s_cacheKeys = ["directory", "limit"];
 
     private static readonly string[] s_registryKeys = ["authfile", "plain_http", "tls_verify", "tls_ca", "mirrors", "index_trust", "read_timeout"];
 
     private static readonly string[] s_criKeys = ["image_service"];
+
+    private static readonly string[] s_providerKeys = ["command", "args", "match_images"];
 
     private static readonly string[] s_csiKeys = ["socket", "registration", "kubelet_dir", "node_id"];
 
@@ -69,6 +72,9 @@ internal sealed record NodeConfiguration
 
     /// <summary>The socket of the CRI image service that pulls are passed on to; null: there is no such proxy.</summary>
     public string? ImageService { get; private init; }
+
+    /// <summary>Who is asked for credentials, in this order.</summary>
+    public IReadOnlyList<CredentialProvider> CredentialProviders { get; private init; } = [];
 
     /// <summary>The socket of the CSI driver; null: there is none.</summary>
     public string? CsiSocket { get; private init; }
@@ -133,11 +139,21 @@ internal sealed record NodeConfiguration
                 _ => throw registries.Wrong("index_trust", "auto, bound, registry or none"),
             },
             ImageService = SocketPath(cri, "image_service"),
+            CredentialProviders = [.. file.Tables("credential_provider").Select(Provider)],
             CsiSocket = SocketPath(csi, "socket"),
             CsiRegistration = SocketPath(csi, "registration"),
             KubeletDirectory = AbsolutePath(csi, "kubelet_dir") ?? defaults.KubeletDirectory,
             NodeId = csi?.Text("node_id") ?? defaults.NodeId,
         };
+    }
+
+    private static CredentialProvider Provider(TomlFile table)
+    {
+        Know(table, s_providerKeys);
+        return new CredentialProvider(
+            AbsolutePath(table, "command") ?? throw table.Wrong("command", "there: a provider needs one"),
+            table.Texts("args"),
+            table.Texts("match_images") is { Count: > 0 } images ? images : throw table.Wrong("match_images", "there: a provider needs images"));
     }
 
     // A key that is spelled wrong would be a default that nobody meant.

@@ -38,18 +38,20 @@ internal sealed class ImageAccess(NodeConfiguration configuration, PullCredentia
         var key = (request.Reference.ToString(), request.Manifest);
         Opening opening = _openings.GetOrAdd(key, _ => new Opening());
         await opening.Turn.WaitAsync(cancellationToken);
+        Blobs.Registry.Accounts.Credentials? account = null;
         try
         {
-            if (opening.Failure is { } failure && Environment.TickCount64 - opening.FailedAt < s_failuresCount.TotalMilliseconds && opening.FailedWith == credentials.For(request.Reference))
+            account = await credentials.ForAsync(request.Reference, cancellationToken);
+            if (opening.Failure is { } failure && Environment.TickCount64 - opening.FailedAt < s_failuresCount.TotalMilliseconds && opening.FailedWith == account)
             {
                 throw new ImageException(failure.Error, failure.Message, failure);
             }
             opening.Failure = null;
-            return await OpenAsync(opening, request, cancellationToken);
+            return await OpenAsync(opening, request, account, cancellationToken);
         }
         catch (ImageException e)
         {
-            (opening.Failure, opening.FailedAt, opening.FailedWith) = (e, Environment.TickCount64, credentials.For(request.Reference));
+            (opening.Failure, opening.FailedAt, opening.FailedWith) = (e, Environment.TickCount64, account);
             await (opening.Resolved?.DisposeAsync() ?? default); // other credentials may come
             opening.Resolved = null;
             throw;
@@ -69,12 +71,12 @@ internal sealed class ImageAccess(NodeConfiguration configuration, PullCredentia
         }
     }
 
-    private async Task<(RemoteLayer Layer, Digest? Below)> OpenAsync(Opening opening, RemoteRequest request, CancellationToken cancellationToken)
+    private async Task<(RemoteLayer Layer, Digest? Below)> OpenAsync(Opening opening, RemoteRequest request, Blobs.Registry.Accounts.Credentials? account, CancellationToken cancellationToken)
     {
         using var patience = new Patience(configuration, cancellationToken);
         try
         {
-            OpeningOptions options = Options(request);
+            OpeningOptions options = Options(request, account);
             opening.Resolved ??= await ResolveAsync(request, options, patience.Token);
             Image image = opening.Resolved.Image;
             IReadOnlyList<Digest> diffIds = ImageConfig.TryParse(image.ConfigBytes.Span)?.DiffIds ?? [];
@@ -158,12 +160,12 @@ internal sealed class ImageAccess(NodeConfiguration configuration, PullCredentia
         }
     }
 
-    private OpeningOptions Options(RemoteRequest request) => new()
+    private OpeningOptions Options(RemoteRequest request, Blobs.Registry.Accounts.Credentials? account) => new()
     {
         Cache = _cache,
         Root = request.Manifest,
         IndexTrust = configuration.IndexTrust,
-        Registries = configuration.Registries with { Credentials = credentials.For(request.Reference), Note = note => loggers.CreateLogger<ImageAccess>().Noted(note) },
+        Registries = configuration.Registries with { Credentials = account, Note = note => loggers.CreateLogger<ImageAccess>().Noted(note) },
     };
 
     // The number of the layer, and the chain id of those below it.

@@ -45,7 +45,7 @@ internal sealed class ImageMounts(NodeConfiguration configuration, PullCredentia
         long began = Stopwatch.GetTimestamp();
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         patience.CancelAfter(s_mounted);
-        Blobs.Registry.Accounts.Credentials? given = credentials.For(ImageReference.Parse(reference));
+        Blobs.Registry.Accounts.Credentials? given = await credentials.ForAsync(ImageReference.Parse(reference), patience.Token);
         try
         {
             (int exitCode, _, string error) = await Helper.RunAsync(

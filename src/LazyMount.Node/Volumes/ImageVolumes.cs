@@ -193,7 +193,7 @@ internal sealed class ImageVolumes : IDisposable
             await using ResolvedImage resolved = await ResolvedImage.OpenAsync(reference, new OpeningOptions
             {
                 Cache = new BlobCache(_configuration.CacheDirectory, _configuration.CacheLimit),
-                Registries = _configuration.Registries with { Credentials = _credentials.For(reference) },
+                Registries = _configuration.Registries with { Credentials = await _credentials.ForAsync(reference, patience.Token) },
             }, _loggers, patience.Token);
             return resolved.Image.ManifestDescriptor.Digest;
         }
