@@ -1,6 +1,8 @@
 using LazyMount.Blobs.Images;
 using LazyMount.Node.Configuration;
 
+[assembly: System.Runtime.Versioning.SupportedOSPlatform("linux")]
+
 namespace LazyMount.Node;
 
 /// <summary>The command line: few words, because what the service does is in its configuration.</summary>

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.IO.Enumeration;
@@ -18,6 +19,8 @@ internal sealed record CredentialProvider(string Command, IReadOnlyList<string> 
     private const string Version = "credentialprovider.kubelet.k8s.io/v1";
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30), s_longestCache = TimeSpan.FromHours(12);
+
+    private static readonly SearchValues<char> s_digits = SearchValues.Create("0123456789.");
 
     private readonly ConcurrentDictionary<string, (Blobs.Registry.Accounts.Credentials Given, long Until)> _cache = new(StringComparer.Ordinal);
 
@@ -81,7 +84,7 @@ internal sealed record CredentialProvider(string Command, IReadOnlyList<string> 
         double seconds = 0;
         for (int at = 0; text is not null && at < text.Length;)
         {
-            int end = text.AsSpan(at).IndexOfAnyExcept("0123456789.") + at;
+            int end = text.AsSpan(at).IndexOfAnyExcept(s_digits) + at;
             if (end < at || !double.TryParse(text.AsSpan(at, end - at), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double number))
             {
                 return null;

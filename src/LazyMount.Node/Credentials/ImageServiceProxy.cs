@@ -152,7 +152,7 @@ internal sealed class ImageServiceProxy : IDisposable
         _credentials.Remember(reference, given);
         if (given is not null)
         {
-            _logger.CredentialsRemembered(reference.ToString());
+            _logger.CredentialsRemembered(pull.Image!.Image);
         }
     }
 

@@ -1,10 +1,8 @@
 using System.Collections.Concurrent;
-using System.Security.Cryptography;
 using System.Text;
 using LazyMount.Blobs.Cache;
 using LazyMount.Blobs.Images;
 using LazyMount.Blobs.Oci;
-using LazyMount.Blobs.Registry;
 using LazyMount.Images;
 using LazyMount.Indexes.Model;
 using LazyMount.Indexes.Store;

@@ -61,8 +61,11 @@ internal sealed class ImageMounts(NodeConfiguration configuration, PullCredentia
             counters.Add(NodeCounter.FailedMounts);
             throw new IOException($"cannot mount '{reference}': it is not mounted after {s_mounted.TotalSeconds} s");
         }
-        counters.Mounted(Stopwatch.GetElapsedTime(began));
-        logger.ImageMounted(reference, layer is int upper ? string.Create(CultureInfo.InvariantCulture, $"layers 0 to {upper}") : "all layers", directory, (long)Stopwatch.GetElapsedTime(began).TotalMilliseconds);
+        TimeSpan took = Stopwatch.GetElapsedTime(began);
+        counters.Mounted(took);
+        string layers = layer is int upper ? string.Create(CultureInfo.InvariantCulture, $"layers 0 to {upper}") : "all layers";
+        long milliseconds = (long)took.TotalMilliseconds;
+        logger.ImageMounted(reference, layers, directory, milliseconds);
         return true;
     }
 
@@ -90,7 +93,7 @@ internal sealed class ImageMounts(NodeConfiguration configuration, PullCredentia
     /// <summary>The lazymount program: as configured, else beside this one, else in PATH.</summary>
     public string Program => configuration.Program ?? (Path.Combine(AppContext.BaseDirectory, "lazymount") is var beside && File.Exists(beside) ? beside : "lazymount");
 
-    private IEnumerable<string> Arguments(string directory, string reference, Digest? manifest, int? layer, bool isRoot, bool hasCredentials)
+    private List<string> Arguments(string directory, string reference, Digest? manifest, int? layer, bool isRoot, bool hasCredentials)
     {
         // As where an image was unpacked; nobody but containers reaches the directory.
         List<string> arguments = ["mount", "-o", isRoot ? "suid,dev,allow_other" : "allow_other"];

@@ -248,7 +248,8 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
                 if (ServedOf(parent) is { } served)
                 {
                     counters.Add(NodeCounter.RootsPrepared);
-                    logger.RootReady(key, served.Remote!.Reference, (long)Stopwatch.GetElapsedTime(began).TotalMilliseconds, kind == SnapshotKind.View ? "view" : "overlay");
+                    long milliseconds = (long)Stopwatch.GetElapsedTime(began).TotalMilliseconds;
+                    logger.RootReady(key, served.Remote!.Reference, milliseconds, kind == SnapshotKind.View ? "view" : "overlay");
                 }
                 return made;
             }
@@ -267,7 +268,7 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
     // An overlay's root has the owner of its upper directory. As containerd's own overlay snapshotter does.
     private async Task TakeOwnerAsync(SnapshotRecord record, CancellationToken cancellationToken)
     {
-        if (record.Kind == SnapshotKind.Active && (await LowersAsync(record, cancellationToken)).FirstOrDefault() is { } lower)
+        if (record.Kind == SnapshotKind.Active && await LowersAsync(record, cancellationToken) is [var lower, ..])
         {
             Interop.CopyOwner(lower, UpperOf(record.Id));
         }
