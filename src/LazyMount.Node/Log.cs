@@ -19,7 +19,7 @@ internal static partial class Log
     public static partial void LayerServed(this ILogger logger, int layer, string image, Digest digest);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "falling back to the ordinary pull of {Image}, layer {Digest}: {Reason}")]
-    public static partial void FallingBack(this ILogger logger, string image, string digest, string reason);
+    public static partial void FallingBack(this ILogger logger, Exception? exception, string image, string digest, string reason);
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "an ordinary pull of a layer: {Reason}")]
     public static partial void NotAskedFor(this ILogger logger, string reason);

@@ -27,6 +27,8 @@ internal static class NodeService
 {
     private const int MostMessageBytes = 16 << 20;
 
+    private static readonly TimeSpan s_connectionsStay = TimeSpan.FromDays(1);
+
     private static readonly TimeSpan s_requestsEnd = TimeSpan.FromSeconds(5);
 
     /// <summary>Serves until a signal.</summary>
@@ -65,6 +67,10 @@ internal static class NodeService
         {
             server.AddServerHeader = false;
             server.Limits.MaxRequestBodySize = MostMessageBytes;
+            // Clients of this machine, which may be busy, and whose connections are meant to stay.
+            server.Limits.MinRequestBodyDataRate = null;
+            server.Limits.MinResponseDataRate = null;
+            server.Limits.KeepAliveTimeout = s_connectionsStay;
             foreach (string socket in sockets)
             {
                 server.ListenUnixSocket(socket, listener => listener.Protocols = HttpProtocols.Http2);

@@ -20,6 +20,9 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
 {
     private const int LongestName = 16 << 10;
 
+    private const UnixFileMode RootMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
+        | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute; // 0755
+
     // containerd allows 4 KiB for each.
     private const int MostLabelBytes = 1 << 20;
 
@@ -199,10 +202,13 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
         {
             return NameOf(parent, request); // another pull was faster
         }
-        catch (ImageException e)
+#pragma warning disable CA1031 // Whatever is wrong with an image here must not keep containerd from pulling it.
+        catch (Exception e) when (e is not (SnapshotException or OperationCanceledException))
+#pragma warning restore CA1031
         {
-            counters.FellBack(e.Error.ToString().ToLowerInvariant());
-            logger.FallingBack(request.Reference.ToString(), request.Layer.ToString(), e.Message);
+            string reason = e is ImageException known ? known.Error.ToString().ToLowerInvariant() : e is IOException or UnauthorizedAccessException ? "local" : "internal";
+            counters.FellBack(reason);
+            logger.FallingBack(reason == "internal" ? e : null, request.Reference.ToString(), request.Layer.ToString(), e.Message);
             return null;
         }
     }
@@ -239,7 +245,8 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
         {
             using (IDisposable? held = await LockServedAsync(parent, cancellationToken))
             {
-                Directory.CreateDirectory(UpperOf(record.Id));
+                // The root of the container, for all its users.
+                File.SetUnixFileMode(Directory.CreateDirectory(UpperOf(record.Id)).FullName, RootMode);
                 Directory.CreateDirectory(WorkOf(record.Id));
                 IReadOnlyList<SnapshotMount> made = await MountsOfAsync(record, cancellationToken);
                 await TakeOwnerAsync(record, cancellationToken);

@@ -63,7 +63,7 @@ internal sealed class ImageVolumes : IDisposable
                 {
                     throw new SnapshotException(StatusCode.AlreadyExists, $"cannot publish '{reference}' on '{target}': {before.Reference} is published there{(before.IsWritable ? ", writable" : "")}");
                 }
-                if (Interop.IsMounted(target) && !await RemakeAsync(before, cancellationToken))
+                if (Interop.IsMounted(target) && Fuse.MountPoint.At(target)?.IsDead() != true && !await RemakeAsync(before, cancellationToken))
                 {
                     return;
                 }
