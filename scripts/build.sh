@@ -22,9 +22,9 @@ for program in "$@"; do
     *) echo "There is no program '$program'; there are lazymount and lazymount-node." >&2; exit 2 ;;
   esac
   quietly dotnet restore "$project" --locked-mode
-  quietly dotnet publish "$project" -c Release -r "$runtime" --no-restore -o "artifacts/publish/$program"
+  quietly dotnet publish "$project" -c Release -r "$runtime" --no-restore -o "artifacts/published/$program"
   # Installed by rename: a program that runs keeps its file.
   mkdir -p artifacts/bin
-  cp "artifacts/publish/$program/$program" "artifacts/bin/$program.new"
+  cp "artifacts/published/$program/$program" "artifacts/bin/$program.new"
   mv "artifacts/bin/$program.new" "artifacts/bin/$program"
 done
