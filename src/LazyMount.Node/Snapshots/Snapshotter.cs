@@ -206,9 +206,9 @@ internal sealed class Snapshotter(SnapshotStore store, ImageAccess access, Image
         catch (Exception e) when (e is not (SnapshotException or OperationCanceledException))
 #pragma warning restore CA1031
         {
-            string reason = e is ImageException known ? known.Error.ToString().ToLowerInvariant() : e is IOException or UnauthorizedAccessException ? "local" : "internal";
-            counters.FellBack(reason);
-            logger.FallingBack(reason == "internal" ? e : null, request.Reference.ToString(), request.Layer.ToString(), e.Message);
+            string kind = e is ImageException known ? known.Error.ToString().ToLowerInvariant() : e is IOException or UnauthorizedAccessException ? "local" : "internal";
+            counters.FellBack(kind);
+            logger.FallingBack(kind == "internal" ? e : null, request.Reference.ToString(), request.Layer.ToString(), e.Message);
             return null;
         }
     }
