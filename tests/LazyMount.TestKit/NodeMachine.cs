@@ -152,22 +152,26 @@ public sealed partial class NodeMachine : IDisposable
     public ToolResult Pull(string image, string ns = "default")
         => Ctr("--namespace", ns, "images", "pull", "--plain-http", "--snapshotter", "lazymount", image);
 
+    /// <summary>What a container of this machine is called: runc keeps all containers of all machines in one directory.</summary>
+    public string Name(string id) => $"{id}-{System.IO.Path.GetFileName(_directory.Path)[^6..]}";
+
     /// <summary>Runs a container to its end.</summary>
     public ToolResult Run(string image, string id, params string[] command) => RunIn("default", image, id, command);
 
     public ToolResult RunIn(string ns, string image, string id, params string[] command)
-        => Ctr(["--namespace", ns, "run", "--rm", "--snapshotter", "lazymount", image, id, .. command]);
+        => Ctr(["--namespace", ns, "run", "--rm", "--snapshotter", "lazymount", image, Name(id), .. command]);
 
     /// <summary>Starts a container that goes on.</summary>
     public void Start(string image, string id, params string[] command)
-        => Ctr(["run", "--detach", "--snapshotter", "lazymount", image, id, .. command]).EnsureSuccess();
+        => Ctr(["run", "--detach", "--snapshotter", "lazymount", image, Name(id), .. command]).EnsureSuccess();
 
     /// <summary>Runs a command in a container that goes on.</summary>
-    public ToolResult Exec(string id, params string[] command) => Ctr(["task", "exec", "--exec-id", $"e{Guid.NewGuid():N}"[..12], id, .. command]);
+    public ToolResult Exec(string id, params string[] command) => Ctr(["task", "exec", "--exec-id", $"e{Guid.NewGuid():N}"[..12], Name(id), .. command]);
 
     /// <summary>Kills a container and removes it.</summary>
     public void Remove(string id)
     {
+        id = Name(id);
         Ctr("task", "kill", "--signal", "9", id);
         for (int attempt = 0; attempt < 200 && Ctr("task", "rm", id).ExitCode != 0 && Ctr("task", "ls", "-q").Output.Split('\n').Contains(id); attempt++)
         {

@@ -85,8 +85,8 @@ public sealed class BadMomentsTests : IDisposable
         Assert.Equal([mount], _node.ImageMounts.Distinct());
         Assert.Contains("is dead: mounting", _node.Log, StringComparison.Ordinal);
         // The old one too, when it is started again.
-        _node.Ctr("task", "rm", "--force", "old");
-        _node.Ctr("task", "start", "--detach", "old").EnsureSuccess();
+        _node.Ctr("task", "rm", "--force", _node.Name("old"));
+        _node.Ctr("task", "start", "--detach", _node.Name("old")).EnsureSuccess();
         Assert.Equal("top", _node.Exec("old", "/bin/cat", "/data/top").EnsureSuccess().Output);
     }
 

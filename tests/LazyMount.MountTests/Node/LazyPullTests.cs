@@ -70,17 +70,17 @@ public sealed partial class LazyPullTests : IDisposable
         Assert.Equal(3, CountOfKind("lazy"));
         _node.Start(image, "a", "/bin/sleep", "1000");
         _node.Start(image, "b", "/bin/sleep", "1000");
-        _node.Ctr("--namespace", "other", "run", "--detach", "--snapshotter", "lazymount", image, "c", "/bin/sleep", "1000").EnsureSuccess();
+        _node.Ctr("--namespace", "other", "run", "--detach", "--snapshotter", "lazymount", image, _node.Name("c"), "/bin/sleep", "1000").EnsureSuccess();
         Assert.Single(_node.ImageMounts);
 
         _node.Remove("a");
         _node.Remove("b");
         _node.Ctr("images", "rm", "--sync", image).EnsureSuccess();
         Assert.Single(_node.ImageMounts); // c goes on
-        Assert.Equal("top", _node.Ctr("--namespace", "other", "task", "exec", "--exec-id", "x", "c", "/bin/cat", "/data/top").EnsureSuccess().Output);
+        Assert.Equal("top", _node.Ctr("--namespace", "other", "task", "exec", "--exec-id", "x", _node.Name("c"), "/bin/cat", "/data/top").EnsureSuccess().Output);
 
-        _node.Ctr("--namespace", "other", "task", "rm", "--force", "c");
-        _node.Ctr("--namespace", "other", "container", "rm", "c").EnsureSuccess();
+        _node.Ctr("--namespace", "other", "task", "rm", "--force", _node.Name("c"));
+        _node.Ctr("--namespace", "other", "container", "rm", _node.Name("c")).EnsureSuccess();
         NodeMachine.WaitFor(() => _node.ImageMounts.Count == 0, "the image is unmounted");
         _node.Ctr("--namespace", "other", "images", "rm", "--sync", image).EnsureSuccess();
         NodeMachine.WaitFor(() => CountOfKind("lazy") == 0, "the snapshots are gone");

@@ -108,7 +108,7 @@ public sealed class RootTests : IDisposable
         long read = Megabytes(processes);
         TestContext.Current.SendDiagnosticMessage($"50 images in use: {looked} MB, once read from {read} MB");
         Assert.InRange(looked, 50, 450);
-        Assert.InRange(read, 50, 700);
+        Assert.InRange(read, 50, 500); // 438 as it was measured
         for (int i = 0; i < 50; i++)
         {
             client.Remove($"view{i}");

@@ -29,7 +29,7 @@ public sealed class UserNamespaceTests : IDisposable
     {
         string image = Skopeo.Push(NodeImage.Write(_node.NewDirectory("app"), NodeImage.Base("app"), new TarBytes().File("data/mine", "mine", edit: TarBytes.OwnedBy(7, 8))), _registry, "app:v1");
         (isLazy ? _node.PullLazily(image) : _node.Pull(image)).EnsureSuccess();
-        ToolResult run = _node.Ctr("run", "--rm", "--snapshotter", "lazymount", "--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536", "--remap-labels", image, "one",
+        ToolResult run = _node.Ctr("run", "--rm", "--snapshotter", "lazymount", "--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536", "--remap-labels", image, _node.Name("one"),
             "/bin/sh", "-c", "stat -c %u:%g /data/file /data/mine / && echo new > /data/file && touch /data/new && stat -c %u:%g /data/file /data/new");
         Assert.Equal("0:0\n7:8\n0:0\n0:0\n0:0\n", run.EnsureSuccess().Output);
         NodeMachine.WaitFor(() => !File.ReadAllText("/proc/self/mounts").Contains($"{_node.Root}/", StringComparison.Ordinal), "nothing stays mounted");
