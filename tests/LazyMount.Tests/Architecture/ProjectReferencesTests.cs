@@ -5,7 +5,7 @@ using Xunit;
 namespace LazyMount.Tests.Architecture;
 
 /// <summary>
-/// The arrows: LazyMount -> {Fuse, Images} -> FileSystem -> Layers -> Indexes -> {Blobs, Compression}; the exe alone sees all. A project, a
+/// The arrows: LazyMount -> {Fuse, Images} -> FileSystem -> Layers -> Indexes -> {Blobs, Compression}; the exe alone sees all; LazyMount.Node, another exe, opens images and runs the first for its mounts. A project, a
 /// reference or a package that is not listed here fails; whoever adds one changes this list, with the reason in
 /// docs/decisions.md.
 /// </summary>
