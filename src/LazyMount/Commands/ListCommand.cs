@@ -171,7 +171,7 @@ internal static class ListCommand
             Line("state", listing.Trouble is null ? listing.State : $"{listing.State}: {listing.Trouble}");
             Line("since", listing.Since is { } since ? Time(since) : null);
             Line("face", listing.Face);
-            Line("shows", PartOf(listing));
+            Line("shows", Shows(listing));
             Line("proof", listing.Proof);
             Line("keeper", Number(listing.Pid));
             Line("worker", Number(listing.Worker));
@@ -193,30 +193,23 @@ internal static class ListCommand
             }
         }
 
-        static string Time(DateTime time) => time.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
         static string? Number(int? number) => number?.ToString(CultureInfo.InvariantCulture);
         string? Size(long? bytes) => bytes is { } known ? output.Size(known) : null;
     }
 
-    // What a mount shows instead of all files of the image; null when it shows those.
-    private static string? PartOf(MountListing listing)
-        => listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}")
-            : listing.TopLayer is int top ? string.Create(CultureInfo.InvariantCulture, $"layers 0..{top}")
-            : listing.View;
-
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {
-        bool hasParts = listings.Any(listing => PartOf(listing) is not null);
+        bool hasParts = listings.Any(listing => Shows(listing) is not null);
         var table = new TextTable(["STATE", "PID", "SINCE", "FACE", "PROOF", .. hasParts ? (string[])["SHOWS"] : [], "MOUNT POINT", "IMAGE"]) { Cuttable = hasParts ? [6, 7] : [5, 6] };
         foreach (MountListing listing in listings)
         {
             table.Add([
                 listing.State,
                 listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
-                listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
+                listing.Since is { } since ? Time(since) : "-",
                 listing.Face,
                 listing.Proof ?? "-",
-                .. hasParts ? (string[])[PartOf(listing) ?? "files"] : [],
+                .. hasParts ? (string[])[Shows(listing) ?? "files"] : [],
                 listing.MountPointBase64 is { } exact ? PathText.Decode(exact) : listing.MountPoint,
                 listing.Image]);
         }
@@ -226,4 +219,12 @@ internal static class ListCommand
             output.WriteLine($"{listing.MountPoint}: {listing.Trouble}{(listing.LogFile is { } log ? $"; its log is '{log}'" : "")}");
         }
     }
+
+    // What of the image is to be seen; null for the merged tree of all layers.
+    private static string? Shows(MountListing listing)
+        => listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}")
+            : listing.TopLayer is int top ? string.Create(CultureInfo.InvariantCulture, $"layers 0..{top}")
+            : listing.View;
+
+    private static string Time(DateTime time) => time.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
 }
