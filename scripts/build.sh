@@ -1,5 +1,7 @@
 #!/bin/sh
-# Publishes the NativeAOT binary: artifacts/bin/lazymount.
+# Publishes NativeAOT binaries: artifacts/bin/lazymount, artifacts/bin/lazymount-node.
+#
+#   scripts/build.sh [lazymount] [lazymount-node]     lazymount if none is named
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/dotnet-environment.sh
@@ -12,9 +14,17 @@ esac
 quietly() {
   output=$("$@" 2>&1) || { printf '%s\n' "$output" >&2; exit 1; }
 }
-quietly dotnet restore src/LazyMount --locked-mode
-quietly dotnet publish src/LazyMount -c Release -r "$runtime" --no-restore -o artifacts/publish
-# Installed by rename: a lazymount that runs keeps its file.
-mkdir -p artifacts/bin
-cp artifacts/publish/lazymount artifacts/bin/lazymount.new
-mv artifacts/bin/lazymount.new artifacts/bin/lazymount
+[ $# -gt 0 ] || set -- lazymount
+for program in "$@"; do
+  case $program in
+    lazymount) project=src/LazyMount ;;
+    lazymount-node) project=src/LazyMount.Node ;;
+    *) echo "There is no program '$program'; there are lazymount and lazymount-node." >&2; exit 2 ;;
+  esac
+  quietly dotnet restore "$project" --locked-mode
+  quietly dotnet publish "$project" -c Release -r "$runtime" --no-restore -o "artifacts/published/$program"
+  # Installed by rename: a program that runs keeps its file.
+  mkdir -p artifacts/bin
+  cp "artifacts/published/$program/$program" "artifacts/bin/$program.new"
+  mv "artifacts/bin/$program.new" "artifacts/bin/$program"
+done

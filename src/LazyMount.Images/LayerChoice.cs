@@ -26,6 +26,13 @@ public sealed class LayerChoice
         return isDigest ? new LayerChoice(text, null) : throw new FormatException($"'{text}' is neither a layer's number nor the beginning of a digest (four characters at least); run lazymount layers IMAGE to see both");
     }
 
+    /// <summary>Parses what --layers takes, "0..LAYER": the choice of the topmost layer of a range that begins with the lowest.</summary>
+    /// <exception cref="FormatException">The text is no such range.</exception>
+    public static LayerChoice ParseTop(string text)
+        => text.StartsWith("0..", StringComparison.Ordinal) && text.Length > 3
+            ? Parse(text[3..])
+            : throw new FormatException($"'{text}' is no range of layers that begins with the lowest, such as 0..2 or 0..-2");
+
     /// <summary>The layer's number, lowest 0.</summary>
     /// <exception cref="ImageException">There is no such layer, or several.</exception>
     public int Find(Image image)

@@ -125,7 +125,7 @@ public sealed class OpenedImage : IAsyncDisposable
         try
         {
             var shape = new TreeShape(options, resolved.Image);
-            Image wanted = shape.Alone is int number ? resolved.Image.WithLayer(number) : resolved.Image;
+            Image wanted = shape.Part(resolved.Image);
             IndexFinder finder = resolved.OpenIndexes(options, loggers);
             var readers = new LayerReaders(finder, resolved.Cache, loggers);
             ILogger<ImageFileSystem> logger = loggers.CreateLogger<ImageFileSystem>();

@@ -42,6 +42,9 @@ public sealed record OpeningOptions
     /// <summary>The one layer that is opened alone. Null: all layers, merged.</summary>
     public LayerChoice? Layer { get; init; }
 
+    /// <summary>The topmost of the layers that are merged: those above it are left out. Null: the image's topmost. Not together with <see cref="Layer"/> or <see cref="ShowsLayers"/>.</summary>
+    public LayerChoice? TopLayer { get; init; }
+
     /// <summary>Each layer by itself is shown too, beside all of them merged. Not together with <see cref="Layer"/>.</summary>
     public bool ShowsLayers { get; init; }
 

@@ -6,22 +6,34 @@ using LazyMount.Indexes.Model;
 
 namespace LazyMount.Images;
 
-/// <summary>What the tree of an opened image is of: all layers merged, one layer alone, or both of that side by side.</summary>
+/// <summary>What the tree of an opened image is of: all layers merged or the lower ones, one layer alone, or all merged and each alone side by side.</summary>
 internal sealed class TreeShape
 {
     private readonly bool _hasLayers;
 
     /// <exception cref="ImageException">The image does not have the layer.</exception>
-    public TreeShape(OpeningOptions options, Image image) => (Alone, _hasLayers) = (options.Layer?.Find(image), options.ShowsLayers);
+    public TreeShape(OpeningOptions options, Image image)
+    {
+        (Alone, _hasLayers) = (options.Layer?.Find(image), options.ShowsLayers);
+        Top = options.TopLayer?.Find(image) is int top && top < image.Layers.Count - 1 ? top : null;
+    }
 
     /// <summary>The number of the one layer that is shown alone, or null.</summary>
     public int? Alone { get; }
 
+    /// <summary>The number of the topmost layer that is merged; null when the image has none above it.</summary>
+    public int? Top { get; }
+
+    /// <summary>The image with those of its layers that the tree is of.</summary>
+    public Image Part(Image image) => Alone is int number ? image.WithLayer(number) : Top is int top ? image.WithLayersUpTo(top) : image;
+
     /// <summary>What tells the shape from others, in the keys and identities of trees.</summary>
-    public override string ToString() => _hasLayers ? "layers" : Alone?.ToString(CultureInfo.InvariantCulture) ?? "";
+    public override string ToString() => _hasLayers ? "layers"
+        : Top is int top ? string.Create(CultureInfo.InvariantCulture, $"0..{top}")
+        : Alone?.ToString(CultureInfo.InvariantCulture) ?? "";
 
     /// <summary>Makes the tree.</summary>
-    /// <param name="layers">All layers, or the one that is shown alone.</param>
+    /// <param name="layers">The layers that the tree is of, lowest first.</param>
     /// <param name="identity">As in <see cref="TreeBuilder.Merge(IReadOnlyList{LayerIndex}, Guid, byte[])"/>.</param>
     /// <param name="key">The same.</param>
     /// <exception cref="InvalidDataException">The layers make no tree; says why in a clause.</exception>

@@ -30,6 +30,9 @@ public sealed class OciLayoutBuilder
 
     public string Directory { get; }
 
+    /// <summary>What containers of the images run.</summary>
+    public string[] Command { get; init; } = ["/bin/sh"];
+
     /// <summary>"oci:DIRECTORY:TAG".</summary>
     public string Reference(string tag) => $"oci:{Directory}:{tag}";
 
@@ -110,7 +113,7 @@ public sealed class OciLayoutBuilder
         {
             ["architecture"] = architecture,
             ["os"] = "linux",
-            ["config"] = new JsonObject { ["Cmd"] = new JsonArray("/bin/sh") },
+            ["config"] = new JsonObject { ["Cmd"] = new JsonArray([.. Command.Select(word => JsonValue.Create(word))]) },
             ["rootfs"] = new JsonObject { ["type"] = "layers", ["diff_ids"] = _diffIds },
         };
         if (_history is not null)

@@ -85,6 +85,9 @@ public sealed class Image
     /// <summary>The same image with one of its layers only.</summary>
     public Image WithLayer(int layer) => new(this, [Layers[layer]]);
 
+    /// <summary>The same image with its lower layers only, up to this one.</summary>
+    public Image WithLayersUpTo(int layer) => new(this, [.. Layers.Take(layer + 1)]);
+
     /// <summary>Where its blobs come from. Not owned.</summary>
     public IImageSource Source { get; }
 

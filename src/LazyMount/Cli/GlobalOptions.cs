@@ -53,6 +53,9 @@ internal sealed record CommandSettings
     /// <summary>Show this layer alone; null means all of them merged.</summary>
     public LayerChoice? Layer { get; init; }
 
+    /// <summary>Merge the layers up to this one; null means all of them. Not together with <see cref="Layer"/>.</summary>
+    public LayerChoice? TopLayer { get; init; }
+
     /// <summary>What the reference led to when this command resolved it before; null: it is resolved.</summary>
     public Digest? Root { get; init; }
 
@@ -74,6 +77,7 @@ internal sealed record CommandSettings
         Registries = Registries,
         IndexTrust = IndexTrust,
         Layer = Layer,
+        TopLayer = TopLayer,
         Root = Root,
         ShowsLayers = ShowsLayers,
         VerifiesFully = VerifiesFully,

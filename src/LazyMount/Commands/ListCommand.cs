@@ -107,6 +107,7 @@ internal static class ListCommand
         ManifestDigest = record?.ManifestDigest,
         Proof = record?.Proof,
         Layer = record?.Layer,
+        TopLayer = record?.TopLayer,
         View = record?.View,
         Pid = record?.Pid ?? (state == Dead ? null : server),
         Worker = state is Restarting or Dead or Failed ? null : record?.Worker,
@@ -198,7 +199,7 @@ internal static class ListCommand
 
     internal static void Write(CommandOutput output, IReadOnlyList<MountListing> listings)
     {
-        bool hasParts = listings.Any(listing => (listing.Layer, listing.View) != default);
+        bool hasParts = listings.Any(listing => Shows(listing) is not null);
         var table = new TextTable(["STATE", "PID", "SINCE", "FACE", "PROOF", .. hasParts ? (string[])["SHOWS"] : [], "MOUNT POINT", "IMAGE"]) { Cuttable = hasParts ? [6, 7] : [5, 6] };
         foreach (MountListing listing in listings)
         {
@@ -219,8 +220,11 @@ internal static class ListCommand
         }
     }
 
-    // What of the image is to be seen; null for the merged tree.
-    private static string? Shows(MountListing listing) => listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}") : listing.View;
+    // What of the image is to be seen; null for the merged tree of all layers.
+    private static string? Shows(MountListing listing)
+        => listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}")
+            : listing.TopLayer is int top ? string.Create(CultureInfo.InvariantCulture, $"layers 0..{top}")
+            : listing.View;
 
     private static string Time(DateTime time) => time.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
 }

@@ -1,7 +1,9 @@
 using System.CommandLine;
 using LazyMount.Blobs.Images;
+using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Images;
 using LazyMount.Metrics;
 
 namespace LazyMount.Mounting;
@@ -57,6 +59,15 @@ internal sealed class MountArguments
         DefaultValueFactory = _ => [],
     };
 
+    private readonly Option<string?> _layers = new("--layers")
+    {
+        Description = "Merge the layers from the lowest up to this one, and leave out those above: 0..2, 0..-2 or 0..DIGEST",
+        HelpName = "0..N",
+    };
+
+    // For who has resolved the reference before. It does not count as a digest in the reference, which would vouch for more.
+    private readonly Option<string?> _resolved = new("--resolved") { Description = "Mount the manifest with this digest, which the reference led to before", HelpName = "DIGEST", Hidden = true };
+
     private readonly Option<bool> _verify = new("--verify-full")
     {
         Description = "Download layers whose own digest does not vouch for them, verify them in the background, and fail the mount if one lies (so does --prefetch all)",
@@ -99,6 +110,8 @@ internal sealed class MountArguments
         command.Add(_as);
         command.Add(_metrics);
         command.Add(host.Options.Layer);
+        command.Add(_layers);
+        command.Add(_resolved);
     }
 
     /// <exception cref="UsageException">An argument is wrong.</exception>
@@ -131,7 +144,19 @@ internal sealed class MountArguments
         {
             Metrics = parsed.GetValue(_metrics) is { } address ? MetricsAddress.Parse(address) : null,
         };
-        settings = settings with { ShowsLayers = request.View == MountView.Layers };
+        settings = settings with { ShowsLayers = request.View == MountView.Layers, TopLayer = parsed.GetValue(_layers) is { } layers ? ParseTop(layers) : null };
+        if (parsed.GetValue(_resolved) is { } resolved)
+        {
+            settings = settings with { Root = Digest.TryParse(resolved, out Digest root) ? root : throw new UsageException($"--resolved '{resolved}' is not a digest, such as sha256:…") };
+        }
+        if (settings is { Layer: not null, TopLayer: not null })
+        {
+            throw new UsageException("--layer shows one layer alone, and --layers several merged: leave out one of the two");
+        }
+        if (settings is { ShowsLayers: true, TopLayer: not null })
+        {
+            throw new UsageException("--view layers shows all layers: leave out --layers, or --view");
+        }
         if (settings is { ShowsLayers: true, Layer: not null })
         {
             throw new UsageException("--view layers shows all layers: leave out --layer, or --view");
@@ -157,6 +182,18 @@ internal sealed class MountArguments
 
     /// <summary>The name of a face in `--as` and `list`.</summary>
     public static string NameOf(MountFace face) => face == MountFace.Erofs ? "erofs" : "fuse";
+
+    private static LayerChoice ParseTop(string text)
+    {
+        try
+        {
+            return LayerChoice.ParseTop(text);
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException($"--layers {e.Message}", e);
+        }
+    }
 
     private static string[] PrefetchWords(string[] words)
         => words.Length > 1 && words.Any(word => word is "all" or "none")

@@ -47,6 +47,9 @@ internal sealed record MountRecord
     /// <summary>The one layer that is shown, lowest 0; null for all.</summary>
     public int? Layer { get; init; }
 
+    /// <summary>The topmost of the layers that are merged; null for the image's topmost.</summary>
+    public int? TopLayer { get; init; }
+
     /// <summary>What is shown: "image-file" or "layers"; null for the tree.</summary>
     public string? View { get; init; }
 

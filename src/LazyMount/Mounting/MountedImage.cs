@@ -103,6 +103,7 @@ internal sealed class MountedImage : IAsyncDisposable
                 ManifestDigest = digest,
                 Proof = opened.Proofs.Weakest,
                 Layer = settings.Layer?.Find(opened.Image),
+                TopLayer = settings.TopLayer?.Find(opened.Image),
                 View = request.View == MountView.Tree ? null : MountArguments.NameOf(request.View),
                 Pid = host.Keeper?.Keeper.Pid ?? Environment.ProcessId,
                 Worker = Environment.ProcessId,

@@ -36,6 +36,9 @@ internal sealed record MountListing
     /// <inheritdoc cref="LayerListing.Layer"/>
     public int? Layer { get; init; }
 
+    /// <summary>Number of the topmost layer that is merged. Only for a mount with `--layers`.</summary>
+    public int? TopLayer { get; init; }
+
     /// <summary>`image-file` or `layers`. Not for a mount that shows the files.</summary>
     public string? View { get; init; }
 

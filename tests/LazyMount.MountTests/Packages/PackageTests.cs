@@ -78,7 +78,7 @@ public sealed class PackageTests(BuiltPackages packages) : IClassFixture<BuiltPa
         });
         second.WaitForExit(BuiltPackages.Limit).EnsureSuccess();
         string[] again = File.ReadAllLines(Path.Combine(copy, "artifacts", "packages", "SHA256SUMS"));
-        Assert.Equal(3, again.Length);
+        Assert.Equal(4, again.Length);
         // The first directory may also have packages for arm64.
         Assert.Subset(sums.ToHashSet(), again.ToHashSet());
     }
@@ -119,6 +119,17 @@ public sealed class PackageTests(BuiltPackages packages) : IClassFixture<BuiltPa
         string control = Tool.Run("dpkg-deb", "--field", packages.File("lazymount_*_amd64.deb"), "Depends").EnsureSuccess().Output;
         string glibc = control.Split("libc6 (>= ")[1].Split(')')[0];
         Assert.Contains($"glibc {glibc} or later", File.ReadAllText(Path.Combine(RepositoryRoot.Path, "README.md")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void TheNodePackage_HasAProgramThatRuns_AUnit_AndTheConfigurationThatItPrints()
+    {
+        using var directory = new TemporaryDirectory();
+        Tool.Run("dpkg-deb", "--extract", packages.File("lazymount-node_*_amd64.deb"), directory.Path).EnsureSuccess();
+        Assert.StartsWith("lazymount-node ", Tool.Run(directory["usr/bin/lazymount-node"], "--version").EnsureSuccess().Output, StringComparison.Ordinal);
+        Assert.Equal(Tool.Run(directory["usr/bin/lazymount-node"], "config").EnsureSuccess().Output, File.ReadAllText(directory["etc/lazymount/node.toml"]));
+        Assert.Contains("KillMode=process", File.ReadAllText(directory["usr/lib/systemd/system/lazymount-node.service"]), StringComparison.Ordinal);
+        Assert.Matches(@"lazymount \(= [0-9.]+\)", Tool.Run("dpkg-deb", "--field", packages.File("lazymount-node_*_amd64.deb"), "Depends").EnsureSuccess().Output);
     }
 
     [Fact]

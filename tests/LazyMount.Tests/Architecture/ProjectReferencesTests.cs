@@ -5,7 +5,7 @@ using Xunit;
 namespace LazyMount.Tests.Architecture;
 
 /// <summary>
-/// The arrows: LazyMount -> {Fuse, Images} -> FileSystem -> Layers -> Indexes -> {Blobs, Compression}; the exe alone sees all. A project, a
+/// The arrows: LazyMount -> {Fuse, Images} -> FileSystem -> Layers -> Indexes -> {Blobs, Compression}; the exe alone sees all; LazyMount.Node, another exe, opens images and runs the first for its mounts. A project, a
 /// reference or a package that is not listed here fails; whoever adds one changes this list, with the reason in
 /// docs/decisions.md.
 /// </summary>
@@ -24,9 +24,10 @@ public sealed class ProjectReferencesTests
         ["src/LazyMount.Images"] = (["Blobs", "FileSystem", "Indexes", "Layers"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount.Fuse"] = (["Blobs", "FileSystem"], ["Microsoft.Extensions.Logging.Abstractions"]),
         ["src/LazyMount"] = (s_product, ["DiffPlex", "Microsoft.Extensions.Logging", "Microsoft.Extensions.Logging.Console", "Spectre.Console", "System.CommandLine"]),
+        ["src/LazyMount.Node"] = (["Blobs", "Fuse", "Images", "Indexes"], ["Google.Protobuf", "Grpc.AspNetCore.Server", "Grpc.Tools"]),
         ["tests/LazyMount.TestKit"] = ([], ["System.IO.Hashing"]),
         ["tests/LazyMount.Tests"] = ([.. s_product, "LazyMount", "Fuzz", "TestKit"], s_testPackages),
-        ["tests/LazyMount.MountTests"] = ([.. s_product, "TestKit"], s_testPackages),
+        ["tests/LazyMount.MountTests"] = ([.. s_product, "TestKit"], [.. s_testPackages, "Google.Protobuf", "Grpc.Net.Client", "Grpc.Tools"]),
         ["tests/LazyMount.Fuzz"] = ([.. s_product, "TestKit"], ["SharpFuzz", "System.IO.Hashing"]),
         ["tests/LazyMount.Benchmarks"] = (s_product, ["BenchmarkDotNet"]),
     };

@@ -176,6 +176,7 @@ public sealed partial class JsonTests : IDisposable
         ManifestDigest = "sha256:0",
         Proof = "layer",
         Layer = 0,
+        TopLayer = 0,
         View = "layers",
         Pid = 1,
         Worker = 2,

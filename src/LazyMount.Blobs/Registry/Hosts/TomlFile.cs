@@ -9,7 +9,7 @@ using Tomlyn.Syntax;
 namespace LazyMount.Blobs.Registry.Hosts;
 
 /// <summary>A table of a TOML file, whose wrong values are told with the file and the key.</summary>
-internal sealed class TomlFile
+public sealed class TomlFile
 {
     private static readonly UTF8Encoding s_encoding = new(encoderShouldEmitUTF8Identifier: true, throwOnInvalidBytes: true);
 
