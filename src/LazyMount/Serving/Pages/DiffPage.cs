@@ -59,13 +59,21 @@ internal static class DiffPage
         int[] counts = new int[4];
         var rows = new Html();
         int shown = 0;
+        (DifferenceKind Kind, byte[] Below)? whole = null; // a directory that is on one side only stands for all that is below it
         foreach (Difference difference in comparison.Differences())
         {
             cancellationToken.ThrowIfCancellationRequested();
             counts[(int)difference.Kind]++;
+            byte[] at = (difference.After ?? difference.Before)!.Value.Path;
+            if (whole is { } directory && directory.Kind == difference.Kind && at.AsSpan().StartsWith(directory.Below))
+            {
+                continue;
+            }
+            bool isWhole = difference.Kind is DifferenceKind.Added or DifferenceKind.Deleted && FileMode.IsDirectory(difference.After is { } it ? current.Tree.Mode(it.Node) : old.Tree.Mode(difference.Before!.Value.Node));
+            whole = isWhole ? (difference.Kind, [.. at, (byte)'/']) : whole;
             if (shown++ < MaxRows)
             {
-                WriteRow(rows, difference, (before, old), (after, current), readsContent);
+                WriteRow(rows, difference, isWhole, (before, old), (after, current), readsContent);
             }
         }
         if (shown == 0)
@@ -73,18 +81,18 @@ internal static class DiffPage
             html.Add($"<p>There is no difference{(readsContent ? "" : ", as far as names, sizes and attributes tell")}.</p>");
             return;
         }
-        html.Add($"<p class=\"hint\"><span class=\"badge added\">{counts[(int)DifferenceKind.Added]} added</span> <span class=\"badge deleted\">{counts[(int)DifferenceKind.Deleted]} deleted</span> <span class=\"badge changed\">{counts[(int)DifferenceKind.Changed]} changed</span> <span class=\"badge linked\">{counts[(int)DifferenceKind.Renamed]} renamed</span>{(shown > MaxRows ? $" The first {MaxRows} are shown: choose a directory to see the others." : "")} Times of modification are not compared.</p>");
+        html.Add($"<p class=\"hint\"><span class=\"badge added\">{counts[(int)DifferenceKind.Added]} added</span> <span class=\"badge deleted\">{counts[(int)DifferenceKind.Deleted]} deleted</span> <span class=\"badge changed\">{counts[(int)DifferenceKind.Changed]} changed</span> <span class=\"badge linked\">{counts[(int)DifferenceKind.Renamed]} renamed</span>{(shown > MaxRows ? $" The first {MaxRows} rows are shown: choose a directory to see the others." : "")} Times of modification are not compared.</p>");
         html.Add($"<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Differences\"><table class=\"sides\"><thead><tr><th scope=\"col\">{before.Reference.ToString()}</th><th scope=\"col\">What</th><th scope=\"col\">{after.Reference.ToString()}</th></tr></thead><tbody>{new Markup(rows.ToString())}</tbody></table></div>");
     }
 
-    private static void WriteRow(Html html, in Difference difference, (ServedImage Image, TreeView View) before, (ServedImage Image, TreeView View) after, bool readsContent)
+    private static void WriteRow(Html html, in Difference difference, bool isWhole, (ServedImage Image, TreeView View) before, (ServedImage Image, TreeView View) after, bool readsContent)
     {
         string kind = difference.Kind switch { DifferenceKind.Added => "added", DifferenceKind.Deleted => "deleted", DifferenceKind.Changed => "changed", _ => "renamed" };
         Changes changes = difference.Changes;
         string what = string.Join(", ", NodeComparison.Names.Where(each => (changes & each.Change) != 0).Select(each => each.Name));
         Markup text = difference is { Kind: DifferenceKind.Changed, After: { } entry } && (changes & (Changes.Size | Changes.Content)) != 0
             ? Html.Of(link => link.Add($" <a href=\"/diff?before={before.Image.Name}&amp;after={after.Image.Name}&amp;path={UrlPath.Encode(entry.Path)}{(readsContent ? new Markup("&amp;content=1") : default)}\">text of {NameText.Show(entry.Path.AsSpan(entry.Path.AsSpan().LastIndexOf((byte)'/') + 1))}</a>")) : default;
-        html.Add($"<tr class=\"{kind}\"><td>{Side(before, difference.Before)}</td><td><span class=\"badge {(kind == "renamed" ? "linked" : kind)}\">{kind}</span> {what}{text}</td><td>{Side(after, difference.After)}</td></tr>");
+        html.Add($"<tr class=\"{kind}\"><td>{Side(before, difference.Before)}</td><td><span class=\"badge {(kind == "renamed" ? "linked" : kind)}\">{kind}</span> {(isWhole ? "with all below it" : what)}{text}</td><td>{Side(after, difference.After)}</td></tr>");
     }
 
     private static Markup Side((ServedImage Image, TreeView View) side, ComparedEntry? entry) => Html.Of(html =>

@@ -22,7 +22,7 @@ internal static class ElfFacts
     /// <param name="read">Reads bytes of it.</param>
     public static async Task<IReadOnlyList<(string Title, string Value)>?> ReadAsync(byte[] head, long size, Func<long, int, Task<byte[]>> read)
     {
-        if (head.Length < 64 || !head.AsSpan().StartsWith("\x7FELF"u8) || head[4] is not (1 or 2) || head[5] is not (1 or 2))
+        if (head.Length < 64 || !head.AsSpan().StartsWith("\u007FELF"u8) || head[4] is not (1 or 2) || head[5] is not (1 or 2))
         {
             return null;
         }

@@ -154,7 +154,7 @@ internal sealed class FilePage(ServedImage image, TreeView view, DirectoryPage d
         }
         else if (await ArchiveListing.ReadAsync(head, size, ReadAsync) is { } listing)
         {
-            html.Add($"<h2>Contents</h2><p class=\"hint\">{(listing.IsWhole ? $"{listing.Members.Count} members" : $"the first {listing.Members.Count} members")}</p><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Contents\"><table><thead><tr><th scope=\"col\">Name</th><th scope=\"col\" class=\"number\">Size</th></tr></thead><tbody>");
+            html.Add($"<h2>Contents</h2><p class=\"hint\">{(listing.IsWhole ? $"{listing.Members.Count} {(listing.Members.Count == 1 ? "member" : "members")}" : $"the first {listing.Members.Count} members")}</p><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Contents\"><table><thead><tr><th scope=\"col\">Name</th><th scope=\"col\" class=\"number\">Size</th></tr></thead><tbody>");
             foreach ((byte[] name, long length) in listing.Members)
             {
                 html.Add($"<tr><th scope=\"row\">{NameText.Show(name)}</th><td class=\"number\">{ByteSize.Format(length)}</td></tr>");

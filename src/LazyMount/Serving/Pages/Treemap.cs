@@ -23,6 +23,7 @@ internal static class Treemap
     {
         TreemapPart[] sorted = [.. parts.Where(part => part.Size > 0).OrderByDescending(part => part.Size)];
         double total = sorted.Sum(part => (double)part.Size);
+        var labels = new Html(); // beside the links, whose names say all of it
         html.Add($"<svg class=\"map\" viewBox=\"0 0 1000 560\" role=\"group\" aria-label=\"{label}\">");
         (double x, double y, double width, double height) = (0, 0, Width, Height);
         for (int first = 0; first < sorted.Length;)
@@ -43,29 +44,28 @@ internal static class Treemap
             for (int i = first; i < end; i++)
             {
                 double along = sorted[i].Size * scale / thick;
-                WritePart(html, sorted[i], width >= height ? (x, y + at, thick, along) : (x + at, y, along, thick));
+                WritePart(html, labels, sorted[i], width >= height ? (x, y + at, thick, along) : (x + at, y, along, thick));
                 at += along;
             }
             (x, y, width, height) = width >= height ? (x + thick, y, width - thick, height) : (x, y + thick, width, height - thick);
             first = end;
         }
-        html.Add($"</svg>");
+        html.Add($"<g aria-hidden=\"true\">{new Markup(labels.ToString())}</g></svg>");
     }
 
-    private static void WritePart(Html html, TreemapPart part, (double X, double Y, double Width, double Height) box)
+    private static void WritePart(Html html, Html labels, TreemapPart part, (double X, double Y, double Width, double Height) box)
     {
-        html.Add($"<a href=\"{part.Link}\" aria-label=\"{part.Label}, {part.Text}\"><title>{part.Label}, {part.Text}</title><rect class=\"{part.Kind}\" x=\"{Number(box.X)}\" y=\"{Number(box.Y)}\" width=\"{Number(box.Width)}\" height=\"{Number(box.Height)}\"/>");
+        html.Add($"<a href=\"{part.Link}\" aria-label=\"{part.Label}, {part.Text}\"><title>{part.Label}, {part.Text}</title><rect class=\"{part.Kind}\" x=\"{Number(box.X)}\" y=\"{Number(box.Y)}\" width=\"{Number(box.Width)}\" height=\"{Number(box.Height)}\"/></a>");
         int letters = (int)((box.Width - 10) / Letter);
         if (letters >= 3 && box.Height >= 22)
         {
-            string label = part.Label.Length > letters ? part.Label[..(letters - 1)].TrimEnd('\uD800') + "…" : part.Label;
-            html.Add($"<text x=\"{Number(box.X + 6)}\" y=\"{Number(box.Y + 17)}\">{label}</text>");
+            string label = part.Label.Length <= letters ? part.Label : part.Label.StartsWith('/') ? "…" + part.Label[^(letters - 1)..] : part.Label[..(letters - 1)] + "…"; // the end of a path tells more
+            labels.Add($"<text x=\"{Number(box.X + 6)}\" y=\"{Number(box.Y + 17)}\">{label}</text>");
             if (box.Height >= 42 && part.Text.Length <= letters)
             {
-                html.Add($"<text class=\"size\" x=\"{Number(box.X + 6)}\" y=\"{Number(box.Y + 35)}\">{part.Text}</text>");
+                labels.Add($"<text class=\"size\" x=\"{Number(box.X + 6)}\" y=\"{Number(box.Y + 35)}\">{part.Text}</text>");
             }
         }
-        html.Add($"</a>");
     }
 
     private static string Number(double value) => value.ToString("0.##", CultureInfo.InvariantCulture);
