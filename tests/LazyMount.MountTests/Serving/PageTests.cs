@@ -161,6 +161,15 @@ public sealed class PageTests(PageFixture fixture) : IClassFixture<PageFixture>
     }
 
     [Fact]
+    public void Text_IsColoured_AndStaysText()
+    {
+        Forget();
+        _browser.Open(new Uri(fixture.Served.Client.BaseAddress!, "/tree/hostile-v1/script.sh"));
+        Assert.Equal("# </code></pre><script>evil()</script>", (string?)_browser.Evaluate("document.querySelectorAll('code .hljs-comment')[0].textContent"));
+        AssertHarmless();
+    }
+
+    [Fact]
     public void Keyboard_ComesToTheContentFirst()
     {
         _browser.Open(new Uri(fixture.Served.Client.BaseAddress!, "/tree/hostile-v1/"));

@@ -22,7 +22,7 @@ internal sealed class Page(WebRequest request, string title, ServingCounters cou
     /// <summary>Several images are served: they can be compared.</summary>
     public bool OffersDiff { get; init; }
 
-    /// <summary>Scripts besides that of every page.</summary>
+    /// <summary>Scripts before that of every page, which uses them.</summary>
     public string[] Scripts { get; init; } = [];
 
     /// <summary>The head line; null: the title.</summary>
@@ -31,12 +31,12 @@ internal sealed class Page(WebRequest request, string title, ServingCounters cou
     public Task SendAsync(int status = StatusCodes.Status200OK)
     {
         var html = new Html();
-        html.Add($"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><title>{title} · LazyMount</title><link rel=\"icon\" href=\"/static/icon.svg\"><link rel=\"stylesheet\" href=\"/static/page.css\"><script src=\"/static/page.js\" defer></script>");
+        html.Add($"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><title>{title} · LazyMount</title><link rel=\"icon\" href=\"/static/icon.svg\"><link rel=\"stylesheet\" href=\"/static/page.css\">");
         foreach (string script in Scripts)
         {
             html.Add($"<script src=\"/static/{script}\" defer></script>");
         }
-        html.Add($"</head><body><a class=\"skip\" href=\"#main\">Skip to the content</a><header><a class=\"brand\" href=\"/\"><svg viewBox=\"0 0 16 16\" width=\"18\" height=\"18\" aria-hidden=\"true\"><path d=\"M8 1 15 4.5 8 8 1 4.5Z\"/><path d=\"M2.6 7.3 8 10l5.4-2.7L15 8.2 8 11.7 1 8.2Z\" opacity=\".7\"/><path d=\"M2.6 10.6 8 13.3l5.4-2.7L15 11.5 8 15 1 11.5Z\" opacity=\".45\"/></svg>LazyMount</a>");
+        html.Add($"<script src=\"/static/page.js\" defer></script></head><body><a class=\"skip\" href=\"#main\">Skip to the content</a><header><a class=\"brand\" href=\"/\"><svg viewBox=\"0 0 16 16\" width=\"18\" height=\"18\" aria-hidden=\"true\"><path d=\"M8 1 15 4.5 8 8 1 4.5Z\"/><path d=\"M2.6 7.3 8 10l5.4-2.7L15 8.2 8 11.7 1 8.2Z\" opacity=\".7\"/><path d=\"M2.6 10.6 8 13.3l5.4-2.7L15 11.5 8 15 1 11.5Z\" opacity=\".45\"/></svg>LazyMount</a>");
         if (Image is { } image)
         {
             html.Add($"<nav aria-label=\"Views of the image\"><ul>");

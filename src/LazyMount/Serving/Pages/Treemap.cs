@@ -60,11 +60,13 @@ internal static class Treemap
         if (letters >= 3 && box.Height >= 22)
         {
             string label = part.Label.Length <= letters ? part.Label : part.Label.StartsWith('/') ? "…" + part.Label[^(letters - 1)..] : part.Label[..(letters - 1)] + "…"; // the end of a path tells more
-            labels.Add($"<text x=\"{Number(box.X + 6)}\" y=\"{Number(box.Y + 17)}\">{label}</text>");
+            // In a window of its own, so that no text leaves its part, however large letters are.
+            labels.Add($"<svg x=\"{Number(box.X)}\" y=\"{Number(box.Y)}\" width=\"{Number(box.Width - 2)}\" height=\"{Number(box.Height)}\"><text x=\"6\" y=\"1.2em\">{label}</text>");
             if (box.Height >= 42 && part.Text.Length <= letters)
             {
-                labels.Add($"<text class=\"size\" x=\"{Number(box.X + 6)}\" y=\"{Number(box.Y + 35)}\">{part.Text}</text>");
+                labels.Add($"<text class=\"size\" x=\"6\" y=\"2.75em\">{part.Text}</text>");
             }
+            labels.Add($"</svg>");
         }
     }
 
