@@ -1,4 +1,3 @@
-using System.Net;
 using System.Net.Sockets;
 using LazyMount.Blobs.Images;
 using LazyMount.Cli;

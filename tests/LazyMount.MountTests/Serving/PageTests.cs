@@ -32,7 +32,8 @@ public sealed class PageFixture : IDisposable
         hostile.AddHistory("RUN <script>evil()</script>").AddHistory("COPY --link \u202Eexe.txt /").AddLayer(tar)
             .AddLayer(new TarBytes().Whiteout("deleted-later").File("changed", "after")).WriteImage("v1");
         hostile.AddLayer(new TarBytes().File("changed", "one\ntwo\nthree\n").File("page.html", "<script>evil()</script>\n<p>")).WriteImage("v2");
-        Served = new Served(LazyMount, debian.Sample, hostile.Reference("v1"), hostile.Reference("v2"));
+        hostile.AddLayer(new TarBytes().File("f", "f")).WriteImageIndex("multi", "linux/amd64", "linux/arm64");
+        Served = new Served(LazyMount, debian.Sample, hostile.Reference("v1"), hostile.Reference("v2"), hostile.Reference("multi"));
         Browser.Look(1280, 900, isDark: false);
         Browser.Open(Served.Url);
         while ((string?)Browser.Evaluate("location.search + document.readyState") != "complete")
@@ -87,6 +88,7 @@ public sealed class PageTests(PageFixture fixture) : IClassFixture<PageFixture>
                 { "images", "/", "network drive" },
                 { "overview", "/image/sample-sample", "Layers and history" },
                 { "overview-hostile", "/image/hostile-v1", "RUN <script>evil()</script>" },
+                { "overview-platforms", "/image/hostile-multi", "linux/arm64" },
                 { "directory", "/tree/sample-sample/usr", "share" },
                 { "directory-layer", "/tree/sample-sample/usr/share/doc?layer=4", "deletes tzdata" },
                 { "directory-empty", "/tree/hostile-v1/many?layer=1", "not in layer 1" },
@@ -212,7 +214,7 @@ public sealed class PageTests(PageFixture fixture) : IClassFixture<PageFixture>
     private void AssertHarmless(bool isFound = true)
     {
         // A page that says "not found" is told to the console as well.
-        Assert.Empty(_browser.Errors.Where(error => isFound || !error.Contains("404", StringComparison.Ordinal)));
+        Assert.DoesNotContain(_browser.Errors, error => isFound || !error.Contains("404", StringComparison.Ordinal));
         Assert.All(_browser.Requests, address => Assert.StartsWith(fixture.Served.Client.BaseAddress!.ToString(), address, StringComparison.Ordinal));
         Assert.True((bool)_browser.Evaluate("typeof evil == 'undefined' && !document.querySelector('script:not([src^=\"/static/\"]), [onerror], [onmouseover], a[href^=\"javascript:\"], main img[src=x]')")!);
     }

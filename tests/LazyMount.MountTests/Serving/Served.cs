@@ -76,6 +76,9 @@ internal sealed class Served : IDisposable
 
     public string Text(string path, params (string Name, string Value)[] headers) => Encoding.UTF8.GetString(Get(path, headers));
 
+    /// <summary>The body of an answer as text.</summary>
+    public static string TextOf(HttpResponseMessage response) => response.Content.ReadAsStringAsync(TestLimit()).GetAwaiter().GetResult();
+
     /// <summary>Sends bytes over a connection of its own and returns everything that comes until it is closed.</summary>
     public string Raw(string request)
     {

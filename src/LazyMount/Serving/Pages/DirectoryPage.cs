@@ -2,7 +2,6 @@ using System.Globalization;
 using LazyMount.Blobs.Oci;
 using LazyMount.Cli;
 using LazyMount.FileSystem;
-using LazyMount.Images;
 using LazyMount.Output;
 using FileMode = LazyMount.FileSystem.FileMode;
 

@@ -16,7 +16,9 @@ internal sealed class Html
 {
     private readonly StringBuilder _text = new();
 
+#pragma warning disable CA1822 // The piece has written itself into this instance.
     public void Add([InterpolatedStringHandlerArgument("")] ref Piece piece) => _ = piece;
+#pragma warning restore CA1822
 
     public override string ToString() => _text.ToString();
 

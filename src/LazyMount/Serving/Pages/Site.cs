@@ -22,8 +22,6 @@ internal sealed class Site(ServedImages images, ServingCounters counters)
         ["icon.svg"] = "image/svg+xml",
     }.ToFrozenDictionary();
 
-    private readonly Gate _work = new(4), _tars = new(8);
-
     /// <summary>Answers GET and HEAD of a page.</summary>
     public async Task SendAsync(WebRequest request)
     {
@@ -36,7 +34,7 @@ internal sealed class Site(ServedImages images, ServingCounters counters)
                 "" => SendImagesAsync(request),
                 "static" when names.Count == 2 => SendStaticAsync(request),
                 "status" => SendStatusAsync(request),
-                "diff" => _work.RunAsync(request, () => SendDiffAsync(request)),
+                "diff" => Gate.RunAsync(Gate.Work, request, () => SendDiffAsync(request)),
                 _ => WebServer.SendNotFoundAsync(request),
             });
             return;
@@ -51,11 +49,11 @@ internal sealed class Site(ServedImages images, ServingCounters counters)
         {
             "image" when names.Count == 2 => SendOverviewAsync(request, image),
             "tree" => SendTreeAsync(request, image, path, layer),
-            "log" => _work.RunAsync(request, () => SendLogAsync(request, image, path)),
-            "tar" => _tars.RunAsync(request, () => SendTarAsync(request, image, path, layer)),
-            "search" when names.Count == 2 => _work.RunAsync(request, () => SendSearchAsync(request, image)),
-            "sizes" => _work.RunAsync(request, () => SendSizesAsync(request, image, path, layer)),
-            "waste" when names.Count == 2 => _work.RunAsync(request, () => SendWasteAsync(request, image)),
+            "log" => Gate.RunAsync(Gate.Work, request, () => SendLogAsync(request, image, path)),
+            "tar" => Gate.RunAsync(Gate.Tars, request, () => SendTarAsync(request, image, path, layer)),
+            "search" when names.Count == 2 => Gate.RunAsync(Gate.Work, request, () => SendSearchAsync(request, image)),
+            "sizes" => Gate.RunAsync(Gate.Work, request, () => SendSizesAsync(request, image, path, layer)),
+            "waste" when names.Count == 2 => Gate.RunAsync(Gate.Work, request, () => SendWasteAsync(request, image)),
             _ => WebServer.SendNotFoundAsync(request),
         });
     }
