@@ -4,7 +4,7 @@
 # directory to try them in; a browser, and what drives network drives.
 set -eu
 cd "$(dirname "$0")/.."
-scripts/install-packages.sh acl attr busybox-static bzip2 cadaver chromium containerd cpio curl docker-registry e2fsprogs erofs-utils fish flatbuffers-compiler fuse3 gcc gnupg golang-docker-credential-helpers jq lbzip2 libc6-dev man-db mandoc microsocks mmdebstrap nginx-light \
+scripts/install-packages.sh acl attr busybox-static bzip2 cadaver chromium containerd cpio curl docker-registry e2fsprogs erofs-utils faketime fish flatbuffers-compiler fuse3 gcc gnupg golang-docker-credential-helpers jq lbzip2 libc6-dev man-db mandoc microsocks mmdebstrap nginx-light \
   openssl pass pbzip2 perl pigz podman python3-prometheus-client qemu-system-x86 rclone skopeo stargz-snapshotter tinyproxy umoci unzip util-linux xz-utils zip zsh zstd
 
 # What finds barriers in pages.

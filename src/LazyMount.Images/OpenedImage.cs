@@ -85,6 +85,9 @@ public sealed class OpenedImage : IAsyncDisposable
     /// <summary>Fetches ranges of layers in the background.</summary>
     public Prefetcher NewPrefetcher() => new(_spans);
 
+    /// <summary>Says what to do when nothing has been read for a while and the memory of decoded bytes was given back; on a thread of the pool.</summary>
+    public void WhenIdle(Action action) => _spans.Idled = action;
+
     /// <summary>The merged tree, or what else was asked for.</summary>
     public ImageTree Tree => FileSystem.Tree;
 

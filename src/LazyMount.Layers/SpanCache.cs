@@ -19,7 +19,15 @@ public sealed class SpanCache : IDisposable
     /// </summary>
     internal const long InFlight = 64 << 20;
 
+    // Spans that nobody has read for one to two of these are given back. A program that reads on and off is not made to decode twice.
+    // A daemon that had read 600 MB in order had 97 MB of private dirty memory, 17 MB a minute later, and 10 MB when the array pools were trimmed too.
+    private static readonly TimeSpan s_idleTime = TimeSpan.FromSeconds(25);
+
     private readonly long _capacity;
+    private readonly TimeSpan _idleTime;
+    private readonly Timer _idle; // set while there are spans
+    private bool _idleIsSet;
+    private long _uses, _usesWhenSet;
     private SpanEntry? _newest, _oldest;
     private long _allocated; // bytes of all memory: kept, held or being filled
     private int _waiters;
@@ -31,10 +39,12 @@ public sealed class SpanCache : IDisposable
 
     /// <param name="capacity">Bytes of decoded spans to keep.</param>
     /// <param name="inFlight">In place of <see cref="InFlight"/>.</param>
-    internal SpanCache(long capacity, long inFlight)
+    /// <param name="idleTime">In place of the time after which spans that nobody reads are given back.</param>
+    internal SpanCache(long capacity, long inFlight, TimeSpan? idleTime = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(capacity);
-        _capacity = capacity;
+        (_capacity, _idleTime) = (capacity, idleTime ?? s_idleTime);
+        _idle = new Timer(static cache => ((SpanCache)cache!).TrimIfIdle(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         (Local, Remote) = (new SpanBudget(inFlight), new SpanBudget(inFlight));
     }
 
@@ -58,6 +68,9 @@ public sealed class SpanCache : IDisposable
 
     /// <summary>Where hits, misses and decoded bytes are counted.</summary>
     public ServingCounters Counters { get; init; } = new();
+
+    /// <summary>Called on a thread of the pool when nothing has been read for a while and all spans were given back.</summary>
+    public Action? Idled { get; set; }
 
     internal bool IsOverCapacity => Volatile.Read(ref _allocated) > _capacity;
 
@@ -107,6 +120,7 @@ public sealed class SpanCache : IDisposable
         lock (Lock)
         {
             IsDisposed = true;
+            _idle.Dispose();
             while (_oldest is not null)
             {
                 Evict(_oldest);
@@ -117,6 +131,7 @@ public sealed class SpanCache : IDisposable
     /// <summary>The span is the one used last. Under the lock.</summary>
     internal void Touch(SpanEntry span)
     {
+        _uses++;
         if (span != _newest)
         {
             Unlink(span);
@@ -134,6 +149,11 @@ public sealed class SpanCache : IDisposable
         }
         _newest = span;
         _oldest ??= span;
+        _uses++;
+        if (!_idleIsSet)
+        {
+            SetIdle();
+        }
     }
 
     /// <summary>Keeps a span no longer. Under the lock.</summary>
@@ -143,6 +163,45 @@ public sealed class SpanCache : IDisposable
         {
             Free(memory);
         }
+    }
+
+    // Under the lock.
+    private void SetIdle()
+    {
+        (_idleIsSet, _usesWhenSet) = (true, _uses);
+        _idle.Change(_idleTime, Timeout.InfiniteTimeSpan);
+    }
+
+    private void TrimIfIdle()
+    {
+        lock (Lock)
+        {
+            if (IsDisposed)
+            {
+                return;
+            }
+            if (_uses != _usesWhenSet)
+            {
+                SetIdle();
+                return;
+            }
+            _idleIsSet = false;
+            for (SpanEntry? span = _oldest; span is not null;)
+            {
+                SpanEntry? newer = span.Newer;
+                if (span.IsHeldByCacheOnly)
+                {
+                    Evict(span);
+                }
+                span = newer;
+            }
+            if (_oldest is not null)
+            {
+                SetIdle(); // a reader holds some
+                return;
+            }
+        }
+        Idled?.Invoke();
     }
 
     /// <summary>

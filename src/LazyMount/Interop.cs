@@ -9,6 +9,22 @@ namespace LazyMount;
 /// <summary>The libc calls about this process and its descriptors that .NET does not offer. Those that make files are in <see cref="FileCalls"/>.</summary>
 internal static partial class Interop
 {
+    [LibraryImport("libc", EntryPoint = "malloc_trim")]
+    private static partial int TrimHeap(nuint left);
+
+    /// <summary>Gives memory that malloc holds free back to the system (malloc_trim(3)). Other C libraries than glibc do that themselves.</summary>
+    public static void TrimHeap()
+    {
+        try
+        {
+            _ = TrimHeap(0);
+        }
+        catch (EntryPointNotFoundException)
+        {
+            // musl
+        }
+    }
+
     public const int StandardInput = 0, StandardOutput = 1, StandardError = 2;
     public const int EINTR = 4, EAGAIN = 11, EMFILE = 24, EPIPE = 32;
 

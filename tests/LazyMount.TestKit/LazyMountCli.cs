@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace LazyMount.TestKit;
 
 /// <summary>
@@ -66,15 +68,25 @@ public sealed class LazyMountCli : IDisposable
     /// <summary>The processes that serve what is mounted on a directory.</summary>
     public static int[] WorkersOf(string directory) => ProcessesOf(directory, isKeeper: false);
 
+    /// <summary>What `list --json` says of each mount.</summary>
+    public JsonElement[] Listed() => [.. JsonDocument.Parse(Run("list", "--json").EnsureSuccess().Output).RootElement.EnumerateArray()];
+
+    /// <summary>What it says of one.</summary>
+    public JsonElement Listed(string directory) => Listed().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
+
+    /// <summary>Sends a signal by its name without SIG.</summary>
+    public static void Kill(int process, string signal) => Tool.Run("kill", "-" + signal, $"{process}");
+
+    /// <summary>Kills the processes that serve what is mounted on a directory, not the keeper.</summary>
+    public static void KillWorkersOf(string directory) => Array.ForEach(WorkersOf(directory), worker => Kill(worker, "KILL"));
+
     /// <summary>Kills all processes of a mount, the keeper first.</summary>
     public static void KillAllOf(string directory)
     {
-        foreach (int process in (int[])[.. DaemonsOf(directory), .. WorkersOf(directory)])
+        // Again and again: one may begin just now.
+        while ((int[])[.. DaemonsOf(directory), .. WorkersOf(directory)] is { Length: > 0 } processes)
         {
-            _ = Interop.Kill(process, 9);
-        }
-        while (DaemonsOf(directory).Length + WorkersOf(directory).Length > 0)
-        {
+            Array.ForEach(processes, process => _ = Interop.Kill(process, 9));
             Thread.Sleep(5);
         }
     }

@@ -170,7 +170,7 @@ internal static class ListCommand
             Line("state", listing.Trouble is null ? listing.State : $"{listing.State}: {listing.Trouble}");
             Line("since", listing.Since is { } since ? Time(since) : null);
             Line("face", listing.Face);
-            Line("shows", listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}") : listing.View);
+            Line("shows", Shows(listing));
             Line("proof", listing.Proof);
             Line("keeper", Number(listing.Pid));
             Line("worker", Number(listing.Worker));
@@ -192,7 +192,6 @@ internal static class ListCommand
             }
         }
 
-        static string Time(DateTime time) => time.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
         static string? Number(int? number) => number?.ToString(CultureInfo.InvariantCulture);
         string? Size(long? bytes) => bytes is { } known ? output.Size(known) : null;
     }
@@ -203,14 +202,13 @@ internal static class ListCommand
         var table = new TextTable(["STATE", "PID", "SINCE", "FACE", "PROOF", .. hasParts ? (string[])["SHOWS"] : [], "MOUNT POINT", "IMAGE"]) { Cuttable = hasParts ? [6, 7] : [5, 6] };
         foreach (MountListing listing in listings)
         {
-            string shows = listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}") : listing.View ?? "files";
             table.Add([
                 listing.State,
                 listing.Pid?.ToString(CultureInfo.InvariantCulture) ?? "-",
-                listing.Since?.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-",
+                listing.Since is { } since ? Time(since) : "-",
                 listing.Face,
                 listing.Proof ?? "-",
-                .. hasParts ? (string[])[shows] : [],
+                .. hasParts ? (string[])[Shows(listing) ?? "files"] : [],
                 listing.MountPointBase64 is { } exact ? PathText.Decode(exact) : listing.MountPoint,
                 listing.Image]);
         }
@@ -220,4 +218,9 @@ internal static class ListCommand
             output.WriteLine($"{listing.MountPoint}: {listing.Trouble}{(listing.LogFile is { } log ? $"; its log is '{log}'" : "")}");
         }
     }
+
+    // What of the image is to be seen; null for the merged tree.
+    private static string? Shows(MountListing listing) => listing.Layer is int layer ? string.Create(CultureInfo.InvariantCulture, $"layer {layer}") : listing.View;
+
+    private static string Time(DateTime time) => time.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
 }

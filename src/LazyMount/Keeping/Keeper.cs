@@ -303,27 +303,32 @@ internal sealed class Keeper
             Exit(code); // the kernel cannot send again what the worker had read
         }
         Notify($"STATUS=restarting: the worker died ({_lastDeath})");
+        PlanNext(isAnew: hasAnswered || Stopwatch.GetElapsedTime(worker.Started) > s_livesLong, null, code);
+    }
+
+    // The next worker is started at once after the first deaths, then after growing pauses. A worker that cannot be started has died too.
+    private void PlanNext(bool isAnew, string? startError, int code)
+    {
         long now = Stopwatch.GetTimestamp();
-        if (hasAnswered || Stopwatch.GetElapsedTime(worker.Started) > s_livesLong || _deaths == 0)
+        if (isAnew || _deaths == 0)
         {
             (_deaths, _firstDeath) = (0, now);
         }
         _deaths++;
-        if (_deaths < QuickRestarts)
+        _notBefore = now;
+        if (_deaths < QuickRestarts && startError is null)
         {
-            _notBefore = now;
+            return;
         }
-        else if (Stopwatch.GetElapsedTime(_firstDeath) > s_givesUp)
+        string reason = startError ?? $"died {_deaths} times without an answer, at last by {_lastDeath}";
+        if (Stopwatch.GetElapsedTime(_firstDeath) > s_givesUp)
         {
-            Note($"died {_deaths} times without an answer, at last by {_lastDeath}");
+            Note(reason);
             Exit(code);
         }
-        else
-        {
-            TimeSpan pause = TimeSpan.FromSeconds(Math.Min(s_longestPause.TotalSeconds, Math.Pow(2, Math.Min(_deaths - QuickRestarts, 10))));
-            _notBefore = now + (long)(pause.TotalSeconds * Stopwatch.Frequency);
-            Note($"died {_deaths} times without an answer, at last by {_lastDeath}; the next try is in {pause.TotalSeconds:0} s", isOver: false);
-        }
+        TimeSpan pause = TimeSpan.FromSeconds(Math.Min(s_longestPause.TotalSeconds, Math.Pow(2, Math.Clamp(_deaths - QuickRestarts, 0, 10))));
+        _notBefore += (long)(pause.TotalSeconds * Stopwatch.Frequency);
+        Note($"{reason}; the next try is in {pause.TotalSeconds:0} s", isOver: false);
     }
 
     // In the record, for `list`.
@@ -347,7 +352,7 @@ internal sealed class Keeper
         }
     }
 
-    // Null when it cannot be started. Then the old worker goes on, or it is tried again in a second.
+    // Null when it cannot be started. Then the old worker goes on, or it is tried again later.
     private Worker? Start(bool isFirst, bool replaces = false)
     {
         string error;
@@ -379,7 +384,7 @@ internal sealed class Keeper
         }
         else
         {
-            _notBefore = Stopwatch.GetTimestamp() + Stopwatch.Frequency;
+            PlanNext(isAnew: false, error, ExitCode.Failed);
         }
         return null;
     }

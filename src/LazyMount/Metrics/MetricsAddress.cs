@@ -104,6 +104,15 @@ internal sealed class MetricsAddress
         }
     }
 
+    /// <summary>The same, of a mount whose processes were all killed: another mount may listen there by now.</summary>
+    public static void RemoveIfLeftBehind(string? address)
+    {
+        if (address is not null && IsPath(address, out string path) && IsLeftBehind(path))
+        {
+            Remove(address);
+        }
+    }
+
     /// <inheritdoc/>
     public override string ToString() => _path is null ? _endPoint.ToString()! : UnixPrefix + _path;
 

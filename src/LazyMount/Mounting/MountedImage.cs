@@ -32,6 +32,9 @@ internal sealed class MountedImage : IAsyncDisposable
 
     private static readonly TimeSpan s_stacksUnwind = TimeSpan.FromMilliseconds(200);
 
+    // Array pools let go of what was not used for a minute, and only in a collection: the second one does it.
+    private static readonly TimeSpan s_poolsAreTrimmed = TimeSpan.FromSeconds(65);
+
     private readonly OpenedImage? _opened; // null: there is no need of it any more, and everything is answered EIO
     private readonly FuseMount _mount;
     private readonly HeldRecord? _record; // null: it could not be written
@@ -273,8 +276,9 @@ internal sealed class MountedImage : IAsyncDisposable
         // back. A moment later, because this stack may have begun where the indexes came, and holds them until it has unwound: 1,000,000
         // files left 212 MB otherwise.
         await Task.Delay(s_stacksUnwind, CancellationToken.None);
-        GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        await using var again = new Timer(static _ => GiveBackMemory(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        GiveBack();
+        _opened?.WhenIdle(GiveBack);
 
         bool hasEnded = await EndsBeforeAsync(_mount.Completion, cancellationToken);
         if (!GoesOn)
@@ -310,6 +314,20 @@ internal sealed class MountedImage : IAsyncDisposable
         }
         _logger.EndedWhileInUse(_mount.Directory);
         return ExitCode.OfSignal(_host.Signals?.Number ?? 0);
+
+        void GiveBack()
+        {
+            GiveBackMemory();
+            again.Change(s_poolsAreTrimmed, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    // Of the collector's heap, and of malloc's: what many threads have freed there stays theirs otherwise.
+    private static void GiveBackMemory()
+    {
+        GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        Interop.TrimHeap();
     }
 
     /// <summary>Unmounts, also when the mount is in use, and releases everything below it.</summary>

@@ -4,6 +4,7 @@ using System.Text;
 using LazyMount.Blobs.Files;
 using LazyMount.Cli;
 using LazyMount.Fuse;
+using LazyMount.Metrics;
 using Microsoft.Win32.SafeHandles;
 
 namespace LazyMount.Mounting;
@@ -150,8 +151,14 @@ internal sealed class StateDirectory
             // end that had the number before.
             : records.Where(record => record.Record.IsOf(mount) && (record.IsHeld || mount.IsDead())).MaxBy(record => record.Record.MountPoint == directory);
 
-    /// <summary>Removes the record of a daemon that has ended. The record of another mount that has the same name by now stays.</summary>
-    public void Remove(StoredRecord stored) => stored.In(RecordFileOf(stored.Record)).Remove();
+    /// <summary>
+    /// Removes the record of a daemon that was killed, and the socket of its metrics. The record of another mount that has the same name by now stays.
+    /// </summary>
+    public void Remove(StoredRecord stored)
+    {
+        MetricsAddress.RemoveIfLeftBehind(stored.Record.Metrics);
+        stored.In(RecordFileOf(stored.Record)).Remove();
+    }
 
     /// <summary>Removes the log of a mount, with its older part.</summary>
     public static void RemoveLog(string log)

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using LazyMount.TestKit;
 using Xunit;
+using static LazyMount.MountTests.EndToEnd.Waiting;
 
 namespace LazyMount.MountTests.EndToEnd;
 
@@ -153,7 +154,7 @@ public sealed class ErofsFaceTests : IDisposable
     {
         string directory = _lazymount.NewMountPoint();
         using Tool server = Tool.Start("unshare", ["--pid", "--fork", "--kill-child", LazyMountCli.Binary, "mount", "-f", "--as", "erofs", _image, directory], _lazymount.Environment);
-        WaitUntil(() => LazyMountCli.IsMounted(directory), "the mount");
+        WaitUntil(() => LazyMountCli.IsMounted(directory));
         const string List = "LAZYMOUNT_STATE=\"$DIR.state\" \"$LAZYMOUNT\" list"; // the record does not tell either
         Assert.StartsWith("alive ", LineIn(Shell(List, directory), directory), StringComparison.Ordinal);
         Assert.StartsWith("alive ", LineIn(Shell($"setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace bash -c '{List}'", directory), directory), StringComparison.Ordinal);
@@ -222,7 +223,7 @@ public sealed class ErofsFaceTests : IDisposable
             Assert.Null(wrong);
             // Without errors everything was in the page cache before the daemon was killed.
             broken += errors > 0 ? 1 : 0;
-            WaitUntil(() => Listed(directory).State == "dead", "the mount to be listed as dead");
+            WaitUntil(() => Listed(directory).State == "dead");
             Assert.Equal(("erofs", "dead", _image), Listed(directory));
             if (errors > 0)
             {
@@ -242,7 +243,7 @@ public sealed class ErofsFaceTests : IDisposable
         string directory = _lazymount.Mount(_image);
         LazyMountCli.KillAllOf(directory);
         File.Delete(Directory.GetFiles(_lazymount.StateDirectory, "*.json").Single());
-        WaitUntil(() => Listed(directory).State == "dead", "the mount to be listed as dead");
+        WaitUntil(() => Listed(directory).State == "dead");
         _lazymount.Run("umount", directory).EnsureSuccess();
         Assert.False(LazyMountCli.IsMounted(directory));
     }
@@ -254,7 +255,7 @@ public sealed class ErofsFaceTests : IDisposable
     {
         string directory = _lazymount.Mount(_image);
         Shell(command, directory).EnsureSuccess();
-        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0, "the daemon to end");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0);
         Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
     }
 
@@ -271,7 +272,7 @@ public sealed class ErofsFaceTests : IDisposable
             file.ReadExactly(read);
             Assert.True(read.AsSpan().SequenceEqual(_content));
         }
-        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0, "the daemon to end");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0);
     }
 
     [Fact]
@@ -279,11 +280,11 @@ public sealed class ErofsFaceTests : IDisposable
     {
         string directory = _lazymount.Mount(_image), go = _lazymount.Directory["go"];
         using Tool container = Tool.Start("unshare", ["--mount", "--propagation", "private", "bash", "-c", "touch \"$1\" && exec sleep 300", "bash", go]);
-        WaitUntil(() => File.Exists(go), "the container");
+        WaitUntil(() => File.Exists(go));
         Assert.Contains("another mount namespace", _lazymount.Run("umount", directory).EnsureSuccess().Error, StringComparison.Ordinal);
         Assert.Equal("late\n", Tool.Run("nsenter", "-t", $"{container.ProcessId}", "-m", "cat", directory + "/late").EnsureSuccess().Output);
         Tool.Run("nsenter", "-t", $"{container.ProcessId}", "-m", "umount", directory).EnsureSuccess();
-        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0, "the daemon to end");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0);
     }
 
     [Fact]
@@ -291,12 +292,12 @@ public sealed class ErofsFaceTests : IDisposable
     {
         string directory = _lazymount.Mount(_image), go = _lazymount.Directory["go"];
         using Tool container = Tool.Start("unshare", ["--mount", "--propagation", "private", "bash", "-c", "touch \"$1\" && exec sleep 300", "bash", go]);
-        WaitUntil(() => File.Exists(go), "the container");
+        WaitUntil(() => File.Exists(go));
         Tool.Run("kill", "-TERM", $"{Assert.Single(LazyMountCli.DaemonsOf(directory))}").EnsureSuccess();
-        WaitUntil(() => !LazyMountCli.IsMounted(directory), "the mount to be detached");
+        WaitUntil(() => !LazyMountCli.IsMounted(directory));
         Assert.Equal("content\n", Tool.Run("nsenter", "-t", $"{container.ProcessId}", "-m", "cat", directory + "/file").EnsureSuccess().Output);
         Tool.Run("kill", "-TERM", $"{Assert.Single(LazyMountCli.DaemonsOf(directory))}").EnsureSuccess();
-        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0, "the daemon to end");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0);
         ToolResult read = Tool.Run("nsenter", "-t", $"{container.ProcessId}", "-m", "cat", directory + "/late");
         Assert.NotEqual(0, read.ExitCode);
         Assert.Empty(read.Output);
@@ -387,7 +388,7 @@ public sealed class ErofsFaceTests : IDisposable
             }
             if (LazyMountCli.IsMounted(directory))
             {
-                WaitUntil(() => Listed(directory).State == "dead", "the mount to be listed as dead");
+                WaitUntil(() => Listed(directory).State == "dead");
                 _lazymount.Run("umount", directory).EnsureSuccess();
             }
             Assert.False(LazyMountCli.IsMounted(directory));
@@ -409,14 +410,5 @@ public sealed class ErofsFaceTests : IDisposable
     {
         using Tool tool = Tool.Start("bash", ["-c", line], new Dictionary<string, string?>(_lazymount.Environment) { ["LAZYMOUNT"] = LazyMountCli.Binary, ["DIR"] = directory, ["IMAGE"] = _image });
         return tool.WaitForExit();
-    }
-
-    private static void WaitUntil(Func<bool> condition, string what)
-    {
-        for (int attempt = 0; !condition(); attempt++)
-        {
-            Assert.True(attempt < 1200, $"waited a minute for {what}");
-            Thread.Sleep(50);
-        }
     }
 }

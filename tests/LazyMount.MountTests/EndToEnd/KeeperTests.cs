@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using LazyMount.TestKit;
 using Xunit;
+using static LazyMount.MountTests.EndToEnd.Waiting;
 
 namespace LazyMount.MountTests.EndToEnd;
 
@@ -40,16 +41,16 @@ public sealed class KeeperTests : IDisposable
         for (int i = 0; i < 12; i++)
         {
             // It serves: whoever waits for it is answered, so that no request is out at three deaths in a row.
-            WaitUntil(() => Listed(directory).TryGetProperty("restarts", out JsonElement restarts) ? restarts.GetInt32() == i : i == 0);
+            WaitUntil(() => _lazymount.Listed(directory).TryGetProperty("restarts", out JsonElement restarts) ? restarts.GetInt32() == i : i == 0);
             Thread.Sleep(10 * i);
-            KillWorkersOf(directory);
+            LazyMountCli.KillWorkersOf(directory);
         }
         end.Cancel();
         Array.ForEach(readers, reader => Assert.True(reader.Join(TimeSpan.FromSeconds(60)), "a reader waits for ever"));
         Assert.Empty(problems);
         Assert.Equal(keeper, Assert.Single(LazyMountCli.DaemonsOf(directory)));
-        Assert.Equal("alive", Listed(directory).GetProperty("state").GetString());
-        WaitUntil(() => Listed(directory).GetProperty("restarts").GetInt32() == 12);
+        Assert.Equal("alive", _lazymount.Listed(directory).GetProperty("state").GetString());
+        WaitUntil(() => _lazymount.Listed(directory).GetProperty("restarts").GetInt32() == 12);
         Assert.Contains("died (signal 9); another one goes on", Log(directory), StringComparison.Ordinal);
         AssertUnmounts(directory, held);
     }
@@ -99,14 +100,14 @@ public sealed class KeeperTests : IDisposable
         switch (how)
         {
             case "keeper":
-                Kill(keeper, "HUP");
+                LazyMountCli.Kill(keeper, "HUP");
                 break;
             case "worker":
-                Kill(worker, "HUP");
+                LazyMountCli.Kill(worker, "HUP");
                 break;
             default:
                 Assert.Equal("", _lazymount.Run("restart", directory).EnsureSuccess().Error);
-                Assert.NotEqual(worker, Listed(directory).GetProperty("worker").GetInt32());
+                Assert.NotEqual(worker, _lazymount.Listed(directory).GetProperty("worker").GetInt32());
                 break;
         }
         WaitUntil(() => LazyMountCli.WorkersOf(directory) is [int other] && other != worker);
@@ -138,7 +139,7 @@ public sealed class KeeperTests : IDisposable
             Directory.Delete(Path.Combine(where, "cache"), recursive: true);
             for (int i = 0; i < 2; i++)
             {
-                KillWorkersOf("m");
+                LazyMountCli.KillWorkersOf("m");
                 Assert.Equal(_content, File.ReadAllBytes(Path.Combine(mount, "big")));
                 Assert.Equal("content\n", File.ReadAllText(Path.Combine(mount, "file")));
             }
@@ -158,9 +159,9 @@ public sealed class KeeperTests : IDisposable
         {
             string directory = _lazymount.Mount(_image, "--as", "fuse");
             int keeper = Assert.Single(LazyMountCli.DaemonsOf(directory));
-            Kill(keeper, "HUP");
+            LazyMountCli.Kill(keeper, "HUP");
             Thread.Sleep(6 * i);
-            Kill(keeper, "TERM");
+            LazyMountCli.Kill(keeper, "TERM");
             WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
             Assert.False(LazyMountCli.IsMounted(directory));
             Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
@@ -176,7 +177,7 @@ public sealed class KeeperTests : IDisposable
     public void SignalToTheWorker_Unmounts(string signal)
     {
         string directory = _lazymount.Mount(_image);
-        Kill(Assert.Single(LazyMountCli.WorkersOf(directory)), signal);
+        LazyMountCli.Kill(Assert.Single(LazyMountCli.WorkersOf(directory)), signal);
         WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
         Assert.False(LazyMountCli.IsMounted(directory));
         Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
@@ -189,10 +190,10 @@ public sealed class KeeperTests : IDisposable
     {
         Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "needs root");
         string directory = _lazymount.Mount(_image, "--as", face);
-        Kill(Assert.Single(LazyMountCli.DaemonsOf(directory)), "KILL");
+        LazyMountCli.Kill(Assert.Single(LazyMountCli.DaemonsOf(directory)), "KILL");
         WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0);
         Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
-        Assert.Equal("alive", Listed(directory).GetProperty("state").GetString());
+        Assert.Equal("alive", _lazymount.Listed(directory).GetProperty("state").GetString());
         Sentence.AssertOne(_lazymount.Run("restart", directory), 1, directory, "keeper");
         Sentence.AssertOne(_lazymount.Run("mount", _image, directory), 1, "is mounted there", "lazymount umount");
         _lazymount.Run("umount", directory).EnsureSuccess();
@@ -205,12 +206,12 @@ public sealed class KeeperTests : IDisposable
     {
         string[] directories = [.. Enumerable.Range(0, 3).Select(_ => _lazymount.Mount(_image, "--as", "fuse"))];
         foreach (string directory in directories)
-            Kill(Assert.Single(LazyMountCli.WorkersOf(directory)), "STOP");
+            LazyMountCli.Kill(Assert.Single(LazyMountCli.WorkersOf(directory)), "STOP");
         var clock = Stopwatch.StartNew();
-        Assert.All(directories, directory => Assert.Equal("stuck", Listed(directory).GetProperty("state").GetString()));
+        Assert.All(directories, directory => Assert.Equal("stuck", _lazymount.Listed(directory).GetProperty("state").GetString()));
         Assert.True(clock.Elapsed < TimeSpan.FromSeconds(15)); // three lists
         foreach (string directory in directories)
-            Kill(Assert.Single(LazyMountCli.WorkersOf(directory)), "CONT");
+            LazyMountCli.Kill(Assert.Single(LazyMountCli.WorkersOf(directory)), "CONT");
         Assert.All(directories, directory => Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file"))));
     }
 
@@ -221,8 +222,8 @@ public sealed class KeeperTests : IDisposable
         using (FileStream held = File.OpenRead(Path.Combine(directory, "big")))
         {
             _lazymount.Run("umount", "-l", directory).EnsureSuccess();
-            Assert.Equal("busy", Listed(directory).GetProperty("state").GetString());
-            KillWorkersOf(directory);
+            Assert.Equal("busy", _lazymount.Listed(directory).GetProperty("state").GetString());
+            LazyMountCli.KillWorkersOf(directory);
             byte[] read = new byte[_content.Length];
             held.ReadExactly(read);
             Assert.Equal(_content, read);
@@ -236,16 +237,95 @@ public sealed class KeeperTests : IDisposable
     {
         string directory = _lazymount.Mount(_image, "--as", "fuse");
         int keeper = Assert.Single(LazyMountCli.DaemonsOf(directory));
-        Kill(keeper, "STOP");
-        KillWorkersOf(directory);
+        LazyMountCli.Kill(keeper, "STOP");
+        LazyMountCli.KillWorkersOf(directory);
         Tool.Run("umount", "--no-canonicalize", directory).EnsureSuccess();
-        Kill(keeper, "CONT");
+        LazyMountCli.Kill(keeper, "CONT");
         WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
         Assert.False(LazyMountCli.IsMounted(directory));
         Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
     }
 
     /// <summary>The image cannot be opened: who reads gets errors in place of an endless wait, and right bytes as soon as it can be again.</summary>
+    /// <summary>The kernel's OOM killer takes the worker: its next one has not the limit, and goes on.</summary>
+    [Fact]
+    public void WorkerOutOfMemory_IsFollowed()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "needs root");
+        bool isFirstVersion = Directory.Exists("/sys/fs/cgroup/memory");
+        string group = Path.Combine(isFirstVersion ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup", Path.GetFileName(_lazymount.Directory.Path));
+        Directory.CreateDirectory(group);
+        try
+        {
+            string limit = Path.Combine(group, isFirstVersion ? "memory.limit_in_bytes" : "memory.max");
+            Assert.SkipUnless(File.Exists(limit), "needs cgroups with a memory controller");
+            string directory = _lazymount.Mount(_image, "--as", "fuse");
+            File.WriteAllText(limit, "1000000");
+            File.WriteAllText(Path.Combine(group, "cgroup.procs"), $"{Assert.Single(LazyMountCli.WorkersOf(directory))}");
+            Assert.Equal(_content, File.ReadAllBytes(Path.Combine(directory, "big")));
+            Assert.Contains("oom_kill 1", File.ReadAllLines(Path.Combine(group, isFirstVersion ? "memory.oom_control" : "memory.events")));
+            Assert.Contains("died (signal 9); another one goes on", Log(directory), StringComparison.Ordinal);
+            Assert.Equal("alive", _lazymount.Listed(directory).GetProperty("state").GetString());
+        }
+        finally
+        {
+            Directory.Delete(group);
+        }
+    }
+
+    /// <summary>The clock of the machine is set, forwards and back, while the mount is used and its worker is killed.</summary>
+    [Fact]
+    public void ClockThatJumps_DoesNoHarm()
+    {
+        using var registry = new RegistryServer();
+        string image = $"{registry.Host}/clock:v1", offset = _lazymount.Directory["offset"], directory = _lazymount.NewMountPoint();
+        Tool.Run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", _image, $"docker://{image}").EnsureSuccess();
+        File.WriteAllText(offset, "+0");
+        _lazymount.Environment["LD_PRELOAD"] = Directory.GetDirectories("/usr/lib").Select(path => Path.Combine(path, "faketime", "libfaketime.so.1")).First(File.Exists);
+        _lazymount.Environment["FAKETIME_TIMESTAMP_FILE"] = offset;
+        _lazymount.Environment["FAKETIME_NO_CACHE"] = "1";
+        _lazymount.Environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1";
+        _lazymount.Environment["FAKETIME_FORCE_MONOTONIC_FIX"] = "0"; // waits with a limit are by the monotonic clock here
+        _lazymount.Run("mount", "--as", "fuse", "--read-timeout", "20s", image, directory).EnsureSuccess();
+        foreach (string jump in (string[])["+10y", "-10y", "+0"])
+        {
+            File.WriteAllText(offset, jump);
+            for (int i = 0; i < 2; i++)
+            {
+                Tool.Run("sysctl", "-qw", "vm.drop_caches=3");
+                Assert.Equal(_content, File.ReadAllBytes(Path.Combine(directory, "big")));
+                LazyMountCli.KillWorkersOf(directory);
+            }
+            Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
+            _lazymount.Run("restart", directory).EnsureSuccess();
+            WaitUntil(() => _lazymount.Listed(directory).GetProperty("state").GetString() == "alive");
+            Directory.Delete(Path.Combine(_lazymount.CacheDirectory, "v1", "chunks"), recursive: true);
+        }
+        Assert.DoesNotContain("Exception", Log(directory), StringComparison.Ordinal);
+        _lazymount.Run("umount", directory).EnsureSuccess();
+    }
+
+    /// <summary>A program that cannot be started counts as one that dies: `list` says why, and readers go on when it can be started again.</summary>
+    [Fact]
+    [System.Runtime.Versioning.SupportedOSPlatform("linux")]
+    public async Task ProgramThatCannotBeStarted_IsToldAndTriedAgain()
+    {
+        string program = Path.Combine(_lazymount.Directory.CreateDirectory("bin"), "lazymount"), directory = _lazymount.NewMountPoint();
+        File.Copy(LazyMountCli.Binary, program);
+        using (Tool tool = Tool.Start(program, ["mount", "--as", "fuse", _image, directory], _lazymount.Environment))
+            tool.WaitForExit().EnsureSuccess();
+        File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        LazyMountCli.KillWorkersOf(directory);
+        WaitUntil(() => _lazymount.Listed(directory).GetProperty("state").GetString() == "restarting" && _lazymount.Listed(directory).TryGetProperty("trouble", out _));
+        string trouble = _lazymount.Listed(directory).GetProperty("trouble").GetString()!;
+        Assert.StartsWith($"cannot start '{program}': Permission denied; install lazymount there again; the next try is in ", trouble, StringComparison.Ordinal);
+        Task<string> reading = Task.Run(() => File.ReadAllText(Path.Combine(directory, "file")), TestContext.Current.CancellationToken);
+        File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        Assert.Equal("content\n", await reading.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken));
+        Assert.False(_lazymount.Listed(directory).TryGetProperty("trouble", out _));
+        _lazymount.Run("umount", directory).EnsureSuccess();
+    }
+
     [Theory]
     [InlineData("fuse")]
     [InlineData("erofs")]
@@ -258,13 +338,13 @@ public sealed class KeeperTests : IDisposable
         using FileStream held = File.OpenRead(Path.Combine(directory, "big"));
         registry.Stop();
         Directory.Delete(_lazymount.CacheDirectory, recursive: true);
-        KillWorkersOf(directory);
+        LazyMountCli.KillWorkersOf(directory);
         byte[] read = new byte[_content.Length];
         Assert.Throws<IOException>(() => held.ReadExactly(read));
-        WaitUntil(() => Listed(directory).TryGetProperty("trouble", out _));
-        Assert.Equal("restarting", Listed(directory).GetProperty("state").GetString());
+        WaitUntil(() => _lazymount.Listed(directory).TryGetProperty("trouble", out _));
+        Assert.Equal("restarting", _lazymount.Listed(directory).GetProperty("state").GetString());
         // The same when the process dies once more.
-        KillWorkersOf(directory);
+        LazyMountCli.KillWorkersOf(directory);
         held.Position = 0;
         Assert.Throws<IOException>(() => held.ReadExactly(read));
 
@@ -272,7 +352,7 @@ public sealed class KeeperTests : IDisposable
         held.Position = 0;
         held.ReadExactly(read);
         Assert.Equal(_content, read);
-        Assert.Equal("alive", Listed(directory).GetProperty("state").GetString());
+        Assert.Equal("alive", _lazymount.Listed(directory).GetProperty("state").GetString());
         Assert.Contains("cannot be opened again now", Log(directory), StringComparison.Ordinal);
         AssertUnmounts(directory, held);
     }
@@ -287,18 +367,18 @@ public sealed class KeeperTests : IDisposable
             string directory = _lazymount.Mount($"{registry.Host}/a:v1", "--read-timeout", "1s");
             registry.Stop();
             Directory.Delete(_lazymount.CacheDirectory, recursive: true);
-            KillWorkersOf(directory);
-            WaitUntil(() => Listed(directory).TryGetProperty("trouble", out _));
+            LazyMountCli.KillWorkersOf(directory);
+            WaitUntil(() => _lazymount.Listed(directory).TryGetProperty("trouble", out _));
             switch (how)
             {
                 case "umount":
                     _lazymount.Run("umount", directory).EnsureSuccess();
                     break;
                 case "keeper":
-                    Kill(Assert.Single(LazyMountCli.DaemonsOf(directory)), "TERM");
+                    LazyMountCli.Kill(Assert.Single(LazyMountCli.DaemonsOf(directory)), "TERM");
                     break;
                 default:
-                    Array.ForEach(LazyMountCli.WorkersOf(directory), worker => Kill(worker, "TERM"));
+                    Array.ForEach(LazyMountCli.WorkersOf(directory), worker => LazyMountCli.Kill(worker, "TERM"));
                     break;
             }
             WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
@@ -329,7 +409,7 @@ public sealed class KeeperTests : IDisposable
         {
             foreach (string part in (string[])["trees", "layers", "image-layers"])
                 Tool.Run("rm", "-rf", Path.Combine(_lazymount.CacheDirectory, part));
-            KillWorkersOf(directory);
+            LazyMountCli.KillWorkersOf(directory);
             Tool.Run("sysctl", "-qw", "vm.drop_caches=3");
             byte[] read = new byte[_content.Length];
             held.Position = 0;
@@ -351,7 +431,7 @@ public sealed class KeeperTests : IDisposable
             using Tool restart = _lazymount.Start("restart", directory);
             WaitUntil(() => LazyMountCli.WorkersOf(directory).Length == 2 || restart.HasExited);
             foreach (int successor in LazyMountCli.WorkersOf(directory).Where(process => process != worker))
-                Kill(successor, "KILL");
+                LazyMountCli.Kill(successor, "KILL");
             ToolResult result = restart.WaitForExit();
             refused = result.ExitCode != 0 && LazyMountCli.WorkersOf(directory).Contains(worker) ? result : null; // it may have been ready before
             WaitUntil(() => LazyMountCli.WorkersOf(directory).Length == 1);
@@ -380,21 +460,5 @@ public sealed class KeeperTests : IDisposable
         Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
     }
 
-    private static void KillWorkersOf(string directory)
-    {
-        foreach (int worker in LazyMountCli.WorkersOf(directory))
-            Kill(worker, "KILL");
-    }
-
-    private static void Kill(int process, string signal) => Tool.Run("kill", "-" + signal, $"{process}");
-
-    private JsonElement Listed(string directory)
-    {
-        JsonDocument json = JsonDocument.Parse(_lazymount.Run("list", "--json").EnsureSuccess().Output);
-        return json.RootElement.EnumerateArray().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
-    }
-
     private string Log(string directory) => File.ReadAllText(Directory.GetFiles(_lazymount.StateDirectory, Path.GetFileName(directory) + "-*.log").Single());
-
-    private static void WaitUntil(Func<bool> condition) => Assert.True(SpinWait.SpinUntil(() => { Thread.Sleep(10); return condition(); }, TimeSpan.FromSeconds(60)), "it did not happen in a minute");
 }

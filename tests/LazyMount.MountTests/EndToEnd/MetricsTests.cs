@@ -5,6 +5,7 @@ using System.Runtime.Versioning;
 using System.Text.Json;
 using LazyMount.TestKit;
 using Xunit;
+using static LazyMount.MountTests.EndToEnd.Waiting;
 
 namespace LazyMount.MountTests.EndToEnd;
 
@@ -64,7 +65,7 @@ public sealed class MetricsTests(SharedRegistry registry) : IDisposable
         Assert.Equal((1, 1), (restarted["lazymount_restarts_total{kind=\"death\"}"], restarted["lazymount_restarts_total{kind=\"restart\"}"]));
         AssertNothingIsLess(killed, restarted);
 
-        JsonElement listed = Listed(directory);
+        JsonElement listed = _lazymount.Listed(directory);
         Assert.Equal(restarted["lazymount_fetched_bytes_total"], listed.GetProperty("fetchedBytes").GetInt64());
         Assert.Equal(1, listed.GetProperty("cachedShare").GetDouble());
         Assert.Equal($"unix:{Socket}", listed.GetProperty("metrics").GetString());
@@ -159,8 +160,13 @@ public sealed class MetricsTests(SharedRegistry registry) : IDisposable
         Refused($"unix:{Socket}", $"lazymount: cannot serve metrics at 'unix:{Socket}': another process listens there; choose another address\n");
         LazyMountCli.KillAllOf(other);
         Assert.True(File.Exists(Socket));
-        _lazymount.Mount(image, "--as", "fuse", "--metrics", $"unix:{Socket}"); // in the place of a dead one
+        string next = _lazymount.Mount(image, "--as", "fuse", "--metrics", $"unix:{Socket}"); // in the place of a dead one
         await ReadAsync();
+        _lazymount.Run("umount", other).EnsureSuccess();
+        await ReadAsync(); // what is left of a dead mount is removed, not the socket of another
+        LazyMountCli.KillAllOf(next);
+        _lazymount.Run("umount", next).EnsureSuccess();
+        Assert.False(File.Exists(Socket));
         string file = _lazymount.Directory["file"];
         File.WriteAllText(file, "mine");
         Refused($"unix:{file}", $"lazymount: cannot serve metrics at 'unix:{file}': a file is there that is no socket; choose another path\n");
@@ -201,7 +207,7 @@ public sealed class MetricsTests(SharedRegistry registry) : IDisposable
     {
         string image = Layout(out OciLayoutBuilder layout);
         string directory = _lazymount.Mount(image, "--as", "fuse");
-        Assert.False(Listed(directory).TryGetProperty("lastError", out _));
+        Assert.False(_lazymount.Listed(directory).TryGetProperty("lastError", out _));
         string blob = Directory.EnumerateFiles(Path.Combine(layout.Directory, "blobs", "sha256")).MaxBy(file => new FileInfo(file).Length)!;
         byte[] sound = File.ReadAllBytes(blob);
         File.WriteAllBytes(blob, new byte[sound.Length]);
@@ -210,7 +216,7 @@ public sealed class MetricsTests(SharedRegistry registry) : IDisposable
         Assert.Equal(_content, File.ReadAllBytes(Path.Combine(directory, "secret-name")));
 
         JsonElement listed = default;
-        WaitUntil(() => (listed = Listed(directory)).TryGetProperty("servedBytes", out JsonElement served) && served.GetInt64() == _content.Length);
+        WaitUntil(() => (listed = _lazymount.Listed(directory)).TryGetProperty("servedBytes", out JsonElement served) && served.GetInt64() == _content.Length);
         JsonElement error = listed.GetProperty("lastError");
         Assert.Equal("/secret-name", error.GetProperty("path").GetString());
         Assert.InRange(error.GetProperty("time").GetDateTime(), DateTime.UtcNow.AddMinutes(-5), DateTime.UtcNow);
@@ -228,7 +234,7 @@ public sealed class MetricsTests(SharedRegistry registry) : IDisposable
 
         Tool.Run("kill", "-9", values["worker"]).EnsureSuccess();
         Assert.Equal("secret-name", Path.GetFileName(Assert.Single(Directory.GetFileSystemEntries(directory))));
-        Assert.Equal("/secret-name", Listed(directory).GetProperty("lastError").GetProperty("path").GetString());
+        Assert.Equal("/secret-name", _lazymount.Listed(directory).GetProperty("lastError").GetProperty("path").GetString());
     }
 
     /// <summary>Nothing is written, and no timer runs, while nobody uses the mount.</summary>
@@ -237,7 +243,7 @@ public sealed class MetricsTests(SharedRegistry registry) : IDisposable
     {
         string directory = _lazymount.Mount(Layout(out _), "--as", "fuse");
         File.ReadAllBytes(Path.Combine(directory, "secret-name"));
-        WaitUntil(() => Listed(directory).GetProperty("servedBytes").GetInt64() == _content.Length);
+        WaitUntil(() => _lazymount.Listed(directory).GetProperty("servedBytes").GetInt64() == _content.Length);
         string status = Assert.Single(Directory.EnumerateFiles(_lazymount.StateDirectory, "*.status"));
         File.Delete(status);
         Thread.Sleep(3000);
@@ -246,9 +252,6 @@ public sealed class MetricsTests(SharedRegistry registry) : IDisposable
         File.ReadAllBytes(Path.Combine(directory, "secret-name"));
         WaitUntil(() => File.Exists(status));
     }
-
-    private JsonElement Listed(string directory)
-        => JsonDocument.Parse(_lazymount.Run("list", "--json").EnsureSuccess().Output).RootElement.EnumerateArray().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
 
     private async Task<Dictionary<string, double>> ReadAsync()
         => (await GetAsync(new Uri("http://localhost/metrics"))).Split('\n').Where(line => line.Length > 0 && line[0] != '#')
@@ -269,13 +272,4 @@ public sealed class MetricsTests(SharedRegistry registry) : IDisposable
             return new NetworkStream(socket, ownsSocket: true);
         },
     });
-
-    private static void WaitUntil(Func<bool> condition)
-    {
-        for (int i = 0; !condition(); i++)
-        {
-            Assert.True(i < 600, "it does not happen");
-            Thread.Sleep(50);
-        }
-    }
 }

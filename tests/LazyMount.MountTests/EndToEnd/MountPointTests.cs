@@ -1,5 +1,6 @@
 using LazyMount.TestKit;
 using Xunit;
+using static LazyMount.MountTests.EndToEnd.Waiting;
 
 namespace LazyMount.MountTests.EndToEnd;
 
@@ -116,7 +117,7 @@ public sealed class MountPointTests : IDisposable
     {
         string directory = _lazymount.NewMountPoint();
         using Tool foreground = _lazymount.Start("mount", "-f", _image, directory);
-        WaitUntil(() => LazyMountCli.IsMounted(directory) && File.Exists(Path.Combine(directory, "file")), "the mount to answer");
+        WaitUntil(() => LazyMountCli.IsMounted(directory) && File.Exists(Path.Combine(directory, "file")));
         foreground.Signal(2);
         foreground.WaitForExit();
         Assert.False(LazyMountCli.IsMounted(directory));
@@ -175,7 +176,7 @@ public sealed class MountPointTests : IDisposable
         string directory = _lazymount.Mount(_image);
         using FileStream file = File.OpenRead(Path.Combine(directory, "file"));
         Tool.Run("kill", "-TERM", $"{Assert.Single(LazyMountCli.DaemonsOf(directory))}").EnsureSuccess();
-        WaitUntil(() => !LazyMountCli.IsMounted(directory), "the mount to be detached");
+        WaitUntil(() => !LazyMountCli.IsMounted(directory));
         SignalAndWait(directory, "TERM");
         Assert.Contains("still in use", Log(directory), StringComparison.Ordinal);
     }
@@ -187,11 +188,11 @@ public sealed class MountPointTests : IDisposable
         using (FileStream file = File.OpenRead(Path.Combine(directory, "file")))
         {
             Tool.Run("kill", "-TERM", $"{Assert.Single(LazyMountCli.DaemonsOf(directory))}").EnsureSuccess();
-            WaitUntil(() => !LazyMountCli.IsMounted(directory), "the mount to be detached");
+            WaitUntil(() => !LazyMountCli.IsMounted(directory));
             Thread.Sleep(500);
             Assert.Equal('c', file.ReadByte());
         }
-        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0, "the daemon to end");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0);
         Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory)); // a mount that has ended well leaves no log
     }
 
@@ -200,7 +201,7 @@ public sealed class MountPointTests : IDisposable
     {
         string directory = _lazymount.Mount(_image);
         using Tool inside = Tool.Start("sh", ["-c", $"cd {directory} && exec sleep 300"]), reader = Tool.Start("sh", ["-c", $"exec tail -f {directory}/file 3<{directory}/file"]);
-        WaitUntil(() => new FileInfo($"/proc/{inside.ProcessId}/cwd").LinkTarget == directory && File.Exists($"/proc/{reader.ProcessId}/fd/3"), "its users");
+        WaitUntil(() => new FileInfo($"/proc/{inside.ProcessId}/cwd").LinkTarget == directory && File.Exists($"/proc/{reader.ProcessId}/fd/3"));
         Sentence.AssertOne(_lazymount.Run("umount", directory), 1, directory, $"{inside.ProcessId} (sleep)", $"{reader.ProcessId} (tail)", "umount -l");
     }
 
@@ -221,7 +222,7 @@ public sealed class MountPointTests : IDisposable
         Assert.SkipUnless(Environment.IsPrivilegedProcess, RootOnly);
         string directory = _lazymount.Mount(_image, "--as", "fuse"), go = _lazymount.Directory["go"];
         using Tool container = Tool.Start("unshare", ["--mount", "--propagation", "private", "bash", "-c", "stat \"$1/file\" >/dev/null && touch \"$2\" && exec sleep 300", "bash", directory, go]);
-        WaitUntil(() => File.Exists(go), "the container");
+        WaitUntil(() => File.Exists(go));
         Assert.Contains("another mount namespace", _lazymount.Run("umount", directory).EnsureSuccess().Error, StringComparison.Ordinal);
         Sentence.AssertOne(_lazymount.Run("umount", directory), 1, directory, "kill");
         SignalAndWait(directory, "TERM");
@@ -282,7 +283,7 @@ public sealed class MountPointTests : IDisposable
             _lazymount.Run("mount", _image, directory).EnsureSuccess();
             Assert.Equal('c', file.ReadByte());
         }
-        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 1, "the first daemon to end");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 1);
         Assert.Contains("alive", _lazymount.Run("list").EnsureSuccess().Output.Split('\n').Single(line => line.Contains(directory, StringComparison.Ordinal)), StringComparison.Ordinal);
         Assert.Single(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
         _lazymount.Run("umount", directory).EnsureSuccess();
@@ -309,7 +310,7 @@ public sealed class MountPointTests : IDisposable
                 Assert.DoesNotContain("   at ", result.Error, StringComparison.Ordinal);
             }
             Assert.False(LazyMountCli.IsMounted(directory), $"a mount was left with {limit} descriptors");
-            WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0, $"the processes with {limit} descriptors to end");
+            WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
             Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
         }
     }
@@ -378,14 +379,14 @@ public sealed class MountPointTests : IDisposable
     {
         int daemon = Assert.Single(LazyMountCli.DaemonsOf(directory));
         Tool.Run("kill", "-" + signal, $"{daemon}").EnsureSuccess();
-        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0, "the daemon to end");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length == 0);
     }
 
     private static void Kill(string directory)
     {
         int worker = Assert.Single(LazyMountCli.WorkersOf(directory));
         LazyMountCli.KillAllOf(directory);
-        WaitUntil(() => HasEnded(worker), "the killed worker to end");
+        WaitUntil(() => HasEnded(worker));
     }
 
     // Its command line is gone before its files and locks are: those go with the last thread.
@@ -399,15 +400,6 @@ public sealed class MountPointTests : IDisposable
         catch (IOException)
         {
             return true;
-        }
-    }
-
-    private static void WaitUntil(Func<bool> condition, string what)
-    {
-        for (int attempt = 0; !condition(); attempt++)
-        {
-            Assert.True(attempt < 1200, $"waited a minute for {what}");
-            Thread.Sleep(50);
         }
     }
 

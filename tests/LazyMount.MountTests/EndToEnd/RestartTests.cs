@@ -1,6 +1,7 @@
 using System.Text.Json;
 using LazyMount.TestKit;
 using Xunit;
+using static LazyMount.MountTests.EndToEnd.Waiting;
 
 namespace LazyMount.MountTests.EndToEnd;
 
@@ -42,7 +43,7 @@ public sealed class RestartTests : IDisposable
         Assert.Equal(worker, Assert.Single(LazyMountCli.WorkersOf(directory)));
         if (reason != "Permission denied") // nobody can run that file, under whatever name
         {
-            KillWorkersOf(directory);
+            LazyMountCli.KillWorkersOf(directory);
         }
         AssertReads(directory);
         File.Delete(program);
@@ -60,7 +61,7 @@ public sealed class RestartTests : IDisposable
         Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "needs root");
         string directory = _lazymount.Mount(_image, "--as", face);
         int worker = Assert.Single(LazyMountCli.WorkersOf(directory));
-        Kill(worker, "STOP");
+        LazyMountCli.Kill(worker, "STOP");
         _lazymount.Run("restart", directory).EnsureSuccess();
         WaitUntil(() => LazyMountCli.WorkersOf(directory) is [int other] && other != worker);
         AssertReads(directory);
@@ -72,11 +73,11 @@ public sealed class RestartTests : IDisposable
     {
         string directory = _lazymount.Mount(_image);
         int keeper = Assert.Single(LazyMountCli.DaemonsOf(directory));
-        Kill(keeper, "STOP");
+        LazyMountCli.Kill(keeper, "STOP");
         AssertReads(directory);
-        Assert.Equal("alive", Listed(directory).GetProperty("state").GetString());
+        Assert.Equal("alive", _lazymount.Listed(directory).GetProperty("state").GetString());
         Sentence.AssertOne(_lazymount.Run("restart", directory), 1, directory, $"kill -CONT {keeper}");
-        Kill(keeper, "CONT");
+        LazyMountCli.Kill(keeper, "CONT");
         _lazymount.Run("restart", directory).EnsureSuccess();
         AssertUnmounts(directory);
     }
@@ -133,7 +134,7 @@ public sealed class RestartTests : IDisposable
         Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "needs root");
         _lazymount.Environment["LAZYMOUNT_NO_RESEND"] = "1";
         string directory = _lazymount.Mount(_image, "--as", face);
-        Assert.False(Listed(directory).TryGetProperty("survivesCrashes", out JsonElement survives) && survives.GetBoolean());
+        Assert.False(_lazymount.Listed(directory).TryGetProperty("survivesCrashes", out JsonElement survives) && survives.GetBoolean());
         Exception? problem = null;
         bool ends = false;
         var reader = new Thread(() =>
@@ -157,20 +158,20 @@ public sealed class RestartTests : IDisposable
         for (int i = 1; i <= 8; i++)
         {
             _lazymount.Run("restart", directory).EnsureSuccess();
-            Assert.Equal(i, Listed(directory).GetProperty("restarts").GetInt32());
+            Assert.Equal(i, _lazymount.Listed(directory).GetProperty("restarts").GetInt32());
         }
         Volatile.Write(ref ends, true);
         Assert.True(reader.Join(TimeSpan.FromSeconds(60)), "the reader waits for ever");
         Assert.Null(problem);
 
         int stopped = Assert.Single(LazyMountCli.WorkersOf(directory));
-        Kill(stopped, "STOP");
+        LazyMountCli.Kill(stopped, "STOP");
         Sentence.AssertOne(_lazymount.Run("restart", directory), 1, directory, $"kill -CONT {stopped}");
-        Kill(stopped, "KILL");
+        LazyMountCli.Kill(stopped, "KILL");
         WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
         Tool.Run("sysctl", "-qw", "vm.drop_caches=3");
         Assert.Throws<IOException>(() => File.ReadAllBytes(Path.Combine(directory, "big")));
-        Assert.Equal("dead", Listed(directory).GetProperty("state").GetString());
+        Assert.Equal("dead", _lazymount.Listed(directory).GetProperty("state").GetString());
         AssertUnmounts(directory);
     }
 
@@ -179,10 +180,10 @@ public sealed class RestartTests : IDisposable
     {
         string directory = _lazymount.Mount(_image);
         Directory.Delete(_lazymount.StateDirectory, recursive: true);
-        KillWorkersOf(directory);
+        LazyMountCli.KillWorkersOf(directory);
         WaitUntil(() => LazyMountCli.WorkersOf(directory).Length == 1);
         AssertReads(directory);
-        Assert.Equal("alive", Listed(directory).GetProperty("state").GetString());
+        Assert.Equal("alive", _lazymount.Listed(directory).GetProperty("state").GetString());
         Sentence.AssertOne(_lazymount.Run("restart", directory), 1, directory, _lazymount.StateDirectory, "no record");
         _lazymount.Run("umount", directory).EnsureSuccess();
         WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
@@ -203,8 +204,8 @@ public sealed class RestartTests : IDisposable
             Tool.Shell("cat /dev/zero > \"$1/fill\"", disk);
             for (int i = 1; i <= 3; i++)
             {
-                KillWorkersOf(directory);
-                WaitUntil(() => Listed(directory).GetProperty("restarts").GetInt32() == (2 * i) - 1);
+                LazyMountCli.KillWorkersOf(directory);
+                WaitUntil(() => _lazymount.Listed(directory).GetProperty("restarts").GetInt32() == (2 * i) - 1);
                 _lazymount.Run("restart", directory).EnsureSuccess();
                 AssertReads(directory);
             }
@@ -238,8 +239,8 @@ public sealed class RestartTests : IDisposable
         int keeper = Assert.Single(LazyMountCli.DaemonsOf(directory));
         for (int i = 1; i <= 30; i++)
         {
-            KillWorkersOf(directory);
-            WaitUntil(() => Listed(directory).TryGetProperty("restarts", out JsonElement restarts) && restarts.GetInt32() == i);
+            LazyMountCli.KillWorkersOf(directory);
+            WaitUntil(() => _lazymount.Listed(directory).TryGetProperty("restarts", out JsonElement restarts) && restarts.GetInt32() == i);
             AssertReads(directory);
         }
         // Pages of the program's file that are not yet on the disk count as dirty, too.
@@ -255,7 +256,7 @@ public sealed class RestartTests : IDisposable
         using (Tool terminal = Tool.Start("script", ["-qec", $"{LazyMountCli.Binary} mount {_image} {directory}; kill -HUP $$", "/dev/null"], _lazymount.Environment))
             terminal.WaitForExit();
         Assert.Equal("content\n", File.ReadAllText(Path.Combine(directory, "file")));
-        Assert.False(Listed(directory).TryGetProperty("restarts", out JsonElement restarts) && restarts.GetInt32() > 0);
+        Assert.False(_lazymount.Listed(directory).TryGetProperty("restarts", out JsonElement restarts) && restarts.GetInt32() > 0);
         AssertUnmounts(directory);
     }
 
@@ -322,19 +323,9 @@ public sealed class RestartTests : IDisposable
         Assert.Empty(Directory.GetFiles(_lazymount.StateDirectory, "*.json"));
     }
 
-    private JsonElement Listed(string directory) => Listed().Single(mount => mount.GetProperty("mountPoint").GetString() == directory);
-
-    private JsonElement.ArrayEnumerator Listed() => JsonDocument.Parse(_lazymount.Run("list", "--json").EnsureSuccess().Output).RootElement.EnumerateArray();
-
     private int RestartsOf(int keeper)
-        => Listed().First(mount => mount.TryGetProperty("pid", out JsonElement pid) && pid.GetInt32() == keeper).TryGetProperty("restarts", out JsonElement restarts) ? restarts.GetInt32() : 0;
+        => _lazymount.Listed().First(mount => mount.TryGetProperty("pid", out JsonElement pid) && pid.GetInt32() == keeper).TryGetProperty("restarts", out JsonElement restarts) ? restarts.GetInt32() : 0;
 
     private static long Value(string file, string label)
         => long.Parse(File.ReadLines(file).Single(line => line.StartsWith(label, StringComparison.Ordinal))[label.Length..].Trim().Split(' ')[0], System.Globalization.CultureInfo.InvariantCulture);
-
-    private static void KillWorkersOf(string directory) => Array.ForEach(LazyMountCli.WorkersOf(directory), worker => Kill(worker, "KILL"));
-
-    private static void Kill(int process, string signal) => Tool.Run("kill", "-" + signal, $"{process}");
-
-    private static void WaitUntil(Func<bool> condition) => Assert.True(SpinWait.SpinUntil(() => { Thread.Sleep(10); return condition(); }, TimeSpan.FromSeconds(60)), "it did not happen in a minute");
 }

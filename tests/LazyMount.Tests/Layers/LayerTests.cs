@@ -158,6 +158,29 @@ public sealed class LayerTests : IAsyncLifetime
         Assert.False(layer.TryGetSpan(layer.Spans.UncompressedOffset(1), out _));
     }
 
+    /// <summary>What nobody reads any more is given back; what a reader holds is not; and it is decoded again when it is wanted again.</summary>
+    [Fact]
+    public async Task SpansThatNobodyReads_AreGivenBack()
+    {
+        using var idled = new SemaphoreSlim(0);
+        using var spans = new SpanCache(8 << 20, SpanCache.InFlight, TimeSpan.FromMilliseconds(50)) { Idled = () => idled.Release() };
+        using Layer layer = Open(spans);
+        SpanLease held = await layer.GetSpanAsync(0, Token);
+        (await layer.GetSpanAsync(layer.Spans.UncompressedOffset(5), Token)).Dispose();
+        while (layer.TryGetSpan(layer.Spans.UncompressedOffset(5), out SpanLease other))
+        {
+            other.Dispose();
+            await Task.Delay(200, Token);
+        }
+        Assert.Equal(_tar.AsSpan(0, held.Length), held.Bytes);
+        Assert.Equal(0, idled.CurrentCount);
+        held.Dispose();
+        Assert.True(await idled.WaitAsync(TimeSpan.FromMinutes(1), Token));
+        Assert.Equal(0, spans.AllocatedBytes);
+        using SpanLease again = await layer.GetSpanAsync(0, Token);
+        Assert.Equal(_tar.AsSpan(0, again.Length), again.Bytes);
+    }
+
     [Fact]
     public async Task ConcurrentCalls_ShareOneDecodingAndOneMayLeave()
     {
