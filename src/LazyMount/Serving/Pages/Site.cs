@@ -227,7 +227,7 @@ internal sealed class Site(ServedImages images, ServingCounters counters)
         {
             page.Body.Add($"<li><a class=\"card\" href=\"{PageLink.ToImage(image)}\">{image.Reference.ToString()}</a></li>");
         }
-        page.Body.Add($"</ul><h2>As a network drive</h2><p>The same files are a read-only drive (WebDAV) at <code>{request.Context.Request.Scheme}://{request.Context.Request.Host.ToString()}/{Drive.Root}/</code>. The password is the token of the URL that was printed; any user name will do.</p>");
+        page.Body.Add($"</ul><h2>As a network drive</h2><p>The same files are a read-only drive (WebDAV) at <code>{request.Context.Request.Scheme}://{request.Context.Request.Host.ToString()}/{Drive.Root}/</code>. Where it asks for a password, that is the token of the printed URL, or the password that the server was started with; any user name will do.</p>");
         return page.SendAsync();
     }
 
