@@ -9,9 +9,19 @@ internal static class ElfFacts
 {
     private const int MaxHeaders = 64 << 10, MaxDynamic = 64 << 10, MaxText = 4 << 10, MaxLibraries = 200;
 
-    private static readonly Dictionary<int, string> s_machines = new()
+    private static string MachineOf(int number) => number switch
     {
-        [3] = "x86", [8] = "MIPS", [20] = "PowerPC", [21] = "PowerPC 64", [22] = "S/390", [40] = "ARM", [62] = "x86-64", [183] = "AArch64", [243] = "RISC-V", [258] = "LoongArch",
+        3 => "x86",
+        8 => "MIPS",
+        20 => "PowerPC",
+        21 => "PowerPC 64",
+        22 => "S/390",
+        40 => "ARM",
+        62 => "x86-64",
+        183 => "AArch64",
+        243 => "RISC-V",
+        258 => "LoongArch",
+        _ => $"number {number}",
     };
 
     private readonly record struct Segment(uint Type, long Offset, long Address, long FileSize);
@@ -31,7 +41,7 @@ internal static class ElfFacts
         int type = reader.Half(head, 16), machine = reader.Half(head, 18);
         facts.Add(("Class", $"{(reader.Is64 ? "64" : "32")}-bit, {(reader.IsBig ? "big" : "little")} endian"));
         facts.Add(("Kind", type switch { 1 => "relocatable object", 2 => "executable", 3 => "shared object or position-independent executable", 4 => "core dump", _ => $"type {type}" }));
-        facts.Add(("Machine", s_machines.GetValueOrDefault(machine, $"number {machine}")));
+        facts.Add(("Machine", MachineOf(machine)));
         facts.Add(("Entry", "0x" + reader.Word(head, 24).ToString("x", CultureInfo.InvariantCulture)));
 
         long at = reader.Word(head, reader.Is64 ? 32 : 28);

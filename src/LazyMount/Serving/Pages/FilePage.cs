@@ -21,13 +21,11 @@ internal sealed class FilePage(ServedImage image, TreeView view, DirectoryPage d
     private const long LargestPicture = 32 << 20;
 
     /// <summary>Names of languages as the library of the page has them, by the ends of file names.</summary>
-    private static readonly Dictionary<string, string> s_languages = new(StringComparer.OrdinalIgnoreCase)
-    {
-        ["c"] = "c", ["h"] = "c", ["cc"] = "cpp", ["cpp"] = "cpp", ["hpp"] = "cpp", ["cs"] = "csharp", ["css"] = "css", ["diff"] = "diff", ["patch"] = "diff", ["go"] = "go",
-        ["html"] = "xml", ["xml"] = "xml", ["svg"] = "xml", ["ini"] = "ini", ["conf"] = "ini", ["toml"] = "ini", ["service"] = "ini", ["java"] = "java", ["js"] = "javascript", ["mjs"] = "javascript",
-        ["json"] = "json", ["lua"] = "lua", ["md"] = "markdown", ["mk"] = "makefile", ["php"] = "php", ["pl"] = "perl", ["pm"] = "perl", ["py"] = "python", ["r"] = "r", ["rb"] = "ruby", ["rs"] = "rust",
-        ["sh"] = "bash", ["bash"] = "bash", ["sql"] = "sql", ["ts"] = "typescript", ["yaml"] = "yaml", ["yml"] = "yaml",
-    };
+    private static readonly Dictionary<string, string> s_languages =
+        ("c=c h=c cc=cpp cpp=cpp hpp=cpp cs=csharp css=css diff=diff patch=diff go=go html=xml xml=xml svg=xml ini=ini conf=ini "
+        + "toml=ini service=ini java=java js=javascript mjs=javascript json=json lua=lua md=markdown mk=makefile php=php pl=perl "
+        + "pm=perl py=python r=r rb=ruby rs=rust sh=bash bash=bash sql=sql ts=typescript yaml=yaml yml=yaml")
+        .Split(' ').Select(pair => pair.Split('=')).ToDictionary(pair => pair[0], pair => pair[1], StringComparer.OrdinalIgnoreCase);
 
     /// <summary>Writes the page.</summary>
     /// <param name="html">Where to.</param>
