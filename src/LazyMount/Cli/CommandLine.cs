@@ -68,7 +68,7 @@ internal static class CommandLine
         var root = new Command("lazymount", "Show container images as read-only folders.");
         IReadOnlyList<CommandGroup> all = groups =
         [
-            new("Mounts", [MountCommand.Create(host), UmountCommand.Create(host), RestartCommand.Create(host), ListCommand.Create(host)]),
+            new("Mounts", [MountCommand.Create(host), UmountCommand.Create(host), RestartCommand.Create(host), ListCommand.Create(host), ServeImagesCommand.Create(host)]),
             new("Files", [LsCommand.Create(host), TreeCommand.Create(host), StatCommand.Create(host), CatCommand.Create(host), CpCommand.Create(host), FindCommand.Create(host), DuCommand.Create(host)]),
             new("Layers", [LayersCommand.Create(host), HistoryCommand.Create(host), LogCommand.Create(host), DiffCommand.Create(host), WasteCommand.Create(host)]),
             new("Whole images", [PullCommand.Create(host), UnpackCommand.Create(host), ExportCommand.Create(host)]),

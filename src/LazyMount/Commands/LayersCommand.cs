@@ -23,14 +23,17 @@ internal static class LayersCommand
         lazymount layers --json debian:12 | jq 'map(.compressedSize) | add'
         """,
         () => ListingJson.Default.IReadOnlyListLayerListing,
-        async (image, finder, cancellationToken) =>
-        {
-            IReadOnlyList<IndexOffer> offers = await finder.FindIndexesAsync(image, cancellationToken);
-            ImageHistory history = ImageHistory.Read(image.ConfigBytes.Span, image.Layers.Count);
-            return [.. image.Layers.Select((layer, i) => Describe(i, layer, offers[i], history.Of(i)))];
-        },
+        ListAsync,
         (output, listings, parsed) => Write(output, listings, parsed.GetValue(wide)),
         wide);
+    }
+
+    /// <summary>What is known of each layer, lowest first. No layer is fetched.</summary>
+    internal static async Task<IReadOnlyList<LayerListing>> ListAsync(Image image, IndexFinder finder, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<IndexOffer> offers = await finder.FindIndexesAsync(image, cancellationToken);
+        ImageHistory history = ImageHistory.Read(image.ConfigBytes.Span, image.Layers.Count);
+        return [.. image.Layers.Select((layer, i) => Describe(i, layer, offers[i], history.Of(i)))];
     }
 
     private static LayerListing Describe(int layer, Descriptor descriptor, IndexOffer offer, HistoryEntry? history) => new()

@@ -73,7 +73,7 @@ internal static class LogCommand
         return true;
     }
 
-    private static bool IsGone(PathEvent each) => each.Action is PathAction.Deleted or PathAction.Hidden;
+    internal static bool IsGone(PathEvent each) => each.Action is PathAction.Deleted or PathAction.Hidden;
 
     private static string Details(PathEvent each, CommandOutput output)
     {
@@ -134,7 +134,7 @@ internal static class LogCommand
 
     private static NameSumListing Describe(NameSum sum) => new() { Names = sum.Names, Size = sum.Size };
 
-    private static string NameOf(PathAction action) => action switch
+    internal static string NameOf(PathAction action) => action switch
     {
         PathAction.Added => "added",
         PathAction.Changed => "changed",
@@ -143,14 +143,14 @@ internal static class LogCommand
         _ => "deleted",
     };
 
-    private static string NameOf(Covering how) => how switch
+    internal static string NameOf(Covering how) => how switch
     {
         Covering.Whiteout => "deleted",
         Covering.Opaque => "opaque",
         _ => "replaced",
     };
 
-    private static IEnumerable<string> NamesOf(PathChanges changes)
+    internal static IEnumerable<string> NamesOf(PathChanges changes)
     {
         foreach ((PathChanges change, string name) in ((PathChanges, string)[])
             [(PathChanges.Type, "type"), (PathChanges.Content, "content"), (PathChanges.Rewritten, "rewritten"), (PathChanges.Mode, "mode"), (PathChanges.Owner, "owner"),

@@ -40,7 +40,8 @@ internal static class PlatformsCommand
         return verb;
     }
 
-    private static async Task<IReadOnlyList<PlatformListing>> ListAsync(ImageReference reference, OpeningOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
+    /// <summary>The entries of an image index; of one image, itself.</summary>
+    internal static async Task<IReadOnlyList<PlatformListing>> ListAsync(ImageReference reference, OpeningOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         await using IImageSource source = await ResolvedImage.OpenSourceAsync(reference, options, loggers, cancellationToken);
         RawManifest root = await Image.ReadRootAsync(reference, source, options.Cache, cancellationToken);

@@ -127,9 +127,9 @@ internal static class WasteCommand
         output.WriteLine($"wasted {output.Size(waste.Wasted)} of {output.Size(waste.Size)}{unit} ({Percent(1 - waste.Efficiency)}), efficiency {Percent(waste.Efficiency)}");
     }
 
-    private static string Percent(double share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share:0.##} %");
+    internal static string Percent(double share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share:0.##} %");
 
-    private static string NameOf(WasteReason reason) => reason switch
+    internal static string NameOf(WasteReason reason) => reason switch
     {
         WasteReason.Replaced => "replaced",
         WasteReason.Deleted => "deleted",

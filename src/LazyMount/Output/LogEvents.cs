@@ -46,4 +46,10 @@ internal static partial class LogEvents
 
     [LoggerMessage(12, LogLevel.Error, "{Work} failed: {Reason}")]
     public static partial void WorkFailed(this ILogger logger, Exception exception, string work, string reason);
+
+    [LoggerMessage(19, LogLevel.Warning, "{Sentence}")]
+    public static partial void ImageNote(this ILogger logger, string sentence);
+
+    [LoggerMessage(20, LogLevel.Error, "cannot answer {Method} {Target}: {Reason}")]
+    public static partial void RequestFailed(this ILogger logger, Exception? exception, string method, string target, string reason);
 }

@@ -13,10 +13,10 @@ internal sealed class OpenedTree : IAsyncDisposable
 {
     private const int ReadSize = 1 << 20;
 
-    private readonly ILoggerFactory _loggers;
+    private readonly ILoggerFactory? _loggers; // owned
     private Exception? _readFailure;
 
-    private OpenedTree(OpenedImage image, ILoggerFactory loggers)
+    private OpenedTree(OpenedImage image, ILoggerFactory? loggers)
     {
         (Image, _loggers) = (image, loggers);
         image.FileSystem.ReadFailed = cause => _readFailure = cause;
@@ -25,6 +25,9 @@ internal sealed class OpenedTree : IAsyncDisposable
     public OpenedImage Image { get; }
 
     public ImageTree Tree => Image.Tree;
+
+    /// <summary>Takes over an image that is open.</summary>
+    public static OpenedTree Of(OpenedImage image) => new(image, null);
 
     public static async Task<OpenedTree> OpenAsync(string reference, CommandSettings settings, CommandHost host, CancellationToken cancellationToken)
     {
@@ -127,6 +130,6 @@ internal sealed class OpenedTree : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Image.DisposeAsync();
-        _loggers.Dispose();
+        _loggers?.Dispose();
     }
 }

@@ -31,23 +31,23 @@ public sealed class ZooKeeper : IDisposable
 public sealed partial class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper>
 {
     /// <summary>The cases by name. A new subject's list is added here.</summary>
-    private static readonly Dictionary<string, ZooCase> s_cases = new ZooCase[][]
+    internal static readonly Dictionary<string, ZooCase> Cases = new ZooCase[][]
     {
         EntryCases.All, TarCases.All, WhiteoutCases.All, SymlinkCases.All, HardLinkCases.All, ReplacementCases.All, SparseCases.All,
     }.SelectMany(cases => cases).ToDictionary(each => each.Name);
 
-    public static TheoryData<string> Names { get; } = [.. s_cases.Keys];
+    public static TheoryData<string> Names { get; } = [.. Cases.Keys];
 
-    public static MatrixTheoryData<string, string> NamesAndFaces { get; } = new(s_cases.Keys, ["fuse", "erofs"]);
+    public static MatrixTheoryData<string, string> NamesAndFaces { get; } = new(Cases.Keys, ["fuse", "erofs"]);
 
-    public static MatrixTheoryData<string, Oracle> NamesAndOracles { get; } = new(s_cases.Keys, Enum.GetValues<Oracle>());
+    public static MatrixTheoryData<string, Oracle> NamesAndOracles { get; } = new(Cases.Keys, Enum.GetValues<Oracle>());
 
     [Theory]
     [MemberData(nameof(NamesAndFaces))]
     public void Mount_ShowsWhatIsWrittenDown(string name, string face)
     {
         Assert.SkipUnless(face == "fuse" || Environment.IsPrivilegedProcess, "only root can mount EROFS");
-        ZooCase zooCase = s_cases[name];
+        ZooCase zooCase = Cases[name];
         using var directory = new TemporaryDirectory();
         string image = zooCase.Write(directory["layout"]);
         string target = keeper.LazyMount.NewMountPoint();
@@ -70,7 +70,7 @@ public sealed partial class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper
     public void ErofsImage_ShowsWhatIsWrittenDown(string name)
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can mount a file system image");
-        ZooCase zooCase = s_cases[name];
+        ZooCase zooCase = Cases[name];
         if (zooCase.Refusal is not null)
         {
             return;
@@ -85,7 +85,7 @@ public sealed partial class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper
     public void Oracle_SeesTheSameOrWhatIsWrittenDown(string name, Oracle oracle)
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can unpack owners and devices, and mount");
-        ZooCase zooCase = s_cases[name];
+        ZooCase zooCase = Cases[name];
         string actual = ActualDifference(zooCase, oracle);
         Assert.True(zooCase.DifferenceOf(oracle) == actual, $"{oracle} differs from our tree, as written down:\n{zooCase.DifferenceOf(oracle)}\nin fact:\n{actual}");
     }
@@ -96,8 +96,8 @@ public sealed partial class ZooTests(ZooKeeper keeper) : IClassFixture<ZooKeeper
     {
         string document = File.ReadAllText(Path.Combine(RepositoryRoot.Path, "docs", "semantics.md"));
         HashSet<string> named = [.. ZooName().Matches(document).Select(match => match.Groups[1].Value.Trim())];
-        Assert.Empty(named.Except(s_cases.Keys));
-        Assert.Empty(s_cases.Values.Where(each => each.DifferenceOf(Oracle.Containerd) != (each.Refusal is null ? "" : ZooCase.Refuses)).Select(each => each.Name).Except(named));
+        Assert.Empty(named.Except(Cases.Keys));
+        Assert.Empty(Cases.Values.Where(each => each.DifferenceOf(Oracle.Containerd) != (each.Refusal is null ? "" : ZooCase.Refuses)).Select(each => each.Name).Except(named));
     }
 
     [GeneratedRegex("zoo: ([^;|\\n]+)")]
