@@ -48,7 +48,7 @@ internal static class ServeImagesCommand
             {
                 throw new UsageException("--password-file, --password-stdin and --public exclude each other");
             }
-            if (!IPAddress.IsLoopback(address.Address) && certificateFile is null && !parsed.GetValue(plain) && !settings.PlainHttp)
+            if (!IPAddress.IsLoopback(address.Address) && certificateFile is null && !parsed.GetValue(plain) && !settings.Registries.PlainHttp)
             {
                 throw new UsageException($"--listen '{parsed.GetValue(listen)}' is for other machines too: add --tls-cert and --tls-key, or --listen-plain-http");
             }
