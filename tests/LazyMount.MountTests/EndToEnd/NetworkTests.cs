@@ -69,8 +69,11 @@ public sealed class NetworkTests : IDisposable
             Directory.CreateDirectory(Path.Combine(config, $"{engine}/certs.d/{_server.Host}"));
             File.WriteAllText(Path.Combine(config, $"{engine}/certs.d/{_server.Host}/client.cert"), "half a pair");
         }
+        string runtime = Path.Combine(place, "runtime");
+        Directory.CreateDirectory(Path.Combine(runtime, "containers"));
+        File.WriteAllText(Path.Combine(runtime, "containers/auth.json"), "somebody else's");
         Tool.Run("chmod", "a+rwx", _lazymount.Directory.Path, place, config).EnsureSuccess();
-        Tool.Run("chmod", "700", Path.Combine(config, "docker"), Path.Combine(config, "containerd/certs.d"), Path.Combine(config, $"containers/certs.d/{_server.Host}")).EnsureSuccess();
+        Tool.Run("chmod", "700", runtime, Path.Combine(config, "docker"), Path.Combine(config, "containerd/certs.d"), Path.Combine(config, $"containers/certs.d/{_server.Host}")).EnsureSuccess();
         Assert.Equal("", Run().EnsureSuccess().Error);
         // A file that may not be read is told of: it was written for this registry.
         string hosts = Path.Combine(config, $"containerd/certs.d/{_server.Host}/hosts.toml");
@@ -94,7 +97,7 @@ public sealed class NetworkTests : IDisposable
             Tool.Run("chmod", "755", path).EnsureSuccess();
         }
 
-        ToolResult Run() => Tool.Run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", $"HOME={place}", $"XDG_CONFIG_HOME={config}", $"XDG_CACHE_HOME={place}",
+        ToolResult Run() => Tool.Run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", $"HOME={place}", $"XDG_CONFIG_HOME={config}", $"XDG_CACHE_HOME={place}", $"XDG_RUNTIME_DIR={runtime}",
             LazyMountCli.Binary, "ls", $"{_server.Host}/app:v1");
     }
 

@@ -74,8 +74,18 @@ internal sealed class CredentialStore(RegistryOptions options, string named, ILo
     }
 
     private static async Task<AuthFile?> ReadAsync(Place place, CancellationToken cancellationToken)
-        => place.IsText ? AuthFile.Parse(System.Text.Encoding.UTF8.GetBytes(place.Source), place.Name)
-            : await AuthFile.TryReadAsync(place.Source, place.Name, place.IsOld, cancellationToken).ConfigureAwait(false);
+    {
+        if (place.IsText)
+            return AuthFile.Parse(System.Text.Encoding.UTF8.GetBytes(place.Source), place.Name);
+        try
+        {
+            return await AuthFile.TryReadAsync(place.Source, place.Name, place.IsOld, cancellationToken).ConfigureAwait(false);
+        }
+        catch (InvalidDataException e) when (e.InnerException is UnauthorizedAccessException && place.GivenBy is null && !File.Exists(place.Source))
+        {
+            return null; // in a directory that this user may not look into, as /run/containers after root has run podman
+        }
+    }
 
     private async Task<FoundCredentials> LookAsync(string registry, string repository, CancellationToken cancellationToken)
     {
