@@ -24,7 +24,7 @@ internal sealed class World : IDisposable
     private readonly FaultProxy _proxy;
     private readonly string _reference, _directory;
     private readonly string[] _options;
-    private readonly bool _damagesMetadata, _isSpoilt;
+    private readonly bool _damagesMetadata;
     private readonly int[] _weights = new int[Enum.GetValues<Trouble>().Length];
     private readonly List<string> _events = [];
     private readonly Stopwatch _clock = Stopwatch.StartNew();
@@ -75,13 +75,12 @@ internal sealed class World : IDisposable
         if (_random.Next(6) == 0 && face == "fuse")
             _options = [.. _options, "--prefetch", "all"];
         DrawWeights();
-        _isSpoilt = new Random(seed + 2).Next(4) == 0; // a draw of its own: the fixed seeds keep their worlds
         _directory = _lazymount.NewMountPoint();
     }
 
     public WorldFigures Figures { get; } = new();
 
-    public override string ToString() => $"seed {_seed}: {_image}; {string.Join(' ', _options)}; cache on a {_disk.Kind.ToString().ToLowerInvariant()} disk{(_damagesMetadata ? ", trees and indexes are damaged" : "")}{(_isSpoilt ? ", the registry is never whole" : "")}; "
+    public override string ToString() => $"seed {_seed}: {_image}; {string.Join(' ', _options)}; cache on a {_disk.Kind.ToString().ToLowerInvariant()} disk{(_damagesMetadata ? ", trees and indexes are damaged" : "")}; "
         + string.Join(' ', Enum.GetValues<Trouble>().Where(trouble => _weights[(int)trouble] > 0).Select(trouble => $"{trouble} {_weights[(int)trouble]}"));
 
     /// <summary>Runs the world to its end. Null, or what went wrong.</summary>
@@ -118,8 +117,6 @@ internal sealed class World : IDisposable
         var clock = Stopwatch.StartNew();
         while (clock.Elapsed < s_trouble && HasNotFailed())
         {
-            if (_isSpoilt && _faultyFor == 0)
-                Do(Trouble.SpoilRegistry);
             Do(Draw());
             if (_random.Next(3) == 0)
                 Thread.Sleep(_random.Next(60));
