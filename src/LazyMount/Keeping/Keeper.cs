@@ -290,7 +290,8 @@ internal sealed class Keeper
         {
             return; // ends without another worker
         }
-        if (_successor is { IsReady: true } ready)
+        // Where the kernel cannot send again, what a worker had read is lost when it dies, also when its successor is ready.
+        if (_successor is { IsReady: true } ready && (code == ExitCode.Done || FileOf(HeldFiles.NoResend) is null))
         {
             LetServe(ready);
             _deaths = 0;
