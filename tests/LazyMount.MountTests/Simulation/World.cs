@@ -479,6 +479,8 @@ internal sealed class World : IDisposable
             result = _lazymount.Run(command);
         }
         Expect(result, "mount", mayFail: false);
+        if (LogLines().Any(line => line.Contains("cannot keep the index", StringComparison.Ordinal)))
+            _broken.Cache.Begin(); // the cache never had it: the disk is too small
         _keeper = LazyMountCli.DaemonsOf(_directory).Single();
         _isKept = true;
         Note($"mounted, keeper {_keeper}");
