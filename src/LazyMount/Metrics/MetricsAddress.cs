@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using LazyMount.Blobs.Files;
@@ -33,13 +32,7 @@ internal sealed class MetricsAddress
                 ? new MetricsAddress(new UnixDomainSocketEndPoint(path), path)
                 : throw new UsageException($"cannot use --metrics '{text}': the path of a socket has at most {LongestPath} bytes of UTF-8; choose a shorter path");
         }
-        int colon = text.LastIndexOf(':');
-        string host = colon > 0 ? text[..colon] : "localhost", port = text[(colon + 1)..];
-        IPAddress address = AddressOf(host)
-            ?? throw new UsageException($"cannot use --metrics '{text}': '{host}' is no IP address (IPv6 stands in brackets); {Form}");
-        return int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number is > 0 and <= IPEndPoint.MaxPort
-            ? new MetricsAddress(new IPEndPoint(address, number), null)
-            : throw new UsageException($"cannot use --metrics '{text}': '{port}' is no port from 1 to {IPEndPoint.MaxPort}; {Form}");
+        return new MetricsAddress(ListenAddress.Parse("--metrics", text, lowestPort: 1, Form), null);
     }
 
     /// <summary>Whether a value names a file, and which.</summary>
@@ -58,7 +51,7 @@ internal sealed class MetricsAddress
     public static bool IsTrustedHost(string host)
     {
         int colon = host.LastIndexOf(':');
-        return AddressOf(colon > host.LastIndexOf(']') ? host[..colon] : host) is not null;
+        return ListenAddress.AddressOf(colon > host.LastIndexOf(']') ? host[..colon] : host) is not null;
     }
 
     /// <summary>Opens the socket. It must be kept alive as long as its handle is in use.</summary>
@@ -165,10 +158,4 @@ internal sealed class MetricsAddress
         _ when _path is not null => "the socket cannot be made there; check that its directory exists, and that you may write to it",
         _ => $"{e.Message}; choose another address",
     }}", inner: e);
-
-    private static IPAddress? AddressOf(string host)
-        => host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? IPAddress.Loopback
-            : host is ['[', .. var inner, ']'] ? IPAddress.TryParse(inner, out IPAddress? six) && six.AddressFamily == AddressFamily.InterNetworkV6 ? six : null
-            : host.Count(c => c == '.') == 3 && IPAddress.TryParse(host, out IPAddress? four) && four.AddressFamily == AddressFamily.InterNetwork ? four
-            : null;
 }

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
+using LazyMount.Cli;
 using Microsoft.AspNetCore.Http;
 
 namespace LazyMount.Serving;
@@ -32,7 +33,7 @@ internal sealed class Gatekeeper(ServeSettings settings)
         IPAddress? local = context.Connection.LocalIpAddress is { IsIPv4MappedToIPv6: true } mapped ? mapped.MapToIPv4() : context.Connection.LocalIpAddress;
         bool isLoopback = local is not null && IPAddress.IsLoopback(local);
         return host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? isLoopback
-            : ServeSettings.AddressOf(host) is { } address && (address.Equals(local) || (isLoopback && IPAddress.IsLoopback(address)));
+            : ListenAddress.AddressOf(host) is { } address && (address.Equals(local) || (isLoopback && IPAddress.IsLoopback(address)));
     }
 
     /// <summary>The browser does not ask for the page of another site. Following a link from there is fine: that shows our page, not theirs.</summary>

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -33,23 +32,7 @@ internal sealed class ServeSettings
 
     /// <summary>Reads <c>PORT</c> or <c>ADDRESS:PORT</c>.</summary>
     /// <exception cref="UsageException">It is something else.</exception>
-    public static IPEndPoint ParseListen(string text)
-    {
-        int colon = text.LastIndexOf(':');
-        string host = colon > 0 ? text[..colon] : "localhost", port = text[(colon + 1)..];
-        IPAddress? address = host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? IPAddress.Loopback : AddressOf(host);
-        if (address is null)
-        {
-            throw new UsageException($"cannot use --listen '{text}': '{host}' is no IP address (IPv6 stands in brackets); {Form}");
-        }
-        return int.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number <= IPEndPoint.MaxPort
-            ? new IPEndPoint(address, number)
-            : throw new UsageException($"cannot use --listen '{text}': '{port}' is no port from 0 to {IPEndPoint.MaxPort}; {Form}");
-    }
-
-    /// <summary>The address that a host of a URL is, or null.</summary>
-    public static IPAddress? AddressOf(string host)
-        => IPAddress.TryParse(host.StartsWith('[') && host.EndsWith(']') ? host[1..^1] : host.Contains(':', StringComparison.Ordinal) || host.Count(c => c == '.') != 3 ? "" : host, out IPAddress? address) ? address : null;
+    public static IPEndPoint ParseListen(string text) => ListenAddress.Parse("--listen", text, lowestPort: 0, Form);
 
     /// <summary>Reads a certificate with its key, in PEM.</summary>
     /// <exception cref="CommandException">There is none.</exception>

@@ -175,6 +175,23 @@ public sealed class RestartTests : IDisposable
         AssertUnmounts(directory);
     }
 
+    /// <summary>A worker that was stopped dies when its successor is ready: what it had read is lost, so that the mount ends.</summary>
+    [Fact]
+    public void WithoutRequestsThatAreSentAgain_AReadySuccessorDoesNotFollowADeath()
+    {
+        _lazymount.Environment["LAZYMOUNT_NO_RESEND"] = "1";
+        string directory = _lazymount.Mount(_image, "--as", "fuse");
+        int stopped = Assert.Single(LazyMountCli.WorkersOf(directory));
+        LazyMountCli.Kill(stopped, "STOP");
+        LazyMountCli.Kill(Assert.Single(LazyMountCli.DaemonsOf(directory)), "42"); // as `restart` does
+        WaitUntil(() => LazyMountCli.WorkersOf(directory).Length == 2);
+        Thread.Sleep(2000); // it becomes ready
+        LazyMountCli.Kill(stopped, "KILL");
+        WaitUntil(() => LazyMountCli.DaemonsOf(directory).Length + LazyMountCli.WorkersOf(directory).Length == 0);
+        Assert.Equal("dead", _lazymount.Listed(directory).GetProperty("state").GetString());
+        AssertUnmounts(directory);
+    }
+
     [Fact]
     public void StateDirectoryGone_TheMountGoesOn()
     {
